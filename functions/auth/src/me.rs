@@ -1,0 +1,29 @@
+//! `GET /v1/auth/me` and `GET /v1/auth/sessions`: who I am, and where I am signed in.
+
+use crate::App;
+use axum::extract::State;
+use serde_json::{Value, json};
+use undercroft::error::{Error, Result};
+use undercroft::identity::{Caller, User};
+
+/// The signed-in user. Looks at the session itself, so it notices a sign-out at once.
+pub async fn me(State(app): State<App>, caller: Caller) -> Result<axum::Json<Value>> {
+    let user = signed_in(&app, caller).await?;
+    Ok(axum::Json(json!({ "id": user.id, "email": user.email, "verified": user.verified, "roles": user.roles })))
+}
+
+/// The user's sessions, this one marked.
+pub async fn sessions(State(app): State<App>, caller: Caller) -> Result<axum::Json<Value>> {
+    let user = signed_in(&app, caller).await?;
+    let items = app.sessions.of_user(&user.id, &user.session).await?;
+    Ok(axum::Json(json!({ "items": items })))
+}
+
+async fn signed_in(app: &App, caller: Caller) -> Result<User> {
+    let Caller::User(user) = caller else { return Err(Error::Unauthenticated("sign in first")) };
+    if app.sessions.is_alive(&user.id, &user.session).await? {
+        Ok(user)
+    } else {
+        Err(Error::Unauthenticated("this session has ended: sign in again"))
+    }
+}

@@ -1,0 +1,223 @@
+//! Sessions and their rotating refresh tokens (RFC 9700 section 4.14).
+//!
+//! A session is one item, `u#<user>` / `s#<session>`. Its refresh token changes with every use; the item holds only hashes,
+//! of the current token and of the one before. Using a token is one conditional write: of many at once, one rotates, and
+//! the others (a lost answer, two tabs) get the very same successor for a short grace. A token older than that was stolen
+//! or forged, and ends the session.
+//!
+//! So that a successor can be given twice without storing it, tokens are derived: HMAC-SHA-256 under a key in Parameter
+//! Store, over session and generation. Without the key a stored hash yields nothing.
+
+use crate::accounts::roles;
+use ring::hmac;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+use undercroft::clock::{Clock, rfc3339};
+use undercroft::error::{Error, Result};
+use undercroft::id;
+use undercroft::identity::User;
+use undercroft::identity::parameters::Parameters;
+use undercroft::store::item::{self, Item, integer, number, string, text};
+use undercroft::store::{Expression, Query, Table, Written};
+
+/// A session that is not used ends after this, in seconds.
+pub const IDLE_SECONDS: u64 = 30 * 86_400;
+/// A session ends after this however it is used, in seconds.
+pub const ABSOLUTE_SECONDS: u64 = 90 * 86_400;
+/// How long after a rotation the old token still yields its successor, in seconds.
+pub const GRACE_SECONDS: u64 = 30;
+
+/// Sessions of all users.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    identity: Table,
+    parameters: Parameters,
+    clock: Clock,
+    key: Arc<OnceCell<hmac::Key>>,
+}
+
+/// A session about to be written, and its first refresh token.
+#[derive(Debug)]
+pub struct NewSession {
+    /// UUIDv7.
+    pub id: String,
+    /// The refresh token of generation 0, to be handed out once.
+    pub token: String,
+    user: String,
+    now: u64,
+}
+
+impl NewSession {
+    /// The item of this session for `user`.
+    pub fn item(&self, user: &User) -> Item {
+        let mut item = key(&self.user, &self.id);
+        item.extend([
+            ("hash".to_owned(), string(id::sha256(self.token.as_bytes()))),
+            ("generation".to_owned(), number(0)),
+            ("email".to_owned(), string(&user.email)),
+            ("roles".to_owned(), item::from_json(&json!(user.roles))),
+            ("createdAt".to_owned(), number(self.now)),
+            ("usedAt".to_owned(), number(self.now)),
+            ("idleAt".to_owned(), number(self.now + IDLE_SECONDS)),
+            ("expiresAt".to_owned(), number(self.now + ABSOLUTE_SECONDS)),
+            ("ttl".to_owned(), number(self.now + ABSOLUTE_SECONDS)),
+        ]);
+        item
+    }
+}
+
+/// What a refresh token says: whose it is, and that we made it is for the item to decide.
+struct Presented {
+    user: String,
+    session: String,
+    generation: u64,
+}
+
+impl Sessions {
+    /// Sessions in `identity`.
+    pub fn new(identity: Table, parameters: Parameters, clock: Clock) -> Self {
+        Self { identity, parameters, clock, key: Arc::default() }
+    }
+
+    /// Prepares a session for a user.
+    pub async fn begin(&self, user: &str) -> Result<NewSession> {
+        let session = id::new(&self.clock);
+        let token = self.token(user, &session, 0).await?;
+        Ok(NewSession { id: session, token, user: user.to_owned(), now: self.clock.seconds() })
+    }
+
+    /// Writes a prepared session.
+    pub async fn write(&self, session: &NewSession, user: &User) -> Result<()> {
+        self.identity.put(session.item(user), Expression::default()).await.map(|_| ())
+    }
+
+    /// Exchanges a refresh token for its successor: one round trip, one write.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the token is not, or no longer, good. `Unavailable` consumes nothing that a retry would miss.
+    pub async fn rotate(&self, token: &str) -> Result<(User, String)> {
+        let presented = parse(token).ok_or(REFUSED)?;
+        let successor = self.token(&presented.user, &presented.session, presented.generation + 1).await?;
+        let now = self.clock.seconds();
+        let change = Expression::new(
+            "SET #hash = :next, previous = :presented, #generation = :generation, usedAt = :now, idleAt = :idle",
+        )
+        .name("#hash", "hash")
+        .name("#generation", "generation")
+        .value(":next", string(id::sha256(successor.as_bytes())))
+        .value(":presented", string(id::sha256(token.as_bytes())))
+        .value(":generation", number(presented.generation + 1))
+        .value(":now", number(now))
+        .value(":idle", number(now + IDLE_SECONDS));
+        let condition = Expression::new("#hash = :presented AND expiresAt > :now AND idleAt > :now");
+        match self.identity.update(key(&presented.user, &presented.session), change, condition).await? {
+            Written::Done(found) => Ok((user(&presented, &found), successor)),
+            Written::Refused(Some(found)) => self.refused(token, &presented, &found, successor).await,
+            Written::Refused(None) => Err(REFUSED),
+        }
+    }
+
+    /// A token that is not the current one: its successor within the grace, else the end of the session.
+    async fn refused(&self, token: &str, presented: &Presented, found: &Item, successor: String) -> Result<(User, String)> {
+        let now = self.clock.seconds();
+        let alive = is_alive(found, now);
+        let is_previous = text(found, "previous") == Some(id::sha256(token.as_bytes()).as_str());
+        let rotated = integer(found, "usedAt").unwrap_or(0);
+        if alive && is_previous && now <= rotated + GRACE_SECONDS {
+            return Ok((user(presented, found), successor));
+        }
+        let was_ours = self.token(&presented.user, &presented.session, presented.generation).await? == token;
+        if alive && was_ours {
+            tracing::warn!(session = presented.session, "a spent refresh token was used: the session is ended");
+            self.end(&presented.user, &presented.session).await?;
+        }
+        Err(REFUSED)
+    }
+
+    /// The session that a refresh token belongs to, if it is the current token.
+    pub async fn of_token(&self, token: &str) -> Result<Option<(String, String)>> {
+        let Some(presented) = parse(token) else { return Ok(None) };
+        let found = self.identity.get_by(key(&presented.user, &presented.session), true).await?;
+        let hash = id::sha256(token.as_bytes());
+        let current = found.filter(|found| text(found, "hash") == Some(hash.as_str()));
+        Ok(current.map(|_| (presented.user, presented.session)))
+    }
+
+    /// Ends a session. Ending it twice is the same as once.
+    pub async fn end(&self, user: &str, session: &str) -> Result<()> {
+        self.identity.delete(key(user, session), Expression::default()).await.map(|_| ())
+    }
+
+    /// Whether a session is still there and in time.
+    pub async fn is_alive(&self, user: &str, session: &str) -> Result<bool> {
+        let found = self.identity.get_by(key(user, session), true).await?;
+        Ok(found.is_some_and(|found| is_alive(&found, self.clock.seconds())))
+    }
+
+    /// A user's sessions, newest first, as the API shows them. At most a hundred.
+    pub async fn of_user(&self, user: &str, current: &str) -> Result<Vec<serde_json::Value>> {
+        let condition = Expression::new("pk = :pk AND begins_with(sk, :s)")
+            .value(":pk", string(format!("u#{user}")))
+            .value(":s", string("s#"));
+        let page = self.identity.query(&Query { key: condition, limit: 100, ..Query::default() }).await?;
+        let now = self.clock.seconds();
+        let alive = page.items.iter().filter(|found| is_alive(found, now));
+        Ok(alive.map(|found| shown(found, current)).collect())
+    }
+
+    async fn token(&self, user: &str, session: &str, generation: u64) -> Result<String> {
+        let key = self
+            .key
+            .get_or_try_init(async || {
+                let text = self.parameters.get_or_create("refresh", || id::base64url(&id::random::<32>())).await?;
+                let bytes = id::from_base64url(&text).ok_or_else(|| Error::internal("refresh key is not base64url"))?;
+                Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+            })
+            .await?;
+        let claim = format!("{user}.{session}.{generation}");
+        let tag = hmac::sign(key, claim.as_bytes());
+        Ok(format!("{claim}.{}", id::base64url(tag.as_ref())))
+    }
+}
+
+const REFUSED: Error = Error::Unauthenticated("the refresh token is not valid, or no longer: sign in again");
+
+fn parse(token: &str) -> Option<Presented> {
+    if token.len() > 256 {
+        return None;
+    }
+    let mut parts = token.split('.');
+    let user = parts.next().filter(|part| id::is_valid(part))?.to_owned();
+    let session = parts.next().filter(|part| id::is_valid(part))?.to_owned();
+    let generation = parts.next()?.parse().ok().filter(|generation| *generation < u64::from(u32::MAX))?;
+    parts.next()?;
+    parts.next().is_none().then_some(Presented { user, session, generation })
+}
+
+fn key(user: &str, session: &str) -> Item {
+    item::key(&format!("u#{user}"), &format!("s#{session}"))
+}
+
+fn is_alive(found: &Item, now: u64) -> bool {
+    ["expiresAt", "idleAt"].iter().all(|limit| integer(found, limit).is_some_and(|limit| now < limit))
+}
+
+fn user(presented: &Presented, found: &Item) -> User {
+    User {
+        id: presented.user.clone(),
+        session: presented.session.clone(),
+        email: text(found, "email").unwrap_or_default().to_owned(),
+        verified: true,
+        roles: roles(found),
+    }
+}
+
+fn shown(found: &Item, current: &str) -> serde_json::Value {
+    let id = text(found, "sk").and_then(|sk| sk.strip_prefix("s#")).unwrap_or_default();
+    let time = |name| integer(found, name).map(|seconds| rfc3339(seconds * 1000));
+    json!({
+        "id": id, "current": id == current,
+        "createdAt": time("createdAt"), "lastUsedAt": time("usedAt"), "expiresAt": time("expiresAt"),
+    })
+}

@@ -1,0 +1,44 @@
+//! `POST /v1/auth/signin {email, password}` -> tokens. Two round trips and one hash.
+
+use crate::App;
+use crate::password::{self, Password};
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+use undercroft::error::{Error, Result};
+use undercroft::http::Json;
+use undercroft::identity::User;
+use undercroft::identity::email::Email;
+
+/// Who signs in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    email: String,
+    password: String,
+}
+
+/// Begins a session. A wrong password, an unknown and an unverified address look the same and take as long.
+pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Result<axum::Json<Value>> {
+    let email = Email::parse(&body.email)?;
+    let account = app.accounts.find(&email).await?;
+    let right = password::verify(&body.password, account.as_ref().map(|account| account.hash.as_str()))?;
+    let Some(account) = account.filter(|_| right) else {
+        return Err(Error::Unauthenticated("no verified account has this address and password"));
+    };
+    if password::is_outdated(&account.hash)
+        && let Ok(password) = Password::new(body.password)
+    {
+        app.accounts.rehash(&email, &account.hash, password.hash()?).await?;
+    }
+    let session = app.sessions.begin(&account.id).await?;
+    let user = User {
+        id: account.id,
+        session: session.id.clone(),
+        email: email.as_str().to_owned(),
+        verified: true,
+        roles: account.roles,
+    };
+    app.sessions.write(&session, &user).await?;
+    Ok(axum::Json(app.signing.first_tokens(&user, &session, app.clock.seconds()).await?))
+}

@@ -1,0 +1,106 @@
+//! The private half of the signing keys. Made on first use, create-if-absent, in Parameter Store; published before it signs.
+
+use crate::sessions::NewSession;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use undercroft::error::{Error, Result};
+use undercroft::id;
+use undercroft::identity::User;
+use undercroft::identity::keys::{KEYS_PARTITION, KEYS_SORT, PublicKey, published};
+use undercroft::identity::parameters::Parameters;
+use undercroft::identity::token::{self, ACCESS_TOKEN_SECONDS};
+use undercroft::store::{Expression, Table, item};
+
+/// Signs access tokens.
+#[derive(Debug)]
+pub struct SigningKeys {
+    parameters: Parameters,
+    records: Table,
+    issuer: String,
+    key: OnceCell<PrivateKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PrivateKey {
+    kid: String,
+    x: String,
+    pkcs8: String,
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PrivateKey({})", self.kid)
+    }
+}
+
+impl SigningKeys {
+    /// Keys of the stack named `stack`, published in `records`.
+    pub fn new(parameters: Parameters, records: Table, stack: &str) -> Self {
+        Self { parameters, records, issuer: token::issuer(stack), key: OnceCell::new() }
+    }
+
+    /// What sign-in, verification and refresh answer: a fresh access token beside the refresh token.
+    ///
+    /// # Errors
+    /// `Unavailable` when the key cannot be fetched.
+    pub async fn tokens(&self, user: &User, refresh_token: &str, now: u64) -> Result<Value> {
+        let key = self.key().await?;
+        let pkcs8 = id::from_base64url(&key.pkcs8).ok_or_else(|| Error::internal("signing key is not base64url"))?;
+        let jti = id::base64url(&id::random::<12>());
+        let access = token::sign(user, &self.issuer, &key.kid, &pkcs8, now, jti).map_err(Error::Internal)?;
+        Ok(json!({
+            "accessToken": access, "refreshToken": refresh_token, "expiresIn": ACCESS_TOKEN_SECONDS, "tokenType": "Bearer",
+            "user": { "id": user.id, "email": user.email, "verified": user.verified, "roles": user.roles },
+        }))
+    }
+
+    /// The same for a session that has just begun.
+    ///
+    /// # Errors
+    /// `Unavailable` when the key cannot be fetched.
+    pub async fn first_tokens(&self, user: &User, session: &NewSession, now: u64) -> Result<Value> {
+        self.tokens(user, &session.token, now).await
+    }
+
+    /// The public keys, as a JWK set (RFC 7517, RFC 8037).
+    ///
+    /// # Errors
+    /// `Unavailable` when the keys cannot be fetched.
+    pub async fn jwks(&self) -> Result<Value> {
+        self.key().await?;
+        let keys = published(&self.records).await?;
+        let jwk = |key: &PublicKey| {
+            json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": key.kid, "x": key.x })
+        };
+        Ok(json!({ "keys": keys.iter().map(jwk).collect::<Vec<_>>() }))
+    }
+
+    async fn key(&self) -> Result<&PrivateKey> {
+        self.key
+            .get_or_try_init(async || {
+                let text = self.parameters.get_or_create("signing", make).await?;
+                let key: PrivateKey = serde_json::from_str(&text).map_err(Error::internal)?;
+                self.publish(&key).await?;
+                Ok(key)
+            })
+            .await
+    }
+
+    /// Whoever verifies must be able to find the key before the first token carries its id.
+    async fn publish(&self, key: &PrivateKey) -> Result<()> {
+        let mut found = item::key(KEYS_PARTITION, KEYS_SORT);
+        found.insert("keys".into(), item::from_json(&json!([{ "kid": key.kid, "x": key.x }])));
+        self.records.put(found, Expression::new("attribute_not_exists(pk)")).await.map(|_| ())
+    }
+}
+
+fn make() -> String {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("the operating system gives random bytes");
+    let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key just made is well formed");
+    let x = id::base64url(pair.public_key().as_ref());
+    let kid = id::sha256(x.as_bytes()).chars().take(16).collect();
+    serde_json::to_string(&PrivateKey { kid, x, pkcs8: id::base64url(pkcs8.as_ref()) }).unwrap_or_default()
+}

@@ -1,0 +1,85 @@
+//! Background work, seen from outside: enqueue it, look at it, take it back, queue it anew. For admins.
+
+mod cancel;
+mod enqueue;
+mod list;
+mod look;
+mod redrive;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft::error::{Error, Result, Source};
+use undercroft::http::Edge;
+use undercroft::identity::Caller;
+use undercroft::identity::keys::Authenticator;
+use undercroft::identity::parameters::Parameters;
+use undercroft::identity::seal::Seal;
+use undercroft::store::Table;
+use undercroft::store::jobs::Jobs;
+
+/// What this function works with. The fields are what its role in template.yaml allows.
+#[derive(Debug, Clone)]
+pub struct App {
+    jobs: Jobs,
+    authenticator: Arc<Authenticator>,
+    cursors: Arc<Seal>,
+    clock: Clock,
+}
+
+impl App {
+    /// Builds the function from its environment.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn from_env(env: &Env) -> Result<Self, Source> {
+        Self::with_clock(env, Clock::default())
+    }
+
+    /// The same, at another clock's time.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
+        let aws = Aws::from_env(env)?;
+        let records = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
+        let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
+        Ok(Self {
+            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
+            authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),
+            cursors: Arc::new(Seal::new(parameters, "cursor")),
+            clock,
+        })
+    }
+}
+
+impl FromRef<App> for Arc<Authenticator> {
+    fn from_ref(app: &App) -> Self {
+        app.authenticator.clone()
+    }
+}
+
+/// Every route of this function, with the edge around them.
+pub fn routes(app: App, env: &Env) -> Router {
+    let routes = Router::new()
+        .route("/v1/jobs", get(list::list).post(enqueue::enqueue))
+        .route("/v1/jobs/redrive", post(redrive::redrive_all))
+        .route("/v1/jobs/{id}", get(look::look))
+        .route("/v1/jobs/{id}/cancel", post(cancel::cancel))
+        .route("/v1/jobs/{id}/redrive", post(redrive::redrive))
+        .with_state(app);
+    Edge::new("jobs", env).around(routes)
+}
+
+/// Jobs reach into everything (a mail to anybody, every record), so only admins ask for them.
+fn admins_only(caller: &Caller) -> Result<()> {
+    match caller {
+        Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
+        _ if caller.is_admin() => Ok(()),
+        Caller::User(_) => Err(Error::Forbidden("only admins work with jobs")),
+    }
+}

@@ -1,0 +1,51 @@
+//! `GET /v1/jobs?dead=&limit=&cursor=` -> jobs, newest first.
+
+use crate::{App, admins_only};
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use undercroft::error::{Error, Result};
+use undercroft::http::Query;
+use undercroft::identity::Caller;
+
+/// Jobs on a page unless asked otherwise, and at most.
+const PAGE: (i32, i32) = (30, 100);
+
+/// What to list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    /// Only the dead ones. Otherwise all others.
+    #[serde(default)]
+    dead: bool,
+    limit: Option<i32>,
+    cursor: Option<String>,
+}
+
+/// Lists jobs.
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<List>) -> Result<axum::Json<Value>> {
+    admins_only(&caller)?;
+    let limit = query.limit.unwrap_or(PAGE.0);
+    if !(1..=PAGE.1).contains(&limit) {
+        return Err(Error::bad_request("limit", "limit is from 1 to 100"));
+    }
+    let purpose = format!("jobs:{}:{}", caller.id(), query.dead);
+    let after = match &query.cursor {
+        None => None,
+        Some(cursor) => Some(open(&app, &purpose, cursor).await?),
+    };
+    let mut jobs = app.jobs.list(query.dead, limit + 1, after.as_deref()).await?;
+    let more = jobs.len() > usize::try_from(limit).unwrap_or(0);
+    jobs.truncate(usize::try_from(limit).unwrap_or(0));
+    let mut page = json!({ "items": jobs });
+    if let (true, Some(last), Some(page)) = (more, jobs.last(), page.as_object_mut()) {
+        page.insert("nextCursor".into(), app.cursors.seal(&purpose, last.id.as_bytes()).await?.into());
+    }
+    Ok(axum::Json(page))
+}
+
+async fn open(app: &App, purpose: &str, cursor: &str) -> Result<String> {
+    let opened = app.cursors.open(purpose, cursor).await?;
+    let refused = || Error::bad_request("cursor", "this cursor is not from a page of this list: start without one");
+    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refused)
+}

@@ -1,0 +1,106 @@
+//! The data: read it, list it, write it. Under the rules of its collection, and at the cost that every answer states.
+
+mod create;
+mod delete;
+mod input;
+mod list;
+mod not_built;
+mod patch;
+mod read;
+mod replace;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::routing::{any, get};
+use std::sync::Arc;
+use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft::error::{Error, Result, Source};
+use undercroft::expr::Rule;
+use undercroft::http::Edge;
+use undercroft::identity::Caller;
+use undercroft::identity::keys::Authenticator;
+use undercroft::identity::parameters::Parameters;
+use undercroft::identity::seal::Seal;
+use undercroft::policy::invisible;
+use undercroft::schema::Collection;
+use undercroft::store::Table;
+use undercroft::store::definitions::Definitions;
+use undercroft::store::records::Records;
+
+/// What this function works with. The fields are what its role in template.yaml allows.
+#[derive(Debug, Clone)]
+pub struct App {
+    definitions: Arc<Definitions>,
+    records: Records,
+    authenticator: Arc<Authenticator>,
+    cursors: Arc<Seal>,
+    clock: Clock,
+}
+
+impl App {
+    /// Builds the function from its environment.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn from_env(env: &Env) -> Result<Self, Source> {
+        Self::with_clock(env, Clock::default())
+    }
+
+    /// The same, at another clock's time.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
+        let aws = Aws::from_env(env)?;
+        let table = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
+        let stack = env.required("UNDERCROFT_STACK")?;
+        Ok(Self {
+            definitions: Arc::new(Definitions::new(table.clone(), clock.clone())),
+            records: Records::new(table.clone(), clock.clone()),
+            authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
+            cursors: Arc::new(Seal::new(Parameters::new(aws, env.parameter_path()?), "cursor")),
+            clock,
+        })
+    }
+
+    /// The collection of that name, to read from. Nobody learns from the answer whether it exists or is not theirs to see.
+    async fn collection(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
+        self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))
+    }
+
+    /// The collection of that name, to write to.
+    async fn writable(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
+        self.definitions.writable(name).await?.ok_or_else(|| absent(caller, action))
+    }
+}
+
+fn absent(caller: &Caller, action: Rule) -> Error {
+    match caller {
+        Caller::Anonymous => Error::Unauthenticated("sign in first"),
+        Caller::User(_) => invisible(action),
+    }
+}
+
+impl FromRef<App> for Arc<Authenticator> {
+    fn from_ref(app: &App) -> Self {
+        app.authenticator.clone()
+    }
+}
+
+/// Every route of this function, with the edge around them.
+pub fn routes(app: App, env: &Env) -> Router {
+    let routes = Router::new()
+        .route("/v1/collections/{collection}/records", get(list::list).post(create::create))
+        .route(
+            "/v1/collections/{collection}/records/{id}",
+            get(read::read).put(replace::replace).patch(patch::patch).delete(delete::delete),
+        )
+        .route("/v1/collections/{collection}/records/{id}/undelete", any(not_built::undelete))
+        .route("/v1/collections/{collection}/schema", any(not_built::schema))
+        .route("/v1/batch", any(not_built::batch))
+        .route("/v1/changes", any(not_built::changes))
+        .with_state(app);
+    Edge::new("records", env).around(routes)
+}

@@ -1,0 +1,129 @@
+//! `GET /v1/collections/{collection}/records?filter=&sort=&limit=&cursor=&fields=&scan=&explain=` -> a page, or the refusal
+//! that names the index it needs.
+
+use crate::App;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use undercroft::error::{Error, Result};
+use undercroft::expr::{Expr, Rule};
+use undercroft::http::{Path, Query};
+use undercroft::id;
+use undercroft::identity::Caller;
+use undercroft::policy::{Grant, allow};
+use undercroft::query::{Plan, Refusal, SortField, parse_fields, parse_sort, plan};
+
+/// Records on a page unless asked otherwise, and at most.
+const PAGE: (usize, usize) = (30, 100);
+/// Most items a scan may read.
+const MOST_SCANNED: u32 = 1_000;
+/// How long a cursor is good for, in seconds.
+const CURSOR_SECONDS: u64 = 86_400;
+
+/// What to list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    filter: Option<String>,
+    sort: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+    fields: Option<String>,
+    scan: Option<u32>,
+    #[serde(default)]
+    explain: bool,
+    expand: Option<String>,
+    count: Option<String>,
+}
+
+/// What a cursor holds, sealed: where the next page begins, and until when it may be asked for.
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    position: String,
+    expires_at: u64,
+}
+
+/// Lists records.
+pub async fn list(State(app): State<App>, caller: Caller, Path(name): Path<String>, Query(asked): Query<List>) -> Result<axum::Json<Value>> {
+    let limit = check(&asked)?;
+    let collection = app.collection(&name, &caller, Rule::List).await?;
+    let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
+    let plan = planned(&grant, &asked)?;
+    if asked.explain {
+        return Ok(axum::Json(json!({ "plan": plan.explain() })));
+    }
+    let purpose = purpose(&grant, &caller, &asked);
+    let position = match &asked.cursor {
+        None => None,
+        Some(cursor) => Some(open(&app, &purpose, cursor).await?),
+    };
+    let fields = asked.fields.as_deref().map(|fields| parse_fields(fields, &collection.layout().fields)).transpose();
+    let fields = fields.map_err(|error| Error::bad_request("fields", error.to_string()))?;
+    let listed = app.records.list(&grant, &plan, limit, position.as_deref()).await?;
+    let items: Vec<Value> = listed.records.iter().map(|record| project(record.shown(&grant), fields.as_deref())).collect();
+    let mut page = json!({ "items": items });
+    if let (Some(next), Some(members)) = (listed.next, page.as_object_mut()) {
+        let cursor = Cursor { position: id::base64url(&next), expires_at: app.clock.seconds() + CURSOR_SECONDS };
+        let text = serde_json::to_vec(&cursor).map_err(Error::internal)?;
+        members.insert("nextCursor".into(), app.cursors.seal(&purpose, &text).await?.into());
+    }
+    Ok(axum::Json(page))
+}
+
+fn check(asked: &List) -> Result<usize> {
+    if asked.expand.is_some() {
+        return Err(Error::NotBuilt("expand"));
+    }
+    if asked.count.is_some() {
+        return Err(Error::NotBuilt("count"));
+    }
+    if asked.scan.is_some_and(|scan| !(1..=MOST_SCANNED).contains(&scan)) {
+        return Err(Error::bad_request("scan", "scan is from 1 to 1000: the most items to read"));
+    }
+    let limit = asked.limit.unwrap_or(PAGE.0);
+    if (1..=PAGE.1).contains(&limit) { Ok(limit) } else { Err(Error::bad_request("limit", "limit is from 1 to 100")) }
+}
+
+fn planned(grant: &Grant, asked: &List) -> Result<Plan> {
+    let layout = grant.collection().layout();
+    let filter = asked.filter.as_deref().map(|text| Expr::filter(text, &layout.fields)).transpose();
+    let filter = filter.map_err(|error| Error::bad_request("filter", format!("filter, {error}")))?;
+    let sort: Vec<SortField> = match asked.sort.as_deref() {
+        None => Vec::new(),
+        Some(text) => {
+            parse_sort(text, &layout.fields).map_err(|error| Error::bad_request("sort", format!("sort, {error}")))?
+        }
+    };
+    let query = undercroft::query::Query { rule: grant.left(), filter: filter.as_ref(), sort: &sort, scan: asked.scan };
+    plan(layout, &query).map_err(refused)
+}
+
+fn refused(refusal: Refusal) -> Error {
+    let mut advice = Map::new();
+    if let Some(index) = refusal.add_index {
+        advice.insert("addIndex".into(), index);
+    }
+    Error::Refused { code: refusal.code, detail: refusal.message, advice }
+}
+
+/// What a cursor is bound to: this caller, this definition of this collection, this question.
+fn purpose(grant: &Grant, caller: &Caller, asked: &List) -> String {
+    let definition = grant.collection().definition();
+    json!(["records", caller.id(), definition.name, definition.generation, definition.version, asked.filter, asked.sort, asked.scan]).to_string()
+}
+
+async fn open(app: &App, purpose: &str, cursor: &str) -> Result<Vec<u8>> {
+    let refused = || Error::bad_request("cursor", "this cursor is not from a page of this list, or older than a day: start without one");
+    let opened = app.cursors.open(purpose, cursor).await?.ok_or_else(refused)?;
+    let cursor: Cursor = serde_json::from_slice(&opened).map_err(|_| refused())?;
+    if app.clock.seconds() >= cursor.expires_at {
+        return Err(refused());
+    }
+    id::from_base64url(&cursor.position).ok_or_else(refused)
+}
+
+/// Only the fields asked for; the id is always there.
+fn project(record: Map<String, Value>, fields: Option<&[String]>) -> Value {
+    let Some(fields) = fields else { return Value::Object(record) };
+    record.into_iter().filter(|(name, _)| name == "id" || fields.contains(name)).collect::<Map<_, _>>().into()
+}

@@ -1,0 +1,12 @@
+//! The `records` function: reads its environment once and serves its routes to Lambda.
+
+use undercroft::config::Env;
+use undercroft::error::Source;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Source> {
+    let env = Env::of_process();
+    undercroft::telemetry::start(&env);
+    let app = undercroft_records::App::from_env(&env)?;
+    undercroft::http::serve(undercroft_records::routes(app, &env)).await
+}

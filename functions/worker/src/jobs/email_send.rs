@@ -1,0 +1,57 @@
+//! `email.send`: one mail to one address, through SES.
+//!
+//! SES has no idempotency key. A mail is sent at least once: if the worker dies between SES's answer and writing it down,
+//! it is sent again.
+
+use super::{Failure, Tools};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use undercroft::aws::Service;
+
+/// The type of this job.
+pub const KIND: &str = "email.send";
+
+/// What to send. The text is there in the clear or sealed, never both.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Payload {
+    to: String,
+    subject: String,
+    text: Option<String>,
+    sealed_text: Option<String>,
+    html: Option<String>,
+}
+
+/// Sends it. The result names SES's message id.
+pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Option<Value>, Failure> {
+    let text = match (mail.text, mail.sealed_text) {
+        (Some(text), None) => Some(text),
+        (None, Some(sealed)) => Some(open(tools, job_id, &sealed).await?),
+        (None, None) => None,
+        (Some(_), Some(_)) => return Err(Failure::new("payload: text and sealedText exclude each other")),
+    };
+    let part = |data: String| json!({ "Data": data, "Charset": "UTF-8" });
+    let mut body = serde_json::Map::new();
+    body.extend(text.map(|text| ("Text".to_owned(), part(text))));
+    body.extend(mail.html.map(|html| ("Html".to_owned(), part(html))));
+    let message = json!({
+        "FromEmailAddress": &*tools.mail_from,
+        "Destination": { "ToAddresses": [mail.to] },
+        "Content": { "Simple": { "Subject": part(mail.subject), "Body": body } },
+        "EmailTags": [{ "Name": "job", "Value": job_id }],
+    });
+    let answer = tools
+        .aws
+        .post(Service::Ses, "/v2/email/outbound-emails", None, &message)
+        .await
+        .map_err(|_| Failure::new("SES did not answer"))?;
+    match answer.status {
+        200 => Ok(Some(json!({ "messageId": answer.body.get("MessageId") }))),
+        status => Err(Failure::new(format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message()))),
+    }
+}
+
+async fn open(tools: &Tools, job_id: &str, sealed: &str) -> Result<String, Failure> {
+    let opened = tools.seal.open(&format!("mail:{job_id}"), sealed).await.map_err(|_| Failure::new("the sealing key is not available"))?;
+    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Failure::new("the sealed text does not open"))
+}

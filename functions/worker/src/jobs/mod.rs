@@ -1,0 +1,51 @@
+//! The kinds of job. Yours is one file beside this one and one line in `run` and `CATALOGUE`; see CONTRIBUTING,
+//! "Add a job".
+
+mod email_send;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+use undercroft::aws::Aws;
+use undercroft::identity::seal::Seal;
+use undercroft::store::jobs::Job;
+
+/// What jobs may use. A job's function takes only what it needs of these.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// AWS services.
+    pub aws: Aws,
+    /// Sender of all mail.
+    pub mail_from: Arc<str>,
+    /// Opens what was sealed for this function.
+    pub seal: Arc<Seal>,
+}
+
+/// Why an attempt failed, in words that may be shown to an admin: no secrets, no internals.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure for this reason. Kept to a length that fits a log line and an item.
+    pub fn new(reason: impl Into<String>) -> Self {
+        let reason: String = reason.into();
+        Self(reason.chars().take(500).collect())
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Runs one attempt of a job. Every kind must be safe to run twice.
+pub async fn run(tools: &Tools, job: &Job) -> Result<Option<Value>, Failure> {
+    match job.kind.as_str() {
+        email_send::KIND => email_send::run(tools, &job.id, payload(job)?).await,
+        other => Err(Failure::new(format!("no worker knows jobs of type {other}"))),
+    }
+}
+
+fn payload<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
+    serde_json::from_value(Value::Object(job.payload.clone())).map_err(|error| Failure::new(format!("payload: {error}")))
+}

@@ -1,0 +1,67 @@
+//! Does what must happen: messages from SQS in, jobs run, exactly the failed messages reported.
+
+mod backoff;
+mod jobs;
+mod run;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use std::sync::Arc;
+use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft::error::Source;
+use undercroft::identity::parameters::Parameters;
+use undercroft::identity::seal::Seal;
+use undercroft::queue::{self, Queue};
+use undercroft::store::Table;
+use undercroft::store::jobs::Jobs;
+
+/// What this function works with. The fields are what its role in template.yaml allows.
+#[derive(Debug, Clone)]
+pub struct App {
+    jobs: Jobs,
+    queue: Queue,
+    fifo: Queue,
+    /// What jobs may use.
+    tools: jobs::Tools,
+}
+
+impl App {
+    /// Builds the function from its environment.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn from_env(env: &Env) -> Result<Self, Source> {
+        Self::with_clock(env, Clock::default())
+    }
+
+    /// The same, at another clock's time.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
+        let aws = Aws::from_env(env)?;
+        let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
+        let sqs = aws.sqs();
+        Ok(Self {
+            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
+            queue: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
+            fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
+            tools: jobs::Tools {
+                aws,
+                mail_from: env.required("MAIL_FROM")?.into(),
+                seal: Arc::new(Seal::new(parameters, "seal")),
+            },
+        })
+    }
+
+    /// The queue a message came from: only a FIFO message has a group.
+    fn queue_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> &Queue {
+        if message.attributes.contains_key("MessageGroupId") { &self.fifo } else { &self.queue }
+    }
+}
+
+/// Runs a batch, each message by itself.
+pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
+    queue::each(&event, |message| run::message(app, message)).await
+}

@@ -1,0 +1,94 @@
+//! The functions compiled, all at once and before the first request, with cargo's own progress on the terminal.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::failure::Failure;
+use super::guard::Guard;
+use crate::template::Function;
+
+/// Variables cargo sets for what it runs. Left in place they would make the inner cargo build again what is built.
+const SET_BY_CARGO: &[&str] = &["CARGO", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+
+/// What came of a build.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// Names of the binaries that are there now.
+    pub binaries: BTreeSet<String>,
+    /// Whether everything compiled.
+    pub is_complete: bool,
+}
+
+/// Builds every binary of the workspace, with the very selection cargo-lambda makes, so that it finds nothing left to do.
+pub async fn functions(root: &Path, release: bool, guard: &mut Guard) -> Result<Built, Failure> {
+    eprintln!("undercroft: building the functions (minutes the first time, seconds from then on)");
+    let mut command = Command::new("cargo");
+    command.current_dir(root).args(["build", "--bins", "--keep-going", "--message-format", "json-render-diagnostics"]);
+    command.args(release.then_some("--release")).stdin(Stdio::null()).stdout(Stdio::piped());
+    without_cargos_variables(&mut command);
+    let failed = |error: std::io::Error| Failure::Other(format!("cargo cannot be run: {error}"));
+    let child = command.spawn().map_err(failed)?;
+    guard.adopt(&child).await.map_err(failed)?;
+    let output = child.wait_with_output().await.map_err(failed)?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(Built {
+        binaries: messages.filter_map(|message| binary(&message)).collect(),
+        is_complete: output.status.success(),
+    })
+}
+
+/// Holds what was built against the template's functions.
+pub fn check(built: &Built, functions: &[Function]) -> Result<(), Failure> {
+    let missing: Vec<_> = functions
+        .iter()
+        .map(|function| function.binary.clone())
+        .filter(|name| !built.binaries.contains(name))
+        .collect();
+    match missing.len() {
+        0 if built.is_complete => Ok(()),
+        all if all == functions.len() => Err(Failure::Build(Vec::new())),
+        0 => Err(Failure::Build(vec!["a binary that is no function of the template".into()])),
+        _ => Err(Failure::Build(missing)),
+    }
+}
+
+/// Takes out of a command's environment what the cargo that runs us has put there.
+pub fn without_cargos_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let is_cargos = SET_BY_CARGO.contains(&name.as_ref())
+            || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|prefix| name.starts_with(prefix));
+        if is_cargos {
+            command.env_remove(name.as_ref());
+        }
+    }
+}
+
+/// The name in cargo's message that a binary is there.
+fn binary(message: &Value) -> Option<String> {
+    let target =
+        message.get("target").filter(|_| message.get("reason").is_some_and(|reason| reason == "compiler-artifact"))?;
+    let is_binary = target.get("kind")?.as_array()?.iter().any(|kind| kind == "bin");
+    is_binary.then(|| target.get("name")?.as_str().map(str::to_owned))?
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_binaries_count_as_built() {
+        let artifact =
+            |kind: &str| json!({ "reason": "compiler-artifact", "target": { "kind": [kind], "name": "auth" } });
+        assert_eq!(binary(&artifact("bin")), Some("auth".into()));
+        assert_eq!(binary(&artifact("lib")), None);
+        assert_eq!(binary(&json!({ "reason": "build-finished", "success": true })), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! The desk: a few plain pages on which mail, queues and tables can be seen. For this machine alone.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+use crate::cloud::LocalCloud;
+
+/// What the front page is called; also how another `cargo dev` recognises it.
+pub const TITLE: &str = "Undercroft desk";
+
+/// Most messages or items shown at once.
+const SHOWN: usize = 50;
+/// Attributes whose values nobody needs to see, even here.
+const SECRETS: &[&str] = &["code", "hash", "password", "sealed", "secret"];
+
+struct Desk {
+    cloud: Arc<LocalCloud>,
+    api: String,
+}
+
+/// Serves the desk for as long as it is polled.
+pub async fn serve(listener: TcpListener, cloud: Arc<LocalCloud>, api: String) {
+    let _ = axum::serve(listener, router(cloud, api)).await;
+}
+
+fn router(cloud: Arc<LocalCloud>, api: String) -> Router {
+    Router::new()
+        .route("/", get(front_page))
+        .route("/mail", get(mail).delete(clear_mail))
+        .route("/queues", get(queues))
+        .route("/queues/{name}", get(messages))
+        .route("/tables", get(tables))
+        .route("/tables/{name}", get(items))
+        .layer(middleware::from_fn(only_this_machine))
+        .with_state(Arc::new(Desk { cloud, api }))
+}
+
+/// A page on the internet can point its own name at 127.0.0.1, but it cannot make the browser say it asked for localhost.
+async fn only_this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if !["localhost", "127.0.0.1"].contains(&name) {
+        return (StatusCode::FORBIDDEN, "the desk answers to localhost only\n").into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
+    );
+    response
+}
+
+async fn front_page(State(desk): State<Arc<Desk>>) -> Result<Html<String>, Broken> {
+    let mails = desk.cloud.mails().map_err(broken)?.len();
+    let depths = desk.cloud.queue_depths().await.map_err(broken)?;
+    let queues = depths.iter().map(|depth| {
+        let name = &depth.queue;
+        let counts = format!("{} visible, {} in flight, {} delayed", depth.visible, depth.in_flight, depth.delayed);
+        format!("<li><a href=\"/queues/{name}\">{name}</a> {counts}</li>")
+    });
+    let tables = desk.cloud.tables().iter().map(|name| format!("<li><a href=\"/tables/{name}\">{name}</a></li>"));
+    let api = &desk.api;
+    Ok(Html(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{TITLE}</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}}</style>\
+         <h1>{TITLE}</h1>\
+         <h2><a href=\"/mail\">Mail</a> ({mails})</h2>\
+         <h2><a href=\"/queues\">Queues</a></h2><ul>{}</ul>\
+         <h2><a href=\"/tables\">Tables</a></h2><ul>{}</ul>\
+         <h2>API</h2><ul><li><a href=\"{api}/.well-known/jwks.json\">signing keys</a></li></ul></html>",
+        queues.collect::<String>(),
+        tables.collect::<String>(),
+    )))
+}
+
+async fn mail(State(desk): State<Arc<Desk>>) -> Result<Json<Value>, Broken> {
+    Ok(Json(json!(desk.cloud.mails().map_err(broken)?)))
+}
+
+async fn clear_mail(State(desk): State<Arc<Desk>>) -> Result<StatusCode, Broken> {
+    desk.cloud.clear_mails().map_err(broken)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn queues(State(desk): State<Arc<Desk>>) -> Result<Json<Value>, Broken> {
+    Ok(Json(json!(desk.cloud.queue_depths().await.map_err(broken)?)))
+}
+
+async fn messages(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<Value>, Broken> {
+    Ok(Json(json!(desk.cloud.peek(&name, SHOWN).map_err(broken)?)))
+}
+
+async fn tables(State(desk): State<Arc<Desk>>) -> Json<Value> {
+    Json(json!(desk.cloud.tables()))
+}
+
+async fn items(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<Value>, Broken> {
+    let request = json!({ "TableName": name, "Limit": SHOWN });
+    let answer = desk.cloud.call("DynamoDB_20120810.Scan", &request).await.map_err(broken)?;
+    Ok(Json(without_secrets(answer.get("Items").cloned().unwrap_or_default())))
+}
+
+/// The same items, with nothing in them that opens anything.
+fn without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let hide = |name: &str| SECRETS.iter().any(|secret| name.to_lowercase().contains(secret));
+            let fields = fields.into_iter().map(|(name, value)| {
+                let value = if hide(&name) { Value::from("(hidden)") } else { without_secrets(value) };
+                (name, value)
+            });
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.into_iter().map(without_secrets).collect(),
+        plain => plain,
+    }
+}
+
+type Broken = (StatusCode, String);
+
+fn broken(error: impl std::fmt::Display) -> Broken {
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request as HttpRequest;
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::cloud::Options;
+    use crate::template::Template;
+
+    const TEMPLATE: &str = "
+Resources:
+  Things:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+  Work: { Type: AWS::SQS::Queue }
+";
+
+    async fn desk() -> (Arc<LocalCloud>, String) {
+        let cloud = LocalCloud::start(Options::in_memory(Template::parse(TEMPLATE).unwrap())).await.unwrap();
+        let cloud = Arc::new(cloud);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, Arc::clone(&cloud), "http://127.0.0.1:9000".into()));
+        (cloud, address)
+    }
+
+    async fn get(address: &str, path: &str, host: &str) -> (u16, String) {
+        let request = HttpRequest::get(format!("{address}{path}")).header("host", host).body(Full::default()).unwrap();
+        let (status, body) = Client::default().exchange(request).await.unwrap();
+        (status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_page_of_the_desk_shows_what_is_there_and_no_secret() {
+        let (cloud, address) = desk().await;
+        let item = json!({ "id": { "S": "seen" }, "passwordHash": { "S": "unseen" }, "m": { "M": { "secret": { "S": "unseen" } } } });
+        cloud
+            .call("DynamoDB_20120810.PutItem", &json!({ "TableName": "undercroft-local-Things", "Item": item }))
+            .await
+            .unwrap();
+        cloud
+            .call("AmazonSQS.SendMessage", &json!({ "QueueUrl": "undercroft-local-Work", "MessageBody": "waiting" }))
+            .await
+            .unwrap();
+        let cases = [
+            ("/", "undercroft-local-Work"),
+            ("/mail", "[]"),
+            ("/queues", "\"visible\":1"),
+            ("/queues/undercroft-local-Work", "waiting"),
+            ("/tables", "undercroft-local-Things"),
+            ("/tables/undercroft-local-Things", "seen"),
+        ];
+        for (path, expected) in cases {
+            let (status, body) = get(&address, path, "localhost:9001").await;
+            assert_eq!(status, 200, "{path}: {body}");
+            assert!(body.contains(expected), "{path}: {body}");
+            assert!(!body.contains("unseen"), "{path}: {body}");
+        }
+        assert_eq!(cloud.peek("undercroft-local-Work", 9).unwrap()[0]["receives"], 0, "looking is not receiving");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_calls_itself_localhost_only_by_its_own_dns_gets_nothing() {
+        let (_cloud, address) = desk().await;
+        for host in ["evil.example", "localhost.evil.example:9001", "0.0.0.0:9001"] {
+            assert_eq!(get(&address, "/mail", host).await.0, 403, "{host}");
+        }
+        assert_eq!(get(&address, "/mail", "127.0.0.1:9001").await.0, 200);
+    }
+}

@@ -1,0 +1,76 @@
+//! How the command fails: a sentence that says what to do, and an exit code a script can tell apart.
+
+use std::fmt;
+
+use crate::error::StartError;
+use crate::template::Refusal;
+
+/// Why the command ends before it is asked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Somebody else listens there.
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The option that chooses another one.
+        option: &'static str,
+        /// Who it seems to be.
+        who: &'static str,
+    },
+    /// cargo-lambda cannot be had.
+    Tool(String),
+    /// These functions do not compile; none named means that what they share does not.
+    Build(Vec<String>),
+    /// A function was built but does not answer.
+    Function(String),
+    /// The template is not there or cannot be honoured.
+    Template(Refusal),
+    /// The cloud did not start.
+    Start(StartError),
+    /// Anything else.
+    Other(String),
+}
+
+impl Failure {
+    /// The process's exit code, as `--help` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::PortTaken { .. } => 2,
+            Self::Tool(_) => 3,
+            Self::Build(_) | Self::Function(_) => 4,
+            Self::Template(_) | Self::Start(StartError::Template(_)) => 6,
+            Self::Start(
+                StartError::TableChanged { .. }
+                | StartError::DataVersion { .. }
+                | StartError::DataInUse { .. }
+                | StartError::Data { .. },
+            ) => 5,
+            Self::Start(StartError::Endpoint(_)) => 7,
+            Self::Start(StartError::Service(_)) | Self::Other(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortTaken { port, option, who } => {
+                write!(out, "port {port} is in use by {who}. Stop it, or choose another port with {option}")
+            }
+            Self::Tool(why) | Self::Other(why) => out.write_str(why),
+            Self::Build(functions) if functions.is_empty() => {
+                out.write_str("the functions do not compile: the error above is in what they share")
+            }
+            Self::Build(functions) => write!(out, "does not compile: {} (the errors are above)", functions.join(", ")),
+            Self::Function(name) => write!(out, "function {name} was built but does not answer; its output is above"),
+            Self::Template(refusal) => write!(out, "{}", StartError::Template(refusal.clone())),
+            Self::Start(error) => write!(out, "{error}"),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}

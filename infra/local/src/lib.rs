@@ -1,0 +1,36 @@
+//! The cloud on a laptop: executes template.yaml over local services, and feeds the functions what AWS would feed them.
+//!
+//! In the order things happen:
+//!
+//! - [`template`]: template.yaml read, checked and resolved; what cannot be honoured is refused by name
+//! - `folder`, `service`: where data is kept, and the services behind one loopback address
+//! - `deploy`: tables, queues, functions and mappings made from the template
+//! - [`LocalCloud`]: all of it, running; `mapping` and `run` carry queues and streams to the functions
+//! - [`dev`]: the command around it, `cargo dev`
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
+
+mod client;
+mod clock;
+mod cloud;
+mod deploy;
+mod depths;
+pub mod dev;
+mod elsewhere;
+mod error;
+mod folder;
+mod mapping;
+mod run;
+mod service;
+pub mod template;
+
+pub use client::CallError;
+pub use clock::Clock;
+pub use cloud::{Data, LocalCloud, Options};
+pub use depths::QueueDepth;
+pub use error::StartError;
+pub use folder::DataFolder;
+pub use mapping::{Filter, FunctionError, Invoke};
+pub use service::mail::Mail;
+pub use service::{Fault, Service};
+pub use template::Template;

@@ -1,0 +1,154 @@
+//! One loopback address for all of AWS: every SDK call arrives here and goes to the service it names.
+//!
+//! Front door ([`Services::answer`]) -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), or, for
+//! what another endpoint serves, on to there.
+
+mod fault;
+pub mod mail;
+pub mod parameters;
+pub mod queues;
+pub mod state;
+pub mod tables;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+pub use fault::Fault;
+
+use crate::client::Client;
+use mail::Mails;
+use parameters::Parameters;
+use queues::Queues;
+
+/// DynamoDB's own limit on a request, the largest of the services here.
+const MAXIMUM_BODY: usize = 16 * 1024 * 1024;
+
+/// An AWS service that can be served from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// DynamoDB and DynamoDB Streams.
+    Tables,
+    /// SQS.
+    Queues,
+    /// SSM Parameter Store.
+    Parameters,
+}
+
+/// All services behind the one address.
+#[derive(Debug)]
+pub struct Services {
+    /// SQS.
+    pub queues: Queues,
+    /// SES.
+    pub mails: Mails,
+    /// SSM.
+    pub parameters: Parameters,
+    /// Services that another endpoint serves, and its address.
+    pub elsewhere: BTreeMap<Service, String>,
+    /// Address of the tables' own engine.
+    pub engine: String,
+    /// Client for both.
+    pub client: Client,
+    /// Moves whenever something was written to a table.
+    pub writes: watch::Sender<u64>,
+}
+
+impl Services {
+    /// Serves on `listener` until `stop` is dropped or sent to.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: oneshot::Receiver<()>) {
+        let router = axum::Router::new().fallback(front_door).with_state(self);
+        let stopped = async {
+            let _ = stop.await;
+        };
+        // The listener is bound already; serving it only ends by `stop`.
+        let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else {
+            return Fault::new("RequestTooLarge", "the request is larger than any service takes")
+                .into_answer("com.amazonaws");
+        };
+        if parts.method == Method::POST && parts.uri.path() == "/v2/email/outbound-emails" {
+            return as_json(self.mails.send(&body), "com.amazonaws.sesv2", "application/json");
+        }
+        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let Some((service, action)) =
+            target.split_once('.').and_then(|(prefix, action)| Some((service_of(prefix)?, action)))
+        else {
+            let why = format!("no service here answers {} {} {target}", parts.method, parts.uri.path());
+            return Fault::new("UnknownOperationException", why).into_answer("com.amazonaws");
+        };
+        let address = self.elsewhere.get(&service).or((service == Service::Tables).then_some(&self.engine));
+        match (service, address) {
+            (_, Some(address)) => self.pass_on(service, address, action, &parts.headers, body).await,
+            (Service::Queues, None) => {
+                as_json(self.queues.answer(action, &body).await, "com.amazonaws.sqs", "application/x-amz-json-1.0")
+            }
+            (_, None) => {
+                as_json(self.parameters.answer(action, &body), "com.amazonaws.ssm", "application/x-amz-json-1.1")
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        service: Service,
+        address: &str,
+        action: &str,
+        headers: &header::HeaderMap,
+        body: Bytes,
+    ) -> Response {
+        match self.client.pass_on(address, headers, body).await {
+            Ok((status, headers, body)) => {
+                match service {
+                    Service::Tables if tables::writes(action) => self.writes.send_modify(|count| *count += 1),
+                    Service::Queues => self.queues.announce(),
+                    _ => {}
+                }
+                let mut response = (status, body).into_response();
+                *response.headers_mut() = headers;
+                response
+            }
+            Err(error) => (StatusCode::BAD_GATEWAY, format!("{address} does not answer: {error}")).into_response(),
+        }
+    }
+}
+
+async fn front_door(Shared(services): Shared<Arc<Services>>, request: Request) -> Response {
+    // SDKs never send an Origin. A browser does, from whatever page is open: no page may speak for the developer.
+    if request.headers().contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response();
+    }
+    services.answer(request).await
+}
+
+fn service_of(prefix: &str) -> Option<Service> {
+    match prefix {
+        "DynamoDB_20120810" | "DynamoDBStreams_20120810" => Some(Service::Tables),
+        "AmazonSQS" => Some(Service::Queues),
+        "AmazonSSM" => Some(Service::Parameters),
+        _ => None,
+    }
+}
+
+fn as_json(answer: Result<Value, Fault>, namespace: &str, content_type: &'static str) -> Response {
+    match answer {
+        Ok(value) => {
+            let mut response = Response::new(Body::from(value.to_string()));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            response
+        }
+        Err(fault) => fault.into_answer(namespace),
+    }
+}

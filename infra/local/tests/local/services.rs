@@ -1,0 +1,67 @@
+//! The small services: parameters that are never overwritten by accident, and mail that can be read.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use undercroft_local::LocalCloud;
+
+use crate::world::{NOW, cloud};
+
+#[tokio::test]
+async fn a_parameter_is_created_once_unless_overwriting_is_asked_for() {
+    let cloud = cloud("Resources: {}").await;
+    let put = async |body: Value| cloud.call("AmazonSSM.PutParameter", &body).await;
+    let key = json!({ "Name": "/k", "Value": "first", "Type": "SecureString", "Overwrite": false });
+    assert_eq!(put(key.clone()).await.unwrap()["Version"], 1);
+    assert!(put(key).await.unwrap_err().is("ParameterAlreadyExists"));
+    assert_eq!(put(json!({ "Name": "/k", "Value": "second", "Overwrite": true })).await.unwrap()["Version"], 2);
+
+    let get = async |body: Value| cloud.call("AmazonSSM.GetParameter", &body).await;
+    let read = get(json!({ "Name": "/k", "WithDecryption": true })).await.unwrap();
+    assert_eq!(read["Parameter"]["Value"], "second");
+    assert_eq!(read["Parameter"]["Type"], "SecureString");
+    let sealed = get(json!({ "Name": "/k" })).await.unwrap();
+    assert!(!sealed.to_string().contains("second"), "not without asking for decryption");
+    assert!(get(json!({ "Name": "/nothing" })).await.unwrap_err().is("ParameterNotFound"));
+}
+
+#[tokio::test]
+async fn mail_is_kept_newest_first_and_none_reaches_the_reserved_domain() {
+    let cloud = cloud("Resources: {}").await;
+    assert_eq!(send(&cloud, "ada@example.com", "one").await.0, 200);
+    assert_eq!(send(&cloud, "bob@example.com", "two").await.0, 200);
+    let (status, error) = send(&cloud, "nobody@example.invalid", "three").await;
+    assert_eq!((status, error.as_str()), (400, "MessageRejected"));
+    let mails = cloud.mails().unwrap();
+    let read: Vec<_> = mails.iter().map(|mail| (mail.to.as_str(), mail.subject.as_str())).collect();
+    assert_eq!(read, [("bob@example.com", "two"), ("ada@example.com", "one")]);
+    assert_eq!(mails[0].at, NOW * 1000);
+    assert_eq!(mails[0].request_id.as_deref(), Some("r-1"));
+}
+
+#[tokio::test]
+async fn a_browser_cannot_speak_to_the_services() {
+    let cloud = cloud("Resources: {}").await;
+    let request = Request::post(format!("{}/v2/email/outbound-emails", cloud.endpoint()))
+        .header("origin", "https://evil.example");
+    assert_eq!(exchange(request.body(Body::empty()).unwrap()).await.0, 403);
+}
+
+async fn send(cloud: &LocalCloud, to: &str, subject: &str) -> (u16, String) {
+    let mail = json!({
+        "FromEmailAddress": "undercroft@example.com",
+        "Destination": { "ToAddresses": [to] },
+        "Content": { "Simple": { "Subject": { "Data": subject }, "Body": { "Text": { "Data": "text" } } } },
+        "EmailTags": [{ "Name": "requestId", "Value": "r-1" }],
+    });
+    let request = Request::post(format!("{}/v2/email/outbound-emails", cloud.endpoint()));
+    exchange(request.header("content-type", "application/json").body(Body::from(mail.to_string())).unwrap()).await
+}
+
+/// Status, and the name of the error if there is one.
+async fn exchange(request: Request<Body>) -> (u16, String) {
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let response = client.request(request).await.unwrap();
+    let error = response.headers().get("x-amzn-errortype").map(|name| name.to_str().unwrap().to_owned());
+    (response.status().as_u16(), error.unwrap_or_default())
+}

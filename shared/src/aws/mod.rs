@@ -1,0 +1,136 @@
+//! Clients for AWS, built the lean way: everything comes from the environment that Lambda always sets, so no profile, no
+//! metadata service and no second TLS stack is looked for. Roots of trust are Amazon's own, pinned.
+//!
+//! `AWS_ENDPOINT_URL` (or `AWS_ENDPOINT_URL_<SERVICE>`) points all of it elsewhere, as every AWS SDK reads it; plain
+//! `http://` endpoints work without TLS. `AWS_CA_BUNDLE` names a PEM file to trust instead of the pinned roots.
+
+mod service;
+
+pub use service::{Answer, Service};
+
+use crate::config::{Env, MissingVariable};
+use crate::error::Source;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use std::time::Duration;
+
+/// The roots under which every AWS endpoint's certificate stands.
+const AMAZON_ROOTS: &str = include_str!("roots.pem");
+
+/// Everything needed to talk to AWS from one function.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    config: SdkConfig,
+    region: String,
+    credentials: Credentials,
+    connector: std::sync::Arc<Connector>,
+    env: Env,
+}
+
+impl Aws {
+    /// Reads region, credentials and endpoints from the environment.
+    ///
+    /// # Errors
+    /// When a variable that Lambda always sets is missing, or `AWS_CA_BUNDLE` cannot be read.
+    pub fn from_env(env: &Env) -> Result<Self, Source> {
+        let region = env.required("AWS_REGION")?;
+        let credentials = credentials(env)?;
+        let trust = trust_store(env)?;
+        let tls = TlsContext::builder().with_trust_store(trust).build()?;
+        let client = Builder::new().tls_provider(Provider::rustls(CryptoMode::Ring)).tls_context(tls.clone());
+        let sleep = SharedAsyncSleep::new(TokioSleep::new());
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .http_client(client.build_https())
+            .sleep_impl(sleep.clone())
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(timeouts())
+            .build();
+        let connector = Connector::builder()
+            .sleep_impl(sleep)
+            .tls_provider(Provider::rustls(CryptoMode::Ring))
+            .tls_context(tls)
+            .build();
+        Ok(Self { config, region, credentials, connector: std::sync::Arc::new(connector), env: env.clone() })
+    }
+
+    /// A DynamoDB client that counts its round trips.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config).interceptor(CountTrips);
+        config.set_endpoint_url(self.endpoint("DYNAMODB"));
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// An SQS client that counts its round trips.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::config::Builder::from(&self.config).interceptor(CountTrips);
+        config.set_endpoint_url(self.endpoint("SQS"));
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// Where a service is, when the environment says it is not at its usual address.
+    fn endpoint(&self, service: &str) -> Option<String> {
+        self.env
+            .optional(&format!("AWS_ENDPOINT_URL_{service}"))
+            .or_else(|| self.env.optional("AWS_ENDPOINT_URL"))
+            .map(str::to_owned)
+    }
+}
+
+fn credentials(env: &Env) -> Result<Credentials, MissingVariable> {
+    Ok(Credentials::new(
+        env.required("AWS_ACCESS_KEY_ID")?,
+        env.required("AWS_SECRET_ACCESS_KEY")?,
+        env.optional("AWS_SESSION_TOKEN").map(str::to_owned),
+        None,
+        "environment",
+    ))
+}
+
+fn trust_store(env: &Env) -> Result<TrustStore, Source> {
+    let roots = match env.optional("AWS_CA_BUNDLE") {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("AWS_CA_BUNDLE {path}: {error}"))?,
+        None => AMAZON_ROOTS.to_owned(),
+    };
+    Ok(TrustStore::empty().with_pem_certificate(roots.into_bytes()))
+}
+
+/// A call to a table answers in milliseconds; one that does not is better tried again than waited for.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(Duration::from_secs(5))
+        .operation_timeout(Duration::from_secs(15))
+        .build()
+}
+
+#[derive(Debug)]
+struct CountTrips;
+
+impl Intercept for CountTrips {
+    fn name(&self) -> &'static str {
+        "CountTrips"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        crate::cost::trip();
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! What a request costs, counted while it runs: exact capacity units as DynamoDB reports them, network round trips, and
+//! items read. `http::serve` opens the count and writes it into the `Undercroft-Cost` header.
+
+use aws_sdk_dynamodb::types::ConsumedCapacity;
+use std::cell::RefCell;
+use std::future::Future;
+
+/// The cost of one request.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cost {
+    /// Read request units.
+    pub rru: f64,
+    /// Write request units.
+    pub wru: f64,
+    /// Network round trips to AWS, retries included.
+    pub trips: u32,
+    /// Items DynamoDB read to answer.
+    pub scanned: u64,
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rru={}; wru={}; trips={}; scanned={}", self.rru, self.wru, self.trips, self.scanned)
+    }
+}
+
+tokio::task_local! {
+    static COST: RefCell<Cost>;
+}
+
+/// Runs `work` with a fresh count, and returns what it cost beside its answer.
+pub async fn counted<F: Future>(work: F) -> (F::Output, Cost) {
+    COST.scope(RefCell::new(Cost::default()), async {
+        let answer = work.await;
+        (answer, COST.with(|cost| cost.borrow().clone()))
+    })
+    .await
+}
+
+fn add(change: impl FnOnce(&mut Cost)) {
+    // Outside a request (start-up, tests of one store call) nobody is counting.
+    let _ = COST.try_with(|cost| change(&mut cost.borrow_mut()));
+}
+
+/// One request went over the network.
+pub fn trip() {
+    add(|cost| cost.trips += 1);
+}
+
+/// A read was answered.
+pub fn read(capacity: Option<&ConsumedCapacity>, scanned: usize) {
+    add(|cost| {
+        cost.rru += units(capacity);
+        cost.scanned += u64::try_from(scanned).unwrap_or(u64::MAX);
+    });
+}
+
+/// A write was answered.
+pub fn write<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+    add(|cost| cost.wru += capacity.into_iter().map(|capacity| units(Some(capacity))).sum::<f64>());
+}
+
+fn units(capacity: Option<&ConsumedCapacity>) -> f64 {
+    capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or(0.0)
+}

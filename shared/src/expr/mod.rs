@@ -1,0 +1,84 @@
+//! Says yes or no about a record: the one expression language, a subset of CEL, for filters and for rules.
+//!
+//! Text is cut into words (`lex`), words become a tree (`parse`), the tree is checked against a collection's field types
+//! (`check`) and comes out as an [`Expr`]. An `Expr` is evaluated (`eval`) or folded over what is known of a request
+//! (`partial`), which leaves what only the stored record can decide.
+//!
+//! # What an expression means
+//! - It grants only what it proves. A comparison with an absent field, with `null` where an order is asked for, or
+//!   between kinds that have no common order is *unknown*; `!` of unknown is unknown; an unknown answer is no. So
+//!   `status != "done"` does not match a record without `status`, and neither does `!(status == "done")`. CEL calls the
+//!   same thing an error, and lets `&&` and `||` absorb it where the other side decides. `has(f)` asks for presence.
+//! - `null` is a value: it equals `null` and nothing else. Values of different kinds are unequal.
+//! - All numbers share one order, the order of the decimals their text spells (see [`number`]); text is ordered by its
+//!   UTF-8 bytes.
+//! - `changed('f')` compares the stored field with the incoming one, absence included, and is never unknown.
+
+mod check;
+mod eval;
+mod lex;
+pub mod moment;
+pub mod number;
+mod parse;
+mod partial;
+mod text;
+mod tree;
+mod types;
+
+pub use eval::{Auth, Datum, Input, Known, RecordRef};
+pub use tree::{AuthField, Expr, Op, Operand, Place, Test};
+pub use types::{FieldType, FieldTypes, Kind, Rule, SYSTEM_FIELDS, is_system};
+
+use serde::Serialize;
+
+/// The longest expression, in characters.
+pub const MAX_CHARS: usize = 4_000;
+/// How deep parentheses, lists and `!` may nest.
+pub const MAX_DEPTH: usize = 32;
+/// How many names and literals an expression may hold.
+pub const MAX_TERMS: usize = 300;
+
+/// What is wrong with an expression, a `sort` or a `fields` parameter, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExprError {
+    /// The character the trouble starts at, counted from 1.
+    pub column: usize,
+    /// What is wrong, in words a client can act on.
+    pub message: String,
+}
+
+impl ExprError {
+    /// An error at `column`, counted from 1.
+    pub fn at(column: usize, message: impl Into<String>) -> Self {
+        Self { column, message: message.into() }
+    }
+}
+
+impl std::fmt::Display for ExprError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "column {}: {}", self.column, self.message)
+    }
+}
+
+impl std::error::Error for ExprError {}
+
+impl Expr {
+    /// Reads a filter, in which the fields of the record stand bare: `status == "open" && priority >= 3`.
+    ///
+    /// # Errors
+    /// What is wrong and at which column; a hidden field is refused exactly as one that does not exist.
+    pub fn filter(source: &str, fields: &FieldTypes) -> Result<Self, ExprError> {
+        check::filter(&parse::parse(source)?, fields)
+    }
+
+    /// Reads a rule, in which everything has its owner's name: `record.owner == auth.id && !changed('owner')`.
+    ///
+    /// # Errors
+    /// What is wrong and at which column, a name that `rule` does not know included.
+    pub fn rule(source: &str, fields: &FieldTypes, rule: Rule) -> Result<Self, ExprError> {
+        check::rule(&parse::parse(source)?, fields, rule)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,199 @@
+//! The one order of numbers: by the decimal their JSON text spells, as DynamoDB orders them too.
+//!
+//! Comparing binary floats instead would disagree with the store: it keeps what was written, not the nearest binary
+//! fraction.
+
+use std::cmp::Ordering;
+
+use serde_json::Number;
+
+/// A decimal in its one canonical form: `0.d1d2d3... * 10^exponent`, without leading or trailing zeros.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decimal {
+    negative: bool,
+    exponent: i32,
+    digits: Vec<u8>,
+}
+
+/// Compares two numbers exactly, whatever their notation.
+pub fn compare(left: &Number, right: &Number) -> Ordering {
+    match (left.as_i64(), right.as_i64()) {
+        (Some(left), Some(right)) => left.cmp(&right),
+        _ => Decimal::of(left).cmp(&Decimal::of(right)),
+    }
+}
+
+/// Whether DynamoDB can hold the number: 38 digits, magnitudes from 1e-130 up to but not including 1e126.
+pub fn fits_store(number: &Number) -> bool {
+    let decimal = Decimal::of(number);
+    decimal.digits.is_empty() || (decimal.digits.len() <= 38 && (-129..=126).contains(&decimal.exponent))
+}
+
+impl Decimal {
+    /// The decimal a JSON number spells.
+    pub fn of(number: &Number) -> Self {
+        Self::from_text(&number.to_string())
+    }
+
+    /// The decimal that digits with an optional sign, point and exponent spell, as JSON and CEL write numbers.
+    pub fn from_text(text: &str) -> Self {
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).map(|digit| digit.wrapping_sub(b'0')).collect();
+        let leading = digits.iter().take_while(|digit| **digit == 0).count();
+        let trailing = digits.iter().skip(leading).rev().take_while(|digit| **digit == 0).count();
+        let kept: Vec<u8> = digits.get(leading..digits.len() - trailing).unwrap_or_default().to_vec();
+        if kept.is_empty() {
+            return Self { negative: false, exponent: 0, digits: kept };
+        }
+        let shift = i64::try_from(whole.len()).unwrap_or(i64::MAX) - i64::try_from(leading).unwrap_or(i64::MAX);
+        let exponent = exponent_value(exponent).saturating_add(shift);
+        Self { negative, exponent: exponent.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT) as i32, digits: kept }
+    }
+
+    /// Bytes that sort as the numbers do, none of them a prefix of another.
+    pub fn key(&self) -> Vec<u8> {
+        if self.digits.is_empty() {
+            return vec![ZERO];
+        }
+        let mut size = ((i64::from(self.exponent) + EXPONENT_LIMIT) as u16).to_be_bytes().to_vec();
+        size.extend(self.digits.chunks(2).map(|pair| match pair {
+            [tens, units] => tens * 10 + units + 1,
+            [tens] => tens * 10 + 1,
+            _ => 0,
+        }));
+        size.push(0);
+        let (class, mask) = if self.negative { (NEGATIVE, 0xFF) } else { (POSITIVE, 0x00) };
+        std::iter::once(class).chain(size.into_iter().map(|byte| byte ^ mask)).collect()
+    }
+}
+
+/// Exponents are kept within this distance of zero, far beyond what the store holds.
+const EXPONENT_LIMIT: i64 = 30_000;
+const NEGATIVE: u8 = 1;
+const ZERO: u8 = 2;
+const POSITIVE: u8 = 3;
+
+/// An exponent too long for an integer is as good as the largest one.
+fn exponent_value(text: &str) -> i64 {
+    let limit = i64::from(u32::MAX);
+    match text.strip_prefix('-') {
+        Some(magnitude) => -magnitude.parse().unwrap_or(limit).min(limit),
+        None => text.trim_start_matches('+').parse().unwrap_or(limit).min(limit),
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let sign = |decimal: &Self| match (decimal.digits.is_empty(), decimal.negative) {
+            (true, _) => 0,
+            (false, true) => -1,
+            (false, false) => 1,
+        };
+        let size =
+            |left: &Self, right: &Self| left.exponent.cmp(&right.exponent).then_with(|| left.digits.cmp(&right.digits));
+        sign(self).cmp(&sign(other)).then_with(|| if self.negative { size(other, self) } else { size(self, other) })
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl std::fmt::Display for Decimal {
+    /// One text for one value: `15e1` for 150, 150.0 and 1.5e2.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.digits.is_empty() {
+            return f.write_str("0");
+        }
+        let sign = if self.negative { "-" } else { "" };
+        let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();
+        write!(f, "{sign}{digits}e{}", i64::from(self.exponent) - self.digits.len() as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(text: &str) -> Number {
+        serde_json::from_str(text).expect("a JSON number")
+    }
+
+    #[test]
+    fn a_number_has_one_form_however_it_is_written() {
+        for (texts, canonical) in [
+            (["150", "150.0", "1.5e2"], "15e1"),
+            (["0", "-0.0", "0e7"], "0"),
+            (["-0.5", "-5e-1", "-0.50"], "-5e-1"),
+            (["1e23", "100e21", "0.1e24"], "1e23"),
+        ] {
+            for text in texts {
+                assert_eq!(Decimal::from_text(text).to_string(), canonical, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_numbers_next_to_large_floats_keep_their_order() {
+        assert_eq!(compare(&number("9007199254740993"), &number("9007199254740992.0")), Ordering::Greater);
+        assert_eq!(compare(&number("18446744073709551615"), &number("9223372036854775807")), Ordering::Greater);
+        assert_eq!(compare(&number("1"), &number("1.0")), Ordering::Equal);
+        assert_eq!(compare(&number("-1e300"), &number("-9")), Ordering::Less);
+    }
+
+    #[test]
+    fn what_the_store_cannot_hold_is_known() {
+        for held in ["0", "-1e-130", "9.99e125", "12345678901234567890"] {
+            assert!(fits_store(&number(held)), "{held}");
+        }
+        for refused in ["1e126", "1e-131", "-1e300"] {
+            assert!(!fits_store(&number(refused)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_absurd_exponent_neither_overflows_nor_panics() {
+        let huge = Decimal::from_text("1e99999999999999999999");
+        let tiny = Decimal::from_text("-1e-99999999999999999999");
+        assert!(tiny < huge && tiny < Decimal::from_text("0"));
+        assert!(tiny.key() < huge.key());
+    }
+
+    fn any_number() -> impl Strategy<Value = Number> {
+        prop_oneof![
+            any::<i64>().prop_map(Number::from),
+            any::<u64>().prop_map(Number::from),
+            (-1000i64..1000).prop_map(Number::from),
+            any::<f64>().prop_filter_map("finite", Number::from_f64),
+            (-1000i32..1000).prop_filter_map("finite", |tenths| Number::from_f64(f64::from(tenths) / 10.0)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_numbers_do(left in any_number(), right in any_number()) {
+            let (left_key, right_key) = (Decimal::of(&left).key(), Decimal::of(&right).key());
+            prop_assert_eq!(compare(&left, &right), left_key.cmp(&right_key));
+            prop_assert!(left_key == right_key || !right_key.starts_with(&left_key));
+        }
+
+        #[test]
+        fn floats_compare_as_floats(left in any::<f64>(), right in any::<f64>()) {
+            prop_assume!(left.is_finite() && right.is_finite());
+            let (a, b) = (Number::from_f64(left).unwrap(), Number::from_f64(right).unwrap());
+            prop_assert_eq!(Some(compare(&a, &b)), left.partial_cmp(&right));
+        }
+
+        #[test]
+        fn equal_numbers_share_one_text(left in any_number(), right in any_number()) {
+            let same_text = Decimal::of(&left).to_string() == Decimal::of(&right).to_string();
+            prop_assert_eq!(same_text, compare(&left, &right) == Ordering::Equal);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Folding: an expression with everything known of the request put in, which leaves what the stored record decides.
+
+use serde_json::{Map, Value};
+
+use super::eval::{Datum, Input, Known, caller, decide, patched};
+use super::tree::{Expr, Operand, Place, Test};
+
+impl Expr {
+    /// The expression with the caller, the time and the input folded to constants. What is left speaks of the stored
+    /// record alone, and matches exactly the records for which [`Expr::eval`] says yes.
+    #[must_use]
+    pub fn partial(&self, known: &Known) -> Expr {
+        match self {
+            Self::True => Self::True,
+            Self::False => Self::False,
+            Self::All(parts) => Self::all(parts.iter().map(|part| part.partial(known))),
+            Self::Any(parts) => Self::any(parts.iter().map(|part| part.partial(known))),
+            Self::Is(test) => fold(test, true, known),
+            Self::Not(test) => fold(test, false, known),
+        }
+    }
+}
+
+fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
+    match test {
+        Test::Has(Place::Input(field)) => fold_has(field, positive, known.input),
+        Test::Changed(field) => fold_changed(field, positive, known.input),
+        Test::Has(_) | Test::Stored { .. } => Expr::test(test.clone(), positive),
+        Test::Compare { left, op, right } => {
+            let sides = (put_in(left, known), put_in(right, known));
+            settle(sides, positive, |left, right| Test::compare(left, *op, right))
+        }
+        Test::In { item, list } => {
+            let sides = (put_in(item, known), put_in(list, known));
+            settle(sides, positive, |item, list| Test::In { item, list })
+        }
+        Test::StartsWith { text, prefix } => {
+            let sides = (put_in(text, known), put_in(prefix, known));
+            settle(sides, positive, |text, prefix| Test::StartsWith { text, prefix })
+        }
+    }
+}
+
+/// The test over both sides: decided if both are constants, unknown and so never granted if one has no value.
+fn settle(sides: (Option<Operand>, Option<Operand>), positive: bool, test: impl Fn(Operand, Operand) -> Test) -> Expr {
+    let (Some(left), Some(right)) = sides else { return Expr::False };
+    let decided = left.constant().is_some() && right.constant().is_some();
+    let test = test(left, right);
+    if decided { Expr::constant(decide(&test, |_| None) == Some(positive)) } else { Expr::test(test, positive) }
+}
+
+fn fold_has(field: &str, positive: bool, input: Input) -> Expr {
+    let present = match input {
+        Input::None => return Expr::False,
+        Input::Whole(whole) => whole.contains_key(field),
+        Input::Patch(patch) => match patch.get(field) {
+            Some(member) => !member.is_null(),
+            None => return Expr::test(Test::Has(Place::Record(field.to_owned())), positive),
+        },
+    };
+    Expr::constant(present == positive)
+}
+
+fn fold_changed(field: &str, positive: bool, input: Input) -> Expr {
+    let incoming = match input {
+        Input::None => return Expr::False,
+        Input::Whole(whole) => whole.get(field),
+        Input::Patch(patch) => match patch.get(field).map(patched) {
+            None => return Expr::constant(!positive),
+            Some(None) => return Expr::False,
+            Some(Some(value)) => value,
+        },
+    };
+    Expr::test(Test::Stored { field: field.to_owned(), value: incoming.cloned() }, !positive)
+}
+
+/// The operand with what is known put in; `None` where it has no value.
+fn put_in(operand: &Operand, known: &Known) -> Option<Operand> {
+    let place = match operand {
+        Operand::Constant(_) => return Some(operand.clone()),
+        Operand::Place(place) => place,
+    };
+    match place {
+        Place::Record(_) => Some(operand.clone()),
+        Place::Auth(field) => Some(Operand::Constant(caller(known.auth, *field).to_value())),
+        Place::Now => Some(Operand::Constant(known.now.into())),
+        Place::Input(field) => match known.input {
+            Input::None => None,
+            Input::Whole(whole) => constant(whole, field),
+            Input::Patch(patch) => match patch.get(field) {
+                Some(member) => patched(member)?.map(|value| Operand::Constant(value.clone())),
+                None => Some(Operand::Place(Place::Record(field.clone()))),
+            },
+        },
+    }
+}
+
+fn constant(map: &Map<String, Value>, field: &str) -> Option<Operand> {
+    map.get(field).map(|value| Operand::Constant(value.clone()))
+}
+
+impl Datum<'_> {
+    /// The datum as JSON.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Flag(flag) => Value::Bool(*flag),
+            Self::Number(number) => Value::Number(number.clone()),
+            Self::Text(text) => Value::from(*text),
+            Self::Nested(value) => (*value).clone(),
+            Self::Texts(texts) => Value::from(texts.to_vec()),
+        }
+    }
+}
+
+impl Operand {
+    /// The constant, if it is one.
+    pub fn constant(&self) -> Option<&Value> {
+        match self {
+            Self::Constant(value) => Some(value),
+            Self::Place(_) => None,
+        }
+    }
+
+    /// The field of the stored record, if it is one.
+    pub fn record_field(&self) -> Option<&str> {
+        match self {
+            Self::Place(Place::Record(field)) => Some(field),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The language held against itself and against CEL's own interpreter, over generated expressions and records.
+
+use cel::{Context, Program, Value as CelValue};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::generated::{auth, data, filter, list_rule, odd_data, update_rule};
+use super::{fields, record};
+use crate::expr::{Auth, Expr, Input, Known, Rule};
+
+const NOW: &str = "2026-02-01T00:00:00.000Z";
+
+fn known<'a>(auth: &'a Auth, input: Input<'a>) -> Known<'a> {
+    Known { auth, now: NOW, input }
+}
+
+/// What the `cel` crate makes of a rule: yes, or anything else.
+fn cel_says_yes(rule: &str, auth: &Auth, data: &Map<String, Value>) -> bool {
+    let auth = json!({ "id": auth.id, "email": auth.email, "roles": auth.roles, "verified": auth.verified });
+    let mut context = Context::default();
+    context.add_variable("auth", auth).unwrap();
+    context.add_variable("record", data).unwrap();
+    let program = Program::compile(rule).unwrap_or_else(|error| panic!("CEL refuses {rule}: {error}"));
+    matches!(program.execute(&context), Ok(CelValue::Bool(true)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn folding_first_changes_no_answer(rule in update_rule(), auth in auth(), stored in odd_data(), input in odd_data(), kind in 0..3) {
+        let rule = Expr::rule(&rule, &fields(), Rule::Update).unwrap();
+        let input = match kind {
+            0 => Input::None,
+            1 => Input::Whole(&input),
+            _ => Input::Patch(&input),
+        };
+        let known = known(&auth, input);
+        prop_assert_eq!(rule.partial(&known).matches(&record(&stored)), rule.eval(&known, Some(&record(&stored))));
+    }
+
+    #[test]
+    fn nothing_of_the_request_is_left_after_folding(rule in update_rule(), auth in auth(), input in data()) {
+        let folded = Expr::rule(&rule, &fields(), Rule::Update).unwrap().partial(&known(&auth, Input::Patch(&input)));
+        let left = folded.to_string();
+        prop_assert!(!left.contains("auth.") && !left.contains("input.") && !left.contains("changed("), "{}", left);
+        prop_assert_eq!(&folded.partial(&known(&Auth::default(), Input::None)), &folded);
+    }
+
+    #[test]
+    fn a_rule_means_what_cel_says(rule in list_rule(), auth in auth(), stored in data()) {
+        let ours = Expr::rule(&rule, &fields(), Rule::List).unwrap();
+        prop_assert_eq!(ours.eval(&known(&auth, Input::None), Some(&record(&stored))), cel_says_yes(&rule, &auth, &stored), "{}", rule);
+    }
+
+    #[test]
+    fn an_expression_and_its_negation_never_both_hold(source in filter(), stored in odd_data()) {
+        let yes = Expr::filter(&source, &fields()).unwrap();
+        let no = Expr::filter(&format!("!({source})"), &fields()).unwrap();
+        prop_assert!(!(yes.matches(&record(&stored)) && no.matches(&record(&stored))));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(source in "[ -~]{0,80}|\\PC{0,40}") {
+        if let Err(error) = Expr::filter(&source, &fields()) {
+            prop_assert!(error.column >= 1 && error.column <= source.chars().count() + 1);
+        }
+    }
+
+    #[test]
+    fn words_in_any_order_are_read_or_refused(words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 0..60)) {
+        let source = words.join(" ");
+        let _ = Expr::filter(&source, &fields());
+        let _ = Expr::rule(&source, &fields(), Rule::Update);
+    }
+}
+
+const WORDS: [&str; 30] = [
+    "(",
+    ")",
+    "[",
+    "]",
+    "!",
+    "-",
+    "&&",
+    "||",
+    "==",
+    "!=",
+    "<",
+    ">=",
+    "in",
+    "has",
+    "changed",
+    ".",
+    ",",
+    "startsWith",
+    "status",
+    "priority",
+    "record",
+    "auth",
+    "input",
+    "id",
+    "'a'",
+    "1",
+    "1.5",
+    "null",
+    "true",
+    "tags",
+];

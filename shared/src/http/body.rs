@@ -1,0 +1,108 @@
+//! Extractors that refuse well: a body, a query or a path that cannot be read says where and why, as a problem document.
+
+use super::json;
+use crate::error::{Error, FieldError};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Largest body accepted, in bytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// A JSON body of a known shape. Unknown members are refused by name (R73).
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        require_media_type(request.headers(), &["application/json"])?;
+        let value = json::parse(&read(request).await?)?;
+        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
+            let pointer = pointer(error.path());
+            Error::Invalid(vec![FieldError::new(pointer, "shape", error.into_inner().to_string())])
+        })
+    }
+}
+
+/// A JSON Merge Patch (RFC 7396) of an object, also accepted as plain `application/json`.
+#[derive(Debug)]
+pub struct MergePatch(pub Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for MergePatch {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        require_media_type(request.headers(), &["application/merge-patch+json", "application/json"])?;
+        match json::parse(&read(request).await?)? {
+            Value::Object(members) => Ok(Self(members)),
+            _ => Err(Error::field("", "type", "a patch of a record is a JSON object")),
+        }
+    }
+}
+
+/// The query string, as a shape whose unknown and repeated parameters are refused by name.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        axum::extract::Query::<T>::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|error| Error::bad_request("query", error.body_text()))
+    }
+}
+
+/// The parameters of the path.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        axum::extract::Path::<T>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(path)| Self(path))
+            .map_err(|error| Error::bad_request("path", error.body_text()))
+    }
+}
+
+async fn read(request: Request) -> Result<Bytes, Error> {
+    match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(MAX_BODY_BYTES)),
+        Err(_) => Err(Error::bad_request("body", "the body ended early")),
+    }
+}
+
+fn require_media_type(headers: &HeaderMap, accepted: &'static [&'static str]) -> Result<(), Error> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (essence, parameters) = sent.split_once(';').unwrap_or((sent, ""));
+    let charset = parameters.trim().trim_start_matches("charset=").trim_matches('"');
+    let utf8 = charset.is_empty() || charset.eq_ignore_ascii_case("utf-8");
+    if utf8 && accepted.iter().any(|media_type| essence.trim().eq_ignore_ascii_case(media_type)) {
+        return Ok(());
+    }
+    Err(Error::UnsupportedMediaType(accepted.first().copied().unwrap_or_default()))
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => "/?".to_owned(),
+        })
+        .collect()
+}

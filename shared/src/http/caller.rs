@@ -1,0 +1,36 @@
+//! The `Caller` of a handler's arguments.
+
+use super::note_caller;
+use crate::error::Error;
+use crate::identity::Caller;
+use crate::identity::keys::Authenticator;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use std::sync::Arc;
+
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = Error;
+
+    /// Anonymous without an `Authorization` header; with one, it must hold a valid bearer token (RFC 6750).
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let Some(header) = parts.headers.get(AUTHORIZATION) else {
+            note_caller(Caller::Anonymous.kind());
+            return Ok(Caller::Anonymous);
+        };
+        let token = header
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+            .map(|(_, token)| token)
+            .ok_or(Error::Unauthenticated("send Authorization: Bearer <access token>"))?;
+        let caller = Arc::<Authenticator>::from_ref(state).caller(token).await?;
+        note_caller(caller.kind());
+        Ok(caller)
+    }
+}

@@ -1,0 +1,119 @@
+//! Conditional requests (RFC 9110 section 13): entity tags from record versions, and the two headers that carry them.
+//!
+//! A tag names what one caller sees: the version, and whether hidden fields were left out (R86).
+
+use crate::error::Error;
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use axum::http::request::Parts;
+
+/// The strong entity tag of a version as this kind of caller sees it.
+pub fn etag(version: u64, whole: bool) -> String {
+    if whole { format!("\"{version}\"") } else { format!("\"{version}-v\"") }
+}
+
+/// `If-Match`: do it only if what is there is what I know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// The header was not sent.
+    Absent,
+    /// `*`: anything, as long as it exists.
+    Any,
+    /// One of these versions.
+    Versions(Vec<u64>),
+}
+
+/// `If-None-Match`: do it only if what is there is not what I know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfNoneMatch {
+    /// The header was not sent.
+    Absent,
+    /// `*`: only if nothing exists.
+    Any,
+    /// None of these tags, compared weakly.
+    Tags(Vec<String>),
+}
+
+impl IfMatch {
+    /// Whether the header was sent.
+    pub fn is_sent(&self) -> bool {
+        *self != Self::Absent
+    }
+
+    /// Whether a record of this version may be written.
+    pub fn allows(&self, version: u64) -> bool {
+        match self {
+            Self::Absent | Self::Any => true,
+            Self::Versions(versions) => versions.contains(&version),
+        }
+    }
+}
+
+impl IfNoneMatch {
+    /// Whether the caller already has the answer with this tag.
+    pub fn matches(&self, tag: &str) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|known| known == tag),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Ok(match tags(&parts.headers, IF_MATCH)? {
+            None => Self::Absent,
+            Some(Tags::Any) => Self::Any,
+            // A weak tag never matches strongly, nor does a tag that is not ours: they leave no version that could match.
+            Some(Tags::Listed(tags)) => Self::Versions(tags.iter().filter_map(|tag| version(tag)).collect()),
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Ok(match tags(&parts.headers, IF_NONE_MATCH)? {
+            None => Self::Absent,
+            Some(Tags::Any) => Self::Any,
+            Some(Tags::Listed(tags)) => {
+                Self::Tags(tags.iter().map(|tag| tag.trim_start_matches("W/").to_owned()).collect())
+            }
+        })
+    }
+}
+
+enum Tags {
+    Any,
+    Listed(Vec<String>),
+}
+
+fn tags(headers: &HeaderMap, name: axum::http::HeaderName) -> Result<Option<Tags>, Error> {
+    let lines: Vec<&str> = headers.get_all(&name).iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    let text = lines.join(",");
+    match text.trim() {
+        "" if lines.is_empty() => Ok(None),
+        "*" => Ok(Some(Tags::Any)),
+        listed => {
+            let tags: Vec<String> = listed.split(',').map(|tag| tag.trim().to_owned()).collect();
+            let well_formed = tags.iter().all(|tag| {
+                let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+                opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"')
+            });
+            if well_formed {
+                Ok(Some(Tags::Listed(tags)))
+            } else {
+                Err(Error::bad_request("entity_tag", format!("{name} holds * or entity tags in double quotes, as ETag gave them")))
+            }
+        }
+    }
+}
+
+fn version(tag: &str) -> Option<u64> {
+    tag.strip_prefix('"')?.strip_suffix('"')?.trim_end_matches("-v").parse().ok()
+}

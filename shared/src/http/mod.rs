@@ -1,0 +1,172 @@
+//! The edge: what every HTTP function does before and after its handlers.
+//!
+//! `edge` gives a request its id, counts its cost, answers browsers' preflights, turns every failure into a problem
+//! document, adds the headers every answer has, and writes one log line. Handlers see none of it.
+
+mod body;
+mod caller;
+mod conditional;
+mod cors;
+mod json;
+mod problem;
+
+pub use body::{Json, MergePatch, Path, Query};
+pub use conditional::{IfMatch, IfNoneMatch, etag};
+pub use cors::Origins;
+pub use problem::not_found;
+
+use crate::config::Env;
+use crate::cost::{self, Cost};
+use crate::error::{Error, Source};
+use crate::id;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::Router;
+use futures_util::FutureExt as _;
+use lambda_http::{Context, RequestExt};
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+/// The id of the request, in its extensions: handlers store it with what they write.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// What the edge needs to know of its function.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    function: &'static str,
+    origins: Origins,
+}
+
+impl Edge {
+    /// The edge of `function`, with the origins that `ALLOWED_ORIGINS` lists.
+    pub fn new(function: &'static str, env: &Env) -> Self {
+        Self { function, origins: Origins::parse(env.optional("ALLOWED_ORIGINS").unwrap_or_default()) }
+    }
+
+    /// Puts the edge around a function's routes.
+    pub fn around(self, routes: Router) -> Router {
+        routes.fallback(not_found).layer(from_fn_with_state(self, edge))
+    }
+}
+
+/// Serves a function's routes to the Lambda runtime until the environment ends.
+///
+/// # Errors
+/// When the runtime API cannot be reached.
+pub async fn serve(routes: Router) -> Result<(), Source> {
+    lambda_http::run(routes).await
+}
+
+/// The kind of caller, once a handler has asked for it.
+struct Seen(Cell<&'static str>);
+
+tokio::task_local! {
+    static CALLER: Seen;
+}
+
+/// Notes the kind of caller for the log line.
+fn note_caller(kind: &'static str) {
+    let _ = CALLER.try_with(|caller| caller.0.set(kind));
+}
+
+async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(&request);
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    request.extensions_mut().insert(RequestId(request_id.clone()));
+
+    let preflight = edge.origins.preflight(&request);
+    let work = CALLER.scope(Seen(Cell::new("unknown")), async {
+        let response = match (preflight, check_duplicates(request.headers())) {
+            (Some(answer), _) => answer,
+            (None, Err(error)) => error.into_response(),
+            (None, Ok(())) => run(request, next).await,
+        };
+        (response, CALLER.with(|caller| caller.0.get()))
+    });
+    let ((response, caller), cost) = cost::counted(work).await;
+
+    let (mut response, outcome) = problem::finish(response, &request_id, &method);
+    edge.origins.allow(origin.as_ref(), response.headers_mut());
+    add_headers(response.headers_mut(), &request_id, &cost);
+    let status = response.status().as_u16();
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        requestId = request_id, function = edge.function, caller, method = method.as_str(),
+        route = route.as_deref().unwrap_or("none"), status, outcome, durationMs = millis,
+        trips = cost.trips, rru = cost.rru, wru = cost.wru, "request"
+    );
+    response
+}
+
+/// Runs the handlers. A panic in one of them is this request's failure and nobody else's (R121).
+async fn run(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => Error::internal(panic_message(panic.as_ref())).into_response(),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("no message"))
+}
+
+/// Lambda's request id. A client's `x-request-id` is never believed (R90).
+fn request_id(request: &Request) -> String {
+    request
+        .extensions()
+        .get::<Context>()
+        .map(|context| context.request_id.clone())
+        .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
+        .filter(|id| !id.is_empty())
+        .unwrap_or_else(|| id::new(&crate::clock::Clock::default()))
+}
+
+/// Two values where one decides who you are or what happens twice must not be guessed between. API Gateway joins duplicate
+/// headers with commas, so a comma means the same (R89).
+fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
+    for name in ["authorization", "idempotency-key", "content-type"] {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        if values.next().is_some() || first.is_some_and(|value| value.as_bytes().contains(&b',')) {
+            return Err(Error::bad_request("duplicate_header", format!("the header {name} must be sent once")));
+        }
+    }
+    Ok(())
+}
+
+fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: &Cost) {
+    let fixed = [
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in fixed {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in [("x-request-id", request_id.to_owned()), ("undercroft-cost", cost.to_string())] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// 204, for what is done and has nothing to say.
+pub fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Whether a method only reads.
+pub(crate) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}

@@ -1,0 +1,145 @@
+//! Problem documents (RFC 9457), and the one table from kinds of error to status codes.
+
+use super::is_safe;
+use crate::error::Error;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The answer for a path that no route serves.
+pub async fn not_found() -> Error {
+    Error::NotFound("route")
+}
+
+/// A handler's error on its way through the response to the edge, which alone writes it down.
+#[derive(Clone)]
+struct Failed(Arc<Mutex<Option<Error>>>);
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = status(&self).into_response();
+        response.extensions_mut().insert(Failed(Arc::new(Mutex::new(Some(self)))));
+        response
+    }
+}
+
+/// The only table from error to status.
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::BadRequest { .. } | Error::Invalid(_) => StatusCode::BAD_REQUEST,
+        Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Error::Forbidden(_) => StatusCode::FORBIDDEN,
+        Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Error::Conflict { .. } => StatusCode::CONFLICT,
+        Error::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
+        Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::PreconditionRequired(_) => StatusCode::PRECONDITION_REQUIRED,
+        Error::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
+        Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Writes the problem document of a failed response and logs what only we may know. Also returns the outcome for the log.
+pub fn finish(response: Response, request_id: &str, method: &Method) -> (Response, &'static str) {
+    let failed = response.extensions().get::<Failed>().cloned();
+    let error = failed.and_then(|failed| failed.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let error = error.or_else(|| unrouted(&response));
+    let Some(error) = error else { return (response, "ok") };
+    if let Error::Internal(source) | Error::Unavailable { source: Some(source), .. } = &error {
+        tracing::error!(requestId = request_id, cause = %chain(source.as_ref()), "failed");
+    }
+    (document(&error, request_id, method), code(&error))
+}
+
+/// axum answers a known path's unknown method by itself; that answer becomes a problem document too.
+fn unrouted(response: &Response) -> Option<Error> {
+    (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(|| {
+        let allow = response.headers().get(header::ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Error::MethodNotAllowed(allow.to_owned())
+    })
+}
+
+fn document(error: &Error, request_id: &str, method: &Method) -> Response {
+    let status = status(error);
+    let mut body = Map::new();
+    body.insert("type".into(), "about:blank".into());
+    body.insert("title".into(), status.canonical_reason().unwrap_or("Error").into());
+    body.insert("status".into(), status.as_u16().into());
+    body.insert("code".into(), code(error).into());
+    body.insert("detail".into(), detail(error).into());
+    body.insert("requestId".into(), request_id.into());
+    match error {
+        Error::Invalid(errors) => {
+            body.insert("errors".into(), json!(errors));
+        }
+        Error::Refused { advice, .. } => body.extend(advice.clone()),
+        _ => {}
+    }
+    let text = if *method == Method::HEAD { String::new() } else { Value::Object(body).to_string() };
+    let mut response = (status, text).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    add_hints(error, headers, method);
+    response
+}
+
+fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
+    let hint = match error {
+        Error::Unauthenticated(_) => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
+        Error::MethodNotAllowed(allow) => Some((header::ALLOW, allow.clone())),
+        Error::Unavailable { retry_after, .. } => Some((header::RETRY_AFTER, retry_after.to_string())),
+        Error::UnsupportedMediaType(accepted) if !is_safe(method) => Some((header::ACCEPT, (*accepted).to_owned())),
+        _ => None,
+    };
+    if let Some((name, value)) = hint
+        && let Ok(value) = HeaderValue::from_str(&value)
+    {
+        headers.insert(name, value);
+    }
+}
+
+/// The stable code of an error.
+pub fn code(error: &Error) -> &'static str {
+    match error {
+        Error::BadRequest { code, .. } | Error::Conflict { code, .. } | Error::Refused { code, .. } => code,
+        Error::Invalid(_) => "invalid",
+        Error::Unauthenticated(_) => "unauthenticated",
+        Error::Forbidden(_) => "forbidden",
+        Error::NotFound(_) => "not_found",
+        Error::MethodNotAllowed(_) => "method_not_allowed",
+        Error::PreconditionFailed(_) => "precondition_failed",
+        Error::TooLarge(_) => "too_large",
+        Error::UnsupportedMediaType(_) => "unsupported_media_type",
+        Error::PreconditionRequired(_) => "precondition_required",
+        Error::NotBuilt(_) => "not_built",
+        Error::Unavailable { .. } => "unavailable",
+        Error::Internal(_) => "internal",
+    }
+}
+
+fn detail(error: &Error) -> String {
+    match error {
+        Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => detail.clone(),
+        Error::Invalid(errors) if errors.len() == 1 => "one member of the body is wrong: see errors".to_owned(),
+        Error::Invalid(errors) => format!("{} members of the body are wrong: see errors", errors.len()),
+        Error::Unauthenticated(why) | Error::Forbidden(why) | Error::PreconditionFailed(why) => (*why).to_owned(),
+        Error::NotFound(kind) => format!("no such {kind}, or it is not yours to see"),
+        Error::MethodNotAllowed(allow) => format!("this path answers {allow}"),
+        Error::TooLarge(limit) => format!("the body may be at most {limit} bytes"),
+        Error::UnsupportedMediaType(accepted) => format!("send the body as {accepted}, in UTF-8"),
+        Error::PreconditionRequired(how) => (*how).to_owned(),
+        Error::NotBuilt(what) => format!("{what} is part of the design and not built yet"),
+        Error::Unavailable { .. } => "not available right now: try again".to_owned(),
+        Error::Internal(_) => "our fault: the request id names it in the logs".to_owned(),
+    }
+}
+
+fn chain(source: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(source), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,95 @@
+//! Identifiers and chance.
+//!
+//! A record's id is a UUIDv7 (RFC 9562): it says when, not what, and is never a secret. Secrets come from the operating
+//! system's generator and are at least 128 bits.
+
+use crate::clock::Clock;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+use uuid::{NoContext, Timestamp, Uuid};
+
+/// A new UUIDv7 at the clock's time.
+pub fn new(clock: &Clock) -> String {
+    let millis = clock.millis();
+    let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+    Uuid::new_v7(Timestamp::from_unix(NoContext, millis / 1000, nanos)).to_string()
+}
+
+/// Whether `text` is a UUIDv7 in its one canonical form (lower case, hyphens).
+pub fn is_valid(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7 && id.to_string() == text)
+}
+
+/// `N` bytes nobody can guess.
+///
+/// # Panics
+/// When the operating system has no randomness to give, where going on would be worse.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// A code a person can read from a mail and type: 30 symbols of Crockford's base 32 in groups of five, 150 bits.
+pub fn code() -> String {
+    const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let symbols: Vec<char> = random::<30>()
+        .iter()
+        .filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)).copied().map(char::from))
+        .collect();
+    symbols.chunks(5).map(String::from_iter).collect::<Vec<_>>().join("-")
+}
+
+/// base64url without padding (RFC 4648 section 5).
+pub fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The bytes behind base64url text.
+pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// SHA-256, as base64url.
+pub fn sha256(bytes: &[u8]) -> String {
+    base64url(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vector_of_rfc_9562_is_valid_and_other_versions_and_spellings_are_not() {
+        assert!(is_valid("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"));
+        assert!(is_valid(&new(&Clock::default())));
+        for wrong in [
+            "017F22E2-79B0-7CC3-98C4-DC0C0C07398F",
+            "017f22e279b07cc398c4dc0c0c07398f",
+            "c232ab00-9414-41ec-b3c8-9f6bdeced846",
+            "",
+            "../x",
+        ] {
+            assert!(!is_valid(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sixteen_threads_never_make_the_same_id() {
+        let threads: Vec<_> = (0..16)
+            .map(|_| std::thread::spawn(|| (0..10_000).map(|_| new(&Clock::default())).collect::<Vec<_>>()))
+            .collect();
+        let all: Vec<String> = threads.into_iter().flat_map(|thread| thread.join().expect("thread ends")).collect();
+        let distinct: std::collections::HashSet<&String> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn a_code_is_six_groups_of_five_symbols() {
+        let code = code();
+        assert_eq!(code.len(), 35);
+        assert!(code.split('-').all(|group| group.len() == 5));
+        assert_ne!(code, super::code());
+    }
+}

@@ -1,0 +1,135 @@
+//! The public half of the signing keys: an item in the `Records` table that `auth` alone may write, cached in memory. A
+//! token's key id only selects among these (R45); an unknown one is looked up at most every few seconds, so a flood of
+//! forged tokens costs no reads.
+
+use super::{Caller, User, token};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::store::{Table, item};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Partition key of the published keys in the `Records` table.
+pub const KEYS_PARTITION: &str = "k";
+/// Sort key of the published keys.
+pub const KEYS_SORT: &str = "signing";
+/// How often, at most, an unknown key id makes us look for new keys, in milliseconds.
+const REFETCH_MILLIS: u64 = 5_000;
+/// How many verified tokens are remembered, by hash, until they expire.
+const REMEMBERED_TOKENS: usize = 1_000;
+
+/// One published key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// Key id.
+    pub kid: String,
+    /// The 32 bytes of the Ed25519 public key, base64url: `x` of a JWK (RFC 8037).
+    pub x: String,
+}
+
+/// Verifies bearer tokens.
+#[derive(Debug)]
+pub struct Authenticator {
+    records: Table,
+    clock: Clock,
+    issuer: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: Vec<PublicKey>,
+    fetched_at: u64,
+    remembered: HashMap<[u8; 32], (User, u64)>,
+}
+
+impl Authenticator {
+    /// Verifies tokens of the stack named `stack`, with the keys published in `records`.
+    pub fn new(records: Table, clock: Clock, stack: &str) -> Self {
+        Self { records, clock, issuer: token::issuer(stack), state: Mutex::default() }
+    }
+
+    /// The caller a bearer token speaks for.
+    ///
+    /// # Errors
+    /// `Unauthenticated` for a token that proves nothing; `Unavailable` when keys cannot be read, never access.
+    pub async fn caller(&self, token: &str) -> Result<Caller> {
+        let hash = hash(token);
+        let now = self.clock.seconds();
+        if let Some(user) = self.remembered(&hash, now) {
+            return Ok(Caller::User(user));
+        }
+        let kid = token::key_id(token).ok_or(REFUSED)?;
+        let key = self.key(&kid).await?.ok_or(REFUSED)?;
+        let (user, until) = token::verify(token, &self.issuer, &key, now).ok_or(REFUSED)?;
+        self.remember(hash, user.clone(), until, now);
+        Ok(Caller::User(user))
+    }
+
+    fn remembered(&self, hash: &[u8; 32], now: u64) -> Option<User> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.remembered.get(hash).filter(|(_, until)| now < *until).map(|(user, _)| user.clone())
+    }
+
+    fn remember(&self, hash: [u8; 32], user: User, until: u64, now: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.remembered.len() >= REMEMBERED_TOKENS {
+            state.remembered.retain(|_, (_, until)| now < *until);
+        }
+        if state.remembered.len() >= REMEMBERED_TOKENS {
+            state.remembered.clear();
+        }
+        state.remembered.insert(hash, (user, until));
+    }
+
+    async fn key(&self, kid: &str) -> Result<Option<Vec<u8>>> {
+        let now = self.clock.millis();
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(key) = find(&state.keys, kid) {
+                return Ok(Some(key));
+            }
+            if now < state.fetched_at + REFETCH_MILLIS {
+                return Ok(None);
+            }
+            state.fetched_at = now;
+        }
+        let keys = published(&self.records).await.inspect_err(|_| {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).fetched_at = 0;
+        })?;
+        let found = find(&keys, kid);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Until there are keys at all, the first token must not wait out the pause.
+        if keys.is_empty() {
+            state.fetched_at = 0;
+        }
+        state.keys = keys;
+        Ok(found)
+    }
+}
+
+const REFUSED: Error = Error::Unauthenticated("the access token is not valid, or no longer: sign in or refresh");
+
+/// The keys published in the `Records` table, newest first.
+///
+/// # Errors
+/// `Unavailable` when the table does not answer.
+pub async fn published(records: &Table) -> Result<Vec<PublicKey>> {
+    let found = records.get(KEYS_PARTITION, KEYS_SORT, false).await?;
+    found.map_or(Ok(Vec::new()), |found| {
+        let keys = found.get("keys").map(item::to_json).unwrap_or_default();
+        serde_json::from_value(keys).map_err(Error::internal)
+    })
+}
+
+fn find(keys: &[PublicKey], kid: &str) -> Option<Vec<u8>> {
+    keys.iter().find(|key| key.kid == kid).and_then(|key| crate::id::from_base64url(&key.x))
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    bytes
+}

@@ -1,0 +1,59 @@
+//! Ed25519 for `jsonwebtoken`, by the cryptography library that already does our TLS. Knows one algorithm and refuses every
+//! other, so "one algorithm a key, fixed on the server" (R44) holds by construction.
+
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use signature::{Signer, Verifier};
+
+static PROVIDER: CryptoProvider =
+    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+
+/// Makes `jsonwebtoken` use this provider. Doing it twice is harmless.
+pub fn install() {
+    let _ = PROVIDER.install_default();
+}
+
+struct Ed25519Signer(Ed25519KeyPair);
+
+impl Signer<Vec<u8>> for Ed25519Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self.0.sign(message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Ed25519Signer {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct Ed25519Verifier(Vec<u8>);
+
+impl Verifier<Vec<u8>> for Ed25519Verifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Ed25519Verifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    only_eddsa(*algorithm)?;
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.as_bytes()).map_err(|_| ErrorKind::InvalidEddsaKey)?;
+    Ok(Box::new(Ed25519Signer(pair)))
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+    only_eddsa(*algorithm)?;
+    Ok(Box::new(Ed25519Verifier(key.try_get_as_bytes()?.to_vec())))
+}
+
+fn only_eddsa(algorithm: Algorithm) -> Result<(), Error> {
+    if algorithm == Algorithm::EdDSA { Ok(()) } else { Err(ErrorKind::InvalidAlgorithm.into()) }
+}

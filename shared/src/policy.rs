@@ -1,0 +1,103 @@
+//! May they: a caller, an action and a collection in, a `Grant` out. Pure.
+//!
+//! The store opens records for a `Grant` and for nothing else, and nothing outside this module can make one. A grant carries
+//! what folding the caller into the rule left over; the store turns that into keys, conditions and checks.
+
+use crate::clock::rfc3339;
+use crate::error::{Error, Result};
+use crate::expr::{Auth, Expr, Input, Known, RecordRef, Rule};
+use crate::identity::Caller;
+use crate::schema::Collection;
+use std::sync::Arc;
+
+/// That a caller may do something with records of a collection, as far as it can be known before one is read.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    collection: Arc<Collection>,
+    rule: Expr,
+    left: Expr,
+    auth: Auth,
+    now: String,
+    whole: bool,
+    caller: String,
+}
+
+impl Grant {
+    /// The collection.
+    pub fn collection(&self) -> &Arc<Collection> {
+        &self.collection
+    }
+
+    /// What only the stored record can decide.
+    pub fn left(&self) -> &Expr {
+        &self.left
+    }
+
+    /// The caller's id, stored with what they write.
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    /// Whether this caller sees hidden fields and writes read-only ones.
+    pub fn sees_all(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether the whole rule allows this stored record, with `input` about to be written.
+    pub fn allows(&self, record: &RecordRef, input: Input) -> bool {
+        let known = Known { auth: &self.auth, now: &self.now, input };
+        self.rule.eval(&known, Some(record))
+    }
+}
+
+/// Grants reading, listing or deleting.
+///
+/// # Errors
+/// As [`allow_write`].
+pub fn allow(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64) -> Result<Grant> {
+    decide(caller, action, collection, now, Input::None)
+}
+
+/// Grants creating or changing, with `input` about to be written.
+///
+/// # Errors
+/// `Unauthenticated` for a caller who might be allowed once signed in; `NotFound` where no record could ever be theirs;
+/// `Forbidden` when the rule refuses what they want to write.
+pub fn allow_write(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64, input: Input) -> Result<Grant> {
+    decide(caller, action, collection, now, input)
+}
+
+fn decide(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64, input: Input) -> Result<Grant> {
+    let auth = auth(caller);
+    let now = rfc3339(now);
+    // A rule that is absent means admins only.
+    let stated = collection.rule(action);
+    let rule = if caller.is_admin() { Expr::True } else { stated.cloned().unwrap_or(Expr::False) };
+    let left = rule.partial(&Known { auth: &auth, now: &now, input });
+    if left == Expr::False {
+        return Err(match (caller, action, stated) {
+            (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
+            (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
+            (_, action, _) => invisible(action),
+        });
+    }
+    let whole = caller.is_admin();
+    Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller: caller.id().to_owned() })
+}
+
+/// What a caller hears of what they may not see: the same as of what is not there (R64).
+pub fn invisible(action: Rule) -> Error {
+    match action {
+        Rule::List | Rule::Create => Error::NotFound("collection"),
+        Rule::Read | Rule::Update | Rule::Delete => Error::NotFound("record"),
+    }
+}
+
+fn auth(caller: &Caller) -> Auth {
+    match caller {
+        Caller::Anonymous => Auth::default(),
+        Caller::User(user) => {
+            Auth { id: user.id.clone(), email: user.email.clone(), roles: user.roles.clone(), verified: user.verified }
+        }
+    }
+}

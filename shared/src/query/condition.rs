@@ -1,0 +1,184 @@
+//! What is left of a rule, as a condition on the write itself: DynamoDB refuses the write if the stored record fails it.
+//!
+//! No text a client sent becomes part of the expression: names and values travel through placeholders only.
+
+use serde_json::Value;
+
+use crate::expr::{Expr, Op, Operand, Place, Test, is_system};
+
+/// The longest condition the store takes, in bytes, with room for what the store adds itself.
+const MAX_BYTES: usize = 3_500;
+/// The most operands of `IN`.
+const MAX_IN: usize = 100;
+
+/// A condition expression with its placeholders.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Condition {
+    /// The text, in parentheses where it has to be joined to another.
+    pub expression: String,
+    /// `#c0` and the attribute it stands for.
+    pub names: Vec<(String, String)>,
+    /// `:c0` and the value it stands for.
+    pub values: Vec<(String, Value)>,
+}
+
+/// The condition a stored record meets exactly when it matches `expr`, for items that keep their data fields in the map
+/// attribute `data` (and `id`, `version`, `createdAt`, `updatedAt` as `sk`, `v`, `ca`, `ua`). Placeholders begin with
+/// `#c` and `:c`. An item that is not there can meet it too, so join `attribute_exists(pk)` to it.
+///
+/// `None` if it cannot be said, or is [`Expr::True`] or [`Expr::False`] and need not be.
+pub fn condition(expr: &Expr, data: &str) -> Option<Condition> {
+    let mut writer = Writer { data, condition: Condition::default() };
+    let expression = writer.expression(expr)?;
+    if expression.len() > MAX_BYTES {
+        return None;
+    }
+    Some(Condition { expression, ..writer.condition })
+}
+
+struct Writer<'a> {
+    data: &'a str,
+    condition: Condition,
+}
+
+impl Writer<'_> {
+    fn expression(&mut self, expr: &Expr) -> Option<String> {
+        match expr {
+            Expr::True | Expr::False => None,
+            Expr::All(parts) => self.joined(parts, " AND "),
+            Expr::Any(parts) => self.joined(parts, " OR "),
+            Expr::Is(test) => self.holds(test),
+            Expr::Not(test) => self.fails(test),
+        }
+    }
+
+    fn joined(&mut self, parts: &[Expr], between: &str) -> Option<String> {
+        let parts = parts.iter().map(|part| self.expression(part)).collect::<Option<Vec<_>>>()?;
+        Some(format!("({})", parts.join(between)))
+    }
+
+    /// The test is known to hold.
+    fn holds(&mut self, test: &Test) -> Option<String> {
+        match test {
+            Test::Compare { left, op, right } => self.comparison(left, *op, right),
+            Test::In { item, list } => self.membership(item, list, ""),
+            Test::StartsWith { text, prefix } => self.prefix(text, prefix, ""),
+            Test::Has(place) => Some(format!("attribute_exists({})", self.place(place)?)),
+            Test::Stored { field, value: None } => Some(format!("attribute_not_exists({})", self.field(field))),
+            Test::Stored { field, value: Some(value) } => {
+                let (field, value) = (self.field(field), self.value(value));
+                Some(format!("{field} = {value}"))
+            }
+            Test::Changed(_) => None,
+        }
+    }
+
+    /// The test is known not to hold.
+    fn fails(&mut self, test: &Test) -> Option<String> {
+        match test {
+            Test::Compare { .. } | Test::Changed(_) => None,
+            Test::In { item, list } => self.membership(item, list, "NOT "),
+            Test::StartsWith { text, prefix } => self.prefix(text, prefix, "NOT "),
+            Test::Has(place) => Some(format!("attribute_not_exists({})", self.place(place)?)),
+            Test::Stored { field, value: None } => Some(format!("attribute_exists({})", self.field(field))),
+            Test::Stored { field, value: Some(value) } => {
+                let (field, value) = (self.field(field), self.value(value));
+                Some(format!("(attribute_not_exists({field}) OR {field} <> {value})"))
+            }
+        }
+    }
+
+    fn comparison(&mut self, left: &Operand, op: Op, right: &Operand) -> Option<String> {
+        let sign = match op {
+            Op::Eq => "=",
+            Op::Ne => "<>",
+            other => other.sign(),
+        };
+        let (name, other) = (self.operand(left)?, self.operand(right)?);
+        let compared = format!("{name} {sign} {other}");
+        // `<>` holds of what is not there, and a comparison of two fields must find both.
+        let exists =
+            |operand: &Operand, name: &str| operand.record_field().map(|_| format!("attribute_exists({name}) AND "));
+        match (op, right) {
+            (Op::Ne, _) | (_, Operand::Place(_)) => {
+                let guards = exists(left, &name).unwrap_or_default() + &exists(right, &other).unwrap_or_default();
+                Some(format!("({guards}{compared})"))
+            }
+            _ => Some(compared),
+        }
+    }
+
+    fn membership(&mut self, item: &Operand, list: &Operand, not: &str) -> Option<String> {
+        match list {
+            Operand::Constant(Value::Array(values)) if !values.is_empty() && values.len() <= MAX_IN => {
+                let item = self.operand(item)?;
+                let values: Vec<String> = values.iter().map(|value| self.value(value)).collect();
+                Some(format!("(attribute_exists({item}) AND {not}{item} IN ({}))", values.join(", ")))
+            }
+            Operand::Constant(_) => None,
+            // Of a text, `contains` would ask for a part of it.
+            Operand::Place(_) => {
+                let (list, is_list) = (self.operand(list)?, self.value(&"L".into()));
+                let guard = item
+                    .record_field()
+                    .map(|_| self.operand(item).map(|item| format!("attribute_exists({item}) AND ")));
+                let guard = guard.unwrap_or(Some(String::new()))?;
+                let item = self.operand(item)?;
+                Some(format!("({guard}attribute_type({list}, {is_list}) AND {not}contains({list}, {item}))"))
+            }
+        }
+    }
+
+    fn prefix(&mut self, text: &Operand, prefix: &Operand, not: &str) -> Option<String> {
+        text.record_field()?;
+        let (text, prefix_text) = (self.operand(text)?, self.operand(prefix)?);
+        let is_text = self.value(&"S".into());
+        let guard =
+            prefix.record_field().map(|_| format!("attribute_type({prefix_text}, {is_text}) AND ")).unwrap_or_default();
+        Some(format!("({guard}attribute_type({text}, {is_text}) AND {not}begins_with({text}, {prefix_text}))"))
+    }
+
+    fn operand(&mut self, operand: &Operand) -> Option<String> {
+        match operand {
+            Operand::Constant(value) => Some(self.value(value)),
+            Operand::Place(place) => self.place(place),
+        }
+    }
+
+    fn place(&mut self, place: &Place) -> Option<String> {
+        match place {
+            Place::Record(field) => Some(self.field(field)),
+            Place::Auth(_) | Place::Input(_) | Place::Now => None,
+        }
+    }
+
+    /// The path of a field of the stored record.
+    fn field(&mut self, field: &str) -> String {
+        let attribute = match field {
+            "id" => "sk",
+            "version" => "v",
+            "createdAt" => "ca",
+            "updatedAt" => "ua",
+            data => data,
+        };
+        let name = self.name(attribute);
+        if is_system(field) { name } else { format!("{}.{name}", self.name(self.data)) }
+    }
+
+    fn name(&mut self, attribute: &str) -> String {
+        let names = &mut self.condition.names;
+        if let Some((placeholder, _)) = names.iter().find(|(_, name)| name == attribute) {
+            return placeholder.clone();
+        }
+        let placeholder = format!("#c{}", names.len());
+        names.push((placeholder.clone(), attribute.to_owned()));
+        placeholder
+    }
+
+    fn value(&mut self, value: &Value) -> String {
+        let values = &mut self.condition.values;
+        let placeholder = format!(":c{}", values.len());
+        values.push((placeholder.clone(), value.clone()));
+        placeholder
+    }
+}

@@ -1,0 +1,81 @@
+//! Where a collection's records can be found: by id, and through its declared indexes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::expr::{FieldTypes, RecordRef};
+
+use super::keys::{self, MAX_PARTITION_BYTES, MAX_SORT_BYTES};
+use super::ordering::SortField;
+
+/// A declared index and the place it has in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Its name in the definition.
+    pub name: String,
+    /// The fields a query must equal. Records that lack one of them, or hold `null`, are not in the index.
+    pub partition: Vec<String>,
+    /// The fields it is ordered by; the id comes last by itself.
+    pub sort: Vec<SortField>,
+    /// Which of the store's generic indexes holds it, from 1.
+    pub slot: u8,
+    /// The version of the definition it came with, so that a slot's earlier entries are never taken for its own.
+    pub generation: u64,
+}
+
+/// What the planner knows of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The collection's name.
+    pub collection: String,
+    /// Which collection of that name, counted from 1.
+    pub generation: u32,
+    /// Its indexes.
+    pub indexes: Vec<Index>,
+    /// Its fields.
+    pub fields: FieldTypes,
+}
+
+/// A record's place in one index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexKey {
+    /// The partition key.
+    pub partition: String,
+    /// The sort key.
+    pub sort: Vec<u8>,
+}
+
+impl Index {
+    /// The partition key for these parts, one for each partition field.
+    pub fn partition_key(&self, layout: &Layout, parts: &[String]) -> String {
+        let mut key = format!("{}#{}.{}", layout.collection, layout.generation, self.generation);
+        for part in parts {
+            key.push('#');
+            key.push_str(part);
+        }
+        key
+    }
+
+    /// Where the record stands in this index; `Ok(None)` if it is not in it.
+    ///
+    /// # Errors
+    /// [`KeyTooLong`] if the store could not hold the key.
+    pub fn key(&self, layout: &Layout, record: &RecordRef) -> Result<Option<IndexKey>, KeyTooLong> {
+        let part = |field: &String| record.field(field).as_ref().and_then(keys::partition_part);
+        let Some(parts) = self.partition.iter().map(part).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let partition = self.partition_key(layout, &parts);
+        let encoded = self.sort.iter().flat_map(|by| keys::encode(record.field(&by.field).as_ref(), by.descending));
+        let sort: Vec<u8> = encoded.chain(record.id.bytes()).collect();
+        if partition.len() > MAX_PARTITION_BYTES || sort.len() > MAX_SORT_BYTES {
+            return Err(KeyTooLong { index: self.name.clone() });
+        }
+        Ok(Some(IndexKey { partition, sort }))
+    }
+}
+
+/// The values of an indexed record are together longer than a key may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyTooLong {
+    /// The index whose key it would be.
+    pub index: String,
+}

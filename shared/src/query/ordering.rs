@@ -1,0 +1,105 @@
+//! The `sort` and `fields` parameters: lists of visible fields, checked as they come in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::expr::{ExprError, FieldTypes};
+
+/// How many fields a `sort` may name.
+pub const MAX_SORT_FIELDS: usize = 5;
+
+/// A field to order by; written `-field` when the largest comes first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct SortField {
+    /// The field.
+    pub field: String,
+    /// Whether the largest comes first.
+    pub descending: bool,
+}
+
+impl SortField {
+    /// Smallest first.
+    pub fn ascending(field: &str) -> Self {
+        Self { field: field.to_owned(), descending: false }
+    }
+}
+
+impl From<String> for SortField {
+    fn from(text: String) -> Self {
+        match text.strip_prefix('-') {
+            Some(field) => Self { field: field.to_owned(), descending: true },
+            None => Self { field: text, descending: false },
+        }
+    }
+}
+
+impl From<SortField> for String {
+    fn from(sort: SortField) -> Self {
+        sort.to_string()
+    }
+}
+
+impl std::fmt::Display for SortField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.descending { "-" } else { "" }, self.field)
+    }
+}
+
+/// Reads `sort=-createdAt,title`.
+///
+/// # Errors
+/// What is wrong and at which column; a hidden field is refused exactly as one that does not exist.
+pub fn parse_sort(text: &str, fields: &FieldTypes) -> Result<Vec<SortField>, ExprError> {
+    let mut sort: Vec<SortField> = Vec::new();
+    for (column, name) in names(text)? {
+        let wanted = SortField::from(name.to_owned());
+        let field = fields.visible(&wanted.field).ok_or_else(|| unknown(column, &wanted.field))?;
+        if !field.kind.is_scalar() {
+            return Err(ExprError::at(column, format!("`{}` is {} and has no order", wanted.field, field.kind.name())));
+        }
+        if sort.iter().any(|earlier| earlier.field == wanted.field) {
+            return Err(ExprError::at(column, format!("`{}` is named twice", wanted.field)));
+        }
+        if sort.len() == MAX_SORT_FIELDS {
+            return Err(ExprError::at(column, format!("a sort names at most {MAX_SORT_FIELDS} fields")));
+        }
+        sort.push(wanted);
+    }
+    Ok(sort)
+}
+
+/// Reads `fields=id,title`.
+///
+/// # Errors
+/// What is wrong and at which column; a hidden field is refused exactly as one that does not exist.
+pub fn parse_fields(text: &str, fields: &FieldTypes) -> Result<Vec<String>, ExprError> {
+    let mut wanted: Vec<String> = Vec::new();
+    for (column, name) in names(text)? {
+        fields.visible(name).ok_or_else(|| unknown(column, name))?;
+        if wanted.iter().any(|earlier| earlier == name) {
+            return Err(ExprError::at(column, format!("`{name}` is named twice")));
+        }
+        wanted.push(name.to_owned());
+    }
+    Ok(wanted)
+}
+
+/// The names between commas, each with its column; spaces around them do not count.
+fn names(text: &str) -> Result<Vec<(usize, &str)>, ExprError> {
+    let mut names = Vec::new();
+    let mut column = 1;
+    for part in text.split(',') {
+        let start = column + part.chars().take_while(|char| *char == ' ').count();
+        match part.trim_matches(' ') {
+            "" => return Err(ExprError::at(start, "a field name was expected")),
+            name => names.push((start, name)),
+        }
+        column += part.chars().count() + 1;
+    }
+    Ok(names)
+}
+
+fn unknown(column: usize, name: &str) -> ExprError {
+    let shown: String = name.chars().take(64).collect();
+    ExprError::at(column, format!("there is no field `{}`", shown.escape_default()))
+}

@@ -1,0 +1,197 @@
+//! The planner: which ranges of keys answer a list, in which direction, and what that leaves over.
+
+use serde_json::{Value, json};
+
+use crate::expr::{Expr, Operand, Test};
+
+use super::layout::Layout;
+use super::ordering::SortField;
+use super::ranges::{Branch, Range, Route, equals};
+use super::refuse::{Refusal, refuse};
+
+/// How many ranges one list may be merged from.
+pub const MAX_RANGES: usize = 8;
+
+/// What a list asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// What folding left of the list rule.
+    pub rule: &'a Expr,
+    /// The filter, if there is one.
+    pub filter: Option<&'a Expr>,
+    /// The order asked for. Empty: the order of whatever serves the query, by `createdAt` where that is the collection
+    /// itself.
+    pub sort: &'a [SortField],
+    /// How many items may be read to find the ones asked for, where no index holds exactly those.
+    pub scan: Option<u32>,
+}
+
+/// How a list is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The ranges to read. None: nothing can match. Several: merge them by [`Plan::order`], and leave out a record met
+    /// twice.
+    pub ranges: Vec<Range>,
+    /// Whether keys are read upwards.
+    pub forward: bool,
+    /// What each range is ordered by, from its `order_from` on; the id comes last.
+    pub order: Vec<SortField>,
+    /// What the ranges do not answer; [`Expr::True`] unless a scan was allowed.
+    pub leftover: Expr,
+    /// How many items may be read; only where something is left over.
+    pub scan: Option<u32>,
+}
+
+/// Finds the way to read a list: through the collection itself, or through an index that holds exactly the records
+/// asked for in the order asked for.
+///
+/// # Errors
+/// A [`Refusal`] that names the index that would serve it.
+pub fn plan(layout: &Layout, query: &Query) -> Result<Plan, Refusal> {
+    let wanted = query.rule.clone().and(query.filter.cloned().unwrap_or(Expr::True));
+    let opaque = vec![wanted.conjuncts().to_vec()];
+    let branches = possible(alternatives(&wanted).unwrap_or_else(|| opaque.clone()));
+    if wanted == Expr::False || branches.is_empty() {
+        return Ok(Plan::nothing());
+    }
+    if let Some(plan) = exact(layout, &branches, query.sort) {
+        return Ok(plan);
+    }
+    let scanned = query.scan.and_then(|scan| scanning(layout, &possible(opaque), query.sort, scan));
+    scanned.ok_or_else(|| refuse(layout, &branches, query))
+}
+
+/// Either side of every `||` and every member of every `in`, as conjunctions of their own; `None` if there are more
+/// than can be merged.
+fn alternatives(expr: &Expr) -> Option<Vec<Vec<Expr>>> {
+    let branches = match expr {
+        Expr::True => vec![Vec::new()],
+        Expr::False => Vec::new(),
+        Expr::Any(parts) => parts.iter().map(alternatives).collect::<Option<Vec<_>>>()?.concat(),
+        Expr::All(parts) => {
+            parts.iter().try_fold(vec![Vec::new()], |so_far, part| product(&so_far, &alternatives(part)?))?
+        }
+        Expr::Is(Test::In { item, list: Operand::Constant(Value::Array(values)) }) => match item.record_field() {
+            Some(field) => values.iter().map(|value| vec![equals(field, value)]).collect(),
+            None => vec![vec![expr.clone()]],
+        },
+        Expr::Is(_) | Expr::Not(_) => vec![vec![expr.clone()]],
+    };
+    (branches.len() <= MAX_RANGES).then_some(branches)
+}
+
+fn product(left: &[Vec<Expr>], right: &[Vec<Expr>]) -> Option<Vec<Vec<Expr>>> {
+    if left.len() * right.len() > MAX_RANGES {
+        return None;
+    }
+    Some(left.iter().flat_map(|left| right.iter().map(|right| [left.as_slice(), right].concat())).collect())
+}
+
+/// The branches that do not contradict themselves, each once.
+fn possible(alternatives: Vec<Vec<Expr>>) -> Vec<Branch> {
+    let mut branches = Vec::new();
+    for branch in alternatives.into_iter().filter_map(Branch::of) {
+        if !branches.contains(&branch) {
+            branches.push(branch);
+        }
+    }
+    branches
+}
+
+/// A plan that leaves nothing over: a way for the first branch that every other branch can be merged into.
+fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Plan> {
+    let sort = unsettled(branches, sort);
+    let (first, rest) = branches.split_first()?;
+    let whole = |branch: &Branch| {
+        routes(layout, branch).into_iter().filter(|route| route.leftover.is_empty()).collect::<Vec<_>>()
+    };
+    let rest: Vec<Vec<Route>> = rest.iter().map(whole).collect();
+    whole(first).into_iter().find_map(|route| {
+        let forward = direction(&route.order, &sort)?;
+        let same_order = |routes: &Vec<Route>| routes.iter().find(|other| other.order == route.order).cloned();
+        let others: Vec<Route> = rest.iter().map(same_order).collect::<Option<_>>()?;
+        let order = route.order.clone();
+        let ranges = std::iter::once(route).chain(others).filter_map(|route| route.range).collect();
+        Some(Plan { ranges, forward, order, leftover: Expr::True, scan: None })
+    })
+}
+
+/// A plan that leaves the least over and keeps the order.
+fn scanning(layout: &Layout, branches: &[Branch], sort: &[SortField], scan: u32) -> Option<Plan> {
+    let sort = unsettled(branches, sort);
+    let routes = routes(layout, branches.first()?).into_iter();
+    let in_order = routes.filter_map(|route| direction(&route.order, &sort).map(|forward| (route, forward)));
+    let (route, forward) = in_order.min_by_key(|(route, _)| route.leftover.len())?;
+    let leftover = Expr::all(route.leftover);
+    Some(Plan { ranges: route.range.into_iter().collect(), forward, order: route.order, leftover, scan: Some(scan) })
+}
+
+/// Every way a branch can be read, the collection itself first.
+fn routes(layout: &Layout, branch: &Branch) -> Vec<Route> {
+    let through = |index| (0..).map_while(move |skip| branch.through(layout, index, skip));
+    std::iter::once(branch.by_id()).chain(layout.indexes.iter().flat_map(through)).collect()
+}
+
+/// The sort without the fields that have one value in all that is asked for.
+fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortField> {
+    let value = |branch: &Branch, by: &SortField| branch.value(&by.field).cloned();
+    let settled = |by: &SortField| match branches.split_first() {
+        Some((first, rest)) => {
+            value(first, by).is_some_and(|one| rest.iter().all(|branch| value(branch, by).as_ref() == Some(&one)))
+        }
+        None => false,
+    };
+    sort.iter().filter(|by| !settled(by)).cloned().collect()
+}
+
+/// Whether an order answers the one asked for: `Some(true)` read upwards, `Some(false)` read downwards.
+///
+/// Every order ends in the id, and the id starts with `createdAt`, so that one may be asked for at the end of any.
+fn direction(order: &[SortField], wanted: &[SortField]) -> Option<bool> {
+    let mut forward = None;
+    for (position, wanted) in wanted.iter().enumerate() {
+        let turned = match order.get(position) {
+            Some(by) if by.field == wanted.field => by.descending != wanted.descending,
+            None if wanted.field == "id" || wanted.field == "createdAt" => wanted.descending,
+            _ => return None,
+        };
+        if forward.is_some_and(|forward| forward == turned) {
+            return None;
+        }
+        forward = Some(!turned);
+        if position >= order.len() {
+            break;
+        }
+    }
+    Some(forward.unwrap_or(true))
+}
+
+impl Plan {
+    fn nothing() -> Self {
+        Self { ranges: Vec::new(), forward: true, order: Vec::new(), leftover: Expr::True, scan: None }
+    }
+
+    /// The plan in words a developer can check, for `explain=true`.
+    pub fn explain(&self) -> Value {
+        let ranges: Vec<Value> = self.ranges.iter().map(Range::explain).collect();
+        let order: Vec<String> = self.order.iter().map(ToString::to_string).chain(["id".to_owned()]).collect();
+        let mut explained = json!({ "ranges": ranges, "order": order, "forward": self.forward });
+        if let (Some(scan), Some(members)) = (self.scan, explained.as_object_mut()) {
+            members.insert("scan".to_owned(), scan.into());
+            members.insert("leftover".to_owned(), self.leftover.to_string().into());
+        }
+        explained
+    }
+}
+
+impl Range {
+    fn explain(&self) -> Value {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        match self {
+            Self::Records { lower, upper } => json!({ "from": "records", "lower": lower, "upper": upper }),
+            Self::Index { name, partition, lower, upper, .. } => {
+                json!({ "index": name, "partition": partition, "lower": hex(lower), "upper": hex(upper) })
+            }
+        }
+    }
+}

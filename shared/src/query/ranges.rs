@@ -1,0 +1,269 @@
+//! One conjunction of tests to one range of keys: what an index or the collection itself can answer of it.
+
+use serde_json::Value;
+
+use crate::expr::{Datum, Expr, Op, Operand, Place, Test, moment};
+
+use super::keys::{self, HIGHEST, LOWEST, MAX_PARTITION_BYTES, MAX_SORT_BYTES};
+use super::layout::{Index, Layout};
+use super::ordering::SortField;
+
+/// Keys from `lower` to `upper`, both included, as `BETWEEN` takes them. Where a bound is to be left out it is a key
+/// that no record has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Range {
+    /// Records by id, in every shard.
+    Records {
+        /// The least id.
+        lower: String,
+        /// The greatest id.
+        upper: String,
+    },
+    /// Entries of one partition of one index.
+    Index {
+        /// The index's name.
+        name: String,
+        /// The store's generic index that holds it.
+        slot: u8,
+        /// The partition key.
+        partition: String,
+        /// The least sort key.
+        lower: Vec<u8>,
+        /// The greatest sort key.
+        upper: Vec<u8>,
+        /// Where in a sort key the order begins by which several ranges are merged.
+        order_from: usize,
+    },
+}
+
+/// Tests that must all hold, the equalities apart from the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Branch {
+    pub equal: Vec<(String, Value)>,
+    pub others: Vec<Expr>,
+}
+
+/// A range and what it leaves undone.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Route {
+    /// `None` if no record can match.
+    pub range: Option<Range>,
+    /// What the range is ordered by from `order_from` on; the id comes last.
+    pub order: Vec<SortField>,
+    /// The tests that still have to be asked of every record.
+    pub leftover: Vec<Expr>,
+}
+
+impl Branch {
+    /// Sorts the tests; `None` if they contradict each other.
+    pub fn of(tests: Vec<Expr>) -> Option<Self> {
+        let mut branch = Self { equal: Vec::new(), others: Vec::new() };
+        for test in tests {
+            match equality(&test) {
+                Some((field, value)) if branch.value(field).is_none() => {
+                    branch.equal.push((field.to_owned(), value.clone()))
+                }
+                _ => branch.others.push(test),
+            }
+        }
+        let (decided, open): (Vec<Expr>, Vec<Expr>) =
+            branch.others.iter().cloned().partition(|test| branch.decides(test));
+        let holds = decided.iter().all(|test| test.holds_given(&|place| branch.datum(place)));
+        branch.others = open;
+        branch.others = branch.others.iter().filter(|test| !branch.implies(test)).cloned().collect();
+        holds.then_some(branch)
+    }
+
+    /// What the field must equal.
+    pub fn value(&self, field: &str) -> Option<&Value> {
+        self.equal.iter().find(|(name, _)| name == field).map(|(_, value)| value)
+    }
+
+    fn datum(&self, place: &Place) -> Option<Datum<'_>> {
+        match place {
+            Place::Record(field) => self.value(field).map(Datum::from),
+            _ => None,
+        }
+    }
+
+    /// Whether the equalities alone answer it.
+    fn decides(&self, expr: &Expr) -> bool {
+        let known = |operand: &&Operand| match operand {
+            Operand::Constant(_) => true,
+            Operand::Place(place) => self.datum(place).is_some(),
+        };
+        expr.tests().iter().all(|test| !test.operands().is_empty() && test.operands().iter().all(&known))
+    }
+
+    /// `has(f)` beside a test of `f` that only a present `f` can pass.
+    fn implies(&self, expr: &Expr) -> bool {
+        let Expr::Is(Test::Has(Place::Record(field))) = expr else { return false };
+        self.value(field).is_some()
+            || self.others.iter().any(|other| range_test(other).is_some_and(|(by, _)| by == field))
+    }
+
+    /// The way through an index, with its order counted from the `skip`-th sort field; `None` if there is none.
+    pub fn through(&self, layout: &Layout, index: &Index, skip: usize) -> Option<Route> {
+        let part = |field: &String| keys::partition_part(&self.value(field)?.into());
+        let parts = index.partition.iter().map(part).collect::<Option<Vec<_>>>()?;
+        let partition = index.partition_key(layout, &parts);
+        let bound: Vec<&SortField> = index.sort.iter().take_while(|by| self.value(&by.field).is_some()).collect();
+        if skip > bound.len() {
+            return None;
+        }
+        let encoded = |by: &&SortField| keys::encode(self.value(&by.field).map(Datum::from).as_ref(), by.descending);
+        let prefix: Vec<u8> = bound.iter().flat_map(encoded).collect();
+        let order_from = bound.iter().take(skip).flat_map(encoded).count();
+        let next = index.sort.get(bound.len());
+        let used: Vec<&str> =
+            index.partition.iter().chain(bound.iter().map(|by| &by.field)).map(String::as_str).collect();
+        let bounds = Bounds::new(&prefix).narrowed(&prefix, next, &self.others);
+        let leftover = self.left_after(&used, next.map(|by| by.field.as_str()));
+        let possible = partition.len() <= MAX_PARTITION_BYTES && prefix.len() <= MAX_SORT_BYTES;
+        let range = bounds.filter(|_| possible).map(|(lower, upper)| Range::Index {
+            name: index.name.clone(),
+            slot: index.slot,
+            partition,
+            lower,
+            upper,
+            order_from,
+        });
+        Some(Route { range, order: index.sort.get(skip..).unwrap_or_default().to_vec(), leftover })
+    }
+
+    /// The way through the collection itself, in the order of ids.
+    pub fn by_id(&self) -> Route {
+        if let Some(Value::String(id)) = self.value("id") {
+            let range = usable_id(id).then(|| Range::Records { lower: id.clone(), upper: id.clone() });
+            return Route { range, order: Vec::new(), leftover: self.left_after(&["id"], None) };
+        }
+        let equal = self.value("createdAt").map(|value| (Op::Eq, value));
+        let ordered = self.others.iter().filter_map(|other| comparison(other).filter(|(by, ..)| *by == "createdAt"));
+        let (mut lower, mut upper) = (LEAST_ID.to_owned(), GREATEST_ID.to_owned());
+        for (op, value) in equal.into_iter().chain(ordered.map(|(_, op, value)| (op, value))) {
+            let (from, to) = ids_made(op, value);
+            lower = lower.max(from);
+            upper = upper.min(to);
+        }
+        let range = (lower <= upper).then_some(Range::Records { lower, upper });
+        Route { range, order: Vec::new(), leftover: self.left_after(&["createdAt"], Some("createdAt")) }
+    }
+
+    /// The tests that neither the equalities on `used` nor a range on `ranged` take care of.
+    fn left_after(&self, used: &[&str], ranged: Option<&str>) -> Vec<Expr> {
+        let unequal = self.equal.iter().filter(|(field, _)| !used.contains(&field.as_str()));
+        let unequal = unequal.map(|(field, value)| equals(field, value));
+        let open = self.others.iter().filter(|other| range_test(other).is_none_or(|(field, _)| Some(field) != ranged));
+        unequal.chain(open.cloned()).collect()
+    }
+}
+
+/// The test that a field equals a value.
+pub(super) fn equals(field: &str, value: &Value) -> Expr {
+    let left = Operand::Place(Place::Record(field.to_owned()));
+    Expr::Is(Test::compare(left, Op::Eq, Operand::Constant(value.clone())))
+}
+
+/// A stored field compared with a constant.
+fn comparison(expr: &Expr) -> Option<(&str, Op, &Value)> {
+    match expr {
+        Expr::Is(Test::Compare { left, op, right }) => Some((left.record_field()?, *op, right.constant()?)),
+        _ => None,
+    }
+}
+
+fn equality(expr: &Expr) -> Option<(&str, &Value)> {
+    comparison(expr).filter(|(_, op, _)| *op == Op::Eq).map(|(field, _, value)| (field, value))
+}
+
+/// The field of a test that a range of keys can answer, and the test.
+pub(super) fn range_test(expr: &Expr) -> Option<(&str, &Test)> {
+    match expr {
+        Expr::Is(test @ Test::Compare { op, .. }) if op.is_order() => comparison(expr).map(|(field, ..)| (field, test)),
+        Expr::Is(test @ Test::StartsWith { text, prefix: Operand::Constant(_) }) => Some((text.record_field()?, test)),
+        _ => None,
+    }
+}
+
+/// The part of an index's partition that is still possible.
+struct Bounds {
+    lower: Vec<u8>,
+    upper: Vec<u8>,
+}
+
+impl Bounds {
+    /// Everything that begins with `prefix`.
+    fn new(prefix: &[u8]) -> Self {
+        match prefix {
+            [] => Self { lower: vec![LOWEST], upper: vec![HIGHEST] },
+            prefix => Self { lower: prefix.to_vec(), upper: keys::after(prefix) },
+        }
+    }
+
+    /// Narrowed by the tests on the next sort field; `None` if nothing is left.
+    fn narrowed(mut self, prefix: &[u8], by: Option<&SortField>, tests: &[Expr]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let tests = tests.iter().filter_map(range_test);
+        for (by, test) in tests.filter_map(|(field, test)| by.filter(|by| by.field == field).map(|by| (by, test))) {
+            let (lower, upper) = span(test, by.descending)?;
+            self.lower = self.lower.max([prefix, &lower].concat());
+            self.upper = self.upper.min([prefix, &upper].concat());
+        }
+        // No stored key is longer than this, so cutting a bound there loses none.
+        self.lower.truncate(MAX_SORT_BYTES);
+        self.upper.truncate(MAX_SORT_BYTES);
+        (self.lower <= self.upper).then_some((self.lower, self.upper))
+    }
+}
+
+/// The encoded values that pass a range test, from the first to just after the last.
+fn span(test: &Test, descending: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (op, bound) = match test {
+        Test::StartsWith { prefix, .. } => {
+            let prefix = keys::encode_prefix(prefix.constant()?.as_str()?, descending);
+            return Some((prefix.clone(), keys::after(&prefix)));
+        }
+        Test::Compare { op, right, .. } => (*op, Datum::from(right.constant()?)),
+        _ => return None,
+    };
+    let kind = keys::encode_kind(&bound, descending);
+    let value = keys::encode(Some(&bound), descending);
+    let op = if descending { op.mirrored() } else { op };
+    match op {
+        Op::Lt => Some((kind, value)),
+        Op::Le => Some((kind, keys::after(&value))),
+        Op::Gt => Some((keys::after(&value), keys::after(&kind))),
+        Op::Ge => Some((value, keys::after(&kind))),
+        Op::Eq | Op::Ne => None,
+    }
+}
+
+/// Below every id, which is a UUID in lower-case hex.
+const LEAST_ID: &str = "0";
+/// Above every id.
+const GREATEST_ID: &str = "g";
+
+/// Between which ids the records lie whose `createdAt` compares so.
+fn ids_made(op: Op, moment: &Value) -> (String, String) {
+    let (least, greatest) = (LEAST_ID.to_owned(), GREATEST_ID.to_owned());
+    let Some(millis) = moment.as_str().and_then(moment::milliseconds) else { return (least, greatest) };
+    let (from, past) = (id_prefix(millis), id_prefix(millis.saturating_add(1)));
+    match op {
+        Op::Eq => (from, past),
+        Op::Lt => (least, from),
+        Op::Le => (least, past),
+        Op::Gt => (past, greatest),
+        Op::Ge => (from, greatest),
+        Op::Ne => (least, greatest),
+    }
+}
+
+/// What ids of that millisecond begin with (RFC 9562, UUIDv7): the record's `createdAt` is the time in its id.
+fn id_prefix(milliseconds: i64) -> String {
+    let bits = milliseconds.clamp(0, (1 << 48) - 1);
+    format!("{:08x}-{:04x}", bits >> 16, bits & 0xFFFF)
+}
+
+/// Whether the text could be an id at all; what could not is not sent to the store.
+fn usable_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= MAX_SORT_BYTES
+}

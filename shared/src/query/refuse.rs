@@ -1,0 +1,126 @@
+//! The answer to a list that no index serves: why, and the index that would serve it, ready to merge in.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::expr::{Expr, FieldTypes};
+
+use super::layout::Layout;
+use super::ordering::SortField;
+use super::plan::{Query, plan};
+use super::ranges::{Branch, range_test};
+
+/// Why a list is refused.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Refusal {
+    /// Always `index_required`.
+    pub code: &'static str,
+    /// What stands in the way, and what to do.
+    pub message: String,
+    /// `{"name", "partition", "sort"}` to add to the definition's `indexes`; `None` where no index would do.
+    #[serde(rename = "addIndex", skip_serializing_if = "Option::is_none")]
+    pub add_index: Option<Value>,
+}
+
+/// The refusal for branches that could not be planned.
+pub(super) fn refuse(layout: &Layout, branches: &[Branch], query: &Query) -> Refusal {
+    let alone = |branch: &&Branch| {
+        let rule = Expr::all(branch.tests());
+        plan_is_refused(layout, &Query { rule: &rule, filter: None, ..*query }, branches.len())
+    };
+    let Some(branch) = branches.iter().find(alone) else {
+        return no_index("the alternatives of this query cannot be merged in one order".to_owned());
+    };
+    match missing_index(&layout.fields, branch, query.sort) {
+        Ok(index) => Refusal {
+            code: "index_required",
+            message: format!(
+                "no index serves {}; add the index in `addIndex`, or read with scan=N",
+                shown(branch, query.sort)
+            ),
+            add_index: Some(index),
+        },
+        Err(reason) => no_index(reason),
+    }
+}
+
+/// Whether a branch of several is refused by itself; a single one is why we are here.
+fn plan_is_refused(layout: &Layout, query: &Query, branches: usize) -> bool {
+    branches == 1 || plan(layout, &Query { scan: None, ..*query }).is_err()
+}
+
+fn no_index(reason: String) -> Refusal {
+    Refusal {
+        code: "index_required",
+        message: format!("{reason}; read with scan=N, or ask differently"),
+        add_index: None,
+    }
+}
+
+fn shown(branch: &Branch, sort: &[SortField]) -> String {
+    let tests = Expr::all(branch.tests());
+    let order: Vec<String> = sort.iter().map(ToString::to_string).collect();
+    match (tests.is_true(), order.is_empty()) {
+        (false, true) => format!("`{tests}`"),
+        (false, false) => format!("`{tests}` sorted by `{}`", order.join(",")),
+        (true, _) => format!("the order `{}`", order.join(",")),
+    }
+}
+
+/// The definition of an index that would serve the branch in this order, or why there is none.
+fn missing_index(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Result<Value, String> {
+    if let Some(test) = branch.others.iter().find(|test| range_test(test).is_none()) {
+        return Err(format!("no index can answer `{test}`"));
+    }
+    let partition: Vec<&str> = branch.equal.iter().map(|(field, _)| field.as_str()).collect();
+    let wanted: Vec<SortField> = sort.iter().filter(|by| branch.value(&by.field).is_none()).cloned().collect();
+    let sort = with_range(branch, wanted)?;
+    let by_name = partition.iter().copied().chain(sort.iter().map(|by| by.field.as_str()));
+    let usable = |field: &str| field != "id" && field != "version" && fields.visible(field).is_some();
+    if !by_name.clone().all(usable) || branch.equal.iter().any(|(_, value)| value.is_null()) {
+        return Err("no index can answer this".to_owned());
+    }
+    Ok(json!({ "name": index_name(by_name), "partition": partition, "sort": sort }))
+}
+
+/// The sort an index needs so that the one field with a range on it comes first.
+fn with_range(branch: &Branch, mut sort: Vec<SortField>) -> Result<Vec<SortField>, String> {
+    let mut ranged: Vec<&str> = branch.others.iter().filter_map(range_test).map(|(field, _)| field).collect();
+    ranged.dedup();
+    match (ranged.as_slice(), sort.first()) {
+        ([], _) => {}
+        ([field], None) => sort.push(SortField::ascending(field)),
+        ([field], Some(first)) if first.field == *field => {}
+        ([field], Some(first)) => {
+            return Err(format!("one index cannot cut a range of `{field}` and sort by `{}` first", first.field));
+        }
+        _ => return Err(format!("an index answers a range on one field, and these are {}", ranged.join(", "))),
+    }
+    if sort.last().is_some_and(|by| by.field == "id" && !by.descending) {
+        sort.pop();
+    }
+    Ok(sort)
+}
+
+fn index_name<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let mut name = "by".to_owned();
+    for field in fields {
+        name.push('_');
+        for char in field.chars() {
+            if char.is_ascii_uppercase() {
+                name.push('_');
+            }
+            name.push(char.to_ascii_lowercase());
+        }
+    }
+    name.truncate(63);
+    name
+}
+
+impl Branch {
+    /// The branch's tests, equalities first.
+    pub(super) fn tests(&self) -> Vec<Expr> {
+        let equal = self.equal.iter().map(|(field, value)| super::ranges::equals(field, value));
+        equal.chain(self.others.iter().cloned()).collect()
+    }
+}

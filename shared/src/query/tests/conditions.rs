@@ -1,0 +1,94 @@
+//! Conditions on a write: what their text says, and that nothing a client sent is part of it.
+
+use serde_json::{Value, json};
+
+use crate::expr::tests::{fields, object};
+use crate::expr::{Auth, Expr, Input, Known, Rule};
+use crate::query::{Condition, condition};
+
+fn residual(rule: &str, patch: Value) -> Expr {
+    let (auth, patch) = (Auth { id: "ada".into(), ..Auth::default() }, object(patch));
+    let known = Known { auth: &auth, now: "2026-01-01T00:00:00.000Z", input: Input::Patch(&patch) };
+    Expr::rule(rule, &fields(), Rule::Update).unwrap_or_else(|error| panic!("{rule}: {error}")).partial(&known)
+}
+
+/// The condition with its placeholders written out.
+fn written(condition: &Condition) -> String {
+    let mut text = condition.expression.clone();
+    for (placeholder, value) in condition.values.iter().rev() {
+        text = text.replace(placeholder.as_str(), &value.to_string());
+    }
+    for (placeholder, name) in condition.names.iter().rev() {
+        text = text.replace(placeholder.as_str(), name);
+    }
+    text
+}
+
+#[test]
+fn what_is_left_of_a_rule_becomes_a_condition() {
+    for (rule, patch, expected) in [
+        ("record.owner == auth.id", json!({}), r#"d.owner = "ada""#),
+        ("record.owner != auth.id", json!({}), r#"(attribute_exists(d.owner) AND d.owner <> "ada")"#),
+        (
+            "record.owner == auth.id && !changed('owner')",
+            json!({ "owner": "ada" }),
+            r#"(d.owner = "ada" AND d.owner = "ada")"#,
+        ),
+        ("!changed('note')", json!({ "note": null }), "attribute_not_exists(d.note)"),
+        ("changed('note')", json!({ "note": "x" }), r#"(attribute_not_exists(d.note) OR d.note <> "x")"#),
+        ("record.id == auth.id || record.version > 3", json!({}), r#"(sk = "ada" OR v > 3)"#),
+        ("record.createdAt < request.time", json!({}), r#"ca < "2026-01-01T00:00:00.000Z""#),
+        (
+            "record.status == record.owner",
+            json!({}),
+            "(attribute_exists(d.status) AND attribute_exists(d.owner) AND d.status = d.owner)",
+        ),
+        ("!(record.status in ['a', 'b'])", json!({}), r#"(attribute_exists(d.status) AND NOT d.status IN ("a", "b"))"#),
+        ("auth.id in record.tags", json!({}), r#"(attribute_type(d.tags, "L") AND contains(d.tags, "ada"))"#),
+        (
+            "!record.status.startsWith('x')",
+            json!({}),
+            r#"(attribute_type(d.status, "S") AND NOT begins_with(d.status, "x"))"#,
+        ),
+        (
+            "has(record.due) && !has(record.note)",
+            json!({}),
+            "(attribute_exists(d.due) AND attribute_not_exists(d.note))",
+        ),
+        (
+            "record.done || record.owner == auth.id && record.priority <= 3",
+            json!({}),
+            r#"(d.done = true OR (d.owner = "ada" AND d.priority <= 3))"#,
+        ),
+    ] {
+        let condition = condition(&residual(rule, patch), "d").unwrap_or_else(|| panic!("{rule} can be said"));
+        assert_eq!(written(&condition), expected, "{rule}");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_is_not_half_said() {
+    assert_eq!(condition(&Expr::True, "d"), None);
+    assert_eq!(condition(&Expr::False, "d"), None);
+    assert_eq!(condition(&residual("'abc'.startsWith(record.status)", json!({})), "d"), None);
+    assert_eq!(
+        condition(&Expr::rule("record.owner == auth.id", &fields(), Rule::Read).unwrap(), "d"),
+        None,
+        "not folded"
+    );
+    let long = (0..140).map(|number| format!("record.priority != {number}")).collect::<Vec<_>>().join(" || ");
+    assert_eq!(condition(&residual(&long, json!({})), "d"), None);
+    let many = (0..150).map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
+    assert_eq!(condition(&residual(&format!("record.priority in [{many}]"), json!({})), "d"), None);
+}
+
+#[test]
+fn no_text_of_a_client_is_part_of_a_condition() {
+    let hostile = "x' OR attribute_exists(pk) #d :c0 SIZE";
+    let rule =
+        residual("record.status != input.status && !changed('note')", json!({ "status": hostile, "note": hostile }));
+    let condition = condition(&rule, "d").unwrap();
+    assert!(!condition.expression.contains("pk") && !condition.expression.contains("SIZE"), "{}", condition.expression);
+    assert!(condition.names.iter().all(|(_, name)| ["d", "status", "note"].contains(&name.as_str())));
+    assert_eq!(condition.values.iter().filter(|(_, value)| value == hostile).count(), 2);
+}

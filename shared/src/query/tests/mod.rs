@@ -1,0 +1,285 @@
+//! The planner in tables, and held against plain evaluation.
+
+mod conditions;
+mod exact;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::expr::tests::fields;
+use crate::expr::{Auth, Expr, Input, Known, Rule};
+
+/// `tasks`, with an index of each shape.
+fn layout() -> Layout {
+    let index = |slot, name: &str, partition: &[&str], sort: &[&str]| Index {
+        name: name.to_owned(),
+        partition: partition.iter().map(ToString::to_string).collect(),
+        sort: sort.iter().map(|by| SortField::from(by.to_string())).collect(),
+        slot,
+        generation: 1,
+    };
+    let indexes = vec![
+        index(1, "mine", &["owner"], &["status", "-priority"]),
+        index(2, "by_status", &["status", "done"], &[]),
+        index(3, "by_due", &[], &["due", "-note"]),
+        index(4, "recent", &["note"], &["-updatedAt"]),
+        index(5, "deep", &["done"], &["owner", "status", "-priority"]),
+    ];
+    Layout { collection: "tasks".to_owned(), generation: 1, indexes, fields: fields() }
+}
+
+fn planned(filter: &str, sort: &str, scan: Option<u32>) -> Result<Plan, Refusal> {
+    let layout = layout();
+    let filter = Expr::filter(filter, &layout.fields).unwrap_or_else(|error| panic!("{filter}: {error}"));
+    let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &layout.fields).unwrap() };
+    plan(&layout, &Query { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan })
+}
+
+/// The plan in one line: where each range is read, and which way.
+fn shown(plan: &Plan) -> String {
+    let mut names: Vec<&str> = plan
+        .ranges
+        .iter()
+        .map(|range| match range {
+            Range::Records { .. } => "records",
+            Range::Index { name, .. } => name,
+        })
+        .collect();
+    names.sort_unstable();
+    format!("{} {}", names.join("+"), if plan.forward { "up" } else { "down" })
+}
+
+#[test]
+fn a_query_is_served_by_the_key_or_the_index_made_for_it() {
+    for (filter, sort, expected) in [
+        ("true", "", "records up"),
+        ("true", "createdAt", "records up"),
+        ("true", "-createdAt", "records down"),
+        ("true", "-id", "records down"),
+        ("id == '0198c5a2-0000-7000-8000-000000000001'", "", "records up"),
+        (
+            "id in ['0198c5a2-0000-7000-8000-000000000001', '0198c5a2-0000-7000-8000-000000000002']",
+            "-createdAt",
+            "records+records down",
+        ),
+        ("createdAt >= '2026-01-01T00:00:00Z' && createdAt < '2026-02-01T00:00:00Z'", "-createdAt", "records down"),
+        ("owner == 'ada'", "", "mine up"),
+        ("owner == 'ada'", "status", "mine up"),
+        ("owner == 'ada'", "-status,priority", "mine down"),
+        ("owner == 'ada'", "status,-priority,createdAt", "mine up"),
+        ("owner == 'ada'", "-status,priority,-id", "mine down"),
+        ("owner == 'ada' && status == 'open'", "-priority", "mine up"),
+        ("owner == 'ada' && status == 'open'", "priority,-createdAt", "mine down"),
+        ("owner == 'ada' && status == 'open'", "owner,status,priority", "mine down"),
+        ("owner == 'ada' && status == 'open' && priority > 3 && priority <= 9", "", "mine up"),
+        ("owner == 'ada' && status.startsWith('o')", "-status", "mine down"),
+        ("owner == 'ada' && status > 'a' && has(status) && has(owner)", "", "mine up"),
+        ("owner == 'ada' && status in ['open', 'late']", "", "mine+mine up"),
+        ("owner == 'ada' && status in ['open', 'late']", "-priority", "mine+mine up"),
+        ("owner == 'ada' && status in ['open', 'late']", "status,-priority", "mine+mine up"),
+        ("owner == 'ada' || owner == 'bob'", "status", "mine+mine up"),
+        ("owner in ['ada', 'bob'] && status in ['a', 'b']", "-priority", "mine+mine+mine+mine up"),
+        ("status == 'open' && done", "-createdAt", "by_status down"),
+        ("status == 'open'  && !done || status == 'late' && done", "id", "by_status+by_status up"),
+        (
+            "status == 'open' && done || id == '0198c5a2-0000-7000-8000-000000000001'",
+            "createdAt",
+            "by_status+records up",
+        ),
+        ("true", "due", "by_due up"),
+        ("due > '2026-01-01T00:00:00Z'", "-due,note", "by_due down"),
+        ("note == 'x'", "-updatedAt", "recent up"),
+        ("note == 'x' && updatedAt > '2026-01-01T00:00:00Z'", "updatedAt", "recent down"),
+        ("owner == 'ada' && owner == 'bob'", "", " up"),
+        ("owner == 'ada' && owner in ['bob', 'ada']", "", "mine up"),
+        ("owner == 'ada' && owner != 'bob' && owner.startsWith('a')", "", "mine up"),
+        ("owner == 'ada' && status > 'b' && status < 'a'", "", " up"),
+        ("status in []", "-priority", " up"),
+        ("createdAt < '1950-01-01T00:00:00Z'", "", "records up"),
+        ("createdAt > '2027-01-01T00:00:00Z' && createdAt < '2026-01-01T00:00:00Z'", "", " up"),
+    ] {
+        match planned(filter, sort, None) {
+            Ok(plan) => assert_eq!(
+                (shown(&plan).as_str(), plan.leftover, plan.scan),
+                (expected, Expr::True, None),
+                "{filter} / {sort}"
+            ),
+            Err(refusal) => panic!("{filter} / {sort}: {refusal:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_no_index_serves_is_refused_naming_the_one_that_would() {
+    for (filter, sort, index) in [
+        ("status == 'open'", "", json!({ "name": "by_status", "partition": ["status"], "sort": [] })),
+        (
+            "status == 'open'",
+            "-priority",
+            json!({ "name": "by_status_priority", "partition": ["status"], "sort": ["-priority"] }),
+        ),
+        ("true", "-priority", json!({ "name": "by_priority", "partition": [], "sort": ["-priority"] })),
+        ("priority > 3", "", json!({ "name": "by_priority", "partition": [], "sort": ["priority"] })),
+        (
+            "owner == 'ada' && priority == 3",
+            "",
+            json!({ "name": "by_owner_priority", "partition": ["owner", "priority"], "sort": [] }),
+        ),
+        (
+            "owner == 'ada'",
+            "-createdAt",
+            json!({ "name": "by_owner_created_at", "partition": ["owner"], "sort": ["-createdAt"] }),
+        ),
+        (
+            "owner == 'ada' && priority > 3",
+            "priority,-updatedAt",
+            json!({ "name": "by_owner_priority_updated_at", "partition": ["owner"], "sort": ["priority", "-updatedAt"] }),
+        ),
+        ("owner == 'ada' && status > 'a'", "-createdAt", Value::Null),
+        ("owner == 'ada' && status != 'open'", "", Value::Null),
+        ("owner == 'ada' && !has(due)", "", Value::Null),
+        ("'late' in tags", "", Value::Null),
+        ("status == owner", "", Value::Null),
+        ("owner == 'ada' && priority > 3 && due < '2026-01-01T00:00:00Z'", "", Value::Null),
+        ("owner == 'ada' || status == 'open'", "", json!({ "name": "by_status", "partition": ["status"], "sort": [] })),
+        ("owner == 'ada' || status == 'open' && done", "status", Value::Null),
+        (
+            "owner == 'ada'",
+            "status,priority",
+            json!({ "name": "by_owner_status_priority", "partition": ["owner"], "sort": ["status", "priority"] }),
+        ),
+        (
+            "owner == 'ada'",
+            "-status,-createdAt",
+            json!({ "name": "by_owner_status_created_at", "partition": ["owner"], "sort": ["-status", "-createdAt"] }),
+        ),
+        (
+            "owner == 'ada' && status == 'x'",
+            "priority,createdAt",
+            json!({ "name": "by_owner_status_priority_created_at", "partition": ["owner", "status"], "sort": ["priority", "createdAt"] }),
+        ),
+        (
+            "done && owner == 'ada' && priority == 1",
+            "",
+            json!({ "name": "by_done_owner_priority", "partition": ["done", "owner", "priority"], "sort": [] }),
+        ),
+        ("note == null", "", Value::Null),
+        ("version > 3", "", Value::Null),
+        ("owner == 'ada'", "version", Value::Null),
+        ("status in ['1','2','3','4','5','6','7','8','9']", "", Value::Null),
+    ] {
+        let refusal = planned(filter, sort, None).expect_err(filter);
+        assert_eq!(refusal.code, "index_required");
+        assert_eq!(refusal.add_index.unwrap_or_default(), index, "{filter} / {sort}: {}", refusal.message);
+        assert!(refusal.message.contains("scan=N"), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn the_index_a_refusal_names_serves_the_query() {
+    for (filter, sort) in [
+        ("status == 'open'", "-priority"),
+        ("owner == 'ada' && priority > 3", "priority,-updatedAt"),
+        ("owner == 'ada'", "-createdAt"),
+        ("priority >= 3 && priority < 5 && owner == 'x'", ""),
+        ("true", "-priority,id"),
+        ("done", "priority"),
+    ] {
+        let filter = Expr::filter(filter, &fields()).unwrap();
+        let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &fields()).unwrap() };
+        let query = Query { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan: None };
+        let add = plan(&layout(), &query).expect_err("not served yet").add_index.expect("an index");
+        let mut index = add.as_object().cloned().unwrap();
+        index.extend([("slot".to_owned(), json!(6)), ("generation".to_owned(), json!(2))]);
+        let mut layout = layout();
+        layout.indexes.push(serde_json::from_value(index.into()).unwrap());
+        assert!(plan(&layout, &query).is_ok(), "{filter}");
+    }
+}
+
+#[test]
+fn a_scan_takes_the_best_index_and_says_what_is_left() {
+    for (filter, sort, expected, leftover) in [
+        ("owner == 'ada' && status != 'open'", "", "mine up", "status != \"open\""),
+        ("owner == 'ada' && status == 'x' && 'late' in tags", "priority", "mine down", "\"late\" in tags"),
+        ("priority == 3", "-createdAt", "records down", "priority == 3"),
+        ("priority in [1, 2, 3]", "", "records up", "priority in [1,2,3]"),
+    ] {
+        let plan = planned(filter, sort, Some(500)).unwrap_or_else(|refusal| panic!("{filter}: {refusal:?}"));
+        assert_eq!(
+            (shown(&plan).as_str(), plan.leftover.to_string().as_str(), plan.scan),
+            (expected, leftover, Some(500))
+        );
+    }
+    planned("owner == 'ada'", "-priority", Some(500)).expect_err("a scan cannot sort");
+    assert_eq!(planned("owner == 'ada'", "", Some(500)).unwrap().scan, None, "and is not used where an index serves");
+}
+
+#[test]
+fn a_rule_narrows_the_plan_and_never_widens_it() {
+    let layout = layout();
+    let auth = Auth { id: "ada".into(), ..Auth::default() };
+    let known = Known { auth: &auth, now: "2026-01-01T00:00:00.000Z", input: Input::None };
+    let rule = Expr::rule("record.owner == auth.id", &layout.fields, Rule::List).unwrap().partial(&known);
+    let partition = |filter: &str| {
+        let filter = Expr::filter(filter, &layout.fields).unwrap();
+        let plan = plan(&layout, &Query { rule: &rule, filter: Some(&filter), sort: &[], scan: None }).ok()?;
+        let partitions = plan.ranges.iter().map(|range| match range {
+            Range::Index { partition, .. } => partition.clone(),
+            Range::Records { .. } => "records".to_owned(),
+        });
+        Some(partitions.collect::<Vec<_>>())
+    };
+    assert_eq!(partition("true"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
+    assert_eq!(partition("owner == 'bob'"), Some(vec![]), "asking for another's finds nothing");
+    assert_eq!(partition("owner == 'bob' || owner == 'ada'"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
+    assert_eq!(partition("true || owner == 'bob'"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
+    assert_eq!(partition("note == 'x'"), None, "an index without the owner does not serve");
+}
+
+#[test]
+fn a_key_longer_than_the_store_takes_is_never_asked_for() {
+    let long = "x".repeat(3_000);
+    let plan = planned(&format!("owner == '{long}'"), "", None).unwrap();
+    assert_eq!(plan.ranges, vec![], "no record can be there, since none can be written");
+    let plan = planned(&format!("owner == 'ada' && status < '{long}'"), "", None).unwrap();
+    let Some(Range::Index { upper, .. }) = plan.ranges.first() else { panic!("an index range") };
+    assert!(upper.len() <= keys::MAX_SORT_BYTES);
+}
+
+#[test]
+fn sort_and_fields_are_checked_as_they_come_in() {
+    assert_eq!(
+        parse_sort("-createdAt, status", &fields()).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["-createdAt", "status"]
+    );
+    assert_eq!(parse_fields("id,tags,address", &fields()).unwrap(), ["id", "tags", "address"]);
+    for (sort, column, message) in [
+        ("", 1, "a field name"),
+        ("status,", 8, "a field name"),
+        ("status,,done", 8, "a field name"),
+        ("ghost", 1, "no field `ghost`"),
+        ("status, ghost", 9, "no field `ghost`"),
+        ("secret", 1, "no field `secret`"),
+        ("--status", 1, "no field `-status`"),
+        ("tags", 1, "has no order"),
+        ("status,-status", 8, "named twice"),
+        ("id,status,owner,priority,done,due", 31, "at most 5"),
+        ("#pk", 1, "no field `#pk`"),
+    ] {
+        let error = parse_sort(sort, &fields()).expect_err(sort);
+        assert_eq!((error.column, error.message.contains(message)), (column, true), "{sort}: {error}");
+    }
+    assert!(parse_fields("secret", &fields()).is_err() && parse_fields("id,id", &fields()).is_err());
+    assert!(parse_sort(&",".repeat(100_000), &fields()).is_err());
+}
+
+#[test]
+fn a_plan_explains_itself() {
+    let explained = planned("owner == 'a#b' && status == 'open'", "-priority", None).unwrap().explain();
+    assert_eq!(explained["ranges"][0]["index"], "mine");
+    assert_eq!(explained["ranges"][0]["partition"], "tasks#1.1#s:a%23b");
+    assert_eq!((&explained["order"], &explained["forward"]), (&json!(["-priority", "id"]), &json!(true)));
+    let scanned = planned("'late' in tags", "", Some(9)).unwrap().explain();
+    assert_eq!((&scanned["scan"], &scanned["leftover"]), (&json!(9), &json!("\"late\" in tags")));
+}

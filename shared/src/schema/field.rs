@@ -1,0 +1,208 @@
+//! The fields of a collection: what each property of the schema says of its kind, its flags and what it points at.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::FieldError;
+use crate::expr::{FieldType, Kind, is_system};
+
+use super::body::escaped;
+use super::definition::{MAX_PROPERTIES, is_collection_name};
+use super::keywords;
+
+/// The longest field name, in characters.
+const MAX_NAME: usize = 64;
+/// Names the expression language keeps for itself.
+const RESERVED: [&str; 4] = ["true", "false", "null", "in"];
+/// How many local references are followed to find a field's kind.
+const MAX_HOPS: usize = 8;
+
+/// What a collection's schema says of one field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// The kind of its values, whether `null` is one, and whether clients see it.
+    pub value: FieldType,
+    /// Whether every record has it.
+    pub required: bool,
+    /// Whether only the server writes it.
+    pub read_only: bool,
+    /// Whether it stays as it was when the record was made.
+    pub write_once: bool,
+    /// The record it points at.
+    pub relation: Option<Relation>,
+    /// What a new record gets where the client gives nothing.
+    pub default: Option<Value>,
+}
+
+/// A field that holds the id of a record of another collection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Relation {
+    /// The other collection.
+    pub collection: String,
+    /// What happens here when the other record is deleted.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+}
+
+/// What happens to a record when the one it points at is deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDelete {
+    /// The other record cannot be deleted.
+    #[default]
+    Restrict,
+    /// This record is deleted too.
+    Cascade,
+    /// The field is removed from this record.
+    SetNull,
+}
+
+/// Reads the fields out of a schema, which must describe an object and name all its properties.
+pub(super) fn read(schema: &Value, problems: &mut Vec<FieldError>) -> BTreeMap<String, Field> {
+    let Some(root) = schema.as_object() else {
+        problems.push(FieldError::new(
+            "/schema",
+            "type",
+            "a JSON Schema is needed: an object with `type` and `properties`",
+        ));
+        return BTreeMap::new();
+    };
+    keywords::check(root, problems);
+    let empty = Map::new();
+    let properties = root.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    if properties.len() > MAX_PROPERTIES {
+        let message = format!("a collection has at most {MAX_PROPERTIES} fields");
+        problems.push(FieldError::new("/schema/properties", "too_many", message));
+    }
+    let required = |name: &str| {
+        root.get("required")
+            .and_then(Value::as_array)
+            .is_some_and(|names| names.iter().any(|other| other.as_str() == Some(name)))
+    };
+    let mut fields = BTreeMap::new();
+    for (name, property) in properties {
+        let pointer = format!("/schema/properties/{}", escaped(name));
+        check_name(name, &pointer, problems);
+        fields.insert(name.clone(), field(root, property, required(name), &pointer, problems));
+    }
+    fields
+}
+
+fn check_name(name: &str, pointer: &str, problems: &mut Vec<FieldError>) {
+    let begins = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
+    let plain =
+        begins && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= MAX_NAME;
+    if !plain {
+        let message = format!("a field's name is 1 to {MAX_NAME} letters, digits and _, not beginning with a digit");
+        problems.push(FieldError::new(pointer, "bad_name", message));
+    }
+    if is_system(name) {
+        problems.push(FieldError::new(
+            pointer,
+            "reserved",
+            "every record has a field of this name already, kept by the server",
+        ));
+    }
+    if RESERVED.contains(&name) {
+        problems.push(FieldError::new(pointer, "reserved", "this word belongs to the expression language"));
+    }
+}
+
+fn field(
+    root: &Map<String, Value>,
+    property: &Value,
+    required: bool,
+    pointer: &str,
+    problems: &mut Vec<FieldError>,
+) -> Field {
+    let mut flag = |name: &str| match property.get(name) {
+        None => false,
+        Some(Value::Bool(flag)) => *flag,
+        Some(_) => {
+            problems.push(FieldError::new(format!("{pointer}/{name}"), "type", "true or false was expected"));
+            false
+        }
+    };
+    let (hidden, read_only, write_once) = (flag("hidden"), flag("readOnly"), flag("writeOnce"));
+    let (kind, nullable) = kind(root, property, MAX_HOPS);
+    let relation = relation(property, &kind, pointer, problems);
+    let value = FieldType { kind, nullable, hidden };
+    Field { value, required, read_only, write_once, relation, default: property.get("default").cloned() }
+}
+
+fn relation(property: &Value, kind: &Kind, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {
+    let pointer = format!("{pointer}/relation");
+    let relation = match Relation::deserialize(property.get("relation")?) {
+        Ok(relation) => relation,
+        Err(error) => {
+            problems.push(FieldError::new(pointer, "relation", error.to_string()));
+            return None;
+        }
+    };
+    if !is_collection_name(&relation.collection) {
+        problems.push(FieldError::new(
+            format!("{pointer}/collection"),
+            "bad_name",
+            "this cannot be a collection's name",
+        ));
+    }
+    if *kind != Kind::Text {
+        problems.push(FieldError::new(pointer, "relation", "a relation holds a record's id, so its `type` is string"));
+    }
+    Some(relation)
+}
+
+/// The kind of a property's values and whether `null` is one of them.
+fn kind(root: &Map<String, Value>, property: &Value, hops: usize) -> (Kind, bool) {
+    if let (Some(Value::String(reference)), 1..) = (property.get("$ref"), hops) {
+        let target = reference.strip_prefix("#/").and_then(|path| look_up(root, path));
+        return target.map_or((Kind::Other, true), |target| kind(root, target, hops - 1));
+    }
+    let names: Vec<&str> = match (property.get("type"), property.get("enum"), property.get("const")) {
+        (Some(Value::String(name)), ..) => vec![name],
+        (Some(Value::Array(names)), ..) => names.iter().filter_map(Value::as_str).collect(),
+        (None, Some(Value::Array(values)), _) => values.iter().map(type_name).collect(),
+        (None, None, Some(value)) => vec![type_name(value)],
+        _ => return (Kind::Other, true),
+    };
+    let nullable = names.contains(&"null");
+    let mut kinds = names.into_iter().filter(|name| *name != "null").map(|name| kind_named(root, property, name, hops));
+    let first = kinds.next().unwrap_or(Kind::Other);
+    if kinds.all(|kind| kind == first) { (first, nullable) } else { (Kind::Other, nullable) }
+}
+
+fn kind_named(root: &Map<String, Value>, property: &Value, name: &str, hops: usize) -> Kind {
+    match name {
+        "string" if property.get("format").and_then(Value::as_str) == Some("date-time") => Kind::Moment,
+        "string" => Kind::Text,
+        "integer" | "number" => Kind::Number,
+        "boolean" => Kind::Flag,
+        "array" if hops > 0 => match property.get("items").map(|items| kind(root, items, hops - 1)) {
+            // Times inside lists are kept as sent, so they compare as the text they are.
+            Some((Kind::Moment, _)) => Kind::List(Box::new(Kind::Text)),
+            Some((element, _)) if element.is_scalar() => Kind::List(Box::new(element)),
+            _ => Kind::Other,
+        },
+        _ => Kind::Other,
+    }
+}
+
+fn look_up<'a>(root: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let mut steps = path.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
+    let first = root.get(&steps.next()?);
+    steps.fold(first, |value, step| value?.get(&step))
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

@@ -1,0 +1,130 @@
+//! Indexes and unique constraints: which fields they may be made of, and which slot of the store each index has.
+
+use std::collections::BTreeMap;
+
+use crate::error::FieldError;
+use crate::expr::FieldType;
+use crate::query::{Index, SortField};
+
+use super::body::IndexBody;
+use super::definition::{Definition, MAX_INDEXES, MAX_UNIQUE, is_collection_name};
+use super::field::Field;
+
+/// The most fields of an index, partition and sort together.
+const MAX_INDEX_FIELDS: usize = 8;
+
+/// Checks the declared indexes against the fields.
+pub(super) fn check(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
+    if indexes.len() > MAX_INDEXES {
+        problems.push(FieldError::new(
+            "/indexes",
+            "too_many",
+            format!("a collection has at most {MAX_INDEXES} indexes"),
+        ));
+    }
+    for (position, index) in indexes.iter().enumerate() {
+        let pointer = format!("/indexes/{position}");
+        if !is_collection_name(&index.name) {
+            let message = "an index's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter";
+            problems.push(FieldError::new(format!("{pointer}/name"), "bad_name", message));
+        }
+        if indexes.iter().take(position).any(|earlier| earlier.name == index.name) {
+            problems.push(FieldError::new(format!("{pointer}/name"), "duplicate", "another index has this name"));
+        }
+        if index.partition.is_empty() && index.sort.is_empty() {
+            problems.push(FieldError::new(&pointer, "empty", "an index needs a partition or a sort field"));
+        }
+        check_fields(index, fields, &pointer, problems);
+    }
+}
+
+fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &str, problems: &mut Vec<FieldError>) {
+    let partition =
+        index.partition.iter().enumerate().map(|(at, name)| (format!("{pointer}/partition/{at}"), name, false));
+    let sort = index.sort.iter().enumerate().map(|(at, by)| (format!("{pointer}/sort/{at}"), &by.field, true));
+    let mut seen: Vec<&str> = Vec::new();
+    for (place, name, in_sort) in partition.chain(sort) {
+        if seen.contains(&name.as_str()) {
+            problems.push(FieldError::new(&place, "duplicate", format!("`{name}` is in this index already")));
+        }
+        seen.push(name);
+        let timestamp = in_sort && matches!(name.as_str(), "createdAt" | "updatedAt");
+        if let (false, Some(reason)) = (timestamp, unfit(fields.get(name.as_str()).map(|field| &field.value))) {
+            problems.push(FieldError::new(place, "bad_index_field", format!("`{name}` {reason}")));
+        }
+    }
+    if seen.len() > MAX_INDEX_FIELDS {
+        problems.push(FieldError::new(pointer, "too_many", format!("an index has at most {MAX_INDEX_FIELDS} fields")));
+    }
+}
+
+/// Why a field cannot be part of an index.
+fn unfit(field: Option<&FieldType>) -> Option<String> {
+    match field {
+        None => Some("is not a field of the schema".to_owned()),
+        // An index on it would let anyone who may sort feel their way to its values.
+        Some(field) if field.hidden => Some("is hidden".to_owned()),
+        Some(field) if !field.kind.is_scalar() => Some(format!("is {} and has no order", field.kind.name())),
+        Some(_) => None,
+    }
+}
+
+/// Checks the unique constraints against the fields.
+pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
+    if unique.len() > MAX_UNIQUE {
+        problems.push(FieldError::new(
+            "/unique",
+            "too_many",
+            format!("a collection has at most {MAX_UNIQUE} unique constraints"),
+        ));
+    }
+    for (position, names) in unique.iter().enumerate() {
+        let pointer = format!("/unique/{position}");
+        if names.is_empty() || names.len() > MAX_UNIQUE {
+            problems.push(FieldError::new(
+                &pointer,
+                "unique",
+                format!("a unique constraint names 1 to {MAX_UNIQUE} fields"),
+            ));
+        }
+        if unique.iter().take(position).any(|earlier| earlier == names) {
+            problems.push(FieldError::new(&pointer, "duplicate", "this constraint stands here twice"));
+        }
+        for (at, name) in names.iter().enumerate() {
+            let scalar = fields.get(name).is_some_and(|field| field.value.kind.is_scalar());
+            if !scalar || names.iter().take(at).any(|earlier| earlier == name) {
+                let message = format!("`{name}` is not a field of the schema with plain values, or is named twice");
+                problems.push(FieldError::new(format!("{pointer}/{at}"), "bad_unique_field", message));
+            }
+        }
+    }
+}
+
+/// Gives every index a slot. One that did not change keeps its own; a new one takes, if it can, a slot that was empty,
+/// so that it does not wait for another's entries to be cleared.
+pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&Definition>, version: u64) -> Vec<Index> {
+    let before: &[Index] = previous.map_or(&[], |previous| &previous.indexes);
+    let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();
+    let mut taken: Vec<u8> = indexes.iter().filter_map(|index| kept(index).map(|old| old.slot)).collect();
+    let mut placed = Vec::new();
+    for index in indexes {
+        placed.push(kept(&index).unwrap_or_else(|| {
+            let slot = free_slot(&taken, before);
+            taken.push(slot);
+            Index { name: index.name, partition: index.partition, sort: index.sort, slot, generation: version }
+        }));
+    }
+    placed
+}
+
+fn same(old: &Index, new: &IndexBody) -> bool {
+    let sort: &Vec<SortField> = &new.sort;
+    old.name == new.name && old.partition == new.partition && old.sort == *sort
+}
+
+fn free_slot(taken: &[u8], before: &[Index]) -> u8 {
+    let free = |slot: &u8| !taken.contains(slot);
+    let slots = || 1..=u8::try_from(MAX_INDEXES).unwrap_or(u8::MAX);
+    let unused = slots().filter(free).find(|slot| before.iter().all(|old| old.slot != *slot));
+    unused.or_else(|| slots().find(free)).unwrap_or(1)
+}

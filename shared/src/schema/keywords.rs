@@ -1,0 +1,160 @@
+//! The keywords of a schema: all of JSON Schema 2020-12 and ours, where they may stand; a misspelt one is named.
+
+use serde_json::{Map, Value};
+
+use crate::error::FieldError;
+
+use super::body::escaped;
+
+/// How deep schemas may nest.
+const MAX_DEPTH: usize = 16;
+
+/// Ours, on the properties of a record only.
+const FLAGS: [&str; 3] = ["relation", "hidden", "writeOnce"];
+/// Keywords whose value is a schema.
+const ONE: [&str; 11] = [
+    "items",
+    "contains",
+    "not",
+    "if",
+    "then",
+    "else",
+    "additionalProperties",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "propertyNames",
+    "contentSchema",
+];
+/// Keywords whose value is a list of schemas.
+const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+/// Keywords whose value names schemas.
+const NAMED: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "$defs"];
+/// Keywords whose value is no schema.
+const PLAIN: [&str; 36] = [
+    "$schema",
+    "$id",
+    "$ref",
+    "$anchor",
+    "$comment",
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxContains",
+    "minContains",
+    "maxProperties",
+    "minProperties",
+    "required",
+    "dependentRequired",
+    "title",
+    "description",
+    "default",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "examples",
+    "format",
+    "contentEncoding",
+    "contentMediaType",
+    "$vocabulary",
+];
+/// The one version of JSON Schema that is understood.
+const SCHEMA_URI: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// Checks the keywords of a collection's schema, at the top and all the way down.
+pub(super) fn check(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
+    check_top(root, problems);
+    walk(root, "/schema", 0, problems);
+}
+
+/// At the top stands an object whose properties are all named, so that what is unknown can be refused.
+fn check_top(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
+    if root.get("type").and_then(Value::as_str) != Some("object") {
+        problems.push(FieldError::new(
+            "/schema/type",
+            "type",
+            "a record is an object: `\"type\": \"object\"` is needed",
+        ));
+    }
+    if !root.get("properties").is_some_and(Value::is_object) {
+        problems.push(FieldError::new(
+            "/schema/properties",
+            "required",
+            "a record's fields are declared in `properties`",
+        ));
+    }
+    if root.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false)) {
+        let message = "a record has no fields but the declared ones; leave this out or false";
+        problems.push(FieldError::new("/schema/additionalProperties", "open_schema", message));
+    }
+    for keyword in ["patternProperties", "unevaluatedProperties", "$ref"] {
+        if root.contains_key(keyword) {
+            let message = "a record's fields are declared one by one in `properties`";
+            problems.push(FieldError::new(format!("/schema/{keyword}"), "open_schema", message));
+        }
+    }
+    if root.get("$schema").is_some_and(|uri| uri.as_str().map(|uri| uri.trim_end_matches('#')) != Some(SCHEMA_URI)) {
+        problems.push(FieldError::new(
+            "/schema/$schema",
+            "schema_version",
+            format!("the schema language is {SCHEMA_URI}"),
+        ));
+    }
+}
+
+fn walk(schema: &Map<String, Value>, pointer: &str, depth: usize, problems: &mut Vec<FieldError>) {
+    if depth > MAX_DEPTH {
+        problems.push(FieldError::new(pointer, "too_deep", format!("schemas nest at most {MAX_DEPTH} deep")));
+        return;
+    }
+    for (keyword, value) in schema {
+        let here = format!("{pointer}/{}", escaped(keyword));
+        check_keyword(keyword, value, pointer, &here, problems);
+        for (place, inner) in inner_schemas(keyword, value, &here) {
+            walk(inner, &place, depth + 1, problems);
+        }
+    }
+}
+
+fn check_keyword(keyword: &str, value: &Value, pointer: &str, here: &str, problems: &mut Vec<FieldError>) {
+    let is_property = pointer.strip_prefix("/schema/properties/").is_some_and(|name| !name.contains('/'));
+    let known = [&ONE[..], &LISTS, &NAMED, &PLAIN].iter().any(|keywords| keywords.contains(&keyword));
+    if FLAGS.contains(&keyword) && !is_property {
+        problems.push(FieldError::new(here, "misplaced", "this stands on a field of the record only"));
+    } else if !known && !FLAGS.contains(&keyword) && !keyword.starts_with("x-") {
+        problems.push(FieldError::new(here, "unknown_keyword", "this is not a keyword of JSON Schema 2020-12"));
+    }
+    let remote = keyword == "$ref" && !value.as_str().is_some_and(|reference| reference.starts_with('#'));
+    if remote || keyword == "$id" {
+        problems.push(FieldError::new(
+            here,
+            "remote_reference",
+            "a schema refers to its own `$defs` only, by `#/$defs/name`",
+        ));
+    }
+}
+
+/// The schemas inside a keyword's value, each with its pointer.
+fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> Vec<(String, &'a Map<String, Value>)> {
+    let inner: Vec<(String, &Value)> = match value {
+        value if ONE.contains(&keyword) => vec![(here.to_owned(), value)],
+        Value::Array(schemas) if LISTS.contains(&keyword) => {
+            schemas.iter().enumerate().map(|(position, schema)| (format!("{here}/{position}"), schema)).collect()
+        }
+        Value::Object(schemas) if NAMED.contains(&keyword) => {
+            schemas.iter().map(|(name, schema)| (format!("{here}/{}", escaped(name)), schema)).collect()
+        }
+        _ => Vec::new(),
+    };
+    inner.into_iter().filter_map(|(place, schema)| Some((place, schema.as_object()?))).collect()
+}

@@ -1,0 +1,192 @@
+//! Records held against a compiled collection.
+
+use serde_json::{Map, Value, json};
+
+use super::{tasks, tasks_with};
+use crate::expr::RecordRef;
+use crate::expr::tests::object;
+use crate::schema::{Collection, Definition, OnDelete};
+
+fn collection(body: Value) -> Collection {
+    Collection::compile(Definition::parse("tasks", body, None).unwrap()).unwrap()
+}
+
+fn codes(result: Result<(), Vec<crate::error::FieldError>>) -> Vec<(String, &'static str)> {
+    result.err().unwrap_or_default().into_iter().map(|problem| (problem.pointer, problem.code)).collect()
+}
+
+#[test]
+fn a_record_is_taken_or_refused_by_name() {
+    let tasks = collection(tasks());
+    for (data, expected) in [
+        (json!({ "title": "x" }), vec![]),
+        (
+            json!({ "title": "x", "due": null, "tags": ["a"], "address": { "city": "y", "zip": 1 }, "priority": 9 }),
+            vec![],
+        ),
+        (json!({ "title": "x", "due": "2026-03-01T12:00:00+02:00" }), vec![]),
+        (json!({}), vec![("/title", "required")]),
+        (json!({ "title": "" }), vec![("/title", "too_short")]),
+        (json!({ "title": "x".repeat(201) }), vec![("/title", "too_long")]),
+        (json!({ "title": null }), vec![("/title", "type")]),
+        (json!({ "title": { "S": "x" } }), vec![("/title", "type")]),
+        (json!({ "title": { "$ne": "" } }), vec![("/title", "type")]),
+        (json!({ "title": "x", "ghost": 1 }), vec![("/ghost", "unknown_field")]),
+        (
+            json!({ "title": "x", "id": "1", "version": 2 }),
+            vec![("/id", "unknown_field"), ("/version", "unknown_field")],
+        ),
+        (json!({ "title": "x", "a/b~": 1 }), vec![("/a~1b~0", "unknown_field")]),
+        (json!({ "title": "x", "status": "opne" }), vec![("/status", "enum")]),
+        (json!({ "title": "x", "priority": 1.5 }), vec![("/priority", "type")]),
+        (json!({ "title": "x", "priority": -1 }), vec![("/priority", "too_small")]),
+        (json!({ "title": "x", "priority": 10 }), vec![("/priority", "too_large")]),
+        (json!({ "title": "x", "slug": "No" }), vec![("/slug", "pattern")]),
+        (json!({ "title": "x", "tags": ["a", 1] }), vec![("/tags/1", "type")]),
+        (json!({ "title": "x", "tags": ["a", "b", "c", "d", "e", "f"] }), vec![("/tags", "too_long")]),
+        (json!({ "title": "x", "due": "2026-03-01T12:00:00.0001Z" }), vec![("/due", "format")]),
+        (json!({ "title": "x", "score": 1e200 }), vec![("/score", "number_range")]),
+        (json!({ "title": "x", "address": { "n": [1e-200] } }), vec![("/address/n/0", "number_range")]),
+    ] {
+        let mut found = codes(tasks.validate(&object(data.clone())));
+        found.sort();
+        assert_eq!(
+            found,
+            expected.iter().map(|(pointer, code)| (pointer.to_string(), *code)).collect::<Vec<_>>(),
+            "{data}"
+        );
+    }
+    let problems = tasks.validate(&object(json!({ "title": "x", "due": "tomorrow" }))).unwrap_err();
+    assert!(
+        problems.iter().all(|problem| problem.code == "format" && !problem.message.contains("tomorrow")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn an_open_schema_is_closed() {
+    let open = collection(json!({ "schema": { "type": "object", "properties": { "title": { "type": "string" } } } }));
+    assert_eq!(codes(open.validate(&object(json!({ "ghost": 1 })))), [("/ghost".to_owned(), "unknown_field")]);
+}
+
+#[test]
+fn a_bad_record_is_not_an_endless_answer() {
+    let tasks = collection(tasks());
+    let ghosts: Map<String, Value> = (0..5_000).map(|number| (format!("g{number}"), json!(1))).collect();
+    assert!(tasks.validate(&ghosts).unwrap_err().len() <= 50);
+}
+
+#[test]
+fn defaults_fill_gaps_and_times_take_one_form() {
+    let tasks = collection(tasks());
+    let mut data = object(json!({ "title": "x", "due": "2026-03-01T14:00:00+02:00" }));
+    tasks.apply_defaults(&mut data);
+    tasks.canonicalise(&mut data);
+    assert_eq!(Value::from(data), json!({ "title": "x", "status": "open", "due": "2026-03-01T12:00:00.000Z" }));
+    let mut given = object(json!({ "status": "done" }));
+    tasks.apply_defaults(&mut given);
+    assert_eq!(Value::from(given), json!({ "status": "done" }));
+}
+
+#[test]
+fn a_patch_is_written_blind_only_where_no_other_field_matters() {
+    let blind = |body: Value, patch: Value| collection(body).can_patch_blind(&object(patch));
+    for (patch, expected) in [
+        (json!({ "title": "y" }), true),
+        (json!({ "due": null, "tags": [] }), true),
+        (json!({}), true),
+        (json!({ "address": { "city": "y" } }), false),
+        (json!({ "address": null }), true),
+        (json!({ "owner": "bob" }), false),
+        (json!({ "priority": 1 }), false),
+        (json!({ "status": null }), false),
+        (json!({ "title": "y", "slug": "s" }), false),
+    ] {
+        assert_eq!(blind(tasks(), patch.clone()), expected, "{patch}");
+    }
+    let title = || json!({ "title": "y" });
+    for keyword in ["minProperties", "maxProperties"] {
+        assert!(!blind(tasks_with(&format!("/schema/{keyword}"), json!(3)), title()), "{keyword}");
+    }
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        assert!(
+            !blind(tasks_with(&format!("/schema/{keyword}"), json!([{ "required": ["title"] }])), title()),
+            "{keyword}"
+        );
+    }
+    assert!(!blind(tasks_with("/schema/dependentRequired", json!({ "title": ["owner"] })), title()));
+    let recent = json!([{ "name": "recent", "partition": ["owner"], "sort": ["-updatedAt"] }]);
+    assert!(!blind(tasks_with("/indexes", recent), title()), "every write moves it");
+}
+
+#[test]
+fn a_blind_patch_is_checked_member_by_member() {
+    let tasks = collection(tasks());
+    for (patch, expected) in [
+        (json!({ "title": "y" }), vec![]),
+        (json!({ "due": null }), vec![]),
+        (json!({ "title": null }), vec![("/title", "required")]),
+        (json!({ "ghost": null }), vec![("/ghost", "unknown_field")]),
+        (json!({ "ghost": 1 }), vec![("/ghost", "unknown_field")]),
+        (json!({ "tags": "a" }), vec![("/tags", "type")]),
+        (json!({ "score": 1e126 }), vec![("/score", "number_range")]),
+    ] {
+        let found = codes(tasks.validate_patch(&object(patch.clone())));
+        assert_eq!(
+            found,
+            expected.iter().map(|(pointer, code)| (pointer.to_string(), *code)).collect::<Vec<_>>(),
+            "{patch}"
+        );
+    }
+}
+
+#[test]
+fn references_inside_the_schema_are_followed() {
+    let body = json!({
+        "schema": {
+            "type": "object",
+            "$defs": { "name": { "type": "string", "maxLength": 3 }, "loop": { "$ref": "#/$defs/loop" } },
+            "properties": { "first": { "$ref": "#/$defs/name" }, "never": { "$ref": "#/$defs/loop" } },
+        },
+        "indexes": [{ "name": "by_first", "partition": ["first"] }],
+    });
+    let people = collection(body);
+    assert_eq!(codes(people.validate(&object(json!({ "first": "long" })))), [("/first".to_owned(), "too_long")]);
+    assert_eq!(codes(people.validate_patch(&object(json!({ "first": "long" })))), [("/first".to_owned(), "too_long")]);
+}
+
+#[test]
+fn flags_and_relations_are_known() {
+    let tasks = collection(tasks());
+    assert_eq!(tasks.hidden_fields().collect::<Vec<_>>(), ["secret"]);
+    assert!(
+        tasks.read_only("score")
+            && !tasks.read_only("title")
+            && tasks.write_once("source")
+            && !tasks.write_once("ghost")
+    );
+    let relations: Vec<_> = tasks.relations().collect();
+    assert_eq!(relations.len(), 1);
+    assert_eq!(
+        (relations[0].0, relations[0].1.collection.as_str(), relations[0].1.on_delete),
+        ("owner", "users", OnDelete::Cascade)
+    );
+}
+
+#[test]
+fn a_record_stands_in_the_indexes_whose_partition_it_has() {
+    let tasks = collection(tasks());
+    let keys = |data: Value| {
+        let data = object(data);
+        let record = RecordRef { id: "7", created_at: "c", updated_at: "u", version: 1, data: &data };
+        tasks.index_keys(&record)
+    };
+    let key = keys(json!({ "owner": "ada", "status": "open" })).unwrap().pop().unwrap();
+    assert_eq!((key.0, key.1.as_ref().unwrap().partition.as_str()), (1, "tasks#1.1#s:ada"));
+    assert!(key.1.unwrap().sort.ends_with(b"7"));
+    assert_eq!(keys(json!({ "status": "open" })).unwrap(), [(1, None)], "sparse");
+    assert_eq!(keys(json!({ "owner": null })).unwrap(), [(1, None)]);
+    let problems = keys(json!({ "owner": "x".repeat(2_048) })).unwrap_err();
+    assert_eq!(problems[0].code, "index_key_too_long");
+    assert!(keys(json!({ "owner": "ada", "status": "x".repeat(1_024) })).is_err());
+}

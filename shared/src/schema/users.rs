@@ -1,0 +1,34 @@
+//! The collection that is always there: the users' profiles. Credentials live elsewhere.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::expr::Rule;
+
+use super::definition::Definition;
+
+impl Definition {
+    /// The profiles of users: everyone reads and changes their own, the rest is for admins.
+    pub fn users() -> Self {
+        let own = |rule| (rule, "record.id == auth.id".to_owned());
+        Self {
+            name: "users".to_owned(),
+            schema: json!({
+                "type": "object",
+                "required": ["email"],
+                "additionalProperties": false,
+                "properties": {
+                    "email": { "type": "string", "maxLength": 254, "readOnly": true },
+                    "displayName": { "type": "string", "maxLength": 200 },
+                },
+            }),
+            unique: Vec::new(),
+            indexes: Vec::new(),
+            rules: BTreeMap::from([own(Rule::Read), own(Rule::Update)]),
+            shards: 1,
+            generation: 1,
+            version: 1,
+        }
+    }
+}

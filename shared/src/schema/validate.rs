@@ -1,0 +1,168 @@
+//! Records held against the schema: the validators, and what they find in words and pointers.
+
+use std::collections::BTreeMap;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value, json};
+
+use crate::error::FieldError;
+use crate::expr::{Kind, moment, number};
+
+use super::body::escaped;
+use super::field::Field;
+
+/// How many problems of one record are reported.
+const MAX_PROBLEMS: usize = 50;
+/// The size a compiled pattern may have, in bytes.
+const MAX_PATTERN_BYTES: usize = 256 * 1024;
+
+/// The validator of whole records.
+pub(super) fn of_records(schema: &Value) -> Result<Validator, Vec<FieldError>> {
+    let mut schema = schema.clone();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    build(&schema)
+}
+
+/// The validator of some members of a record, each by itself.
+pub(super) fn of_members(schema: &Value) -> Result<Validator, Vec<FieldError>> {
+    let members = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": schema.get("properties").unwrap_or(&json!({})),
+        "$defs": schema.get("$defs").unwrap_or(&json!({})),
+    });
+    build(&members)
+}
+
+/// Formats are asserted, patterns run in linear time, and nothing is fetched.
+fn build(schema: &Value) -> Result<Validator, Vec<FieldError>> {
+    let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES);
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        .with_pattern_options(patterns)
+        .offline()
+        .build(schema)
+        .map_err(|error| {
+            vec![FieldError::new(
+                format!("/schema{}", error.instance_path()),
+                "bad_schema",
+                shortened(&error.to_string()),
+            )]
+        })
+}
+
+/// Checks that the schema compiles and that its defaults are values it allows.
+pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
+    let members = match of_records(schema).and_then(|_| of_members(schema)) {
+        Ok(members) => members,
+        Err(found) => return problems.extend(found),
+    };
+    for (name, field) in fields {
+        let Some(default) = &field.default else { continue };
+        let record = Map::from_iter([(name.clone(), default.clone())]);
+        let found = find(&members, fields, &record);
+        let pointer = format!("/schema/properties/{}/default", escaped(name));
+        problems.extend(found.into_iter().map(|found| FieldError::new(&pointer, "bad_default", found.message)));
+    }
+}
+
+/// Everything wrong with a record, or with some members of one.
+pub(super) fn find(
+    validator: &Validator,
+    fields: &BTreeMap<String, Field>,
+    data: &Map<String, Value>,
+) -> Vec<FieldError> {
+    let value = Value::Object(data.clone());
+    let mut problems: Vec<FieldError> = validator.iter_errors(&value).flat_map(|error| described(&error)).collect();
+    for (name, value) in data {
+        let pointer = format!("/{}", escaped(name));
+        check_numbers(value, &pointer, &mut problems);
+        let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
+        if is_moment && value.as_str().is_some_and(|text| moment::canonical(text).is_none()) {
+            problems.push(FieldError::new(
+                pointer,
+                "format",
+                "a time was expected, like 2026-03-01T12:00:00Z, to the millisecond",
+            ));
+        }
+    }
+    problems.truncate(MAX_PROBLEMS);
+    problems
+}
+
+/// Numbers the store cannot hold are refused before it would.
+fn check_numbers(value: &Value, pointer: &str, problems: &mut Vec<FieldError>) {
+    match value {
+        Value::Number(number) if !number::fits_store(number) => {
+            problems.push(FieldError::new(
+                pointer,
+                "number_range",
+                "a number lies between 1e-130 and 1e126 and has at most 38 digits",
+            ));
+        }
+        Value::Array(elements) => {
+            for (position, element) in elements.iter().enumerate() {
+                check_numbers(element, &format!("{pointer}/{position}"), problems);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                check_numbers(member, &format!("{pointer}/{}", escaped(name)), problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An error of the validator as ours, without the value: it may be long, and the client knows it.
+fn described(error: &ValidationError) -> Vec<FieldError> {
+    let pointer = error.instance_path().to_string();
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let unknown = |name: &String| {
+                FieldError::new(format!("{pointer}/{}", escaped(name)), "unknown_field", "there is no such field")
+            };
+            unexpected.iter().map(unknown).collect()
+        }
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            vec![FieldError::new(format!("{pointer}/{}", escaped(name)), "required", "this field is required")]
+        }
+        kind => vec![FieldError::new(pointer, code(kind), shortened(&error.masked().to_string()))],
+    }
+}
+
+/// The keyword that failed, as a code.
+fn code(kind: &ValidationErrorKind) -> &'static str {
+    match kind {
+        ValidationErrorKind::Type { .. } => "type",
+        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => "enum",
+        ValidationErrorKind::Format { .. } => "format",
+        ValidationErrorKind::Pattern { .. } => "pattern",
+        ValidationErrorKind::MinLength { .. }
+        | ValidationErrorKind::MinItems { .. }
+        | ValidationErrorKind::MinProperties { .. } => "too_short",
+        ValidationErrorKind::MaxLength { .. }
+        | ValidationErrorKind::MaxItems { .. }
+        | ValidationErrorKind::MaxProperties { .. } => "too_long",
+        ValidationErrorKind::Minimum { .. } | ValidationErrorKind::ExclusiveMinimum { .. } => "too_small",
+        ValidationErrorKind::Maximum { .. } | ValidationErrorKind::ExclusiveMaximum { .. } => "too_large",
+        ValidationErrorKind::MultipleOf { .. } => "multiple_of",
+        ValidationErrorKind::UniqueItems => "unique_items",
+        _ => "invalid",
+    }
+}
+
+fn shortened(message: &str) -> String {
+    const LONGEST: usize = 300;
+    let mut short: String = message.chars().take(LONGEST).collect();
+    if short.len() < message.len() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,79 @@
+//! Items: DynamoDB's typed attributes, and JSON in and out of them.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Number, Value};
+use std::collections::HashMap;
+
+/// An item or a key: attribute name to value.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The key of a table with partition key `pk` and sort key `sk`.
+pub fn key(pk: &str, sk: &str) -> Item {
+    [("pk", string(pk)), ("sk", string(sk))].map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// A string attribute.
+pub fn string(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+/// A number attribute.
+pub fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The text of a string attribute.
+pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// The value of a whole-number attribute.
+pub fn integer(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// JSON as an attribute.
+pub fn from_json(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(value) => AttributeValue::Bool(*value),
+        Value::Number(value) => AttributeValue::N(value.to_string()),
+        Value::String(value) => AttributeValue::S(value.clone()),
+        Value::Array(items) => AttributeValue::L(items.iter().map(from_json).collect()),
+        Value::Object(members) => AttributeValue::M(from_members(members)),
+    }
+}
+
+/// The members of a JSON object as attributes.
+pub fn from_members(members: &Map<String, Value>) -> Item {
+    members.iter().map(|(name, value)| (name.clone(), from_json(value))).collect()
+}
+
+/// An attribute as JSON. Sets and binaries, which we never store in data, become `null`.
+pub fn to_json(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::Bool(value) => Value::Bool(*value),
+        AttributeValue::N(text) => text.parse::<Number>().map_or(Value::Null, Value::Number),
+        AttributeValue::S(text) => Value::String(text.clone()),
+        AttributeValue::L(items) => items.iter().map(to_json).collect(),
+        AttributeValue::M(members) => Value::Object(to_members(members)),
+        _ => Value::Null,
+    }
+}
+
+/// Attributes as the members of a JSON object.
+pub fn to_members(item: &Item) -> Map<String, Value> {
+    item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_comes_back_as_it_went_in() {
+        let value = json!({ "a": [1, -2.5, true, null, "ü😀", ""], "b": { "c": {} }, "big": u64::MAX, "small": i64::MIN });
+        assert_eq!(to_json(&from_json(&value)), value);
+    }
+}

@@ -1,0 +1,330 @@
+//! Jobs: one item each in the `Jobs` table. A job is enqueued by one write; its stream tells the relay, which tells the
+//! worker. Every step from state to state is a condition on the write, so a step taken twice is taken once.
+//!
+//! ```text
+//! queued ──start──> running ──succeed──> succeeded
+//!   ^ │                │ └────fail─────> retrying ──start──> running      (attempts left)
+//!   │ └─cancel─> cancelled └──fail─────> dead                             (none left)
+//!   └───────redrive──────── dead, cancelled
+//! ```
+
+use super::item::{self, Item, integer, number, string, text};
+use super::{Expression, Page, Query, Table, Written};
+use crate::clock::{Clock, rfc3339};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Attempts a job gets unless it says otherwise.
+pub const DEFAULT_ATTEMPTS: u32 = 5;
+/// Most attempts a job may ask for. Less than the queue's `maxReceiveCount`, so that a job dies here and not there.
+pub const MAX_ATTEMPTS: u32 = 20;
+/// Longest delay SQS can keep a message, in seconds.
+pub const MAX_DELAY_SECONDS: u32 = 900;
+/// How long a worker may hold a job before another may take it, in seconds: more than the worker's timeout.
+pub const LEASE_SECONDS: u64 = 90;
+/// How long a finished job is kept, in seconds.
+const KEEP_FINISHED: u64 = 7 * 86_400;
+/// How long a dead job is kept, in seconds.
+const KEEP_DEAD: u64 = 90 * 86_400;
+/// Index that lists jobs, newest first, and the dead ones apart.
+const LISTED_INDEX: &str = "listed";
+
+/// Where a job is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Waiting for a worker.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Failed, and waiting to be tried again.
+    Retrying,
+    /// Failed as often as it may. Kept, and redrivable.
+    Dead,
+    /// Taken back before it ran.
+    Cancelled,
+}
+
+impl Status {
+    /// The status as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Retrying => "retrying",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A job as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// UUIDv7.
+    pub id: String,
+    /// What it does, as in `email.send`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it is.
+    pub status: Status,
+    /// How often a worker has started it since it was last queued.
+    pub attempts: u32,
+    /// How often one may.
+    pub max_attempts: u32,
+    /// What it works on.
+    pub payload: Map<String, Value>,
+    /// Jobs of one group run one after another, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// What it gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Seconds to wait before the first attempt.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delay_seconds: u32,
+    /// Counts how often it was put on the queue; a message of an earlier run is stale.
+    #[serde(default, skip_serializing)]
+    pub run: u64,
+    /// The request that asked for it.
+    pub request_id: String,
+    /// When it was asked for.
+    pub created_at: String,
+    /// When its status last changed.
+    pub updated_at: String,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+impl Job {
+    /// A job to be enqueued.
+    pub fn new(id: String, kind: &str, payload: Map<String, Value>, request_id: &str, now: u64) -> Self {
+        Self {
+            id,
+            kind: kind.to_owned(),
+            status: Status::Queued,
+            attempts: 0,
+            max_attempts: DEFAULT_ATTEMPTS,
+            payload,
+            group: None,
+            last_error: None,
+            result: None,
+            delay_seconds: 0,
+            run: 1,
+            request_id: request_id.to_owned(),
+            created_at: rfc3339(now),
+            updated_at: rfc3339(now),
+        }
+    }
+
+    /// The item of a job that nobody has started.
+    pub fn to_item(&self) -> Item {
+        let members = serde_json::to_value(self).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        let mut item = item::from_members(&members);
+        item.insert("run".into(), number(self.run));
+        item.insert("listed".into(), string("live"));
+        item
+    }
+
+    /// The job in an item.
+    ///
+    /// # Errors
+    /// `Internal` when the item is not one of ours.
+    pub fn from_item(found: &Item) -> Result<Self> {
+        serde_json::from_value(Value::Object(item::to_members(found))).map_err(Error::internal)
+    }
+}
+
+/// How an attempt to start a job ended.
+#[derive(Debug)]
+pub enum Start {
+    /// It is ours to run.
+    Ours(Job),
+    /// Another worker has it, for at most this many seconds.
+    Busy(u64),
+    /// There is nothing left to do: finished, cancelled, gone, or the message is of an earlier run.
+    Settled,
+}
+
+/// The `Jobs` table.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    table: Table,
+    clock: Clock,
+}
+
+impl Jobs {
+    /// Jobs in `table`, at the time of `clock`.
+    pub fn new(table: Table, clock: Clock) -> Self {
+        Self { table, clock }
+    }
+
+    /// Enqueues a job: one write, and the stream does the rest.
+    pub async fn enqueue(&self, job: &Job) -> Result<()> {
+        let condition = Expression::new("attribute_not_exists(id)");
+        match self.table.put(job.to_item(), condition).await? {
+            Written::Done(()) => Ok(()),
+            // Our own retry after a lost answer: the first try had arrived.
+            Written::Refused(Some(old)) if text(&old, "requestId") == Some(&job.request_id) => Ok(()),
+            Written::Refused(_) => Err(Error::conflict("exists", "a job with this id exists")),
+        }
+    }
+
+    /// A job by id.
+    pub async fn get(&self, id: &str) -> Result<Option<Job>> {
+        self.table.get_by(key(id), false).await?.map(|found| Job::from_item(&found)).transpose()
+    }
+
+    /// Jobs newest first, after the job `after`: all that are not dead, or the dead ones.
+    pub async fn list(&self, dead: bool, limit: i32, after: Option<&str>) -> Result<Vec<Job>> {
+        let listed = string(if dead { "dead" } else { "live" });
+        let condition = match after {
+            None => Expression::new("listed = :listed"),
+            Some(after) => Expression::new("listed = :listed AND id < :after").value(":after", string(after)),
+        };
+        let condition = condition.value(":listed", listed);
+        let query = Query { index: Some(LISTED_INDEX.into()), key: condition, limit, ..Query::default() };
+        let Page { items, .. } = self.table.query(&query).await?;
+        let keys: Vec<Item> = items.iter().filter_map(|found| text(found, "id").map(key)).collect();
+        let mut jobs: Vec<Job> = Vec::new();
+        for found in self.table.batch_get(keys).await? {
+            jobs.push(Job::from_item(&found)?);
+        }
+        jobs.sort_by(|a, b| b.id.cmp(&a.id));
+        Ok(jobs)
+    }
+
+    /// Takes a queued or retrying job back.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Conflict` naming the status it is in.
+    pub async fn cancel(&self, id: &str) -> Result<Job> {
+        let condition = status_is(&[Status::Queued, Status::Retrying]);
+        let change = self.to_status(Status::Cancelled, ", #ttl = :ttl", "").value(":ttl", self.in_seconds(KEEP_FINISHED));
+        self.step(id, change.name("#ttl", "ttl"), condition, "only a queued or retrying job can be cancelled").await
+    }
+
+    /// Queues a dead or cancelled job anew, with all its attempts.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Conflict` naming the status it is in.
+    pub async fn redrive(&self, id: &str) -> Result<Job> {
+        let condition = status_is(&[Status::Dead, Status::Cancelled]);
+        let set = ", attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
+        let change = self
+            .to_status(Status::Queued, set, " REMOVE #ttl, lease")
+            .name("#ttl", "ttl")
+            .value(":zero", number(0))
+            .value(":one", number(1))
+            .value(":live", string("live"));
+        self.step(id, change, condition, "only a dead or cancelled job can be redriven").await
+    }
+
+    /// Starts an attempt, unless somebody else has the job or it is settled.
+    pub async fn start(&self, id: &str, run: u64) -> Result<Start> {
+        let now = self.clock.seconds();
+        let condition = Expression::new("run = :run AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))")
+            .name("#status", "status")
+            .value(":run", number(run))
+            .value(":queued", string(Status::Queued.as_str()))
+            .value(":retrying", string(Status::Retrying.as_str()))
+            .value(":now", number(now));
+        let change = self
+            .to_status(Status::Running, ", attempts = attempts + :one, lease = :lease", "")
+            .value(":one", number(1))
+            .value(":lease", number(now + LEASE_SECONDS));
+        let condition = condition.value(":running", string(Status::Running.as_str()));
+        match self.table.update(key(id), change, condition).await? {
+            Written::Done(started) => Ok(Start::Ours(Job::from_item(&started)?)),
+            Written::Refused(Some(old)) if is_running(&old, run) => {
+                Ok(Start::Busy(integer(&old, "lease").unwrap_or(0).saturating_sub(now).max(1)))
+            }
+            Written::Refused(_) => Ok(Start::Settled),
+        }
+    }
+
+    /// Ends a job well. Only the attempt that started it can.
+    pub async fn succeed(&self, job: &Job, result: Option<&Value>) -> Result<()> {
+        let set = if result.is_some() { ", #ttl = :ttl, #result = :result" } else { ", #ttl = :ttl" };
+        let mut change =
+            self.to_status(Status::Succeeded, set, " REMOVE lease").name("#ttl", "ttl").value(":ttl", self.in_seconds(KEEP_FINISHED));
+        if let Some(result) = result {
+            change = change.name("#result", "result").value(":result", item::from_json(result));
+        }
+        self.finish(job, change).await
+    }
+
+    /// Ends an attempt badly. Returns whether there will be another.
+    pub async fn fail(&self, job: &Job, error: &str) -> Result<bool> {
+        let again = job.attempts < job.max_attempts;
+        let change = if again {
+            self.to_status(Status::Retrying, ", lastError = :error", " REMOVE lease")
+        } else {
+            self.to_status(Status::Dead, ", lastError = :error, listed = :dead, #ttl = :ttl", " REMOVE lease")
+                .name("#ttl", "ttl")
+                .value(":dead", string("dead"))
+                .value(":ttl", self.in_seconds(KEEP_DEAD))
+        };
+        self.finish(job, change.value(":error", string(error))).await?;
+        Ok(again)
+    }
+
+    async fn finish(&self, job: &Job, change: Expression) -> Result<()> {
+        let condition = Expression::new("run = :run AND attempts = :attempts AND #status = :running")
+            .name("#status", "status")
+            .value(":run", number(job.run))
+            .value(":attempts", number(job.attempts.into()))
+            .value(":running", string(Status::Running.as_str()));
+        match self.table.update(key(&job.id), change, condition).await? {
+            Written::Done(_) => Ok(()),
+            // Somebody else has taken it over since: what became of it is theirs to say.
+            Written::Refused(_) => Err(Error::conflict("lost", "another worker has taken this job over")),
+        }
+    }
+
+    async fn step(&self, id: &str, change: Expression, condition: Expression, rule: &'static str) -> Result<Job> {
+        match self.table.update(key(id), change, condition).await? {
+            Written::Done(changed) => Job::from_item(&changed),
+            Written::Refused(Some(old)) => {
+                let status = text(&old, "status").unwrap_or("unknown");
+                Err(Error::conflict("wrong_status", format!("{rule}; this one is {status}")))
+            }
+            Written::Refused(None) => Err(Error::NotFound("job")),
+        }
+    }
+
+    fn to_status(&self, status: Status, set: &str, rest: &str) -> Expression {
+        Expression::new(format!("SET #status = :status, updatedAt = :at{set}{rest}"))
+            .name("#status", "status")
+            .value(":status", string(status.as_str()))
+            .value(":at", string(rfc3339(self.clock.millis())))
+    }
+
+    fn in_seconds(&self, seconds: u64) -> aws_sdk_dynamodb::types::AttributeValue {
+        number(self.clock.seconds() + seconds)
+    }
+}
+
+fn key(id: &str) -> Item {
+    [("id".to_owned(), string(id))].into()
+}
+
+fn is_running(found: &Item, run: u64) -> bool {
+    text(found, "status") == Some(Status::Running.as_str()) && integer(found, "run") == Some(run)
+}
+
+fn status_is(allowed: &[Status]) -> Expression {
+    let placeholders: Vec<String> = (0..allowed.len()).map(|position| format!(":s{position}")).collect();
+    let start = Expression::new(format!("#status IN ({})", placeholders.join(", "))).name("#status", "status");
+    placeholders.iter().zip(allowed).fold(start, |all, (name, status)| all.value(name, string(status.as_str())))
+}

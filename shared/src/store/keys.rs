@@ -1,0 +1,52 @@
+//! Every key of the `Records` table, in one place. The first letters of a partition key say who may write it: the IAM
+//! policies in template.yaml name these prefixes.
+//!
+//! | prefix | what | written by |
+//! |---|---|---|
+//! | `k` | published signing keys | auth |
+//! | `d` | definitions of collections | collections |
+//! | `c#` | records | records (and auth, for `users`) |
+//! | `u#` | uniqueness markers | records |
+
+use ring::digest::{SHA256, digest};
+
+/// Partition of all definitions; the sort key is the collection's name.
+pub const DEFINITIONS: &str = "d";
+
+/// Partition of a record: its collection, the collection's generation, and one of its shards.
+pub fn record_partition(collection: &str, generation: u32, shard: u16) -> String {
+    format!("c#{collection}#{generation}#{shard}")
+}
+
+/// Which of `shards` (a power of two) a record lives in. The id's last bytes are random, so they spread evenly.
+pub fn shard_of(id: &str, shards: u16) -> u16 {
+    let tail = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
+    u16::from_str_radix(tail, 16).unwrap_or(0) % shards.max(1)
+}
+
+/// Partition of the marker that reserves a unique value. Values are hashed: a key holds at most 2 KB, a value may be longer.
+pub fn unique_partition(collection: &str, generation: u32, fields: &[String], values: &str) -> String {
+    let hash = crate::id::base64url(digest(&SHA256, values.as_bytes()).as_ref());
+    format!("u#{collection}#{generation}#{}#{hash}", fields.join(","))
+}
+
+/// Sort key of every uniqueness marker.
+pub const UNIQUE_SORT: &str = "u";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_always_lives_in_the_same_shard_and_shards_fill_evenly() {
+        let clock = crate::clock::Clock::default();
+        let mut filled = [0_u32; 8];
+        for _ in 0..8_000 {
+            let id = crate::id::new(&clock);
+            let shard = shard_of(&id, 8);
+            assert_eq!(shard, shard_of(&id, 8));
+            filled[usize::from(shard)] += 1;
+        }
+        assert!(filled.iter().all(|count| (800..1_200).contains(count)), "{filled:?}");
+    }
+}

@@ -1,0 +1,381 @@
+//! DynamoDB, one table at a time. Every call says what it consumed, every failure becomes a kind a client can act on, and a
+//! condition that does not hold comes back with the item that stood in its way, so nobody has to read first.
+//!
+//! There is no `Scan` here, and there will be none: a page costs a page.
+
+pub mod definitions;
+pub mod item;
+pub mod jobs;
+pub mod keys;
+pub mod list;
+pub mod record;
+pub mod records;
+mod unique;
+
+use crate::cost;
+use crate::error::{Error, Result};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
+};
+use item::Item;
+use std::collections::HashMap;
+
+/// An expression with its placeholders. Values reach DynamoDB through placeholders only (R74).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Expression {
+    /// The text, as in `attribute_not_exists(pk) AND v = :v`.
+    pub text: String,
+    /// `#name` to attribute name.
+    pub names: HashMap<String, String>,
+    /// `:value` to value.
+    pub values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    /// An expression without placeholders yet.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// Binds `#name`.
+    pub fn name(mut self, placeholder: &str, attribute: &str) -> Self {
+        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+        self
+    }
+
+    /// Binds `:value`.
+    pub fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
+        self.values.insert(placeholder.to_owned(), value);
+        self
+    }
+
+    /// Both must hold.
+    pub fn and(mut self, other: Self) -> Self {
+        self.text = match (self.text.is_empty(), other.text.is_empty()) {
+            (true, _) => other.text,
+            (_, true) => self.text,
+            _ => format!("{} AND ({})", self.text, other.text),
+        };
+        self.names.extend(other.names);
+        self.values.extend(other.values);
+        self
+    }
+
+    /// Takes the placeholders of another expression along, not its text.
+    fn with_placeholders_of(mut self, other: &Self) -> Self {
+        self.names.extend(other.names.clone());
+        self.values.extend(other.values.clone());
+        self
+    }
+
+    fn names(&self) -> Option<HashMap<String, String>> {
+        Some(self.names.clone()).filter(|names| !names.is_empty())
+    }
+
+    fn values(&self) -> Option<HashMap<String, AttributeValue>> {
+        Some(self.values.clone()).filter(|values| !values.is_empty())
+    }
+}
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written<T = ()> {
+    /// It was written.
+    Done(T),
+    /// The condition did not hold; this is what stood there, if anything.
+    Refused(Option<Item>),
+}
+
+/// A page of a query.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The items, in key order.
+    pub items: Vec<Item>,
+    /// Whether DynamoDB stopped before the end, and after which key.
+    pub last_key: Option<Item>,
+}
+
+/// What to read from a table or an index.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// The index, or the table itself.
+    pub index: Option<String>,
+    /// Key condition with its placeholders.
+    pub key: Expression,
+    /// Filter text over further placeholders; read items that it drops are paid for.
+    pub filter: Option<Expression>,
+    /// Ascending by sort key.
+    pub forward: bool,
+    /// Most items to read.
+    pub limit: i32,
+    /// Start after this key.
+    pub after: Option<Item>,
+}
+
+/// A DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    client: Client,
+    name: String,
+}
+
+impl Table {
+    /// The table of this name.
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// The table's name, for transactions over several tables.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An item by partition and sort key.
+    ///
+    /// # Errors
+    /// As every call here: `Unavailable` when trying again may help, `Internal` otherwise.
+    pub async fn get(&self, pk: &str, sk: &str, consistent: bool) -> Result<Option<Item>> {
+        self.get_by(item::key(pk, sk), consistent).await
+    }
+
+    /// An item by its whole key.
+    pub async fn get_by(&self, key: Item, consistent: bool) -> Result<Option<Item>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .consistent_read(consistent)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await
+            .map_err(failed)?;
+        cost::read(answer.consumed_capacity(), usize::from(answer.item().is_some()));
+        Ok(answer.item)
+    }
+
+    /// Writes a whole item if the condition holds.
+    pub async fn put(&self, item: Item, condition: Expression) -> Result<Written> {
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .set_condition_expression(Some(condition.text.clone()).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(Written::Done(()))
+            }
+            Err(error) => {
+                let refused = error.as_service_error().and_then(|error| match error {
+                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(refused) => {
+                        Some(refused.item.clone())
+                    }
+                    _ => None,
+                });
+                refused.map(Written::Refused).ok_or_else(|| failed(error))
+            }
+        }
+    }
+
+    /// Changes an item if the condition holds, and returns it as it is afterwards. `change` and `condition` share one name
+    /// space of placeholders.
+    pub async fn update(&self, key: Item, change: Expression, condition: Expression) -> Result<Written<Item>> {
+        let all = change.clone().with_placeholders_of(&condition);
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .update_expression(&change.text)
+            .set_condition_expression(Some(condition.text).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(all.names())
+            .set_expression_attribute_values(all.values())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(Written::Done(answer.attributes.unwrap_or_default()))
+            }
+            Err(error) => {
+                let refused = error.as_service_error().and_then(|error| match error {
+                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
+                        refused,
+                    ) => Some(refused.item.clone()),
+                    _ => None,
+                });
+                refused.map(Written::Refused).ok_or_else(|| failed(error))
+            }
+        }
+    }
+
+    /// Removes an item if the condition holds.
+    pub async fn delete(&self, key: Item, condition: Expression) -> Result<Written> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .set_condition_expression(Some(condition.text.clone()).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(Written::Done(()))
+            }
+            Err(error) => {
+                let refused = error.as_service_error().and_then(|error| match error {
+                    aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException(
+                        refused,
+                    ) => Some(refused.item.clone()),
+                    _ => None,
+                });
+                refused.map(Written::Refused).ok_or_else(|| failed(error))
+            }
+        }
+    }
+
+    /// One page of a query.
+    pub async fn query(&self, query: &Query) -> Result<Page> {
+        let all = query.filter.iter().fold(query.key.clone(), Expression::with_placeholders_of);
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .set_index_name(query.index.clone())
+            .key_condition_expression(&query.key.text)
+            .set_filter_expression(query.filter.as_ref().map(|filter| filter.text.clone()))
+            .set_expression_attribute_names(all.names())
+            .set_expression_attribute_values(all.values())
+            .scan_index_forward(query.forward)
+            .limit(query.limit)
+            .set_exclusive_start_key(query.after.clone())
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await
+            .map_err(failed)?;
+        cost::read(answer.consumed_capacity(), usize::try_from(answer.scanned_count()).unwrap_or(0));
+        Ok(Page { items: answer.items.unwrap_or_default(), last_key: answer.last_evaluated_key })
+    }
+
+    /// Several items of this table by key, in one round trip per hundred, until DynamoDB has given them all.
+    pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>> {
+        use aws_sdk_dynamodb::types::KeysAndAttributes;
+        let mut found = Vec::new();
+        let mut waiting = keys;
+        while !waiting.is_empty() {
+            let now: Vec<Item> = waiting.drain(..waiting.len().min(100)).collect();
+            let wanted = KeysAndAttributes::builder().set_keys(Some(now)).build().map_err(Error::internal)?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, wanted)
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map_err(failed)?;
+            let items: Vec<Item> = answer.responses.unwrap_or_default().into_values().flatten().collect();
+            answer.consumed_capacity.iter().flatten().for_each(|capacity| cost::read(Some(capacity), 0));
+            cost::read(None, items.len());
+            found.extend(items);
+            let unprocessed = answer.unprocessed_keys.unwrap_or_default();
+            waiting.extend(unprocessed.into_values().flat_map(|keys| keys.keys));
+        }
+        Ok(found)
+    }
+
+    /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
+    pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<Transacted> {
+        let sent = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(Transacted::Done)
+            }
+            Err(error) => match error.as_service_error().and_then(cancellation) {
+                // Another transaction held an item: nothing was written, and trying again is right.
+                Some(reasons) if reasons.iter().any(is_conflict) => Err(Error::Unavailable { retry_after: 1, source: None }),
+                Some(reasons) => Ok(Transacted::Refused(reasons.iter().map(condition_failed).collect())),
+                None => Err(failed(error)),
+            },
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Debug, PartialEq)]
+pub enum Transacted {
+    /// All of it was written.
+    Done,
+    /// Nothing was. For each item: whether its condition failed, and what stood there.
+    Refused(Vec<Option<Option<Item>>>),
+}
+
+impl Transacted {
+    /// Whether the condition of the item at `position` was one that failed.
+    pub fn refused_at(&self, position: usize) -> bool {
+        matches!(self, Self::Refused(reasons) if reasons.get(position).is_some_and(Option::is_some))
+    }
+}
+
+type TransactError = aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
+fn cancellation(error: &TransactError) -> Option<&[CancellationReason]> {
+    match error {
+        TransactError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
+        _ => None,
+    }
+}
+
+fn is_conflict(reason: &CancellationReason) -> bool {
+    !matches!(reason.code(), None | Some("None" | "ConditionalCheckFailed"))
+}
+
+fn condition_failed(reason: &CancellationReason) -> Option<Option<Item>> {
+    (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item.clone())
+}
+
+/// What a failed call means to the client. Everything DynamoDB may recover from by itself is worth another try.
+fn failed<E>(error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    const PASSING: [&str; 8] = [
+        "InternalServerError", "ItemCollectionSizeLimitExceededException", "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded", "ServiceUnavailable", "ThrottlingException", "TransactionConflictException",
+        "TransactionInProgressException",
+    ];
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    if code == Some("ValidationException") && error.to_string().contains("size has exceeded") {
+        return Error::bad_request("item_too_large", "a record may be at most 400 KB");
+    }
+    match code {
+        Some(code) if !PASSING.contains(&code) => Error::internal(error),
+        _ => Error::Unavailable { retry_after: 1, source: Some(error.into()) },
+    }
+}

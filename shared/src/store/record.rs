@@ -1,0 +1,128 @@
+//! A record: what a client wrote, and what the store keeps beside it.
+//!
+//! | attribute | what |
+//! |---|---|
+//! | `pk`, `sk` | partition (see [`keys`](super::keys)) and id |
+//! | `d` | the data, a map |
+//! | `v` | version, from 1 |
+//! | `ca`, `ua` | created and last changed, RFC 3339 |
+//! | `by`, `rid` | who wrote it last, and under which request |
+//! | `del`, `ttl` | when it was deleted, and when the tombstone may go |
+//! | `ix1p`, `ix1s`, ... | its places in the declared indexes |
+
+use super::item::{self, Item, integer, number, string, text};
+use super::keys::{record_partition, shard_of};
+use crate::clock::rfc3339;
+use crate::error::{Error, Result};
+use crate::expr::RecordRef;
+use crate::policy::Grant;
+use crate::schema::Collection;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::primitives::Blob;
+use serde_json::{Map, Value};
+
+/// A record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// UUIDv7.
+    pub id: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was last changed.
+    pub updated_at: String,
+    /// How often it was written.
+    pub version: u64,
+    /// What the client wrote.
+    pub data: Map<String, Value>,
+    /// Whether it was deleted and only its tombstone is left.
+    pub deleted: bool,
+    /// The request that wrote it last.
+    pub request_id: String,
+}
+
+impl Record {
+    /// The record as rules and indexes see it.
+    pub fn view(&self) -> RecordRef<'_> {
+        RecordRef {
+            id: &self.id,
+            created_at: &self.created_at,
+            updated_at: &self.updated_at,
+            version: self.version,
+            data: &self.data,
+        }
+    }
+
+    /// The record as this grant's caller sees it.
+    pub fn shown(&self, grant: &Grant) -> Map<String, Value> {
+        let mut shown = Map::new();
+        shown.insert("id".into(), self.id.clone().into());
+        shown.insert("createdAt".into(), self.created_at.clone().into());
+        shown.insert("updatedAt".into(), self.updated_at.clone().into());
+        shown.insert("version".into(), self.version.into());
+        shown.extend(self.data.clone());
+        if !grant.sees_all() {
+            for hidden in grant.collection().hidden_fields() {
+                shown.remove(hidden);
+            }
+        }
+        shown
+    }
+
+    /// The record in an item.
+    pub fn from_item(found: &Item) -> Option<Self> {
+        Some(Self {
+            id: text(found, "sk")?.to_owned(),
+            created_at: text(found, "ca")?.to_owned(),
+            updated_at: text(found, "ua")?.to_owned(),
+            version: integer(found, "v")?,
+            data: item::to_members(found.get("d")?.as_m().ok()?),
+            deleted: found.contains_key("del"),
+            request_id: text(found, "rid").unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// The item of this record, written by `by`.
+    ///
+    /// # Errors
+    /// `Invalid` when an index key would be longer than DynamoDB allows.
+    pub fn to_item(&self, collection: &Collection, by: &str) -> Result<Item> {
+        let mut written = key(collection, &self.id);
+        written.extend([
+            ("d".to_owned(), AttributeValue::M(item::from_members(&self.data))),
+            ("v".to_owned(), number(self.version)),
+            ("ca".to_owned(), string(&self.created_at)),
+            ("ua".to_owned(), string(&self.updated_at)),
+            ("by".to_owned(), string(by)),
+            ("rid".to_owned(), string(&self.request_id)),
+        ]);
+        for (slot, place) in collection.index_keys(&self.view()).map_err(Error::Invalid)? {
+            if let Some(place) = place {
+                written.insert(format!("ix{slot}p"), string(place.partition));
+                written.insert(format!("ix{slot}s"), AttributeValue::B(Blob::new(place.sort)));
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// The key of a record.
+pub fn key(collection: &Collection, id: &str) -> Item {
+    let definition = collection.definition();
+    let shard = shard_of(id, definition.shards.into());
+    item::key(&record_partition(&definition.name, definition.generation, shard), id)
+}
+
+/// The item of a new user's profile in the system collection `users`, for the transaction that makes the account.
+pub fn profile_item(id: &str, email: &str, millis: u64) -> Item {
+    let now = rfc3339(millis);
+    let mut written = item::key(&record_partition("users", 1, 0), id);
+    let data = Map::from_iter([("email".to_owned(), Value::from(email))]);
+    written.extend([
+        ("d".to_owned(), AttributeValue::M(item::from_members(&data))),
+        ("v".to_owned(), number(1)),
+        ("ca".to_owned(), string(&now)),
+        ("ua".to_owned(), string(&now)),
+        ("by".to_owned(), string(id)),
+    ]);
+    written
+}

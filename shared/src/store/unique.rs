@@ -1,0 +1,80 @@
+//! Uniqueness: a marker item per value, written in the same transaction as the record (R79), never an index.
+//!
+//! A marker names the record that holds the value. Nobody removes markers when a record is deleted or its value changes, so
+//! those writes stay single; instead, who meets a marker looks whether its record still holds the value, and takes the
+//! marker over if not, on the condition that both marker and record are still as seen.
+
+use super::item::{self, Item, string, text};
+use super::keys::{UNIQUE_SORT, unique_partition};
+use super::record::Record;
+use crate::error::{Error, Result};
+use crate::schema::Collection;
+use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use serde_json::{Map, Value};
+
+/// A value that no other record of the collection may hold.
+#[derive(Debug, Clone)]
+pub struct Marker {
+    partition: String,
+    fields: Vec<String>,
+}
+
+/// The markers a record with this data needs. A constraint with an absent or null field constrains nothing.
+pub fn markers(collection: &Collection, data: &Map<String, Value>) -> Vec<Marker> {
+    let definition = collection.definition();
+    let marker = |fields: &Vec<String>| {
+        let values: Vec<&Value> = fields.iter().map(|field| data.get(field).filter(|value| !value.is_null())).collect::<Option<_>>()?;
+        let values = serde_json::to_string(&values).ok()?;
+        let partition = unique_partition(&definition.name, definition.generation, fields, &values);
+        Some(Marker { partition, fields: fields.clone() })
+    };
+    definition.unique.iter().filter_map(marker).collect()
+}
+
+impl Marker {
+    /// The key of the marker's item.
+    pub fn key(&self) -> Item {
+        item::key(&self.partition, UNIQUE_SORT)
+    }
+
+    /// Reserves the value for a record, unless another has it. `taken_from` is a record that was seen to hold it no longer.
+    pub fn reserve(&self, table: &str, id: &str, taken_from: Option<&str>) -> Result<TransactWriteItem> {
+        let mut written = self.key();
+        written.insert("rec".into(), string(id));
+        let put = Put::builder()
+            .table_name(table)
+            .set_item(Some(written))
+            .condition_expression("attribute_not_exists(pk) OR rec IN (:id, :from)")
+            .expression_attribute_values(":id", string(id))
+            .expression_attribute_values(":from", string(taken_from.unwrap_or(id)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// The record that a marker's item names.
+    pub fn holder(found: &Item) -> Option<&str> {
+        text(found, "rec")
+    }
+
+    /// Whether a record holds the value of this marker.
+    pub fn is_held_by(&self, collection: &Collection, record: &Record) -> bool {
+        !record.deleted && markers(collection, &record.data).iter().any(|marker| marker.partition == self.partition)
+    }
+
+    /// That a record which was seen not to hold the value is still as it was seen: the same version, or absent.
+    pub fn still_unheld(table: &str, key: Item, seen: Option<u64>) -> Result<TransactWriteItem> {
+        let check = ConditionCheck::builder().table_name(table).set_key(Some(key));
+        let check = match seen {
+            None => check.condition_expression("attribute_not_exists(pk)"),
+            Some(version) => check.condition_expression("v = :v").expression_attribute_values(":v", item::number(version)),
+        };
+        Ok(TransactWriteItem::builder().condition_check(check.build().map_err(Error::internal)?).build())
+    }
+
+    /// The answer when another record holds the value.
+    pub fn taken(&self) -> Error {
+        Error::conflict("not_unique", format!("another record has this {}", self.fields.join(" and ")))
+    }
+}

@@ -1,0 +1,183 @@
+//! Accounts: who gets one, what is kept of them, and what a stranger can learn.
+
+use crate::world::{ADMIN, PASSWORD, World};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn sign_up(email: &str, password: &str) -> Value {
+    json!({ "email": email, "password": password })
+}
+
+#[tokio::test]
+async fn fourteen_characters_are_too_few_and_any_fifteen_will_do() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let refused = stranger.post("/v1/auth/signup", sign_up("a@example.org", "fourteen chars")).await.expect(400);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/password");
+    stranger.post("/v1/auth/signup", sign_up("a@example.org", &"x".repeat(257))).await.expect(400);
+    for (nth, password) in ["fifteen letters", "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀"].iter().enumerate() {
+        stranger.post("/v1/auth/signup", sign_up(&format!("a{nth}@example.org"), password)).await.expect(202);
+    }
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_password_is_verified_exactly_as_it_was_sent() {
+    let world = World::new().await;
+    world.user("ada").await;
+    let sign_in = async |password: &str| world.stranger().post("/v1/auth/signin", sign_up("ada@example.org", password)).await.status;
+    assert_eq!(sign_in(PASSWORD).await, 200);
+    for wrong in [PASSWORD.to_uppercase(), format!(" {PASSWORD}"), format!("{PASSWORD} "), PASSWORD.replace(' ', "")] {
+        assert_eq!(sign_in(&wrong).await, 401, "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_tell_a_known_address_from_an_unknown_one() {
+    let world = World::new().await;
+    world.user("ada").await;
+    let stranger = world.stranger();
+    let known = stranger.post("/v1/auth/signup", sign_up("ada@example.org", "another passphrase of mine")).await.expect(202);
+    let unknown = stranger.post("/v1/auth/signup", sign_up("eve@example.org", "another passphrase of mine")).await.expect(202);
+    assert_eq!(known.body, unknown.body);
+    assert_eq!(known.cost(), unknown.cost(), "the same work for both");
+    world.settle().await;
+    assert!(world.mails_to("ada@example.org")[0].text.contains("already have an account"));
+
+    let wrong = |email: &str| stranger.post("/v1/auth/signin", sign_up(email, "not the right passphrase"));
+    let masked = |answer: crate::world::Answer| {
+        let mut body = answer.expect(401).body;
+        body["requestId"] = Value::Null;
+        body
+    };
+    let known = masked(wrong("ada@example.org").await);
+    assert_eq!(known, masked(wrong("nobody@example.org").await));
+    assert_eq!(known, masked(wrong("eve@example.org").await), "nor one that waits for its code");
+    // The password of the second sign-up did not touch the account.
+    stranger.post("/v1/auth/signin", sign_up("ada@example.org", PASSWORD)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_code_is_spent_once_however_many_ask_at_once() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
+    world.settle().await;
+    let verify = json!({ "email": "ada@example.org", "code": world.code_for("ada@example.org") });
+    let answers = join_all((0..32).map(|_| stranger.post("/v1/auth/verify", verify.clone()))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    assert!(answers.iter().all(|answer| [200, 400, 503].contains(&answer.status)));
+    stranger.post("/v1/auth/verify", verify).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_code_is_good_for_its_own_address_until_a_newer_one_or_ten_minutes() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let verify = async |email: &str, code: &str| stranger.post("/v1/auth/verify", json!({ "email": email, "code": code })).await.status;
+    for email in ["ada@example.org", "bob@example.org"] {
+        stranger.post("/v1/auth/signup", sign_up(email, PASSWORD)).await.expect(202);
+    }
+    world.settle().await;
+    let (ada, bob) = (world.code_for("ada@example.org"), world.code_for("bob@example.org"));
+    assert_eq!(verify("ada@example.org", &bob).await, 400, "another account's");
+    assert_eq!(verify("ada@example.org", "00000-00000-00000-00000-00000-00000").await, 400);
+
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
+    world.settle().await;
+    assert_eq!(verify("ada@example.org", &ada).await, 400, "a newer one was issued");
+    assert_eq!(verify("ada@example.org", &world.code_for("ada@example.org").to_lowercase()).await, 200);
+
+    // The item is still there: time to live has not removed it. Its time has passed all the same.
+    world.advance(Duration::from_secs(601));
+    assert_eq!(verify("bob@example.org", &bob).await, 400);
+}
+
+#[tokio::test]
+async fn neither_a_code_nor_a_token_nor_a_password_is_stored_or_queued_in_the_clear() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
+    let waiting = [world.dump("JobsTable").await, world.dump("IdentityTable").await].map(|dump| dump.to_string()).concat();
+    world.settle().await;
+    let code = world.code_for("ada@example.org");
+    let tokens = stranger.post("/v1/auth/verify", json!({ "email": "ada@example.org", "code": code })).await.expect(200).body;
+    let stored = [world.dump("JobsTable").await, world.dump("IdentityTable").await, world.dump("RecordsTable").await];
+    let stored = waiting + &stored.map(|dump| dump.to_string()).concat();
+    let secrets = [code.as_str(), PASSWORD, tokens["refreshToken"].as_str().unwrap(), tokens["accessToken"].as_str().unwrap()];
+    for secret in secrets {
+        assert!(!stored.contains(secret), "{secret} is stored");
+    }
+    assert!(stored.contains("$argon2id$v=19$m=19456,t=2,p=1$"));
+}
+
+#[tokio::test]
+async fn a_hash_made_with_weaker_parameters_is_renewed_by_signing_in() {
+    let world = World::new().await;
+    world.user("ada").await;
+    let table = world.cloud.tables().iter().find(|name| name.ends_with("IdentityTable")).unwrap();
+    // "correct horse battery staple" with m=4096,t=1, made by another implementation of RFC 9106.
+    let weak = weak_hash(PASSWORD);
+    let set = json!({
+        "TableName": table, "Key": { "pk": { "S": "a#ada@example.org" }, "sk": { "S": "account" } },
+        "UpdateExpression": "SET #h = :h", "ExpressionAttributeNames": { "#h": "hash" },
+        "ExpressionAttributeValues": { ":h": { "S": weak } },
+    });
+    world.cloud.call("DynamoDB_20120810.UpdateItem", &set).await.unwrap();
+    world.stranger().post("/v1/auth/signin", sign_up("ada@example.org", PASSWORD)).await.expect(200);
+    let stored = world.dump("IdentityTable").await.to_string();
+    assert!(!stored.contains("m=4096") && stored.contains("$argon2id$v=19$m=19456,t=2,p=1$"));
+    world.stranger().post("/v1/auth/signin", sign_up("ada@example.org", PASSWORD)).await.expect(200);
+}
+
+fn weak_hash(password: &str) -> String {
+    use argon2::password_hash::PasswordHasher;
+    let params = argon2::Params::new(4096, 1, 1, None).unwrap();
+    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    hasher.hash_password_with_salt(password.as_bytes(), b"sixteen bytes...").unwrap().to_string()
+}
+
+#[tokio::test]
+async fn there_is_no_admin_until_one_bootstraps_and_then_there_is_one() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    stranger.post("/v1/auth/signin", sign_up(ADMIN, "admin")).await.expect(401);
+    stranger.post("/v1/auth/signin", sign_up(ADMIN, PASSWORD)).await.expect(401);
+    assert!(!world.user("ada").await.user["roles"].to_string().contains("admin"));
+
+    stranger.post("/v1/auth/signup", sign_up(ADMIN, PASSWORD)).await.expect(202);
+    world.settle().await;
+    let verify = json!({ "email": ADMIN, "code": world.code_for(ADMIN) });
+    let answers = join_all((0..32).map(|_| stranger.post("/v1/auth/verify", verify.clone()))).await;
+    let admins: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(admins.len(), 1);
+    assert_eq!(admins[0].body["user"]["roles"], json!(["admin"]));
+}
+
+#[tokio::test]
+async fn spellings_of_one_address_are_one_account_and_confusable_ones_are_refused() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let stranger = world.stranger();
+    let same = stranger.post("/v1/auth/signin", sign_up("ADA@EXAMPLE.ORG", PASSWORD)).await.expect(200);
+    assert_eq!(same.body["user"]["id"], ada.user["id"]);
+    for confusable in ["ada@example.org.", "\u{ff41}da@example.org", "ada@exa\u{131}mple.org", "ada@example.org\r\nBcc: eve@example.org"] {
+        let refused = stranger.post("/v1/auth/signup", sign_up(confusable, PASSWORD)).await.expect(400);
+        assert_eq!(refused.body["errors"][0]["pointer"], "/email", "{confusable:?}");
+    }
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_profile_is_a_record_that_its_owner_reads_and_partly_writes() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let own = format!("/v1/collections/users/records/{}", ada.id());
+    assert_eq!(ada.get(&own).await.expect(200).body["email"], "ada@example.org");
+    assert_eq!(ada.patch(&own, json!({ "displayName": "Ada" })).await.expect(200).body["displayName"], "Ada");
+    ada.patch(&own, json!({ "email": "eve@example.org" })).await.expect(400);
+    bob.get(&own).await.expect(404);
+    bob.patch(&own, json!({ "displayName": "Eve" })).await.expect(404);
+    ada.get("/v1/collections/users/records").await.expect(404);
+}

@@ -1,0 +1,347 @@
+//! A fresh local cloud with every function in it, and the callers who knock.
+//!
+//! Functions run in this process, routed by template.yaml; queues and streams are carried to them by the local cloud's own
+//! event-source mappings. Time moves when a test says so.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::routing::any_service;
+use axum::Router;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tower::ServiceExt;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft_local::{FunctionError, Invoke, LocalCloud, Mail, Options, Template};
+
+/// A password that is accepted.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// The address that bootstraps the admin, as template.yaml has it.
+pub const ADMIN: &str = "admin@example.com";
+
+pub struct World {
+    pub cloud: LocalCloud,
+    functions: Functions,
+    local_clock: undercroft_local::Clock,
+    clock: Clock,
+    unsettled: AtomicBool,
+}
+
+/// Every function, built from its own environment and no other.
+struct Functions {
+    api: Router,
+    relay: relay_fn::App,
+    worker: worker_fn::App,
+}
+
+use undercroft_auth as auth_fn;
+use undercroft_collections as collections_fn;
+use undercroft_jobs as jobs_fn;
+use undercroft_records as records_fn;
+use undercroft_relay as relay_fn;
+use undercroft_worker as worker_fn;
+
+impl Functions {
+    fn start(cloud: &LocalCloud, clock: &Clock) -> Self {
+        let env = |function: &str| -> Env { cloud.environment(function).into_iter().collect() };
+        let router = |function: &str| -> Router {
+            let (env, clock) = (env(function), clock.clone());
+            match function {
+                "auth" => auth_fn::routes(auth_fn::App::with_clock(&env, clock).unwrap(), &env),
+                "collections" => collections_fn::routes(collections_fn::App::with_clock(&env, clock).unwrap(), &env),
+                "records" => records_fn::routes(records_fn::App::with_clock(&env, clock).unwrap(), &env),
+                "jobs" => jobs_fn::routes(jobs_fn::App::with_clock(&env, clock).unwrap(), &env),
+                other => panic!("{other} serves no routes"),
+            }
+        };
+        let api = cloud.functions().iter().fold(Router::new(), |api, function| {
+            let mut routes = function.routes().peekable();
+            if routes.peek().is_none() {
+                return api;
+            }
+            // What this outer routing found out must not reach the function, which does its own.
+            let service = router(&function.binary).map_request(|mut request: Request<Body>| {
+                request.extensions_mut().clear();
+                request
+            });
+            routes.fold(api, |api, route| api.route(&route.path.replace("+}", "}").replace("{proxy", "{*proxy"), any_service(service.clone())))
+        });
+        let relay = relay_fn::App::from_env(&env("relay")).unwrap();
+        let worker = worker_fn::App::with_clock(&env("worker"), clock.clone()).unwrap();
+        Self { api, relay, worker }
+    }
+}
+
+impl Invoke for Functions {
+    async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
+        let answer = match function {
+            "relay" => serde_json::to_string(&relay_fn::handle(&self.relay, serde_json::from_value(event).unwrap()).await),
+            "worker" => serde_json::to_string(&worker_fn::handle(&self.worker, serde_json::from_value(event).unwrap()).await),
+            other => panic!("{other} takes no events"),
+        };
+        answer.map_err(|error| FunctionError(error.to_string()))
+    }
+}
+
+/// template.yaml, as deployed.
+pub fn template() -> Template {
+    Template::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap()
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let local_clock = undercroft_local::Clock::system();
+        let cloud = LocalCloud::start(Options { clock: local_clock.clone(), ..Options::in_memory(template()) }).await.unwrap();
+        let clock = Clock::default();
+        let functions = Functions::start(&cloud, &clock);
+        Self { cloud, functions, local_clock, clock, unsettled: AtomicBool::new(false) }
+    }
+
+    /// Ends every execution environment: whatever was only in memory is lost.
+    pub fn restart_functions(&mut self) {
+        self.functions = Functions::start(&self.cloud, &self.clock);
+    }
+
+    /// Runs relay and worker until nothing more happens at this time.
+    pub async fn settle(&self) {
+        self.unsettled.store(false, Ordering::Relaxed);
+        while self.cloud.pump(&self.functions).await.unwrap() > 0 {}
+    }
+
+    /// Lets time pass, for the cloud and for the functions.
+    pub fn advance(&self, by: Duration) {
+        self.cloud.advance(by);
+        self.clock.advance(by);
+        let _ = &self.local_clock;
+    }
+
+    /// Mail to an address, newest first.
+    pub fn mails_to(&self, address: &str) -> Vec<Mail> {
+        self.cloud.mails().unwrap().into_iter().filter(|mail| mail.to.contains(&address.to_owned())).collect()
+    }
+
+    /// The code in the newest mail to an address.
+    pub fn code_for(&self, address: &str) -> String {
+        let mail = self.mails_to(address).into_iter().next().unwrap_or_else(|| panic!("no mail to {address}"));
+        code_in(&mail.text).unwrap_or_else(|| panic!("no code in {}", mail.text))
+    }
+
+    /// Somebody who has not signed in.
+    pub fn stranger(&self) -> Caller<'_> {
+        Caller { world: self, token: None, user: json!({}), refresh_token: String::new() }
+    }
+
+    /// Somebody with an account, made the way people make one.
+    pub async fn user(&self, name: &str) -> Caller<'_> {
+        self.account(&format!("{name}@example.org")).await
+    }
+
+    /// The first admin.
+    pub async fn admin(&self) -> Caller<'_> {
+        self.account(ADMIN).await
+    }
+
+    async fn account(&self, email: &str) -> Caller<'_> {
+        let stranger = self.stranger();
+        let known = stranger.post("/v1/auth/signin", json!({ "email": email, "password": PASSWORD })).await;
+        if known.status == 200 {
+            return self.signed_in(&known.body);
+        }
+        stranger.post("/v1/auth/signup", json!({ "email": email, "password": PASSWORD })).await.expect(202);
+        self.settle().await;
+        let verify = json!({ "email": email, "code": self.code_for(email) });
+        let tokens = stranger.post("/v1/auth/verify", verify).await.expect(200);
+        self.signed_in(&tokens.body)
+    }
+
+    /// The caller that these tokens speak for.
+    pub fn signed_in(&self, tokens: &Value) -> Caller<'_> {
+        let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
+        Caller {
+            world: self,
+            token: Some(text("accessToken")),
+            user: tokens["user"].clone(),
+            refresh_token: text("refreshToken"),
+        }
+    }
+
+    /// Everything in a table, as the database holds it.
+    pub async fn dump(&self, table: &str) -> Value {
+        let name = self.cloud.tables().iter().find(|name| name.ends_with(table)).unwrap();
+        self.cloud.call("DynamoDB_20120810.Scan", &json!({ "TableName": name, "ConsistentRead": true })).await.unwrap()["Items"].clone()
+    }
+}
+
+/// The code in a mail's text.
+pub fn code_in(text: &str) -> Option<String> {
+    let is_code = |word: &&str| word.len() == 35 && word.split('-').all(|group| group.len() == 5);
+    text.split_whitespace().find(is_code).map(str::to_owned)
+}
+
+impl Drop for World {
+    /// A test that leaves work behind has not seen what it did.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(!self.unsettled.load(Ordering::Relaxed), "the world ends with work unrelayed: call settle()");
+        for queue in ["JobsQueue", "JobsFifoQueue.fifo"] {
+            let left = self.cloud.peek(&format!("undercroft-local-{queue}"), 10).unwrap();
+            assert!(left.is_empty(), "the world ends with messages left on {queue}: {left:?}");
+        }
+    }
+}
+
+/// Who knocks.
+#[derive(Clone)]
+pub struct Caller<'a> {
+    world: &'a World,
+    pub token: Option<String>,
+    pub user: Value,
+    pub refresh_token: String,
+}
+
+impl Caller<'_> {
+    pub fn id(&self) -> &str {
+        self.user["id"].as_str().unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path).send().await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.request(Method::POST, path).json(body).send().await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.request(Method::PUT, path).json(body).send().await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.request(Method::PATCH, path).json(body).send().await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.request(Method::DELETE, path).send().await
+    }
+
+    /// A request to be refined.
+    pub fn request(&self, method: Method, path: &str) -> Knock<'_> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token {
+            headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        Knock { world: self.world, method, path: path.to_owned(), headers, body: Vec::new() }
+    }
+}
+
+/// A request on its way.
+pub struct Knock<'a> {
+    world: &'a World,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Knock<'_> {
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.append(name, value.parse().unwrap());
+        self
+    }
+
+    pub fn json(self, body: Value) -> Self {
+        let knock = if self.headers.contains_key("content-type") { self } else { self.header("content-type", "application/json") };
+        knock.raw(body.to_string())
+    }
+
+    pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub async fn send(self) -> Answer {
+        if !self.method.is_safe() && (self.path.starts_with("/v1/auth/signup") || self.path.starts_with("/v1/jobs")) {
+            self.world.unsettled.store(true, Ordering::Relaxed);
+        }
+        let mut request = Request::builder().method(self.method.clone()).uri(&self.path).body(Body::from(self.body)).unwrap();
+        *request.headers_mut() = self.headers;
+        let response = self.world.functions.api.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer {
+            asked: format!("{} {}", self.method, self.path),
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub asked: String,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answer {
+    /// The answer, if it has this status. Failures must be problem documents.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}: {}", self.asked, self.text);
+        if StatusCode::from_u16(status).unwrap().as_u16() >= 400 && !self.text.is_empty() {
+            assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.asked);
+            assert_eq!(self.body["status"], status, "{}", self.asked);
+        }
+        self
+    }
+
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.asked)).to_str().unwrap()
+    }
+
+    /// The problem's stable code.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// Read units, write units and round trips of `Undercroft-Cost`.
+    pub fn cost(&self) -> (f64, f64, u32) {
+        let parts: Vec<f64> = self
+            .header("undercroft-cost")
+            .split("; ")
+            .map(|part| part.split_once('=').unwrap().1.parse().unwrap())
+            .collect();
+        (parts[0], parts[1], parts[2] as u32)
+    }
+}
+
+/// The definition of the design's example collection.
+pub fn tasks() -> Value {
+    json!({
+        "name": "tasks",
+        "schema": { "type": "object", "required": ["title"], "additionalProperties": false, "properties": {
+            "title": { "type": "string", "minLength": 1, "maxLength": 200 },
+            "slug": { "type": "string", "pattern": "^[a-z0-9-]{1,60}$" },
+            "status": { "enum": ["open", "done"], "default": "open" },
+            "priority": { "type": "integer", "minimum": 0, "maximum": 9 },
+            "owner": { "type": "string", "relation": { "collection": "users", "onDelete": "cascade" } } } },
+        "unique": [["slug"]],
+        "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["status", "-priority"] }],
+        "rules": {
+            "list": "record.owner == auth.id", "read": "record.owner == auth.id",
+            "create": "auth.id != '' && input.owner == auth.id",
+            "update": "record.owner == auth.id && !changed('owner')", "delete": "record.owner == auth.id" }
+    })
+}
