@@ -44,8 +44,8 @@ pub enum Error {
     Forbidden(&'static str),
     /// 404: absent, or invisible to this caller. Names the kind of thing, never the thing.
     NotFound(&'static str),
-    /// 405, with the methods that exist here.
-    MethodNotAllowed(String),
+    /// 405: the path is there, this method of it is not. The `Allow` header says which are.
+    MethodNotAllowed,
     /// 409: the state of things does not allow it.
     Conflict {
         /// Stable code.

@@ -21,6 +21,12 @@ pub fn is_valid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7 && id.to_string() == text)
 }
 
+/// The time inside a UUIDv7, in milliseconds since the Unix epoch.
+pub fn millis(id: &str) -> Option<u64> {
+    let digits: String = id.chars().filter(|char| *char != '-').take(12).collect();
+    u64::from_str_radix(&digits, 16).ok().filter(|_| is_valid(id))
+}
+
 /// `N` bytes nobody can guess.
 ///
 /// # Panics
@@ -63,6 +69,7 @@ mod tests {
     #[test]
     fn the_vector_of_rfc_9562_is_valid_and_other_versions_and_spellings_are_not() {
         assert!(is_valid("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"));
+        assert_eq!(millis("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), Some(1_645_557_742_000));
         assert!(is_valid(&new(&Clock::default())));
         for wrong in [
             "017F22E2-79B0-7CC3-98C4-DC0C0C07398F",

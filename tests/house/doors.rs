@@ -1,1 +1,120 @@
-//! tmp
+//! Every door of the house against every kind of caller, from one table. A route that is missing here fails, and so does a
+//! row whose route is gone.
+
+use crate::world::{Answer, Caller, World, tasks};
+use axum::http::Method;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// What each kind of caller gets: stranger, user, admin.
+type Row = (&'static str, &'static str, [u16; 3]);
+
+/// A body is sent where the method takes one: `{}`. It is never a good one, so 400 means "may, but not like this".
+const DOORS: &[Row] = &[
+    ("POST", "/v1/auth/signup", [400, 400, 400]),
+    ("POST", "/v1/auth/verify", [400, 400, 400]),
+    ("POST", "/v1/auth/signin", [400, 400, 400]),
+    ("POST", "/v1/auth/refresh", [400, 400, 400]),
+    ("POST", "/v1/auth/signout", [400, 204, 204]),
+    ("GET", "/v1/auth/me", [401, 401, 401]),
+    ("GET", "/v1/auth/sessions", [401, 401, 401]),
+    ("POST", "/v1/auth/reset", [501, 501, 501]),
+    ("POST", "/v1/auth/magic", [501, 501, 501]),
+    ("POST", "/v1/auth/totp", [501, 501, 501]),
+    ("POST", "/v1/auth/passkeys", [501, 501, 501]),
+    ("POST", "/v1/auth/oidc", [501, 501, 501]),
+    ("POST", "/v1/auth/keys", [501, 501, 501]),
+    ("GET", "/.well-known/jwks.json", [200, 200, 200]),
+    ("GET", "/v1/collections", [401, 403, 200]),
+    ("GET", "/v1/collections/{collection}", [401, 403, 200]),
+    ("PUT", "/v1/collections/{collection}", [401, 403, 400]),
+    ("DELETE", "/v1/collections/{collection}", [401, 403, 501]),
+    ("GET", "/v1/collections/{collection}/records", [200, 200, 200]),
+    ("POST", "/v1/collections/{collection}/records", [401, 400, 400]),
+    ("GET", "/v1/collections/{collection}/records/{id}", [404, 404, 200]),
+    ("PUT", "/v1/collections/{collection}/records/{id}", [428, 428, 428]),
+    ("PATCH", "/v1/collections/{collection}/records/{id}", [404, 404, 200]),
+    ("POST", "/v1/collections/{collection}/records/{id}/undelete", [501, 501, 501]),
+    ("GET", "/v1/collections/{collection}/schema", [501, 501, 501]),
+    ("DELETE", "/v1/collections/{collection}/records/{id}", [404, 404, 204]),
+    ("POST", "/v1/batch", [501, 501, 501]),
+    ("GET", "/v1/changes", [501, 501, 501]),
+    ("GET", "/v1/jobs", [401, 403, 200]),
+    ("POST", "/v1/jobs", [401, 403, 400]),
+    ("POST", "/v1/jobs/redrive", [401, 403, 200]),
+    ("GET", "/v1/jobs/{id}", [401, 403, 404]),
+    ("POST", "/v1/jobs/{id}/cancel", [401, 403, 404]),
+    ("POST", "/v1/jobs/{id}/redrive", [401, 403, 404]),
+];
+
+async fn knock(caller: &Caller<'_>, method: &str, path: &str) -> Answer {
+    let method: Method = method.parse().unwrap();
+    let knock = caller.request(method.clone(), path);
+    let knock = if method == Method::GET || method == Method::DELETE { knock } else { knock.json(json!({})) };
+    knock.send().await
+}
+
+#[tokio::test]
+async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let owner = world.user("owner").await;
+    let made = owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
+    let id = made.body["id"].as_str().unwrap().to_owned();
+    let (stranger, user) = (world.stranger(), world.user("user").await);
+    for (method, route, expected) in DOORS {
+        let path = route.replace("{collection}", "tasks").replace("{id}", &id);
+        for (caller, status) in [&stranger, &user, &admin].into_iter().zip(expected) {
+            let answer = knock(caller, method, &path).await;
+            assert_eq!(answer.status, *status, "{method} {path} as {}: {}", caller.user["email"], answer.text);
+            answer.expect(*status);
+        }
+    }
+    world.settle().await;
+}
+
+/// The routes in the sources: what `.route("...", get(..).post(..))` names.
+fn routes_of(function: &str) -> BTreeSet<(String, String)> {
+    let file = format!("{}/../functions/{function}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(file).unwrap();
+    let mut routes = BTreeSet::new();
+    for call in source.split(".route(").skip(1) {
+        let path = call.split('"').nth(1).unwrap().to_owned();
+        let handlers = call.split(".with_state").next().unwrap();
+        for (name, method) in [("get(", "GET"), ("post(", "POST"), ("put(", "PUT"), ("patch(", "PATCH"), ("delete(", "DELETE"), ("any(", "ANY")] {
+            if handlers.split(|char: char| !(char.is_ascii_alphanumeric() || char == '(' || char == '_')).any(|word| word.starts_with(name)) {
+                routes.insert((path.clone(), method.to_owned()));
+            }
+        }
+    }
+    routes
+}
+
+#[test]
+fn the_table_names_every_route_that_there_is_and_no_other() {
+    let functions = ["auth", "collections", "records", "jobs"];
+    let routed: BTreeSet<(String, String)> = functions.iter().flat_map(|function| routes_of(function)).collect();
+    assert!(routed.len() > 25, "the sources were read: {routed:?}");
+    let any: BTreeSet<&String> = routed.iter().filter(|(_, method)| method == "ANY").map(|(path, _)| path).collect();
+    let table: BTreeSet<(String, String)> = DOORS
+        .iter()
+        .map(|(method, path, _)| (path.to_string(), if any.contains(&path.to_string()) { "ANY" } else { method }.to_string()))
+        .collect();
+    let missing: Vec<_> = routed.difference(&table).collect();
+    let gone: Vec<_> = table.difference(&routed).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not in the table: {missing:?}; no such route: {gone:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_a_door_is_a_wall() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for path in ["/v0/auth/signin", "/v2/auth/signin", "/v1/auth/", "/v1/auth/admin", "/v1/jobs/x/y/z", "/v1/collections/tasks/records/x/y", "/debug", "/metrics", "/docs"] {
+        for method in [Method::GET, Method::POST] {
+            let answer = admin.request(method, path).json(json!({})).send().await;
+            assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+        }
+    }
+    world.settle().await;
+}

@@ -1,1 +1,252 @@
-//! tmp
+//! HTTP as a client meets it: conditions, methods, media types, browsers, failures.
+
+use crate::world::{Caller, World, tasks};
+use axum::http::Method;
+use serde_json::json;
+
+const TASKS: &str = "/v1/collections/tasks/records";
+
+async fn one_task<'a>(world: &'a World) -> (Caller<'a>, String) {
+    world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let ada = world.user("ada").await;
+    let made = ada.post(TASKS, json!({ "title": "t", "owner": ada.id() })).await.expect(201);
+    let path = made.header("location").to_owned();
+    (ada, path)
+}
+
+#[tokio::test]
+async fn conditions_are_evaluated_as_rfc_9110_orders_them() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let absent = format!("{TASKS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+    let tag = ada.get(&path).await.expect(200).header("etag").to_owned();
+    let body = json!({ "title": "changed", "owner": ada.id(), "status": "open" });
+    let table: &[(Method, &str, Option<(&'static str, &str)>, u16)] = &[
+        (Method::GET, &path, Some(("if-none-match", &tag)), 304),
+        (Method::GET, &path, Some(("if-none-match", "\"0\"")), 200),
+        (Method::GET, &path, Some(("if-none-match", "*")), 304),
+        (Method::GET, &path, Some(("if-match", "\"0\"")), 412),
+        (Method::GET, &path, Some(("if-match", &tag)), 200),
+        (Method::GET, &absent, Some(("if-match", "*")), 404),
+        (Method::PATCH, &path, Some(("if-match", "\"0\"")), 412),
+        (Method::PATCH, &path, Some(("if-match", "W/\"1-v\"")), 412),
+        (Method::PATCH, &path, Some(("if-match", "nonsense")), 400),
+        (Method::PUT, &path, None, 428),
+        (Method::PUT, &path, Some(("if-none-match", "*")), 412),
+        (Method::DELETE, &path, Some(("if-match", "\"0\"")), 412),
+        (Method::PATCH, &path, Some(("if-match", &tag)), 200),
+        (Method::PUT, &path, Some(("if-match", &tag)), 412),
+        (Method::PUT, &path, Some(("if-match", "*")), 200),
+        (Method::DELETE, &absent, Some(("if-match", "*")), 404),
+        (Method::DELETE, &path, Some(("if-match", "\"7\", \"3-v\"")), 204),
+    ];
+    for (method, path, condition, status) in table {
+        let mut knock = ada.request(method.clone(), path);
+        if let Some((name, value)) = condition {
+            knock = knock.header(name, value);
+        }
+        if matches!(*method, Method::PATCH | Method::PUT) {
+            knock = knock.json(body.clone());
+        }
+        let answer = knock.send().await;
+        assert_eq!(answer.status, *status, "{method} {condition:?}: {}", answer.text);
+        if *status == 304 {
+            assert!(answer.text.is_empty());
+            assert_eq!(answer.header("etag"), tag);
+        }
+    }
+}
+
+#[tokio::test]
+async fn if_match_comes_before_if_none_match() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let tag = ada.get(&path).await.expect(200).header("etag").to_owned();
+    let both = |first: &str| ada.request(Method::GET, &path).header("if-match", first).header("if-none-match", &tag);
+    both("\"0\"").send().await.expect(412);
+    both(&tag).send().await.expect(304);
+}
+
+#[tokio::test]
+async fn a_client_makes_a_record_under_its_own_id_once() {
+    let world = World::new().await;
+    let (ada, _) = one_task(&world).await;
+    let id = "01900000-0000-7000-8000-000000000001";
+    let put = |id: &str| {
+        let body = json!({ "id": id, "title": "mine", "owner": ada.id() });
+        ada.request(Method::PUT, &format!("{TASKS}/{id}")).header("if-none-match", "*").json(body)
+    };
+    let made = put(id).send().await.expect(201);
+    assert_eq!((made.body["id"].as_str(), made.body["createdAt"].as_str()), (Some(id), Some("2024-06-10T02:35:18.400Z")));
+    put(id).send().await.expect(412);
+    put("not-an-id").send().await.expect(400);
+    put("f1900000-0000-7000-8000-000000000001").send().await.expect(400);
+}
+
+#[tokio::test]
+async fn the_tag_of_what_an_admin_sees_is_not_the_tag_of_what_a_user_sees() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let users = ada.get(&path).await.expect(200).header("etag").to_owned();
+    let admins = world.admin().await.get(&path).await.expect(200).header("etag").to_owned();
+    assert_ne!(users, admins);
+}
+
+#[tokio::test]
+async fn methods_and_media_types_are_told_and_head_is_get_without_a_body() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    for method in [Method::POST, Method::TRACE] {
+        let refused = ada.request(method, &path).json(json!({})).send().await.expect(405);
+        for allowed in ["GET", "PUT", "PATCH", "DELETE"] {
+            assert!(refused.header("allow").contains(allowed), "{:?}", refused.headers);
+        }
+    }
+    let get = ada.get(&path).await.expect(200);
+    let head = ada.request(Method::HEAD, &path).send().await.expect(200);
+    assert_eq!((head.text.as_str(), head.header("etag"), head.header("content-type")), ("", get.header("etag"), "application/json"));
+    let missing = ada.request(Method::HEAD, &format!("{TASKS}/x")).send().await;
+    assert_eq!((missing.status, missing.text.as_str()), (404, ""));
+
+    for wrong in ["text/plain", "application/xml", "application/json; charset=latin-1", "application/x-www-form-urlencoded"] {
+        let knock = ada.request(Method::POST, TASKS).header("content-type", wrong).raw("{}");
+        knock.send().await.expect(415);
+    }
+    ada.request(Method::POST, TASKS).raw("{}").send().await.expect(415);
+    for right in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"] {
+        let body = json!({ "title": "t", "owner": ada.id() }).to_string();
+        ada.request(Method::POST, TASKS).header("content-type", right).raw(body).send().await.expect(201);
+    }
+    let patch = ada.request(Method::PATCH, &path).header("content-type", "application/merge-patch+json").raw("{\"title\":\"m\"}");
+    patch.send().await.expect(200);
+}
+
+#[tokio::test]
+async fn every_failure_is_a_problem_document_that_tells_nothing_of_the_house() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let huge = format!("{{\"title\":\"{}\"}}", "x".repeat(1_100_000));
+    let answers = [
+        ada.get("/v1/nothing").await,
+        ada.get("/v1/collections/tasks/nothing").await,
+        ada.get("/v1/jobs").await,
+        ada.request(Method::POST, TASKS).header("content-type", "application/json").raw("{").send().await,
+        ada.request(Method::POST, TASKS).header("content-type", "application/json").raw(vec![0xff, 0xfe]).send().await,
+        ada.request(Method::POST, TASKS).header("content-type", "application/json").raw(huge).send().await,
+        ada.post("/v1/batch", json!({ "operations": [] })).await,
+        ada.get("/v1/changes").await,
+        ada.get(&format!("{path}?expand=owner")).await,
+        ada.request(Method::POST, TASKS).header("idempotency-key", "\"k\"").json(json!({})).send().await,
+        ada.get("/v1/collections/%ff/records").await,
+        ada.get("/v1/collections/..%2f..%2fetc/records").await,
+    ];
+    for answer in answers {
+        // A path that no route of the template matches never reaches a function: API Gateway answers that one.
+        if answer.asked == "GET /v1/nothing" {
+            assert_eq!(answer.status, 404);
+            continue;
+        }
+        let status = answer.status;
+        assert!((400..=501).contains(&status) && status != 500, "{}: {}", answer.asked, answer.text);
+        let answer = answer.expect(status);
+        for member in ["type", "title", "status", "code", "detail", "requestId"] {
+            assert!(!answer.body[member].is_null(), "{}: {}", answer.asked, answer.text);
+        }
+        assert_eq!(answer.body["requestId"], answer.header("x-request-id"));
+        for inside in ["arn:", "RecordsTable", "undercroft-local", "dynamodb", ".rs:", "panicked", "/v1/", "c#tasks"] {
+            let text = answer.text.to_lowercase();
+            assert!(!text.contains(inside) || inside == "/v1/", "{}: {}", answer.asked, answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_must_be_said_once_is_refused_when_said_twice() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let token = format!("Bearer {}", ada.token.clone().unwrap());
+    ada.request(Method::GET, &path).header("authorization", &token).send().await.expect(400);
+    let stranger = world.stranger();
+    stranger.request(Method::GET, &path).header("authorization", &format!("{token},{token}")).send().await.expect(400);
+    let twice = ada.request(Method::POST, TASKS).header("idempotency-key", "a").header("idempotency-key", "b").json(json!({}));
+    twice.send().await.expect(400);
+    ada.get(&format!("{TASKS}?limit=1&limit=100")).await.expect(400);
+    for wrong in ["Basic YWRtaW46YWRtaW4=", "Bearer", "Bearer ", ""] {
+        stranger.request(Method::GET, &path).header("authorization", wrong).send().await.expect(401);
+    }
+}
+
+#[tokio::test]
+async fn nothing_a_client_says_of_itself_is_believed() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let stranger = world.stranger();
+    for (name, value) in [
+        ("x-forwarded-for", "127.0.0.1"), ("x-user-id", ada.id()), ("x-user-roles", "admin"), ("x-forwarded-user", "admin@example.com"),
+        ("x-amzn-oidc-identity", ada.id()), ("x-http-method-override", "DELETE"),
+    ] {
+        stranger.request(Method::GET, &path).header(name, value).send().await.expect(404);
+    }
+    let named = ada.request(Method::GET, &path).header("x-request-id", "forged\" injected").send().await.expect(200);
+    assert!(!named.header("x-request-id").contains("forged"));
+}
+
+#[tokio::test]
+async fn browsers_of_listed_origins_may_call_and_no_others() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    let preflight = |origin: &str| {
+        world.stranger().request(Method::OPTIONS, &path).header("access-control-request-method", "PATCH").header("origin", origin).send()
+    };
+    let listed = preflight("http://localhost:5173").await;
+    assert_eq!(listed.status, 204);
+    assert_eq!(listed.header("access-control-allow-origin"), "http://localhost:5173");
+    assert!(listed.header("access-control-allow-methods").contains("PATCH"));
+    assert!(listed.header("access-control-allow-headers").contains("if-match"));
+    for origin in ["http://localhost:5174", "https://localhost:5173", "http://localhost:5173.evil.example", "null", "*"] {
+        let other = preflight(origin).await;
+        assert!(!other.headers.contains_key("access-control-allow-origin"), "{origin}");
+        assert!(!other.headers.contains_key("access-control-allow-methods"), "{origin}");
+        let read = ada.request(Method::GET, &path).header("origin", origin).send().await.expect(200);
+        assert!(!read.headers.contains_key("access-control-allow-origin"), "{origin}");
+    }
+    let read = ada.request(Method::GET, &path).header("origin", "http://localhost:3000").send().await.expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), "http://localhost:3000");
+    assert!(read.header("access-control-expose-headers").contains("etag"));
+    assert!(!read.headers.contains_key("access-control-allow-credentials"));
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_that_keep_browsers_safe() {
+    let world = World::new().await;
+    let (ada, path) = one_task(&world).await;
+    for answer in [ada.get(&path).await, ada.get("/v1/auth/nothing").await, world.stranger().get("/.well-known/jwks.json").await] {
+        assert!(answer.header("strict-transport-security").starts_with("max-age=63072000"));
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert!(answer.header("content-security-policy").contains("default-src 'none'"));
+        assert_eq!(answer.header("vary"), "Origin");
+        assert!(!answer.header("x-request-id").is_empty() && answer.header("undercroft-cost").starts_with("rru="));
+        let public = answer.asked.contains("jwks");
+        assert_eq!(answer.header("cache-control"), if public { "public, max-age=300" } else { "no-store" });
+        for told in ["server", "x-powered-by"] {
+            assert!(!answer.headers.contains_key(told));
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_users_on_one_warm_function_never_meet() {
+    let world = World::new().await;
+    world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    for caller in [&ada, &bob] {
+        caller.post(TASKS, json!({ "title": caller.id(), "owner": caller.id() })).await.expect(201);
+    }
+    for _ in 0..500 {
+        for caller in [&ada, &bob] {
+            let items = caller.get(TASKS).await.expect(200).body["items"].clone();
+            assert!(items.as_array().unwrap().iter().all(|item| item["owner"] == caller.user["id"]) && items[0]["title"] == caller.user["id"]);
+        }
+        world.stranger().get("/v1/auth/me").await.expect(401);
+    }
+}

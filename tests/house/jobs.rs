@@ -1,1 +1,176 @@
-//! tmp
+//! Jobs: none lost, none done twice, one bad one takes no other with it.
+
+use crate::world::{Caller, World};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+async fn enqueue(admin: &Caller<'_>, body: Value) -> String {
+    admin.post("/v1/jobs", body).await.expect(202).header("location").to_owned()
+}
+
+fn mail(to: &str) -> Value {
+    json!({ "type": "email.send", "payload": { "to": to, "subject": "s", "text": "t" } })
+}
+
+fn grouped(to: &str, group: &str) -> Value {
+    let mut body = mail(to);
+    body["group"] = json!(group);
+    body
+}
+
+async fn status(admin: &Caller<'_>, path: &str) -> String {
+    admin.get(path).await.expect(200).body["status"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn bad_jobs_are_refused_by_what_is_wrong_with_them() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut wrong = vec![
+        (json!({}), "/?"),
+        (json!({ "type": "Email Send" }), "/type"),
+        (json!({ "type": "email.send", "payload": { "to": "nobody", "subject": "s", "text": "t" } }), "/payload/to"),
+        (json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s\r\nBcc: x", "text": "t" } }), "/payload/subject"),
+        (json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "sealedText": "x" } }), "/payload/sealedText"),
+        (json!({ "type": "custom.job", "maxAttempts": 21 }), "/maxAttempts"),
+        (json!({ "type": "custom.job", "delaySeconds": 901 }), "/delaySeconds"),
+        (json!({ "type": "custom.job", "group": "a b" }), "/group"),
+        (json!({ "type": "custom.job", "status": "succeeded" }), "/status"),
+    ];
+    wrong.push((json!({ "type": "custom.job", "payload": { "x": "y".repeat(100_001) } }), "/payload"));
+    for (body, pointer) in wrong {
+        let refused = admin.post("/v1/jobs", body).await.expect(400);
+        let errors = refused.body["errors"].as_array().unwrap();
+        assert!(pointer == "/?" || errors.iter().any(|error| error["pointer"] == pointer), "{pointer}: {}", refused.text);
+    }
+    for planned in ["webhook.deliver", "records.export", "user.erase"] {
+        admin.post("/v1/jobs", json!({ "type": planned })).await.expect(501);
+    }
+    assert_eq!(admin.get("/v1/jobs").await.expect(200).body["items"].as_array().unwrap().len(), 1, "only the admin's own mail");
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn one_poisoned_job_in_a_batch_fails_alone() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut good = Vec::new();
+    for nth in 0..5 {
+        good.push(enqueue(&admin, mail(&format!("u{nth}@example.org"))).await);
+    }
+    let unknown = enqueue(&admin, json!({ "type": "no.such_job", "maxAttempts": 1 })).await;
+    let poison = enqueue(&admin, { let mut body = mail("x@example.invalid"); body["maxAttempts"] = json!(1); body }).await;
+    for nth in 5..9 {
+        good.push(enqueue(&admin, mail(&format!("u{nth}@example.org"))).await);
+    }
+    world.settle().await;
+    for path in &good {
+        assert_eq!(status(&admin, path).await, "succeeded");
+    }
+    for (path, error) in [(&unknown, "no worker knows"), (&poison, "SES refused")] {
+        let dead = admin.get(path).await.expect(200).body;
+        assert_eq!(dead["status"], "dead");
+        assert!(dead["lastError"].as_str().unwrap().contains(error), "{dead}");
+    }
+    for nth in 0..9 {
+        assert_eq!(world.mails_to(&format!("u{nth}@example.org")).len(), 1);
+    }
+    let dead = admin.get("/v1/jobs?dead=true").await.expect(200).body;
+    assert_eq!(dead["items"].as_array().unwrap().len(), 2);
+    assert_eq!(admin.post("/v1/jobs/redrive", json!({})).await.expect(200).body, json!({ "redriven": 2, "more": false }));
+    world.settle().await;
+    assert_eq!(status(&admin, &unknown).await, "dead");
+}
+
+#[tokio::test]
+async fn a_message_that_comes_twice_or_late_does_nothing_twice() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let path = enqueue(&admin, mail("ada@example.org")).await;
+    let id = path.rsplit('/').next().unwrap();
+    let queue = world.cloud.environment("relay")["JOBS_QUEUE_URL"].clone();
+    let send = async |body: String| {
+        world.cloud.call("AmazonSQS.SendMessage", &json!({ "QueueUrl": queue, "MessageBody": body })).await.unwrap();
+    };
+    let message = |run: u64| json!({ "task": "runJob", "job": id, "run": run, "requestId": "r" }).to_string();
+    for _ in 0..3 {
+        send(message(1)).await;
+    }
+    send(message(0)).await;
+    send(message(7)).await;
+    world.settle().await;
+    assert_eq!(world.mails_to("ada@example.org").len(), 1);
+    send(message(1)).await;
+    world.settle().await;
+    assert_eq!(world.mails_to("ada@example.org").len(), 1);
+    assert_eq!(admin.get(&path).await.expect(200).body["attempts"], 1);
+}
+
+#[tokio::test]
+async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_with_it() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let queue = world.cloud.environment("relay")["JOBS_QUEUE_URL"].clone();
+    world.cloud.call("AmazonSQS.SendMessage", &json!({ "QueueUrl": queue, "MessageBody": "{\"task\":\"from the future\"}" })).await.unwrap();
+    let path = enqueue(&admin, mail("ada@example.org")).await;
+    for _ in 0..35 {
+        world.settle().await;
+        world.advance(Duration::from_secs(2));
+    }
+    assert_eq!(status(&admin, &path).await, "succeeded");
+    let dead = world.cloud.peek("undercroft-local-JobsDeadLetters", 10).unwrap();
+    assert_eq!(dead.len(), 1, "{dead:?}");
+}
+
+#[tokio::test]
+async fn jobs_of_a_group_run_in_order_and_a_failing_one_holds_up_only_its_own_group() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let stuck = enqueue(&admin, { let mut body = grouped("x@example.invalid", "a"); body["maxAttempts"] = json!(2); body }).await;
+    let behind = enqueue(&admin, grouped("ada@example.org", "a")).await;
+    let beside = enqueue(&admin, grouped("bob@example.org", "b")).await;
+    world.settle().await;
+    assert_eq!(status(&admin, &stuck).await, "retrying");
+    assert_eq!(status(&admin, &behind).await, "queued");
+    assert_eq!(status(&admin, &beside).await, "succeeded");
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(400));
+        world.settle().await;
+    }
+    let admin = world.admin().await;
+    assert_eq!(status(&admin, &stuck).await, "dead");
+    assert_eq!(status(&admin, &behind).await, "succeeded");
+}
+
+#[tokio::test]
+async fn a_job_can_be_taken_back_until_it_has_run_and_waits_for_its_time() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut delayed = mail("ada@example.org");
+    delayed["delaySeconds"] = json!(300);
+    let (kept, cancelled) = (enqueue(&admin, delayed.clone()).await, enqueue(&admin, delayed).await);
+    world.settle().await;
+    assert_eq!(status(&admin, &kept).await, "queued");
+    assert_eq!(admin.post(&format!("{cancelled}/cancel"), json!({})).await.expect(200).body["status"], "cancelled");
+    world.advance(Duration::from_secs(301));
+    world.settle().await;
+    assert_eq!((status(&admin, &kept).await, status(&admin, &cancelled).await), ("succeeded".into(), "cancelled".into()));
+    assert_eq!(world.mails_to("ada@example.org").len(), 1);
+    let refused = admin.post(&format!("{kept}/cancel"), json!({})).await.expect(409);
+    assert!(refused.body["detail"].as_str().unwrap().contains("this one is succeeded"), "{}", refused.text);
+    admin.post(&format!("{kept}/redrive"), json!({})).await.expect(409);
+    admin.post("/v1/jobs/017f22e2-79b0-7cc3-98c4-dc0c0c07398f/cancel", json!({})).await.expect(404);
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn one_request_id_leads_from_the_answer_through_stream_and_queue_to_the_job() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let answer = admin.post("/v1/jobs", mail("ada@example.org")).await.expect(202);
+    let request_id = answer.header("x-request-id").to_owned();
+    assert_eq!(answer.body["requestId"], request_id.as_str());
+    let seen = world.relay_only().await;
+    assert!(seen.contains(&request_id), "the message carries it: {seen}");
+    world.settle().await;
+}

@@ -1,1 +1,120 @@
-//! tmp
+//! template.yaml and Cargo.toml, held against the sources and against each other.
+
+use crate::world::template;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use undercroft_local::{LocalCloud, Options};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+async fn cloud() -> LocalCloud {
+    LocalCloud::start(Options::in_memory(template())).await.unwrap()
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The block of template.yaml under a top-level resource name.
+fn resource(name: &str) -> String {
+    let template = text("template.yaml");
+    let start = template.find(&format!("\n  {name}:\n")).unwrap_or_else(|| panic!("no {name}"));
+    let body = &template[start + 1..];
+    let ends = |line: &&str| !(line.starts_with("   ") || line.is_empty());
+    let lines: Vec<&str> = body.lines().collect();
+    let length = lines.iter().skip(1).position(ends).map_or(lines.len(), |at| at + 1);
+    lines[..length].join("\n")
+}
+
+#[tokio::test]
+async fn every_function_of_the_template_is_a_crate_and_every_crate_is_deployed() {
+    let cloud = cloud().await;
+    let deployed: BTreeSet<String> = cloud.functions().iter().map(|function| function.binary.clone()).collect();
+    let crates: BTreeSet<String> = std::fs::read_dir(root().join("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| root().join("functions").join(name).join("Cargo.toml").exists())
+        .collect();
+    assert_eq!(deployed, crates);
+}
+
+#[tokio::test]
+async fn local_routes_are_the_templates_routes() {
+    let manifest = text("Cargo.toml");
+    let section = manifest.split("[workspace.metadata.lambda.watch.router]").nth(1).unwrap().split("\n[").next().unwrap().to_owned();
+    let local: BTreeMap<String, String> = section
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(path, function)| (path.trim_matches('"').to_owned(), function.trim_matches('"').to_owned()))
+        .collect();
+    let cloud = cloud().await;
+    let deployed: BTreeMap<String, String> = cloud
+        .functions()
+        .iter()
+        .flat_map(|function| function.routes().map(|route| (route.path.replace("{proxy+}", "{*proxy}"), function.binary.clone())))
+        .collect();
+    assert!(!deployed.is_empty());
+    assert_eq!(local, deployed);
+}
+
+#[tokio::test]
+async fn every_function_has_a_role_of_its_own_without_wildcards() {
+    let template = text("template.yaml");
+    for (at, line) in template.lines().enumerate() {
+        let statement = line.contains("Action:") || line.contains("Resource:");
+        assert!(!(statement && (line.contains("'*'") || line.contains("\"*\"") || line.trim_end().ends_with(": *"))), "line {}: {line}", at + 1);
+        assert!(!line.contains(":*\"") && !line.contains("dynamodb:*") && !line.contains("sqs:*"), "line {}: {line}", at + 1);
+    }
+    for function in cloud().await.functions() {
+        let mut name = function.binary.clone();
+        name[..1].make_ascii_uppercase();
+        let block = resource(&format!("{name}Function"));
+        assert!(block.contains("Policies:"), "{name} has no policy of its own");
+        assert!(!block.contains("Role:"), "{name} shares a role");
+        assert!(!block.to_lowercase().contains("dynamodb:scan"), "{name} may scan");
+        let hashes = block.contains("IdentityTable.Arn");
+        assert_eq!(hashes, name == "Auth", "only auth reaches password hashes");
+    }
+}
+
+#[test]
+fn every_event_source_reports_partial_batches_and_has_dead_letters() {
+    let template = text("template.yaml");
+    let sources = template.matches("Type: SQS\n          Properties:").count() + template.matches("Type: DynamoDB\n").count();
+    assert_eq!(sources, 3);
+    assert_eq!(template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count(), sources);
+    for queue in ["JobsQueue", "JobsFifoQueue"] {
+        let block = resource(queue);
+        assert!(block.contains("RedrivePolicy") && block.contains("VisibilityTimeout: 360"), "{block}");
+        assert!(resource(&queue.replace("Queue", "DeadLetters")).contains("MessageRetentionPeriod: 1209600"));
+    }
+    assert!(resource("WorkerFunction").contains("Timeout: 60"), "visibility is six times the worker's timeout");
+    assert!(resource("RelayFunction").contains("OnFailure"));
+}
+
+#[test]
+fn no_function_scans_a_table() {
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    sources(&root().join("functions"), &mut found);
+    sources(&root().join("shared/src"), &mut found);
+    assert!(found.len() > 40);
+    for path in found {
+        let source = std::fs::read_to_string(&path).unwrap();
+        assert!(!source.contains(".scan()"), "{}", path.display());
+        assert!(!source.contains("process::abort") && !source.contains("std::env::var("), "{}", path.display());
+    }
+    let manifest = text("Cargo.toml");
+    assert!(!manifest.contains("panic = \"abort\""), "one bad record must not take a batch down");
+}

@@ -111,6 +111,21 @@ impl World {
         while self.cloud.pump(&self.functions).await.unwrap() > 0 {}
     }
 
+    /// Runs the relay alone, and returns what then waits on the jobs queue.
+    pub async fn relay_only(&self) -> String {
+        struct RelayOnly<'a>(&'a Functions);
+        impl Invoke for RelayOnly<'_> {
+            async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
+                if function == "relay" { self.0.invoke(function, event).await } else { Err(FunctionError("not now".into())) }
+            }
+        }
+        self.cloud.pump(&RelayOnly(&self.functions)).await.unwrap();
+        let waiting = self.cloud.peek("undercroft-local-JobsQueue", 10).unwrap();
+        // What the worker was not given comes back when its visibility timeout ends.
+        self.advance(Duration::from_secs(361));
+        serde_json::to_string(&waiting).unwrap()
+    }
+
     /// Lets time pass, for the cloud and for the functions.
     pub fn advance(&self, by: Duration) {
         self.cloud.advance(by);
@@ -204,7 +219,7 @@ pub struct Caller<'a> {
     pub refresh_token: String,
 }
 
-impl Caller<'_> {
+impl<'a> Caller<'a> {
     pub fn id(&self) -> &str {
         self.user["id"].as_str().unwrap()
     }
@@ -230,7 +245,7 @@ impl Caller<'_> {
     }
 
     /// A request to be refined.
-    pub fn request(&self, method: Method, path: &str) -> Knock<'_> {
+    pub fn request(&self, method: Method, path: &str) -> Knock<'a> {
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
             headers.insert("authorization", format!("Bearer {token}").parse().unwrap());

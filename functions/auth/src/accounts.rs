@@ -145,7 +145,7 @@ impl Accounts {
             ("createdAt".to_owned(), number(self.clock.seconds())),
         ]);
         let absent = Some("attribute_not_exists(pk)");
-        let profile = profile_item(&user.id, email.as_str(), self.clock.millis());
+        let profile = profile_item(&user.id, email.as_str());
         Ok(vec![
             TransactWriteItem::builder().delete(spend).build(),
             put(table, account, absent)?,

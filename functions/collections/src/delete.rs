@@ -1,17 +1,15 @@
 //! `DELETE /v1/collections/{collection}` -> 204, once the collection holds no records.
 
-use crate::{App, admins_only, change};
+use crate::{App, change};
 use axum::extract::State;
 use axum::response::Response;
 use undercroft::error::{Error, Result};
-use undercroft::http::{IfMatch, Path, no_content};
-use undercroft::identity::Caller;
+use undercroft::http::{Admin, IfMatch, Path, no_content};
 use undercroft::schema::Definition;
 use undercroft::store::definitions::State as Stage;
 
 /// Deletes an empty collection.
-pub async fn delete(State(app): State<App>, caller: Caller, Path(name): Path<String>, if_match: IfMatch) -> Result<Response> {
-    admins_only(&caller)?;
+pub async fn delete(State(app): State<App>, _: Admin, Path(name): Path<String>, if_match: IfMatch) -> Result<Response> {
     if name == "users" {
         return Err(Error::Forbidden("the collection users is part of the house"));
     }

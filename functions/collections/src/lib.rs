@@ -12,9 +12,8 @@ use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
-use undercroft::error::{Error, Result, Source};
+use undercroft::error::{Result, Source};
 use undercroft::http::Edge;
-use undercroft::identity::Caller;
 use undercroft::identity::keys::Authenticator;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
@@ -63,12 +62,4 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/collections/{collection}", get(read::one).put(put::put).delete(delete::delete))
         .with_state(app);
     Edge::new("collections", env).around(routes)
-}
-
-fn admins_only(caller: &Caller) -> Result<()> {
-    match caller {
-        Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
-        _ if caller.is_admin() => Ok(()),
-        Caller::User(_) => Err(Error::Forbidden("only admins define collections")),
-    }
 }

@@ -5,7 +5,7 @@
 
 use crate::change::{self, Effect};
 use crate::read::shown;
-use crate::{App, admins_only};
+use crate::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::ETAG;
@@ -13,8 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{IfMatch, Json, Path, Query, etag};
-use undercroft::identity::Caller;
+use undercroft::http::{Admin, IfMatch, Json, Path, Query, etag};
 use undercroft::schema::{Collection, Definition};
 use undercroft::store::definitions::{State as Stage, Stored};
 
@@ -29,13 +28,12 @@ pub struct Options {
 /// Defines a collection: 201 for a new one, 200 for a changed one, with the definition.
 pub async fn put(
     State(app): State<App>,
-    caller: Caller,
+    _: Admin,
     Path(name): Path<String>,
     Query(options): Query<Options>,
     if_match: IfMatch,
     Json(body): Json<Value>,
 ) -> Result<Response> {
-    admins_only(&caller)?;
     if options.dry_run {
         return Err(Error::NotBuilt("dryRun"));
     }

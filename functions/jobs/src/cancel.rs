@@ -1,14 +1,12 @@
 //! `POST /v1/jobs/{id}/cancel` -> the job, which will not run.
 
-use crate::{App, admins_only};
+use crate::App;
 use axum::extract::State;
 use undercroft::error::Result;
-use undercroft::http::Path;
-use undercroft::identity::Caller;
+use undercroft::http::{Admin, Path};
 use undercroft::store::jobs::Job;
 
 /// Takes a queued or retrying job back.
-pub async fn cancel(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<axum::Json<Job>> {
-    admins_only(&caller)?;
+pub async fn cancel(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
     Ok(axum::Json(app.jobs.cancel(&id).await?))
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job. One write; the stream, the relay,
 //! the queue and the worker do the rest.
 
-use crate::{App, admins_only};
+use crate::App;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header::LOCATION;
@@ -10,9 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{Json, RequestId};
+use undercroft::http::{Admin, Json, RequestId};
 use undercroft::id;
-use undercroft::identity::Caller;
 use undercroft::identity::email::Email;
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
 
@@ -39,11 +38,10 @@ pub struct Enqueue {
 /// Enqueues a job.
 pub async fn enqueue(
     State(app): State<App>,
-    caller: Caller,
+    _: Admin,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Enqueue>,
 ) -> Result<Response> {
-    admins_only(&caller)?;
     if NOT_BUILT.contains(&body.kind.as_str()) {
         return Err(Error::NotBuilt("this type of job"));
     }

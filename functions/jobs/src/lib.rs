@@ -1,4 +1,5 @@
-//! Background work, seen from outside: enqueue it, look at it, take it back, queue it anew. For admins.
+//! Background work, seen from outside: enqueue it, look at it, take it back, queue it anew. For admins, because jobs reach
+//! into everything: a mail to anybody, every record.
 
 mod cancel;
 mod enqueue;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
-use undercroft::error::{Error, Result, Source};
+use undercroft::error::{Result, Source};
 use undercroft::http::Edge;
-use undercroft::identity::Caller;
 use undercroft::identity::keys::Authenticator;
 use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
@@ -75,11 +75,3 @@ pub fn routes(app: App, env: &Env) -> Router {
     Edge::new("jobs", env).around(routes)
 }
 
-/// Jobs reach into everything (a mail to anybody, every record), so only admins ask for them.
-fn admins_only(caller: &Caller) -> Result<()> {
-    match caller {
-        Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
-        _ if caller.is_admin() => Ok(()),
-        Caller::User(_) => Err(Error::Forbidden("only admins work with jobs")),
-    }
-}

@@ -1,12 +1,11 @@
 //! `GET /v1/jobs?dead=&limit=&cursor=` -> jobs, newest first.
 
-use crate::{App, admins_only};
+use crate::App;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::http::Query;
-use undercroft::identity::Caller;
+use undercroft::http::{Admin, Query};
 
 /// Jobs on a page unless asked otherwise, and at most.
 const PAGE: (i32, i32) = (30, 100);
@@ -23,13 +22,12 @@ pub struct List {
 }
 
 /// Lists jobs.
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<List>) -> Result<axum::Json<Value>> {
-    admins_only(&caller)?;
+pub async fn list(State(app): State<App>, Admin(admin): Admin, Query(query): Query<List>) -> Result<axum::Json<Value>> {
     let limit = query.limit.unwrap_or(PAGE.0);
     if !(1..=PAGE.1).contains(&limit) {
         return Err(Error::bad_request("limit", "limit is from 1 to 100"));
     }
-    let purpose = format!("jobs:{}:{}", caller.id(), query.dead);
+    let purpose = format!("jobs:{}:{}", admin.id, query.dead);
     let after = match &query.cursor {
         None => None,
         Some(cursor) => Some(open(&app, &purpose, cursor).await?),

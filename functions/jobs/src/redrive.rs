@@ -1,25 +1,22 @@
 //! `POST /v1/jobs/{id}/redrive` and `POST /v1/jobs/redrive`: dead jobs are queued anew, with all their attempts.
 
-use crate::{App, admins_only};
+use crate::App;
 use axum::extract::State;
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::http::Path;
-use undercroft::identity::Caller;
+use undercroft::http::{Admin, Path};
 use undercroft::store::jobs::Job;
 
 /// Most jobs one call redrives.
 const MOST: i32 = 100;
 
 /// Redrives one job.
-pub async fn redrive(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<axum::Json<Job>> {
-    admins_only(&caller)?;
+pub async fn redrive(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
     Ok(axum::Json(app.jobs.redrive(&id).await?))
 }
 
 /// Redrives dead jobs, a hundred a call; `more` says whether to call again.
-pub async fn redrive_all(State(app): State<App>, caller: Caller) -> Result<axum::Json<Value>> {
-    admins_only(&caller)?;
+pub async fn redrive_all(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>> {
     let dead = app.jobs.list(true, MOST, None).await?;
     let mut redriven = 0;
     for job in &dead {

@@ -17,6 +17,9 @@ use undercroft::identity::Caller;
 use undercroft::policy::allow_write;
 use undercroft::store::records::Change;
 
+/// How far a client's clock may be ahead of ours, in milliseconds.
+const CLOCK_DIFFERENCE: u64 = 60_000;
+
 /// Replaces or makes a record.
 #[allow(clippy::too_many_arguments, reason = "each argument is one thing the request says")]
 pub async fn replace(
@@ -50,8 +53,12 @@ pub async fn replace(
 }
 
 async fn make(app: &App, caller: &Caller, name: &str, id: String, mut body: Map<String, Value>, request: &str) -> Result<Response> {
-    if !id::is_valid(&id) {
-        return Err(Error::bad_request("id", "an id is a UUIDv7 in lower case with hyphens (RFC 9562)"));
+    match id::millis(&id) {
+        None => return Err(Error::bad_request("id", "an id is a UUIDv7 in lower case with hyphens (RFC 9562)")),
+        Some(made) if made > app.clock.millis() + CLOCK_DIFFERENCE => {
+            return Err(Error::bad_request("id", "the time in this id has not come yet: createdAt is taken from it"));
+        }
+        Some(_) => {}
     }
     if body.get("id").and_then(Value::as_str) == Some(&id) {
         body.remove("id");

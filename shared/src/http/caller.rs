@@ -1,8 +1,8 @@
-//! The `Caller` of a handler's arguments.
+//! Who calls, as a handler's argument. It stands before the body: a stranger is refused before anything they sent is read.
 
 use super::note_caller;
 use crate::error::Error;
-use crate::identity::Caller;
+use crate::identity::{Caller, User};
 use crate::identity::keys::Authenticator;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
@@ -32,5 +32,25 @@ where
         let caller = Arc::<Authenticator>::from_ref(state).caller(token).await?;
         note_caller(caller.kind());
         Ok(caller)
+    }
+}
+
+/// An admin. A handler that asks for one is for admins only.
+#[derive(Debug, Clone)]
+pub struct Admin(pub User);
+
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Caller::from_request_parts(parts, state).await? {
+            Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
+            Caller::User(user) if user.is_admin() => Ok(Self(user)),
+            Caller::User(_) => Err(Error::Forbidden("this is for admins")),
+        }
     }
 }

@@ -10,6 +10,7 @@ mod cors;
 mod json;
 mod problem;
 
+pub use caller::Admin;
 pub use body::{Json, MergePatch, Path, Query};
 pub use conditional::{IfMatch, IfNoneMatch, etag};
 pub use cors::Origins;

@@ -31,7 +31,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Error::Forbidden(_) => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Error::Conflict { .. } => StatusCode::CONFLICT,
         Error::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
         Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -56,12 +56,10 @@ pub fn finish(response: Response, request_id: &str, method: &Method) -> (Respons
     (document(&error, request_id, method), code(&error))
 }
 
-/// axum answers a known path's unknown method by itself; that answer becomes a problem document too.
+/// axum answers a known path's unknown method by itself, and adds `Allow` outside of us; that answer becomes a problem
+/// document too.
 fn unrouted(response: &Response) -> Option<Error> {
-    (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(|| {
-        let allow = response.headers().get(header::ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Error::MethodNotAllowed(allow.to_owned())
-    })
+    (response.status() == StatusCode::METHOD_NOT_ALLOWED).then_some(Error::MethodNotAllowed)
 }
 
 fn document(error: &Error, request_id: &str, method: &Method) -> Response {
@@ -91,7 +89,6 @@ fn document(error: &Error, request_id: &str, method: &Method) -> Response {
 fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
     let hint = match error {
         Error::Unauthenticated(_) => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
-        Error::MethodNotAllowed(allow) => Some((header::ALLOW, allow.clone())),
         Error::Unavailable { retry_after, .. } => Some((header::RETRY_AFTER, retry_after.to_string())),
         Error::UnsupportedMediaType(accepted) if !is_safe(method) => Some((header::ACCEPT, (*accepted).to_owned())),
         _ => None,
@@ -111,7 +108,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::Unauthenticated(_) => "unauthenticated",
         Error::Forbidden(_) => "forbidden",
         Error::NotFound(_) => "not_found",
-        Error::MethodNotAllowed(_) => "method_not_allowed",
+        Error::MethodNotAllowed => "method_not_allowed",
         Error::PreconditionFailed(_) => "precondition_failed",
         Error::TooLarge(_) => "too_large",
         Error::UnsupportedMediaType(_) => "unsupported_media_type",
@@ -129,7 +126,7 @@ fn detail(error: &Error) -> String {
         Error::Invalid(errors) => format!("{} members of the body are wrong: see errors", errors.len()),
         Error::Unauthenticated(why) | Error::Forbidden(why) | Error::PreconditionFailed(why) => (*why).to_owned(),
         Error::NotFound(kind) => format!("no such {kind}, or it is not yours to see"),
-        Error::MethodNotAllowed(allow) => format!("this path answers {allow}"),
+        Error::MethodNotAllowed => "this path does not take this method: Allow says which it takes".to_owned(),
         Error::TooLarge(limit) => format!("the body may be at most {limit} bytes"),
         Error::UnsupportedMediaType(accepted) => format!("send the body as {accepted}, in UTF-8"),
         Error::PreconditionRequired(how) => (*how).to_owned(),

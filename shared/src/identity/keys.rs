@@ -9,7 +9,7 @@ use crate::store::{Table, item};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Partition key of the published keys in the `Records` table.
 pub const KEYS_PARTITION: &str = "k";
@@ -36,19 +36,19 @@ pub struct Authenticator {
     clock: Clock,
     issuer: String,
     state: Mutex<State>,
+    fetched_at: tokio::sync::Mutex<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     keys: Vec<PublicKey>,
-    fetched_at: u64,
     remembered: HashMap<[u8; 32], (User, u64)>,
 }
 
 impl Authenticator {
     /// Verifies tokens of the stack named `stack`, with the keys published in `records`.
     pub fn new(records: Table, clock: Clock, stack: &str) -> Self {
-        Self { records, clock, issuer: token::issuer(stack), state: Mutex::default() }
+        Self { records, clock, issuer: token::issuer(stack), state: Mutex::default(), fetched_at: tokio::sync::Mutex::new(0) }
     }
 
     /// The caller a bearer token speaks for.
@@ -69,12 +69,12 @@ impl Authenticator {
     }
 
     fn remembered(&self, hash: &[u8; 32], now: u64) -> Option<User> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         state.remembered.get(hash).filter(|(_, until)| now < *until).map(|(user, _)| user.clone())
     }
 
     fn remember(&self, hash: [u8; 32], user: User, until: u64, now: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if state.remembered.len() >= REMEMBERED_TOKENS {
             state.remembered.retain(|_, (_, until)| now < *until);
         }
@@ -85,28 +85,35 @@ impl Authenticator {
     }
 
     async fn key(&self, kid: &str) -> Result<Option<Vec<u8>>> {
+        if let Some(key) = self.known_key(kid) {
+            return Ok(Some(key));
+        }
+        // Whoever comes while another is fetching waits for what that brings.
+        let mut fetched_at = self.fetched_at.lock().await;
+        if let Some(key) = self.known_key(kid) {
+            return Ok(Some(key));
+        }
         let now = self.clock.millis();
-        {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(key) = find(&state.keys, kid) {
-                return Ok(Some(key));
-            }
-            if now < state.fetched_at + REFETCH_MILLIS {
-                return Ok(None);
-            }
-            state.fetched_at = now;
+        if now < *fetched_at + REFETCH_MILLIS {
+            return Ok(None);
         }
-        let keys = published(&self.records).await.inspect_err(|_| {
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).fetched_at = 0;
-        })?;
-        let found = find(&keys, kid);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = published(&self.records).await?;
         // Until there are keys at all, the first token must not wait out the pause.
-        if keys.is_empty() {
-            state.fetched_at = 0;
+        if !keys.is_empty() {
+            *fetched_at = now;
         }
-        state.keys = keys;
-        Ok(found)
+        self.state().keys = keys;
+        Ok(self.known_key(kid))
+    }
+
+    fn known_key(&self, kid: &str) -> Option<Vec<u8>> {
+        let state = self.state();
+        let key = state.keys.iter().find(|key| key.kid == kid)?;
+        crate::id::from_base64url(&key.x)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,10 +129,6 @@ pub async fn published(records: &Table) -> Result<Vec<PublicKey>> {
         let keys = found.get("keys").map(item::to_json).unwrap_or_default();
         serde_json::from_value(keys).map_err(Error::internal)
     })
-}
-
-fn find(keys: &[PublicKey], kid: &str) -> Option<Vec<u8>> {
-    keys.iter().find(|key| key.kid == kid).and_then(|key| crate::id::from_base64url(&key.x))
 }
 
 fn hash(token: &str) -> [u8; 32] {

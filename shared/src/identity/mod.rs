@@ -34,6 +34,13 @@ pub struct User {
     pub roles: Vec<String>,
 }
 
+impl User {
+    /// Whether the account holds the admin role.
+    pub fn is_admin(&self) -> bool {
+        self.roles.iter().any(|role| role == ADMIN)
+    }
+}
+
 impl Caller {
     /// The account's id, empty when nobody has signed in: `auth.id` of rules.
     pub fn id(&self) -> &str {
@@ -45,7 +52,7 @@ impl Caller {
 
     /// Whether the caller holds the admin role.
     pub fn is_admin(&self) -> bool {
-        matches!(self, Self::User(user) if user.roles.iter().any(|role| role == ADMIN))
+        matches!(self, Self::User(user) if user.is_admin())
     }
 
     /// For log lines: the kind, never the name.

@@ -113,8 +113,8 @@ pub fn key(collection: &Collection, id: &str) -> Item {
 }
 
 /// The item of a new user's profile in the system collection `users`, for the transaction that makes the account.
-pub fn profile_item(id: &str, email: &str, millis: u64) -> Item {
-    let now = rfc3339(millis);
+pub fn profile_item(id: &str, email: &str) -> Item {
+    let now = rfc3339(crate::id::millis(id).unwrap_or_default());
     let mut written = item::key(&record_partition("users", 1, 0), id);
     let data = Map::from_iter([("email".to_owned(), Value::from(email))]);
     written.extend([

@@ -11,6 +11,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Input};
 use crate::http::IfMatch;
+use crate::id;
 use crate::policy::Grant;
 use crate::query::condition;
 use crate::schema::Collection;
@@ -79,10 +80,11 @@ impl Records {
     /// `PreconditionFailed` when the id is taken, `Conflict` when a unique value is, `Invalid` when a relation points
     /// nowhere.
     pub async fn create(&self, grant: &Grant, id: String, data: Map<String, Value>, targets: &[Target], request: &str) -> Result<Record> {
-        let now = rfc3339(self.clock.millis());
-        let record = Record {
-            id, created_at: now.clone(), updated_at: now, version: 1, data, deleted: false, request_id: request.to_owned(),
-        };
+        // A record is as old as its id says: lists by time read the ids.
+        let created_at = rfc3339(id::millis(&id).ok_or(Error::NotFound("record"))?);
+        let updated_at = rfc3339(self.clock.millis()).max(created_at.clone());
+        let record =
+            Record { id, created_at, updated_at, version: 1, data, deleted: false, request_id: request.to_owned() };
         let condition = Expression::new("attribute_not_exists(pk)");
         match self.write(grant, &record, condition, targets).await? {
             Written::Done(()) => Ok(record),

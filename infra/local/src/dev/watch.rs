@@ -36,7 +36,6 @@ impl Watch {
         guard: &mut Guard,
     ) -> Result<Self, Failure> {
         let environment = union(cloud)?;
-        let timeout = cloud.functions().iter().map(|function| function.timeout.as_secs()).max().unwrap_or(30);
         let mut command = Command::new(&tool.program);
         without_cargos_variables(&mut command);
         for name in OF_THE_DEVELOPER {
@@ -46,10 +45,12 @@ impl Watch {
             .current_dir(root)
             .args(["lambda", "watch", "--disable-cors", "--invoke-address", "127.0.0.1"])
             .args(["--invoke-port", &options.port.to_string()])
-            .args(["--timeout", &timeout.to_string()])
+            // No --timeout: it would also cut off functions that only wait for their next call, and end them for good.
             .args(["--concurrency", &options.concurrency.to_string()])
             .args(options.release.then_some("--release"))
             .envs(&environment)
+            // The tool speaks up when something is wrong; what it does otherwise is told better by the functions' own lines.
+            .env("RUST_LOG", "cargo_lambda=warn")
             .stdin(Stdio::null())
             .process_group(0);
         if let Some(ignored) = ignore_file(root, data) {
