@@ -15,3 +15,4 @@ mod journey;
 mod sessions;
 mod template;
 mod tokens;
+mod watch;

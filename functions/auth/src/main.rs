@@ -8,5 +8,6 @@ async fn main() -> Result<(), Source> {
     let env = Env::of_process();
     undercroft::telemetry::start(&env);
     let app = undercroft_auth::App::from_env(&env)?;
+    app.warm().await;
     undercroft::http::serve(undercroft_auth::routes(app, &env)).await
 }

@@ -55,6 +55,12 @@ impl App {
             clock,
         })
     }
+
+    /// What can be done before the first request, while the environment still has a full processor: opens the connection to
+    /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
+    pub async fn warm(&self) {
+        self.authenticator.warm().await;
+    }
 }
 
 impl FromRef<App> for Arc<Authenticator> {

@@ -8,5 +8,6 @@ async fn main() -> Result<(), Source> {
     let env = Env::of_process();
     undercroft::telemetry::start(&env);
     let app = undercroft_jobs::App::from_env(&env)?;
+    app.warm().await;
     undercroft::http::serve(undercroft_jobs::routes(app, &env)).await
 }

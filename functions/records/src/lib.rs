@@ -65,6 +65,12 @@ impl App {
         })
     }
 
+    /// What can be done before the first request, while the environment still has a full processor: opens the connection to
+    /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
+    pub async fn warm(&self) {
+        self.authenticator.warm().await;
+    }
+
     /// The collection of that name, to read from. Nobody learns from the answer whether it exists or is not theirs to see.
     async fn collection(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
         self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))

@@ -68,6 +68,12 @@ impl Authenticator {
         Ok(Caller::User(user))
     }
 
+    /// Fetches the keys ahead of the first token.
+    pub async fn warm(&self) {
+        // An id that no key has: all there are get fetched.
+        let _ = self.key("").await;
+    }
+
     fn remembered(&self, hash: &[u8; 32], now: u64) -> Option<User> {
         let state = self.state();
         state.remembered.get(hash).filter(|(_, until)| now < *until).map(|(user, _)| user.clone())

@@ -104,9 +104,10 @@ async fn start(options: Options, guard: &mut Guard) -> Result<Failure, Failure> 
         api: options.api(),
         concurrency: options.concurrency,
     };
-    let (cloud, executables) =
-        tokio::join!(LocalCloud::start(cloud_options), build::functions(&root, options.release, guard));
-    let (cloud, built) = (Arc::new(cloud?), executables?);
+    // Whichever fails first ends the other: a refused template need not wait for the compiler.
+    let starting = async { LocalCloud::start(cloud_options).await.map_err(Failure::from) };
+    let (cloud, built) = tokio::try_join!(starting, build::functions(&root, options.release, guard))?;
+    let cloud = Arc::new(cloud);
     build::check(&built, cloud.functions())?;
 
     let mut watch = Watch::start(&tool, &root, &data, &options, &cloud, guard).await?;

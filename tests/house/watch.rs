@@ -1,0 +1,154 @@
+//! One journey as a user makes it: `cargo dev`, through cargo-lambda and its translation of events, stopped and started again.
+
+use crate::world::{PASSWORD, code_in, tasks};
+use axum::body::Body;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// `cargo dev`, running.
+struct Dev {
+    child: Child,
+    output: Lines<BufReader<ChildStdout>>,
+    api: String,
+    desk: String,
+    admin_password: String,
+}
+
+impl Dev {
+    /// Starts it on free ports and waits until it says it is up. The first time it compiles; nobody waits for a clock.
+    async fn start(data: &Path) -> Self {
+        let (port, desk) = (free_port(), free_port());
+        let mut child = Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--example", "cloud", "--", "--port", &port, "--desk-port", &desk, "--data"])
+            .arg(data)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (api, desk) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{desk}"));
+        let mut dev = Self { child, output, api, desk, admin_password: String::new() };
+        dev.line_with("Undercroft is up.").await;
+        assert!(dev.line_with("Admin").await.contains("admin@example.com"));
+        dev.admin_password = dev.output.next_line().await.unwrap().unwrap().trim().to_owned();
+        dev
+    }
+
+    async fn line_with(&mut self, text: &str) -> String {
+        while let Some(line) = self.output.next_line().await.unwrap() {
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("cargo dev ended without saying {text:?}: {:?}", self.child.wait().await);
+    }
+
+    async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().unwrap().to_string()).status().await;
+        assert!(sent.unwrap().success());
+    }
+
+    /// Status and body of a request.
+    async fn ask(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> (u16, Value) {
+        let base = if path.starts_with("/v1") { &self.api } else { &self.desk };
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+        let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        assert!(path == "/mail" || response.headers().contains_key("undercroft-cost"), "{path} was answered by a function");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn post(&self, path: &str, token: Option<&str>, body: Value) -> (u16, Value) {
+        self.ask(Method::POST, path, token, Some(body)).await
+    }
+
+    async fn sign_in(&self, email: &str, password: &str) -> (String, Value) {
+        let (status, body) = self.post("/v1/auth/signin", None, json!({ "email": email, "password": password })).await;
+        assert_eq!(status, 200, "{body}");
+        (body["accessToken"].as_str().unwrap().to_owned(), body["user"].clone())
+    }
+
+    /// Asks until the answer is the one waited for: relay and worker take their own time.
+    async fn until<T>(&self, path: &str, token: Option<&str>, found: impl Fn(&Value) -> Option<T>) -> T {
+        loop {
+            let (_, body) = self.ask(Method::GET, path, token, None).await;
+            if let Some(found) = found(&body) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[tokio::test]
+async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Dev::start(folder.path()).await;
+    let ada = json!({ "email": "ada@example.org", "password": PASSWORD });
+    assert_eq!(dev.post("/v1/auth/signup", None, ada.clone()).await.0, 202);
+    let code = dev
+        .until("/mail", None, |mails| {
+            let mine = mails.as_array()?.iter().find(|mail| mail["to"].to_string().contains("ada@example.org"))?;
+            code_in(mine["text"].as_str()?)
+        })
+        .await;
+    let (status, tokens) = dev.post("/v1/auth/verify", None, json!({ "email": "ada@example.org", "code": code })).await;
+    assert_eq!(status, 200, "{tokens}");
+
+    let (admin, _) = dev.sign_in("admin@example.com", &dev.admin_password.clone()).await;
+    assert_eq!(dev.ask(Method::PUT, "/v1/collections/tasks", Some(&admin), Some(tasks())).await.0, 201);
+    let (token, user) = dev.sign_in("ada@example.org", PASSWORD).await;
+    let task = json!({ "title": "through the real thing", "owner": user["id"], "slug": "real" });
+    let (status, made) = dev.post("/v1/collections/tasks/records", Some(&token), task).await;
+    assert_eq!(status, 201, "{made}");
+
+    let mail = json!({ "type": "email.send", "payload": { "to": "bob@example.org", "subject": "s", "text": "t" } });
+    let (_, job) = dev.post("/v1/jobs", Some(&admin), mail).await;
+    let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    dev.until(&path, Some(&admin), |job| (job["status"] == "succeeded").then_some(())).await;
+    let mut later = json!({ "type": "email.send", "payload": { "to": "later@example.org", "subject": "s", "text": "t" } });
+    later["delaySeconds"] = json!(5);
+    let (_, later) = dev.post("/v1/jobs", Some(&admin), later).await;
+
+    dev.signal("INT").await;
+    assert!(dev.child.wait().await.unwrap().success(), "Ctrl-C is a good end");
+
+    let mut dev = Dev::start(folder.path()).await;
+    let (token, _) = dev.sign_in("ada@example.org", PASSWORD).await;
+    let (_, listed) = dev.ask(Method::GET, "/v1/collections/tasks/records", Some(&token), None).await;
+    assert_eq!(listed["items"], json!([made]));
+    let (admin, _) = dev.sign_in("admin@example.com", &dev.admin_password.clone()).await;
+    let path = format!("/v1/jobs/{}", later["id"].as_str().unwrap());
+    dev.until(&path, Some(&admin), |job| (job["status"] == "succeeded").then_some(())).await;
+
+    // Killed without a chance to clean up, it leaves nobody behind: whoever held the API's port lets go of it.
+    let api = dev.api.trim_start_matches("http://").to_owned();
+    dev.signal("KILL").await;
+    dev.child.wait().await.unwrap();
+    while tokio::net::TcpStream::connect(&api).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
