@@ -99,3 +99,48 @@ fn failure(message: &SqsMessage) -> BatchItemFailure {
     failure.item_identifier = message.message_id.clone().unwrap_or_default();
     failure
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, group: Option<&str>) -> SqsMessage {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(id.to_owned());
+        message.body = Some(id.to_owned());
+        message.attributes.extend(group.map(|group| ("MessageGroupId".to_owned(), group.to_owned())));
+        message
+    }
+
+    async fn failed(messages: Vec<SqsMessage>) -> Vec<String> {
+        let mut event = SqsEvent::default();
+        event.records = messages;
+        let response = each(&event, |message| async {
+            match message.body.as_deref() {
+                Some(body) if body.starts_with("panic") => panic!("on purpose"),
+                Some(body) if body.starts_with("fail") => Err(Failed),
+                _ => Ok(()),
+            }
+        });
+        response.await.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    }
+
+    #[tokio::test]
+    async fn a_message_that_panics_fails_alone() {
+        let ids = ["1", "2", "panic", "3", "fail", "4", "5", "6", "7", "8"];
+        assert_eq!(failed(ids.iter().map(|id| message(id, None)).collect()).await, ["panic", "fail"]);
+    }
+
+    #[tokio::test]
+    async fn behind_a_failed_message_its_group_comes_back_unhandled_and_no_other() {
+        let batch = [("1", "a"), ("fail", "a"), ("2", "b"), ("3", "a"), ("panic", "b"), ("4", "b"), ("5", "c")];
+        let batch = batch.iter().map(|(id, group)| message(id, Some(group))).collect();
+        assert_eq!(failed(batch).await, ["fail", "3", "panic", "4"]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_and_one_without_failures_report_nothing() {
+        assert!(failed(Vec::new()).await.is_empty());
+        assert!(failed(vec![message("1", None), message("2", Some("a"))]).await.is_empty());
+    }
+}

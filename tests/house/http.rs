@@ -250,3 +250,25 @@ async fn two_users_on_one_warm_function_never_meet() {
         world.stranger().get("/v1/auth/me").await.expect(401);
     }
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_fails_its_request_and_no_other() {
+    use tower::ServiceExt;
+    async fn panics() -> &'static str {
+        panic!("on purpose, at line 42 of secret.rs")
+    }
+    let env = undercroft::config::Env::default();
+    let routes = axum::Router::new().route("/panics", axum::routing::get(panics)).route("/works", axum::routing::get(async || "fine"));
+    let function = undercroft::http::Edge::new("test", &env).around(routes);
+    let ask = async |path: &str| {
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let response = function.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (status, body) = ask("/panics").await;
+    assert_eq!(status, 500);
+    assert!(body.contains("\"code\":\"internal\"") && !body.contains("secret"), "{body}");
+    assert_eq!(ask("/works").await, (200, "fine".to_owned()));
+}

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// `cargo dev`, running.
 struct Dev {
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
+    logs: tokio::task::JoinHandle<String>,
     api: String,
     desk: String,
     admin_password: String,
@@ -32,12 +33,19 @@ impl Dev {
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut errors = child.stderr.take().unwrap();
+        let logs = tokio::spawn(async move {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).await.unwrap();
+            text
+        });
         let (api, desk) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{desk}"));
-        let mut dev = Self { child, output, api, desk, admin_password: String::new() };
+        let mut dev = Self { child, output, logs, api, desk, admin_password: String::new() };
         dev.line_with("Undercroft is up.").await;
         assert!(dev.line_with("Admin").await.contains("admin@example.com"));
         dev.admin_password = dev.output.next_line().await.unwrap().unwrap().trim().to_owned();
@@ -103,6 +111,30 @@ fn free_port() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
 
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// Log lines are JSON with what an operator needs, one request id leads through all functions, and no secret is among them.
+fn check_logs(said: &str, asked_by: &str, secrets: &[&str]) {
+    let lines: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok()).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    assert!(requests.len() >= 8, "{said}");
+    for line in requests {
+        for field in ["requestId", "function", "caller", "method", "route", "status", "outcome", "durationMs", "level", "timestamp"] {
+            assert!(!line[field].is_null(), "{field} is missing: {line}");
+        }
+    }
+    let of_request: Vec<&str> =
+        lines.iter().filter(|line| line["requestId"] == asked_by).filter_map(|line| line["function"].as_str()).collect();
+    for function in ["jobs", "relay", "worker"] {
+        assert!(of_request.contains(&function), "{function} does not name {asked_by}: {said}");
+    }
+    for secret in secrets {
+        assert!(!said.contains(secret), "a secret is in the logs: {secret}");
+    }
+}
+
 #[tokio::test]
 async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,6 +159,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
 
     let mail = json!({ "type": "email.send", "payload": { "to": "bob@example.org", "subject": "s", "text": "t" } });
     let (_, job) = dev.post("/v1/jobs", Some(&admin), mail).await;
+    let asked_by = job["requestId"].as_str().unwrap().to_owned();
     let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
     dev.until(&path, Some(&admin), |job| (job["status"] == "succeeded").then_some(())).await;
     let mut later = json!({ "type": "email.send", "payload": { "to": "later@example.org", "subject": "s", "text": "t" } });
@@ -135,6 +168,13 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
 
     dev.signal("INT").await;
     assert!(dev.child.wait().await.unwrap().success(), "Ctrl-C is a good end");
+    let mut said = dev.logs.await.unwrap();
+    while let Some(line) = dev.output.next_line().await.unwrap() {
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let secrets = [PASSWORD, &code, text(&tokens["accessToken"]), text(&tokens["refreshToken"]), &admin];
+    check_logs(&said, &asked_by, &secrets);
 
     let mut dev = Dev::start(folder.path()).await;
     let (token, _) = dev.sign_in("ada@example.org", PASSWORD).await;
