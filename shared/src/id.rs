@@ -40,10 +40,8 @@ pub fn random<const N: usize>() -> [u8; N] {
 /// A code a person can read from a mail and type: 30 symbols of Crockford's base 32 in groups of five, 150 bits.
 pub fn code() -> String {
     const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let symbols: Vec<char> = random::<30>()
-        .iter()
-        .filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)).copied().map(char::from))
-        .collect();
+    let symbols: Vec<char> =
+        random::<30>().iter().filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)).copied().map(char::from)).collect();
     symbols.chunks(5).map(String::from_iter).collect::<Vec<_>>().join("-")
 }
 

@@ -63,7 +63,13 @@ pub fn allow(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u
 /// # Errors
 /// `Unauthenticated` for a caller who might be allowed once signed in; `NotFound` where no record could ever be theirs;
 /// `Forbidden` when the rule refuses what they want to write.
-pub fn allow_write(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64, input: Input) -> Result<Grant> {
+pub fn allow_write(
+    caller: &Caller,
+    action: Rule,
+    collection: &Arc<Collection>,
+    now: u64,
+    input: Input,
+) -> Result<Grant> {
     decide(caller, action, collection, now, input)
 }
 

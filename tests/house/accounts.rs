@@ -16,7 +16,8 @@ async fn fourteen_characters_are_too_few_and_any_fifteen_will_do() {
     let refused = stranger.post("/v1/auth/signup", sign_up("a@example.org", "fourteen chars")).await.expect(400);
     assert_eq!(refused.body["errors"][0]["pointer"], "/password");
     stranger.post("/v1/auth/signup", sign_up("a@example.org", &"x".repeat(257))).await.expect(400);
-    for (nth, password) in ["fifteen letters", "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀"].iter().enumerate() {
+    for (nth, password) in ["fifteen letters", "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀"].iter().enumerate()
+    {
         stranger.post("/v1/auth/signup", sign_up(&format!("a{nth}@example.org"), password)).await.expect(202);
     }
     world.settle().await;
@@ -26,7 +27,9 @@ async fn fourteen_characters_are_too_few_and_any_fifteen_will_do() {
 async fn a_password_is_verified_exactly_as_it_was_sent() {
     let world = World::new().await;
     world.user("ada").await;
-    let sign_in = async |password: &str| world.stranger().post("/v1/auth/signin", sign_up("ada@example.org", password)).await.status;
+    let sign_in = async |password: &str| {
+        world.stranger().post("/v1/auth/signin", sign_up("ada@example.org", password)).await.status
+    };
     assert_eq!(sign_in(PASSWORD).await, 200);
     for wrong in [PASSWORD.to_uppercase(), format!(" {PASSWORD}"), format!("{PASSWORD} "), PASSWORD.replace(' ', "")] {
         assert_eq!(sign_in(&wrong).await, 401, "{wrong:?}");
@@ -38,8 +41,10 @@ async fn a_stranger_cannot_tell_a_known_address_from_an_unknown_one() {
     let world = World::new().await;
     world.user("ada").await;
     let stranger = world.stranger();
-    let known = stranger.post("/v1/auth/signup", sign_up("ada@example.org", "another passphrase of mine")).await.expect(202);
-    let unknown = stranger.post("/v1/auth/signup", sign_up("eve@example.org", "another passphrase of mine")).await.expect(202);
+    let known =
+        stranger.post("/v1/auth/signup", sign_up("ada@example.org", "another passphrase of mine")).await.expect(202);
+    let unknown =
+        stranger.post("/v1/auth/signup", sign_up("eve@example.org", "another passphrase of mine")).await.expect(202);
     assert_eq!(known.body, unknown.body);
     assert_eq!(known.cost(), unknown.cost(), "the same work for both");
     world.settle().await;
@@ -75,7 +80,9 @@ async fn a_code_is_spent_once_however_many_ask_at_once() {
 async fn a_code_is_good_for_its_own_address_until_a_newer_one_or_ten_minutes() {
     let world = World::new().await;
     let stranger = world.stranger();
-    let verify = async |email: &str, code: &str| stranger.post("/v1/auth/verify", json!({ "email": email, "code": code })).await.status;
+    let verify = async |email: &str, code: &str| {
+        stranger.post("/v1/auth/verify", json!({ "email": email, "code": code })).await.status
+    };
     for email in ["ada@example.org", "bob@example.org"] {
         stranger.post("/v1/auth/signup", sign_up(email, PASSWORD)).await.expect(202);
     }
@@ -99,13 +106,16 @@ async fn neither_a_code_nor_a_token_nor_a_password_is_stored_or_queued_in_the_cl
     let world = World::new().await;
     let stranger = world.stranger();
     stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
-    let waiting = [world.dump("JobsTable").await, world.dump("IdentityTable").await].map(|dump| dump.to_string()).concat();
+    let waiting =
+        [world.dump("JobsTable").await, world.dump("IdentityTable").await].map(|dump| dump.to_string()).concat();
     world.settle().await;
     let code = world.code_for("ada@example.org");
-    let tokens = stranger.post("/v1/auth/verify", json!({ "email": "ada@example.org", "code": code })).await.expect(200).body;
+    let tokens =
+        stranger.post("/v1/auth/verify", json!({ "email": "ada@example.org", "code": code })).await.expect(200).body;
     let stored = [world.dump("JobsTable").await, world.dump("IdentityTable").await, world.dump("RecordsTable").await];
     let stored = waiting + &stored.map(|dump| dump.to_string()).concat();
-    let secrets = [code.as_str(), PASSWORD, tokens["refreshToken"].as_str().unwrap(), tokens["accessToken"].as_str().unwrap()];
+    let secrets =
+        [code.as_str(), PASSWORD, tokens["refreshToken"].as_str().unwrap(), tokens["accessToken"].as_str().unwrap()];
     for secret in secrets {
         assert!(!stored.contains(secret), "{secret} is stored");
     }
@@ -162,7 +172,12 @@ async fn spellings_of_one_address_are_one_account_and_confusable_ones_are_refuse
     let stranger = world.stranger();
     let same = stranger.post("/v1/auth/signin", sign_up("ADA@EXAMPLE.ORG", PASSWORD)).await.expect(200);
     assert_eq!(same.body["user"]["id"], ada.user["id"]);
-    for confusable in ["ada@example.org.", "\u{ff41}da@example.org", "ada@exa\u{131}mple.org", "ada@example.org\r\nBcc: eve@example.org"] {
+    for confusable in [
+        "ada@example.org.",
+        "\u{ff41}da@example.org",
+        "ada@exa\u{131}mple.org",
+        "ada@example.org\r\nBcc: eve@example.org",
+    ] {
         let refused = stranger.post("/v1/auth/signup", sign_up(confusable, PASSWORD)).await.expect(400);
         assert_eq!(refused.body["errors"][0]["pointer"], "/email", "{confusable:?}");
     }

@@ -26,23 +26,38 @@ async fn every_call_costs_what_the_budget_says() {
     ada.post("/v1/collections/tasks/records", json!({ "title": "warm", "owner": ada.id() })).await.expect(201);
     ada.get(&format!("{path}?limit=1")).await.expect(200);
 
-    let sign_in = stranger.post("/v1/auth/signin", json!({ "email": "ada@example.org", "password": PASSWORD })).await.expect(200);
+    let sign_in =
+        stranger.post("/v1/auth/signin", json!({ "email": "ada@example.org", "password": PASSWORD })).await.expect(200);
     assert_eq!(sign_in.cost().2, 2, "sign-in: two round trips");
     let refresh = stranger.post("/v1/auth/refresh", json!({ "refreshToken": ada.refresh_token })).await.expect(200);
     assert_eq!(refresh.cost(), (0.0, 1.0, 1), "refresh: one write, one round trip");
 
-    let created = ada.post(path, json!({ "title": "x".repeat(200), "owner": ada.id(), "priority": 1 })).await.expect(201);
+    let created =
+        ada.post(path, json!({ "title": "x".repeat(200), "owner": ada.id(), "priority": 1 })).await.expect(201);
     assert_eq!(created.cost(), (0.0, 2.0, 1), "create: 1 + 1 for its index");
     let one = created.header("location").to_owned();
     assert_eq!(ada.get(&one).await.expect(200).cost(), (0.5, 0.0, 1), "read");
     assert_eq!(ada.get(&format!("{one}?consistent=true")).await.expect(200).cost(), (1.0, 0.0, 1), "consistent read");
-    let patched = ada.request(Method::PATCH, &one).header("if-match", "\"1\"").json(json!({ "title": "y" })).send().await.expect(200);
-    assert_eq!((patched.cost().2, patched.cost().1), (1, 2.0), "patch of a field no index is keyed by: 1 + 1 for the copy in the index");
+    let patched = ada
+        .request(Method::PATCH, &one)
+        .header("if-match", "\"1\"")
+        .json(json!({ "title": "y" }))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(
+        (patched.cost().2, patched.cost().1),
+        (1, 2.0),
+        "patch of a field no index is keyed by: 1 + 1 for the copy in the index"
+    );
     let moved = ada.patch(&one, json!({ "status": "done" })).await.expect(200);
     assert_eq!(moved.cost(), (1.0, 3.0, 2), "patch that moves an index key: read, then 1 + 2");
     assert_eq!(ada.delete(&one).await.expect(204).cost(), (0.0, 2.0, 1), "delete: 1 + 1 for its index");
 
-    let unique = ada.post("/v1/collections/tasks/records", json!({ "title": "u", "owner": ada.id(), "slug": "u" })).await.expect(201);
+    let unique = ada
+        .post("/v1/collections/tasks/records", json!({ "title": "u", "owner": ada.id(), "slug": "u" }))
+        .await
+        .expect(201);
     assert_eq!(unique.cost(), (0.0, 5.0, 1), "create with one unique field: 2 (1 + 1), and its index once");
     let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
     admin.get("/v1/jobs").await.expect(200);

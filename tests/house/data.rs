@@ -29,7 +29,8 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
     let missing = format!("{TASKS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
     for method in [Method::GET, Method::PATCH, Method::DELETE, Method::PUT] {
         let knock = async |caller: &Caller<'_>, path: &str, tag: &str| {
-            let knock = caller.request(method.clone(), path).header("if-match", tag).json(json!({ "title": "mine now" }));
+            let knock =
+                caller.request(method.clone(), path).header("if-match", tag).json(json!({ "title": "mine now" }));
             let mut answer = knock.send().await;
             answer.body["requestId"] = Value::Null;
             (answer.status, answer.body, answer.headers.get("undercroft-cost").cloned())
@@ -38,7 +39,9 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
         let absent = knock(&bob, &missing, "\"1\"").await;
         assert_eq!(status, 404, "{method}");
         assert_eq!((status, &body), (absent.0, &absent.1), "{method}");
-        let trips = |cost: Option<axum::http::HeaderValue>| cost.unwrap().to_str().unwrap().split("; ").nth(2).unwrap().to_owned();
+        let trips = |cost: Option<axum::http::HeaderValue>| {
+            cost.unwrap().to_str().unwrap().split("; ").nth(2).unwrap().to_owned()
+        };
         assert_eq!(trips(cost), trips(absent.2), "{method}");
         assert_eq!(knock(&bob, &hidden, "\"999\"").await.0, 404, "a version is not told to strangers");
         assert_eq!(knock(&world.stranger(), &hidden, "\"1\"").await.0, 404, "{method}: nobody's id is nobody's owner");
@@ -60,9 +63,20 @@ async fn unknown_and_wrong_typed_members_are_refused_by_name_and_nothing_is_stri
     let ada = world.user("ada").await;
     let good = json!({ "title": "t", "owner": ada.id() });
     for (name, value) in [
-        ("surprise", json!(1)), ("title", json!(7)), ("title", json!(null)), ("title", json!("")), ("title", json!({ "S": "x" })),
-        ("title", json!({ "$ne": "" })), ("priority", json!("3")), ("priority", json!(3.5)), ("priority", json!(10)),
-        ("status", json!("later")), ("slug", json!("Not A Slug")), ("owner", json!(["x"])), ("#n", json!("x")), (":v", json!("x")),
+        ("surprise", json!(1)),
+        ("title", json!(7)),
+        ("title", json!(null)),
+        ("title", json!("")),
+        ("title", json!({ "S": "x" })),
+        ("title", json!({ "$ne": "" })),
+        ("priority", json!("3")),
+        ("priority", json!(3.5)),
+        ("priority", json!(10)),
+        ("status", json!("later")),
+        ("slug", json!("Not A Slug")),
+        ("owner", json!(["x"])),
+        ("#n", json!("x")),
+        (":v", json!("x")),
     ] {
         let mut wrong = good.clone();
         wrong[name] = value.clone();
@@ -102,7 +116,11 @@ async fn what_the_server_keeps_cannot_be_written_by_any_door() {
     for identity in ["userId", "ownerId", "sub", "user", "auth"] {
         ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), identity: bob.id() })).await.expect(400);
         world.stranger().get(&format!("{TASKS}?{identity}={}", ada.id())).await.expect(400);
-        let header: &'static str = match identity { "userId" => "x-user-id", "sub" => "x-sub", _ => "x-user" };
+        let header: &'static str = match identity {
+            "userId" => "x-user-id",
+            "sub" => "x-sub",
+            _ => "x-user",
+        };
         let listed = world.stranger().request(Method::GET, TASKS).header(header, ada.id()).send().await.expect(200);
         assert_eq!(listed.body["items"], json!([]), "{identity}");
     }
@@ -115,9 +133,22 @@ async fn a_filter_is_parsed_and_never_pasted() {
     let ada = world.user("ada").await;
     task(&ada, "one").await;
     for hostile in [
-        "attribute_exists(pk)", "begins_with(pk, 'c')", "#d = :x", "d.owner == 'x'", "pk == 'c#tasks'", "owner = 'x'", "1 == 1 OR 2",
-        "owner == \"x\" || true; drop", "owner == {\"S\":\"x\"}", "title.matches('.*')", "size(title) > 0 ? true : false", "((((",
-        "owner == \"\\ud800\"", "auth.id == 'x'", "record.owner == 'x'", "hidden == 1",
+        "attribute_exists(pk)",
+        "begins_with(pk, 'c')",
+        "#d = :x",
+        "d.owner == 'x'",
+        "pk == 'c#tasks'",
+        "owner = 'x'",
+        "1 == 1 OR 2",
+        "owner == \"x\" || true; drop",
+        "owner == {\"S\":\"x\"}",
+        "title.matches('.*')",
+        "size(title) > 0 ? true : false",
+        "((((",
+        "owner == \"\\ud800\"",
+        "auth.id == 'x'",
+        "record.owner == 'x'",
+        "hidden == 1",
     ] {
         let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let refused = ada.get(&format!("{TASKS}?filter={encoded}")).await;
@@ -130,7 +161,17 @@ async fn a_filter_is_parsed_and_never_pasted() {
         let encoded: String = bounded.bytes().map(|byte| format!("%{byte:02X}")).collect();
         ada.get(&format!("{TASKS}?filter={encoded}")).await.expect(400);
     }
-    for query in ["limit=0", "limit=101", "limit=x", "sort=nothing", "sort=-", "unknown=1", "limit=1&limit=2", "scan=100000", "fields=pk"] {
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "sort=nothing",
+        "sort=-",
+        "unknown=1",
+        "limit=1&limit=2",
+        "scan=100000",
+        "fields=pk",
+    ] {
         ada.get(&format!("{TASKS}?{query}")).await.expect(400);
     }
 }
@@ -159,7 +200,10 @@ async fn pages_hold_every_record_once_and_their_cursors_are_good_nowhere_else() 
         let ids: HashSet<String> = seen.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!((seen.len(), &ids), (23, &made), "{sort}");
         if sort.contains("-priority") {
-            let keys: Vec<(String, i64)> = seen.iter().map(|item| (item["status"].as_str().unwrap().to_owned(), -item["priority"].as_i64().unwrap())).collect();
+            let keys: Vec<(String, i64)> = seen
+                .iter()
+                .map(|item| (item["status"].as_str().unwrap().to_owned(), -item["priority"].as_i64().unwrap()))
+                .collect();
             assert!(keys.is_sorted(), "{keys:?}");
         }
     }
@@ -227,7 +271,10 @@ async fn a_deleted_record_is_absent_at_once_by_every_door() {
     assert_eq!(ada.get(TASKS).await.expect(200).body["items"], json!([kept]));
     let admin = world.admin().await;
     assert_eq!(admin.get(TASKS).await.expect(200).body["items"], json!([kept]));
-    let put = ada.request(Method::PUT, &path(&record)).header("if-none-match", "*").json(json!({ "title": "t", "owner": ada.id() }));
+    let put = ada
+        .request(Method::PUT, &path(&record))
+        .header("if-none-match", "*")
+        .json(json!({ "title": "t", "owner": ada.id() }));
     put.send().await.expect(412);
 }
 
@@ -265,7 +312,10 @@ async fn a_relation_points_at_somebody_who_is_there() {
     admin.post(TASKS, json!({ "title": "for bob", "owner": bob.id() })).await.expect(201);
     for nobody in ["017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "nobody"] {
         let refused = admin.post(TASKS, json!({ "title": "for nobody", "owner": nobody })).await.expect(400);
-        assert_eq!((refused.body["errors"][0]["pointer"].as_str(), refused.body["errors"][0]["code"].as_str()), (Some("/owner"), Some("relation")));
+        assert_eq!(
+            (refused.body["errors"][0]["pointer"].as_str(), refused.body["errors"][0]["code"].as_str()),
+            (Some("/owner"), Some("relation"))
+        );
     }
     assert_eq!(bob.get(TASKS).await.expect(200).body["items"].as_array().unwrap().len(), 1);
 }
@@ -278,7 +328,11 @@ async fn a_rule_that_no_index_serves_is_refused_when_it_is_put() {
     unserved["indexes"] = json!([]);
     let refused = admin.put("/v1/collections/tasks", unserved).await.expect(400);
     assert_eq!(refused.body["errors"][0]["pointer"], "/rules/list");
-    assert!(refused.body["errors"][0]["message"].as_str().unwrap().contains("\"partition\":[\"owner\"]"), "{}", refused.text);
+    assert!(
+        refused.body["errors"][0]["message"].as_str().unwrap().contains("\"partition\":[\"owner\"]"),
+        "{}",
+        refused.text
+    );
     admin.get("/v1/collections/tasks").await.expect(404);
 }
 
@@ -288,7 +342,11 @@ async fn a_definition_changes_without_harm_or_not_at_all() {
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let version = admin.get("/v1/collections/tasks").await.expect(200);
-    assert_eq!(admin.put("/v1/collections/tasks", tasks()).await.expect(200).body, version.body, "the same again changes nothing");
+    assert_eq!(
+        admin.put("/v1/collections/tasks", tasks()).await.expect(200).body,
+        version.body,
+        "the same again changes nothing"
+    );
     let record = task(&ada, "kept").await;
 
     let mut wider = tasks();
@@ -300,7 +358,12 @@ async fn a_definition_changes_without_harm_or_not_at_all() {
     admin.delete("/v1/collections/tasks").await.expect(501);
     assert_eq!(ada.get(&path(&record)).await.expect(200).body, record);
 
-    let stale = admin.request(Method::PUT, "/v1/collections/tasks").header("if-match", version.header("etag")).json(tasks()).send().await;
+    let stale = admin
+        .request(Method::PUT, "/v1/collections/tasks")
+        .header("if-match", version.header("etag"))
+        .json(tasks())
+        .send()
+        .await;
     stale.expect(412);
 }
 

@@ -60,7 +60,8 @@ async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
     let owner = world.user("owner").await;
-    let made = owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
+    let made =
+        owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
     let (stranger, user) = (world.stranger(), world.user("user").await);
     for (method, route, expected) in DOORS {
@@ -82,8 +83,18 @@ fn routes_of(function: &str) -> BTreeSet<(String, String)> {
     for call in source.split(".route(").skip(1) {
         let path = call.split('"').nth(1).unwrap().to_owned();
         let handlers = call.split(".with_state").next().unwrap();
-        for (name, method) in [("get(", "GET"), ("post(", "POST"), ("put(", "PUT"), ("patch(", "PATCH"), ("delete(", "DELETE"), ("any(", "ANY")] {
-            if handlers.split(|char: char| !(char.is_ascii_alphanumeric() || char == '(' || char == '_')).any(|word| word.starts_with(name)) {
+        for (name, method) in [
+            ("get(", "GET"),
+            ("post(", "POST"),
+            ("put(", "PUT"),
+            ("patch(", "PATCH"),
+            ("delete(", "DELETE"),
+            ("any(", "ANY"),
+        ] {
+            if handlers
+                .split(|char: char| !(char.is_ascii_alphanumeric() || char == '(' || char == '_'))
+                .any(|word| word.starts_with(name))
+            {
                 routes.insert((path.clone(), method.to_owned()));
             }
         }
@@ -99,7 +110,9 @@ fn the_table_names_every_route_that_there_is_and_no_other() {
     let any: BTreeSet<&String> = routed.iter().filter(|(_, method)| method == "ANY").map(|(path, _)| path).collect();
     let table: BTreeSet<(String, String)> = DOORS
         .iter()
-        .map(|(method, path, _)| (path.to_string(), if any.contains(&path.to_string()) { "ANY" } else { method }.to_string()))
+        .map(|(method, path, _)| {
+            (path.to_string(), if any.contains(&path.to_string()) { "ANY" } else { method }.to_string())
+        })
         .collect();
     let missing: Vec<_> = routed.difference(&table).collect();
     let gone: Vec<_> = table.difference(&routed).collect();
@@ -110,7 +123,17 @@ fn the_table_names_every_route_that_there_is_and_no_other() {
 async fn what_is_not_a_door_is_a_wall() {
     let world = World::new().await;
     let admin = world.admin().await;
-    for path in ["/v0/auth/signin", "/v2/auth/signin", "/v1/auth/", "/v1/auth/admin", "/v1/jobs/x/y/z", "/v1/collections/tasks/records/x/y", "/debug", "/metrics", "/docs"] {
+    for path in [
+        "/v0/auth/signin",
+        "/v2/auth/signin",
+        "/v1/auth/",
+        "/v1/auth/admin",
+        "/v1/jobs/x/y/z",
+        "/v1/collections/tasks/records/x/y",
+        "/debug",
+        "/metrics",
+        "/docs",
+    ] {
         for method in [Method::GET, Method::POST] {
             let answer = admin.request(method, path).json(json!({})).send().await;
             assert_eq!(answer.status, 404, "{path}: {}", answer.text);

@@ -14,6 +14,9 @@ async fn one_task<'a>(world: &'a World) -> (Caller<'a>, String) {
     (ada, path)
 }
 
+/// A header to send, if any.
+type Header<'a> = Option<(&'static str, &'a str)>;
+
 #[tokio::test]
 async fn conditions_are_evaluated_as_rfc_9110_orders_them() {
     let world = World::new().await;
@@ -21,7 +24,7 @@ async fn conditions_are_evaluated_as_rfc_9110_orders_them() {
     let absent = format!("{TASKS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
     let tag = ada.get(&path).await.expect(200).header("etag").to_owned();
     let body = json!({ "title": "changed", "owner": ada.id(), "status": "open" });
-    let table: &[(Method, &str, Option<(&'static str, &str)>, u16)] = &[
+    let table: &[(Method, &str, Header<'_>, u16)] = &[
         (Method::GET, &path, Some(("if-none-match", &tag)), 304),
         (Method::GET, &path, Some(("if-none-match", "\"0\"")), 200),
         (Method::GET, &path, Some(("if-none-match", "*")), 304),
@@ -77,7 +80,10 @@ async fn a_client_makes_a_record_under_its_own_id_once() {
         ada.request(Method::PUT, &format!("{TASKS}/{id}")).header("if-none-match", "*").json(body)
     };
     let made = put(id).send().await.expect(201);
-    assert_eq!((made.body["id"].as_str(), made.body["createdAt"].as_str()), (Some(id), Some("2024-06-10T02:35:18.400Z")));
+    assert_eq!(
+        (made.body["id"].as_str(), made.body["createdAt"].as_str()),
+        (Some(id), Some("2024-06-10T02:35:18.400Z"))
+    );
     put(id).send().await.expect(412);
     put("not-an-id").send().await.expect(400);
     put("f1900000-0000-7000-8000-000000000001").send().await.expect(400);
@@ -104,11 +110,16 @@ async fn methods_and_media_types_are_told_and_head_is_get_without_a_body() {
     }
     let get = ada.get(&path).await.expect(200);
     let head = ada.request(Method::HEAD, &path).send().await.expect(200);
-    assert_eq!((head.text.as_str(), head.header("etag"), head.header("content-type")), ("", get.header("etag"), "application/json"));
+    assert_eq!(
+        (head.text.as_str(), head.header("etag"), head.header("content-type")),
+        ("", get.header("etag"), "application/json")
+    );
     let missing = ada.request(Method::HEAD, &format!("{TASKS}/x")).send().await;
     assert_eq!((missing.status, missing.text.as_str()), (404, ""));
 
-    for wrong in ["text/plain", "application/xml", "application/json; charset=latin-1", "application/x-www-form-urlencoded"] {
+    for wrong in
+        ["text/plain", "application/xml", "application/json; charset=latin-1", "application/x-www-form-urlencoded"]
+    {
         let knock = ada.request(Method::POST, TASKS).header("content-type", wrong).raw("{}");
         knock.send().await.expect(415);
     }
@@ -117,7 +128,10 @@ async fn methods_and_media_types_are_told_and_head_is_get_without_a_body() {
         let body = json!({ "title": "t", "owner": ada.id() }).to_string();
         ada.request(Method::POST, TASKS).header("content-type", right).raw(body).send().await.expect(201);
     }
-    let patch = ada.request(Method::PATCH, &path).header("content-type", "application/merge-patch+json").raw("{\"title\":\"m\"}");
+    let patch = ada
+        .request(Method::PATCH, &path)
+        .header("content-type", "application/merge-patch+json")
+        .raw("{\"title\":\"m\"}");
     patch.send().await.expect(200);
 }
 
@@ -168,7 +182,8 @@ async fn what_must_be_said_once_is_refused_when_said_twice() {
     ada.request(Method::GET, &path).header("authorization", &token).send().await.expect(400);
     let stranger = world.stranger();
     stranger.request(Method::GET, &path).header("authorization", &format!("{token},{token}")).send().await.expect(400);
-    let twice = ada.request(Method::POST, TASKS).header("idempotency-key", "a").header("idempotency-key", "b").json(json!({}));
+    let twice =
+        ada.request(Method::POST, TASKS).header("idempotency-key", "a").header("idempotency-key", "b").json(json!({}));
     twice.send().await.expect(400);
     ada.get(&format!("{TASKS}?limit=1&limit=100")).await.expect(400);
     for wrong in ["Basic YWRtaW46YWRtaW4=", "Bearer", "Bearer ", ""] {
@@ -182,8 +197,12 @@ async fn nothing_a_client_says_of_itself_is_believed() {
     let (ada, path) = one_task(&world).await;
     let stranger = world.stranger();
     for (name, value) in [
-        ("x-forwarded-for", "127.0.0.1"), ("x-user-id", ada.id()), ("x-user-roles", "admin"), ("x-forwarded-user", "admin@example.com"),
-        ("x-amzn-oidc-identity", ada.id()), ("x-http-method-override", "DELETE"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-user-id", ada.id()),
+        ("x-user-roles", "admin"),
+        ("x-forwarded-user", "admin@example.com"),
+        ("x-amzn-oidc-identity", ada.id()),
+        ("x-http-method-override", "DELETE"),
     ] {
         stranger.request(Method::GET, &path).header(name, value).send().await.expect(404);
     }
@@ -196,14 +215,20 @@ async fn browsers_of_listed_origins_may_call_and_no_others() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     let preflight = |origin: &str| {
-        world.stranger().request(Method::OPTIONS, &path).header("access-control-request-method", "PATCH").header("origin", origin).send()
+        world
+            .stranger()
+            .request(Method::OPTIONS, &path)
+            .header("access-control-request-method", "PATCH")
+            .header("origin", origin)
+            .send()
     };
     let listed = preflight("http://localhost:5173").await;
     assert_eq!(listed.status, 204);
     assert_eq!(listed.header("access-control-allow-origin"), "http://localhost:5173");
     assert!(listed.header("access-control-allow-methods").contains("PATCH"));
     assert!(listed.header("access-control-allow-headers").contains("if-match"));
-    for origin in ["http://localhost:5174", "https://localhost:5173", "http://localhost:5173.evil.example", "null", "*"] {
+    for origin in ["http://localhost:5174", "https://localhost:5173", "http://localhost:5173.evil.example", "null", "*"]
+    {
         let other = preflight(origin).await;
         assert!(!other.headers.contains_key("access-control-allow-origin"), "{origin}");
         assert!(!other.headers.contains_key("access-control-allow-methods"), "{origin}");
@@ -220,7 +245,9 @@ async fn browsers_of_listed_origins_may_call_and_no_others() {
 async fn every_answer_has_the_headers_that_keep_browsers_safe() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
-    for answer in [ada.get(&path).await, ada.get("/v1/auth/nothing").await, world.stranger().get("/.well-known/jwks.json").await] {
+    for answer in
+        [ada.get(&path).await, ada.get("/v1/auth/nothing").await, world.stranger().get("/.well-known/jwks.json").await]
+    {
         assert!(answer.header("strict-transport-security").starts_with("max-age=63072000"));
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert!(answer.header("content-security-policy").contains("default-src 'none'"));
@@ -245,7 +272,10 @@ async fn two_users_on_one_warm_function_never_meet() {
     for _ in 0..500 {
         for caller in [&ada, &bob] {
             let items = caller.get(TASKS).await.expect(200).body["items"].clone();
-            assert!(items.as_array().unwrap().iter().all(|item| item["owner"] == caller.user["id"]) && items[0]["title"] == caller.user["id"]);
+            assert!(
+                items.as_array().unwrap().iter().all(|item| item["owner"] == caller.user["id"])
+                    && items[0]["title"] == caller.user["id"]
+            );
         }
         world.stranger().get("/v1/auth/me").await.expect(401);
     }
@@ -258,7 +288,9 @@ async fn a_handler_that_panics_fails_its_request_and_no_other() {
         panic!("on purpose, at line 42 of secret.rs")
     }
     let env = undercroft::config::Env::default();
-    let routes = axum::Router::new().route("/panics", axum::routing::get(panics)).route("/works", axum::routing::get(async || "fine"));
+    let routes = axum::Router::new()
+        .route("/panics", axum::routing::get(panics))
+        .route("/works", axum::routing::get(async || "fine"));
     let function = undercroft::http::Edge::new("test", &env).around(routes);
     let ask = async |path: &str| {
         let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();

@@ -30,8 +30,14 @@ async fn bad_jobs_are_refused_by_what_is_wrong_with_them() {
         (json!({}), "/?"),
         (json!({ "type": "Email Send" }), "/type"),
         (json!({ "type": "email.send", "payload": { "to": "nobody", "subject": "s", "text": "t" } }), "/payload/to"),
-        (json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s\r\nBcc: x", "text": "t" } }), "/payload/subject"),
-        (json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "sealedText": "x" } }), "/payload/sealedText"),
+        (
+            json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s\r\nBcc: x", "text": "t" } }),
+            "/payload/subject",
+        ),
+        (
+            json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "sealedText": "x" } }),
+            "/payload/sealedText",
+        ),
         (json!({ "type": "custom.job", "maxAttempts": 21 }), "/maxAttempts"),
         (json!({ "type": "custom.job", "delaySeconds": 901 }), "/delaySeconds"),
         (json!({ "type": "custom.job", "group": "a b" }), "/group"),
@@ -41,12 +47,20 @@ async fn bad_jobs_are_refused_by_what_is_wrong_with_them() {
     for (body, pointer) in wrong {
         let refused = admin.post("/v1/jobs", body).await.expect(400);
         let errors = refused.body["errors"].as_array().unwrap();
-        assert!(pointer == "/?" || errors.iter().any(|error| error["pointer"] == pointer), "{pointer}: {}", refused.text);
+        assert!(
+            pointer == "/?" || errors.iter().any(|error| error["pointer"] == pointer),
+            "{pointer}: {}",
+            refused.text
+        );
     }
     for planned in ["webhook.deliver", "records.export", "user.erase"] {
         admin.post("/v1/jobs", json!({ "type": planned })).await.expect(501);
     }
-    assert_eq!(admin.get("/v1/jobs").await.expect(200).body["items"].as_array().unwrap().len(), 1, "only the admin's own mail");
+    assert_eq!(
+        admin.get("/v1/jobs").await.expect(200).body["items"].as_array().unwrap().len(),
+        1,
+        "only the admin's own mail"
+    );
     world.settle().await;
 }
 
@@ -59,7 +73,12 @@ async fn one_poisoned_job_in_a_batch_fails_alone() {
         good.push(enqueue(&admin, mail(&format!("u{nth}@example.org"))).await);
     }
     let unknown = enqueue(&admin, json!({ "type": "no.such_job", "maxAttempts": 1 })).await;
-    let poison = enqueue(&admin, { let mut body = mail("x@example.invalid"); body["maxAttempts"] = json!(1); body }).await;
+    let poison = enqueue(&admin, {
+        let mut body = mail("x@example.invalid");
+        body["maxAttempts"] = json!(1);
+        body
+    })
+    .await;
     for nth in 5..9 {
         good.push(enqueue(&admin, mail(&format!("u{nth}@example.org"))).await);
     }
@@ -77,7 +96,10 @@ async fn one_poisoned_job_in_a_batch_fails_alone() {
     }
     let dead = admin.get("/v1/jobs?dead=true").await.expect(200).body;
     assert_eq!(dead["items"].as_array().unwrap().len(), 2);
-    assert_eq!(admin.post("/v1/jobs/redrive", json!({})).await.expect(200).body, json!({ "redriven": 2, "more": false }));
+    assert_eq!(
+        admin.post("/v1/jobs/redrive", json!({})).await.expect(200).body,
+        json!({ "redriven": 2, "more": false })
+    );
     world.settle().await;
     assert_eq!(status(&admin, &unknown).await, "dead");
 }
@@ -111,7 +133,11 @@ async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_wit
     let world = World::new().await;
     let admin = world.admin().await;
     let queue = world.cloud.environment("relay")["JOBS_QUEUE_URL"].clone();
-    world.cloud.call("AmazonSQS.SendMessage", &json!({ "QueueUrl": queue, "MessageBody": "{\"task\":\"from the future\"}" })).await.unwrap();
+    world
+        .cloud
+        .call("AmazonSQS.SendMessage", &json!({ "QueueUrl": queue, "MessageBody": "{\"task\":\"from the future\"}" }))
+        .await
+        .unwrap();
     let path = enqueue(&admin, mail("ada@example.org")).await;
     for _ in 0..35 {
         world.settle().await;
@@ -126,7 +152,12 @@ async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_wit
 async fn jobs_of_a_group_run_in_order_and_a_failing_one_holds_up_only_its_own_group() {
     let world = World::new().await;
     let admin = world.admin().await;
-    let stuck = enqueue(&admin, { let mut body = grouped("x@example.invalid", "a"); body["maxAttempts"] = json!(2); body }).await;
+    let stuck = enqueue(&admin, {
+        let mut body = grouped("x@example.invalid", "a");
+        body["maxAttempts"] = json!(2);
+        body
+    })
+    .await;
     let behind = enqueue(&admin, grouped("ada@example.org", "a")).await;
     let beside = enqueue(&admin, grouped("bob@example.org", "b")).await;
     world.settle().await;
@@ -154,7 +185,10 @@ async fn a_job_can_be_taken_back_until_it_has_run_and_waits_for_its_time() {
     assert_eq!(admin.post(&format!("{cancelled}/cancel"), json!({})).await.expect(200).body["status"], "cancelled");
     world.advance(Duration::from_secs(301));
     world.settle().await;
-    assert_eq!((status(&admin, &kept).await, status(&admin, &cancelled).await), ("succeeded".into(), "cancelled".into()));
+    assert_eq!(
+        (status(&admin, &kept).await, status(&admin, &cancelled).await),
+        ("succeeded".into(), "cancelled".into())
+    );
     assert_eq!(world.mails_to("ada@example.org").len(), 1);
     let refused = admin.post(&format!("{kept}/cancel"), json!({})).await.expect(409);
     assert!(refused.body["detail"].as_str().unwrap().contains("this one is succeeded"), "{}", refused.text);

@@ -14,9 +14,17 @@ async fn the_tour_of_the_readme_works_from_sign_up_to_redrive() {
     // Accounts.
     let me = ada.get("/v1/auth/me").await.expect(200);
     assert_eq!(me.body, json!({ "id": ada.id(), "email": "ada@example.org", "verified": true, "roles": [] }));
-    let again = world.stranger().post("/v1/auth/signin", json!({ "email": "ADA@example.org", "password": PASSWORD })).await.expect(200);
+    let again = world
+        .stranger()
+        .post("/v1/auth/signin", json!({ "email": "ADA@example.org", "password": PASSWORD }))
+        .await
+        .expect(200);
     assert_eq!(again.body["tokenType"], "Bearer");
-    let refreshed = world.stranger().post("/v1/auth/refresh", json!({ "refreshToken": again.body["refreshToken"] })).await.expect(200);
+    let refreshed = world
+        .stranger()
+        .post("/v1/auth/refresh", json!({ "refreshToken": again.body["refreshToken"] }))
+        .await
+        .expect(200);
     assert_ne!(refreshed.body["refreshToken"], again.body["refreshToken"]);
     world.signed_in(&refreshed.body).post("/v1/auth/signout", json!({})).await.expect(204);
     world.signed_in(&refreshed.body).get("/v1/auth/me").await.expect(401);
@@ -57,7 +65,8 @@ async fn the_tour_of_the_readme_works_from_sign_up_to_redrive() {
     ada.get(&one).await.expect(404);
 
     // Jobs.
-    let mail = json!({ "type": "email.send", "payload": { "to": "carol@example.org", "subject": "Hello", "text": "Hi." } });
+    let mail =
+        json!({ "type": "email.send", "payload": { "to": "carol@example.org", "subject": "Hello", "text": "Hi." } });
     let job = admin.post("/v1/jobs", mail).await.expect(202);
     let job_path = job.header("location").to_owned();
     assert_eq!(job.body["status"], "queued");
@@ -83,5 +92,9 @@ async fn the_tour_of_the_readme_works_from_sign_up_to_redrive() {
         world.settle().await;
         world.advance(Duration::from_secs(60));
     }
-    assert_eq!(admin.get(&dead_path).await.expect(200).body["status"], "dead", "it fails as before, after all its attempts");
+    assert_eq!(
+        admin.get(&dead_path).await.expect(200).body["status"],
+        "dead",
+        "it fails as before, after all its attempts"
+    );
 }

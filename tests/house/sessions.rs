@@ -32,7 +32,8 @@ async fn of_many_refreshes_at_once_all_get_the_one_successor() {
         let stranger = world.stranger();
         let answers = join_all((0..64).map(|_| stranger.post("/v1/auth/refresh", refresh(&current)))).await;
         assert!(answers.iter().all(|answer| answer.status == 200), "no session is ended by a race");
-        let successors: HashSet<String> = answers.iter().map(|answer| answer.body["refreshToken"].as_str().unwrap().to_owned()).collect();
+        let successors: HashSet<String> =
+            answers.iter().map(|answer| answer.body["refreshToken"].as_str().unwrap().to_owned()).collect();
         assert_eq!(successors.len(), 1, "one successor a generation");
         current = successors.into_iter().next().unwrap();
     }
@@ -94,11 +95,14 @@ async fn a_stored_hash_does_not_authenticate_and_forged_tokens_change_nothing() 
     let world = World::new().await;
     let ada = world.user("ada").await;
     let stored = world.dump("IdentityTable").await;
-    let session = stored.as_array().unwrap().iter().find(|item| item["sk"]["S"].as_str().unwrap().starts_with("s#")).unwrap();
+    let session =
+        stored.as_array().unwrap().iter().find(|item| item["sk"]["S"].as_str().unwrap().starts_with("s#")).unwrap();
     let hash = session["hash"]["S"].as_str().unwrap();
     let stranger = world.stranger();
     let claim = ada.refresh_token.rsplit_once('.').unwrap().0.to_owned();
-    for forged in [hash.to_owned(), format!("{claim}.{hash}"), claim, String::new(), "a.b.c.d".into(), "x".repeat(10_000)] {
+    for forged in
+        [hash.to_owned(), format!("{claim}.{hash}"), claim, String::new(), "a.b.c.d".into(), "x".repeat(10_000)]
+    {
         stranger.post("/v1/auth/refresh", refresh(&forged)).await.expect(401);
     }
     stranger.post("/v1/auth/refresh", refresh(&ada.refresh_token)).await.expect(200);

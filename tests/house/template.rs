@@ -43,7 +43,14 @@ async fn every_function_of_the_template_is_a_crate_and_every_crate_is_deployed()
 #[tokio::test]
 async fn local_routes_are_the_templates_routes() {
     let manifest = text("Cargo.toml");
-    let section = manifest.split("[workspace.metadata.lambda.watch.router]").nth(1).unwrap().split("\n[").next().unwrap().to_owned();
+    let section = manifest
+        .split("[workspace.metadata.lambda.watch.router]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap()
+        .to_owned();
     let local: BTreeMap<String, String> = section
         .lines()
         .filter_map(|line| line.split_once(" = "))
@@ -53,7 +60,9 @@ async fn local_routes_are_the_templates_routes() {
     let deployed: BTreeMap<String, String> = cloud
         .functions()
         .iter()
-        .flat_map(|function| function.routes().map(|route| (route.path.replace("{proxy+}", "{*proxy}"), function.binary.clone())))
+        .flat_map(|function| {
+            function.routes().map(|route| (route.path.replace("{proxy+}", "{*proxy}"), function.binary.clone()))
+        })
         .collect();
     assert!(!deployed.is_empty());
     assert_eq!(local, deployed);
@@ -64,8 +73,16 @@ async fn every_function_has_a_role_of_its_own_without_wildcards() {
     let template = text("template.yaml");
     for (at, line) in template.lines().enumerate() {
         let statement = line.contains("Action:") || line.contains("Resource:");
-        assert!(!(statement && (line.contains("'*'") || line.contains("\"*\"") || line.trim_end().ends_with(": *"))), "line {}: {line}", at + 1);
-        assert!(!line.contains(":*\"") && !line.contains("dynamodb:*") && !line.contains("sqs:*"), "line {}: {line}", at + 1);
+        assert!(
+            !(statement && (line.contains("'*'") || line.contains("\"*\"") || line.trim_end().ends_with(": *"))),
+            "line {}: {line}",
+            at + 1
+        );
+        assert!(
+            !line.contains(":*\"") && !line.contains("dynamodb:*") && !line.contains("sqs:*"),
+            "line {}: {line}",
+            at + 1
+        );
     }
     for function in cloud().await.functions() {
         let mut name = function.binary.clone();
@@ -82,7 +99,8 @@ async fn every_function_has_a_role_of_its_own_without_wildcards() {
 #[test]
 fn every_event_source_reports_partial_batches_and_has_dead_letters() {
     let template = text("template.yaml");
-    let sources = template.matches("Type: SQS\n          Properties:").count() + template.matches("Type: DynamoDB\n").count();
+    let sources =
+        template.matches("Type: SQS\n          Properties:").count() + template.matches("Type: DynamoDB\n").count();
     assert_eq!(sources, 3);
     assert_eq!(template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count(), sources);
     for queue in ["JobsQueue", "JobsFifoQueue"] {

@@ -28,7 +28,10 @@ fn token(header: &str, claims: &str, signature: &str) -> String {
 async fn signing_key(world: &World) -> Ed25519KeyPair {
     let stored = world
         .cloud
-        .call("AmazonSSM.GetParameter", &json!({ "Name": "/undercroft/undercroft-local/signing", "WithDecryption": true }))
+        .call(
+            "AmazonSSM.GetParameter",
+            &json!({ "Name": "/undercroft/undercroft-local/signing", "WithDecryption": true }),
+        )
         .await
         .unwrap();
     let stored: Value = serde_json::from_str(stored["Parameter"]["Value"].as_str().unwrap()).unwrap();
@@ -44,7 +47,12 @@ fn signed(key: &Ed25519KeyPair, header: &str, claims: &str) -> String {
 async fn status(world: &World, token: &str) -> u16 {
     let knock = world.stranger();
     let Ok(_) = format!("Bearer {token}").parse::<axum::http::HeaderValue>() else { return 401 };
-    knock.request(Method::GET, "/v1/collections/users/records").header("authorization", &format!("Bearer {token}")).send().await.status
+    knock
+        .request(Method::GET, "/v1/collections/users/records")
+        .header("authorization", &format!("Bearer {token}"))
+        .send()
+        .await
+        .status
 }
 
 #[tokio::test]
@@ -55,7 +63,8 @@ async fn no_algorithm_but_the_keys_own_is_believed() {
     assert_eq!(status(&world, &good).await, 200);
     let Parts { header, claims, signature } = parts(&good);
     let claims = claims.to_string();
-    let x = from_base64url(world.stranger().get("/.well-known/jwks.json").await.body["keys"][0]["x"].as_str().unwrap()).unwrap();
+    let x = from_base64url(world.stranger().get("/.well-known/jwks.json").await.body["keys"][0]["x"].as_str().unwrap())
+        .unwrap();
     for alg in ["none", "None", "NONE", "nOnE", "HS256", "HS512", "ES256", "RS256", "PS256", "EdDSA ", "Ed25519", ""] {
         let mut header = header.clone();
         header["alg"] = json!(alg);
@@ -75,18 +84,29 @@ async fn a_key_that_comes_with_the_token_is_not_a_key() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());
-    let own = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref()).unwrap();
+    let own =
+        Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref()).unwrap();
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(own.public_key().as_ref()) });
     let smuggled = [
-        ("jwk", jwk), ("jku", json!("http://127.0.0.1:1/jwks.json")), ("x5u", json!("http://127.0.0.1:1/x")),
-        ("x5c", json!(["AAAA"])), ("crit", json!(["exp"])), ("b64", json!(false)), ("cty", json!("JWT")), ("zip", json!("DEF")),
+        ("jwk", jwk),
+        ("jku", json!("http://127.0.0.1:1/jwks.json")),
+        ("x5u", json!("http://127.0.0.1:1/x")),
+        ("x5c", json!(["AAAA"])),
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+        ("cty", json!("JWT")),
+        ("zip", json!("DEF")),
     ];
     for (name, value) in smuggled {
         let mut header = header.clone();
         header[name] = value;
         assert_eq!(status(&world, &signed(&own, &header.to_string(), &claims.to_string())).await, 401, "{name}");
         let stack = signing_key(&world).await;
-        assert_eq!(status(&world, &signed(&stack, &header.to_string(), &claims.to_string())).await, 401, "{name}, well signed");
+        assert_eq!(
+            status(&world, &signed(&stack, &header.to_string(), &claims.to_string())).await,
+            401,
+            "{name}, well signed"
+        );
     }
     for kid in ["", "unknown", "../../etc/passwd", "' OR 1=1"] {
         let mut header = header.clone();
@@ -120,8 +140,12 @@ async fn every_claim_must_be_there_once_of_its_type_and_right() {
         assert_eq!(status(&world, &signed(&key, &header, &twice)).await, 401, "{name} twice");
     }
     let wrong = [
-        ("iss", json!("urn:undercroft:other")), ("aud", json!("other")), ("aud", json!(["undercroft", 1])),
-        ("exp", json!("9999999999")), ("exp", json!(1e18)), ("unknown", json!(true)),
+        ("iss", json!("urn:undercroft:other")),
+        ("aud", json!("other")),
+        ("aud", json!(["undercroft", 1])),
+        ("exp", json!("9999999999")),
+        ("exp", json!(1e18)),
+        ("unknown", json!(true)),
     ];
     for (name, value) in wrong {
         let mut changed = claims.clone();
@@ -180,14 +204,26 @@ async fn what_is_no_token_is_refused_without_asking_the_database() {
     admin.get("/v1/collections/users/records").await.expect(200);
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
     let garbage = [
-        "x".to_owned(), "..".into(), "a.b".into(), "a.b.c.d".into(), "é.é.é".into(), "=.=.=".into(), token(&deep, &deep, "x"),
-        token(&header.to_string(), &claims.to_string(), ""), token("{}", &claims.to_string(), "AAAA"), "y".repeat(9_000),
+        "x".to_owned(),
+        "..".into(),
+        "a.b".into(),
+        "a.b.c.d".into(),
+        "é.é.é".into(),
+        "=.=.=".into(),
+        token(&deep, &deep, "x"),
+        token(&header.to_string(), &claims.to_string(), ""),
+        token("{}", &claims.to_string(), "AAAA"),
+        "y".repeat(9_000),
         token(&header.to_string().replacen('{', "{\"alg\":\"EdDSA\",", 1), &claims.to_string(), "AAAA"),
     ];
     for token in garbage {
         let Ok(_) = format!("Bearer {token}").parse::<axum::http::HeaderValue>() else { continue };
         let knock = world.stranger();
-        let answer = knock.request(Method::GET, "/v1/collections/users/records").header("authorization", &format!("Bearer {token}")).send().await;
+        let answer = knock
+            .request(Method::GET, "/v1/collections/users/records")
+            .header("authorization", &format!("Bearer {token}"))
+            .send()
+            .await;
         let answer = answer.expect(401);
         assert_eq!(answer.cost(), (0.0, 0.0, 0), "{}", answer.text);
         assert_eq!(answer.header("www-authenticate"), "Bearer");

@@ -62,7 +62,8 @@ impl Dev {
     }
 
     async fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().unwrap().to_string()).status().await;
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().unwrap().to_string()).status().await;
         assert!(sent.unwrap().success());
     }
 
@@ -80,7 +81,10 @@ impl Dev {
         let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
         let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
         let status = response.status().as_u16();
-        assert!(path == "/mail" || response.headers().contains_key("undercroft-cost"), "{path} was answered by a function");
+        assert!(
+            path == "/mail" || response.headers().contains_key("undercroft-cost"),
+            "{path} was answered by a function"
+        );
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
@@ -117,16 +121,31 @@ fn text(value: &Value) -> &str {
 
 /// Log lines are JSON with what an operator needs, one request id leads through all functions, and no secret is among them.
 fn check_logs(said: &str, asked_by: &str, secrets: &[&str]) {
-    let lines: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok()).collect();
+    let lines: Vec<Value> =
+        said.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok()).collect();
     let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
     assert!(requests.len() >= 8, "{said}");
     for line in requests {
-        for field in ["requestId", "function", "caller", "method", "route", "status", "outcome", "durationMs", "level", "timestamp"] {
+        for field in [
+            "requestId",
+            "function",
+            "caller",
+            "method",
+            "route",
+            "status",
+            "outcome",
+            "durationMs",
+            "level",
+            "timestamp",
+        ] {
             assert!(!line[field].is_null(), "{field} is missing: {line}");
         }
     }
-    let of_request: Vec<&str> =
-        lines.iter().filter(|line| line["requestId"] == asked_by).filter_map(|line| line["function"].as_str()).collect();
+    let of_request: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["requestId"] == asked_by)
+        .filter_map(|line| line["function"].as_str())
+        .collect();
     for function in ["jobs", "relay", "worker"] {
         assert!(of_request.contains(&function), "{function} does not name {asked_by}: {said}");
     }
@@ -162,7 +181,8 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     let asked_by = job["requestId"].as_str().unwrap().to_owned();
     let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
     dev.until(&path, Some(&admin), |job| (job["status"] == "succeeded").then_some(())).await;
-    let mut later = json!({ "type": "email.send", "payload": { "to": "later@example.org", "subject": "s", "text": "t" } });
+    let mut later =
+        json!({ "type": "email.send", "payload": { "to": "later@example.org", "subject": "s", "text": "t" } });
     later["delaySeconds"] = json!(5);
     let (_, later) = dev.post("/v1/jobs", Some(&admin), later).await;
 

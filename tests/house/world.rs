@@ -3,10 +3,10 @@
 //! Functions run in this process, routed by template.yaml; queues and streams are carried to them by the local cloud's own
 //! event-source mappings. Time moves when a test says so.
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::routing::any_service;
-use axum::Router;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -67,7 +67,9 @@ impl Functions {
                 request.extensions_mut().clear();
                 request
             });
-            routes.fold(api, |api, route| api.route(&route.path.replace("+}", "}").replace("{proxy", "{*proxy"), any_service(service.clone())))
+            routes.fold(api, |api, route| {
+                api.route(&route.path.replace("+}", "}").replace("{proxy", "{*proxy"), any_service(service.clone()))
+            })
         });
         let relay = relay_fn::App::from_env(&env("relay")).unwrap();
         let worker = worker_fn::App::with_clock(&env("worker"), clock.clone()).unwrap();
@@ -78,8 +80,12 @@ impl Functions {
 impl Invoke for Functions {
     async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
         let answer = match function {
-            "relay" => serde_json::to_string(&relay_fn::handle(&self.relay, serde_json::from_value(event).unwrap()).await),
-            "worker" => serde_json::to_string(&worker_fn::handle(&self.worker, serde_json::from_value(event).unwrap()).await),
+            "relay" => {
+                serde_json::to_string(&relay_fn::handle(&self.relay, serde_json::from_value(event).unwrap()).await)
+            }
+            "worker" => {
+                serde_json::to_string(&worker_fn::handle(&self.worker, serde_json::from_value(event).unwrap()).await)
+            }
             other => panic!("{other} takes no events"),
         };
         answer.map_err(|error| FunctionError(error.to_string()))
@@ -94,7 +100,8 @@ pub fn template() -> Template {
 impl World {
     pub async fn new() -> Self {
         let local_clock = undercroft_local::Clock::system();
-        let cloud = LocalCloud::start(Options { clock: local_clock.clone(), ..Options::in_memory(template()) }).await.unwrap();
+        let cloud =
+            LocalCloud::start(Options { clock: local_clock.clone(), ..Options::in_memory(template()) }).await.unwrap();
         let clock = Clock::default();
         let functions = Functions::start(&cloud, &clock);
         Self { cloud, functions, local_clock, clock, unsettled: AtomicBool::new(false) }
@@ -116,7 +123,11 @@ impl World {
         struct RelayOnly<'a>(&'a Functions);
         impl Invoke for RelayOnly<'_> {
             async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
-                if function == "relay" { self.0.invoke(function, event).await } else { Err(FunctionError("not now".into())) }
+                if function == "relay" {
+                    self.0.invoke(function, event).await
+                } else {
+                    Err(FunctionError("not now".into()))
+                }
             }
         }
         self.cloud.pump(&RelayOnly(&self.functions)).await.unwrap();
@@ -186,7 +197,9 @@ impl World {
     /// Everything in a table, as the database holds it.
     pub async fn dump(&self, table: &str) -> Value {
         let name = self.cloud.tables().iter().find(|name| name.ends_with(table)).unwrap();
-        self.cloud.call("DynamoDB_20120810.Scan", &json!({ "TableName": name, "ConsistentRead": true })).await.unwrap()["Items"].clone()
+        self.cloud.call("DynamoDB_20120810.Scan", &json!({ "TableName": name, "ConsistentRead": true })).await.unwrap()
+            ["Items"]
+            .clone()
     }
 }
 
@@ -270,7 +283,11 @@ impl Knock<'_> {
     }
 
     pub fn json(self, body: Value) -> Self {
-        let knock = if self.headers.contains_key("content-type") { self } else { self.header("content-type", "application/json") };
+        let knock = if self.headers.contains_key("content-type") {
+            self
+        } else {
+            self.header("content-type", "application/json")
+        };
         knock.raw(body.to_string())
     }
 
@@ -283,7 +300,8 @@ impl Knock<'_> {
         if !self.method.is_safe() && (self.path.starts_with("/v1/auth/signup") || self.path.starts_with("/v1/jobs")) {
             self.world.unsettled.store(true, Ordering::Relaxed);
         }
-        let mut request = Request::builder().method(self.method.clone()).uri(&self.path).body(Body::from(self.body)).unwrap();
+        let mut request =
+            Request::builder().method(self.method.clone()).uri(&self.path).body(Body::from(self.body)).unwrap();
         *request.headers_mut() = self.headers;
         let response = self.world.functions.api.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

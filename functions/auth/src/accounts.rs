@@ -109,7 +109,14 @@ impl Accounts {
     /// succeeds: the code is spent by the same transaction. Whoever is `admin` while no admin exists becomes it.
     ///
     /// Returns the account's user, or `None` when the code was spent or replaced meanwhile.
-    pub async fn verify(&self, email: &Email, pending: Pending, id: String, admin: bool, session: &NewSession) -> Result<Option<User>> {
+    pub async fn verify(
+        &self,
+        email: &Email,
+        pending: Pending,
+        id: String,
+        admin: bool,
+        session: &NewSession,
+    ) -> Result<Option<User>> {
         let roles = if admin { vec![ADMIN.to_owned()] } else { Vec::new() };
         let user = User { id, session: session.id.clone(), email: email.as_str().to_owned(), verified: true, roles };
         let mut writes = self.account_writes(email, &pending, &user)?;

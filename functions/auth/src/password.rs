@@ -27,7 +27,9 @@ impl Password {
     /// `Invalid` at `/password` saying what length is asked for.
     pub fn new(text: String) -> Result<Self> {
         match text.chars().count() {
-            0..MIN_LENGTH => Err(Error::field("/password", "too_short", "use at least 15 characters; any will do, spaces too")),
+            0..MIN_LENGTH => {
+                Err(Error::field("/password", "too_short", "use at least 15 characters; any will do, spaces too"))
+            }
             MIN_LENGTH..=MAX_LENGTH => Ok(Self(text)),
             _ => Err(Error::field("/password", "too_long", "use at most 256 characters")),
         }
@@ -39,7 +41,9 @@ impl Password {
     /// `Internal` when hashing fails, which only a lack of memory can cause.
     pub fn hash(&self) -> Result<String> {
         let salt = id::random::<16>();
-        let hash = hasher()?.hash_password_with_salt(self.0.as_bytes(), &salt).map_err(|error| Error::internal(error.to_string()))?;
+        let hash = hasher()?
+            .hash_password_with_salt(self.0.as_bytes(), &salt)
+            .map_err(|error| Error::internal(error.to_string()))?;
         Ok(hash.to_string())
     }
 }
@@ -88,7 +92,8 @@ mod tests {
     fn length_is_counted_in_code_points_and_composition_does_not_matter() {
         assert!(Password::new("a".repeat(14)).is_err());
         assert!(Password::new("a".repeat(257)).is_err());
-        for fine in ["a".repeat(15), "a".repeat(256), "🦀".repeat(15), " ".repeat(15), "onlylowercaseletters".into()] {
+        for fine in ["a".repeat(15), "a".repeat(256), "🦀".repeat(15), " ".repeat(15), "onlylowercaseletters".into()]
+        {
             accepted(&fine);
         }
     }
@@ -105,7 +110,9 @@ mod tests {
             assert!(!verify(&other, Some(&stored)).expect("verifies"), "differs at {position}");
         }
         let stored = accepted("Passphrase With Spaces").hash().expect("hashes");
-        for variant in ["passphrase with spaces", " Passphrase With Spaces", "Passphrase With Spaces ", "Passphrase  With Spaces"] {
+        for variant in
+            ["passphrase with spaces", " Passphrase With Spaces", "Passphrase With Spaces ", "Passphrase  With Spaces"]
+        {
             assert!(!verify(variant, Some(&stored)).expect("verifies"), "{variant:?}");
         }
     }

@@ -119,7 +119,13 @@ impl Sessions {
     }
 
     /// A token that is not the current one: its successor within the grace, else the end of the session.
-    async fn refused(&self, token: &str, presented: &Presented, found: &Item, successor: String) -> Result<(User, String)> {
+    async fn refused(
+        &self,
+        token: &str,
+        presented: &Presented,
+        found: &Item,
+        successor: String,
+    ) -> Result<(User, String)> {
         let now = self.clock.seconds();
         let alive = is_alive(found, now);
         let is_previous = text(found, "previous") == Some(id::sha256(token.as_bytes()).as_str());

@@ -72,9 +72,7 @@ impl SigningKeys {
     pub async fn jwks(&self) -> Result<Value> {
         self.key().await?;
         let keys = published(&self.records).await?;
-        let jwk = |key: &PublicKey| {
-            json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": key.kid, "x": key.x })
-        };
+        let jwk = |key: &PublicKey| json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": key.kid, "x": key.x });
         Ok(json!({ "keys": keys.iter().map(jwk).collect::<Vec<_>>() }))
     }
 

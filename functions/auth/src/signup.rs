@@ -37,7 +37,10 @@ pub async fn signup(
         let mail = app.mail.code(&email, &code, &request.0).await?;
         app.accounts.sign_up(&email, hash, code_hash(&email, &code), mail).await?;
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "status": "accepted", "next": "verify with the code we have mailed" }))))
+    Ok((
+        StatusCode::ACCEPTED,
+        axum::Json(json!({ "status": "accepted", "next": "verify with the code we have mailed" })),
+    ))
 }
 
 /// What is kept of a code. Bound to purpose and address, so that it is good for nothing else.

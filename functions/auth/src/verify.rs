@@ -22,7 +22,12 @@ pub struct Verify {
 pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
     let code = body.code.trim().to_ascii_uppercase();
-    let refused = || Error::bad_request("code_refused", "the code is wrong, spent, replaced by a newer one, or older than ten minutes");
+    let refused = || {
+        Error::bad_request(
+            "code_refused",
+            "the code is wrong, spent, replaced by a newer one, or older than ten minutes",
+        )
+    };
     let pending = app.accounts.pending(&email, &code_hash(&email, &code)).await?.ok_or_else(refused)?;
     let id = id::new(&app.clock);
     let session = app.sessions.begin(&id).await?;

@@ -42,7 +42,9 @@ fn allows_as_much(old: &Value, new: &Value) -> bool {
         rest
     };
     let empty = Map::new();
-    let properties = |schema: &'_ Map<String, Value>| schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone());
+    let properties = |schema: &'_ Map<String, Value>| {
+        schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone())
+    };
     let (before, after) = (properties(old), properties(new));
     rest(old) == rest(new) && before.iter().all(|(name, property)| after.get(name) == Some(property))
 }
@@ -69,7 +71,9 @@ async fn refuse_if_filled(app: &App, definition: &Definition) -> Result<()> {
     for shard in 0..u16::from(definition.shards) {
         let partition = record_partition(&definition.name, definition.generation, shard);
         if holds_records(app, partition).await? {
-            return Err(Error::NotBuilt("changing how records are stored (schema, indexes, unique, shards), or deleting a collection, while it holds records"));
+            return Err(Error::NotBuilt(
+                "changing how records are stored (schema, indexes, unique, shards), or deleting a collection, while it holds records",
+            ));
         }
     }
     Ok(())
@@ -124,10 +128,16 @@ mod tests {
             change(&mut new);
             effect(&old, &definition(new, Some(&old)))
         };
-        assert_eq!(changed(|new| new["schema"]["properties"]["title"] = json!({ "type": "string", "maxLength": 3 })), Effect::Storage);
+        assert_eq!(
+            changed(|new| new["schema"]["properties"]["title"] = json!({ "type": "string", "maxLength": 3 })),
+            Effect::Storage
+        );
         assert_eq!(changed(|new| new["schema"]["required"] = json!([])), Effect::Storage);
         assert_eq!(changed(|new| new["unique"] = json!([["title"]])), Effect::Storage);
         assert_eq!(changed(|new| new["shards"] = json!(2)), Effect::Storage);
-        assert_eq!(changed(|new| new["indexes"] = json!([{ "name": "t", "partition": ["title"], "sort": [] }])), Effect::Storage);
+        assert_eq!(
+            changed(|new| new["indexes"] = json!([{ "name": "t", "partition": ["title"], "sort": [] }])),
+            Effect::Storage
+        );
     }
 }

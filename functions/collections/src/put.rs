@@ -3,9 +3,9 @@
 //! What only says who may do what, or allows more than before, is one write. What changes how records are stored is done to
 //! a collection that holds none, and waits until no function can still be writing the old way.
 
+use crate::App;
 use crate::change::{self, Effect};
 use crate::read::shown;
-use crate::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::ETAG;

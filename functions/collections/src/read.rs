@@ -20,7 +20,12 @@ pub async fn list(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>>
 }
 
 /// One definition.
-pub async fn one(State(app): State<App>, _: Admin, Path(name): Path<String>, if_none_match: IfNoneMatch) -> Result<Response> {
+pub async fn one(
+    State(app): State<App>,
+    _: Admin,
+    Path(name): Path<String>,
+    if_none_match: IfNoneMatch,
+) -> Result<Response> {
     let stored = if name == "users" { Some(users()) } else { app.definitions.get(&name).await? };
     let stored = stored.filter(|stored| stored.stage != Stage::Gone).ok_or(Error::NotFound("collection"))?;
     let tag = etag(stored.definition.version, true);

@@ -4,8 +4,8 @@
 use crate::App;
 use axum::Extension;
 use axum::extract::State;
-use axum::http::header::LOCATION;
 use axum::http::StatusCode;
+use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -74,7 +74,9 @@ fn check(body: &Enqueue) -> Result<()> {
         (Some(delay), _) if delay > MAX_DELAY_SECONDS => {
             wrong("/delaySeconds", "not_built", "delays past 900 seconds are not built yet");
         }
-        (Some(1..), Some(_)) => wrong("/delaySeconds", "excluded", "a job of a group takes its turn and cannot be delayed"),
+        (Some(1..), Some(_)) => {
+            wrong("/delaySeconds", "excluded", "a job of a group takes its turn and cannot be delayed")
+        }
         _ => {}
     }
     if body.max_attempts.is_some_and(|attempts| !(1..=MAX_ATTEMPTS).contains(&attempts)) {
@@ -98,8 +100,14 @@ fn check_email(payload: &Map<String, Value>, errors: &mut Vec<FieldError>) {
     if text("text").is_none() && text("html").is_none() {
         errors.push(FieldError::new("/payload/text", "required", "text, or html, or both"));
     }
-    for unknown in payload.keys().filter(|name| !["to", "subject", "text", "html", "sealedText"].contains(&name.as_str())) {
-        errors.push(FieldError::new(format!("/payload/{unknown}"), "unknown", "email.send takes to, subject, text and html"));
+    for unknown in
+        payload.keys().filter(|name| !["to", "subject", "text", "html", "sealedText"].contains(&name.as_str()))
+    {
+        errors.push(FieldError::new(
+            format!("/payload/{unknown}"),
+            "unknown",
+            "email.send takes to, subject, text and html",
+        ));
     }
 }
 

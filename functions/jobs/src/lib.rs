@@ -80,4 +80,3 @@ pub fn routes(app: App, env: &Env) -> Router {
         .with_state(app);
     Edge::new("jobs", env).around(routes)
 }
-

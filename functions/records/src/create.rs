@@ -32,7 +32,14 @@ pub async fn create(
 }
 
 /// Creates a record with this id.
-pub async fn make(app: &App, caller: &Caller, name: &str, id: String, body: Map<String, Value>, request: &str) -> Result<Response> {
+pub async fn make(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    id: String,
+    body: Map<String, Value>,
+    request: &str,
+) -> Result<Response> {
     let collection = app.writable(name, caller, Rule::Create).await?;
     let (grant, data) = grant(app, caller, &collection, body)?;
     let targets = input::targets(app, &collection, caller, &data).await?;
@@ -43,7 +50,12 @@ pub async fn make(app: &App, caller: &Caller, name: &str, id: String, body: Map<
 }
 
 /// Validates the data and asks for the grant to write it. Who could never create hears nothing of the schema.
-fn grant(app: &App, caller: &Caller, collection: &Arc<Collection>, mut data: Map<String, Value>) -> Result<(Grant, Map<String, Value>)> {
+fn grant(
+    app: &App,
+    caller: &Caller,
+    collection: &Arc<Collection>,
+    mut data: Map<String, Value>,
+) -> Result<(Grant, Map<String, Value>)> {
     let now = app.clock.millis();
     let ask = |data: &Map<String, Value>| allow_write(caller, Rule::Create, collection, now, Input::Whole(data));
     if let Err(error @ (Error::Unauthenticated(_) | Error::NotFound(_))) = ask(&data) {

@@ -13,7 +13,12 @@ use undercroft::store::records::Target;
 ///
 /// # Errors
 /// `Invalid`, naming each member.
-pub fn strip(collection: &Collection, caller: &Caller, path_id: Option<&str>, body: &mut Map<String, Value>) -> Result<()> {
+pub fn strip(
+    collection: &Collection,
+    caller: &Caller,
+    path_id: Option<&str>,
+    body: &mut Map<String, Value>,
+) -> Result<()> {
     if let (Some(path_id), Some(sent)) = (path_id, body.get("id")) {
         if sent.as_str() != Some(path_id) {
             return Err(Error::field("/id", "conflict", "the id in the body is not the id in the path"));
@@ -39,7 +44,12 @@ pub fn record_id(text: &str) -> Result<&str> {
 
 /// The records that these members point at and that the write has to see alive. The caller's own account needs no look: the
 /// token has proven it.
-pub async fn targets(app: &App, collection: &Collection, caller: &Caller, members: &Map<String, Value>) -> Result<Vec<Target>> {
+pub async fn targets(
+    app: &App,
+    collection: &Collection,
+    caller: &Caller,
+    members: &Map<String, Value>,
+) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for (field, relation) in collection.relations() {
         let Some(id) = members.get(field).and_then(Value::as_str) else { continue };

@@ -44,7 +44,12 @@ struct Cursor {
 }
 
 /// Lists records.
-pub async fn list(State(app): State<App>, caller: Caller, Path(name): Path<String>, Query(asked): Query<List>) -> Result<axum::Json<Value>> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(asked): Query<List>,
+) -> Result<axum::Json<Value>> {
     let limit = check(&asked)?;
     let collection = app.collection(&name, &caller, Rule::List).await?;
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
@@ -60,7 +65,8 @@ pub async fn list(State(app): State<App>, caller: Caller, Path(name): Path<Strin
     let fields = asked.fields.as_deref().map(|fields| parse_fields(fields, &collection.layout().fields)).transpose();
     let fields = fields.map_err(|error| Error::bad_request("fields", error.to_string()))?;
     let listed = app.records.list(&grant, &plan, limit, position.as_deref()).await?;
-    let items: Vec<Value> = listed.records.iter().map(|record| project(record.shown(&grant), fields.as_deref())).collect();
+    let items: Vec<Value> =
+        listed.records.iter().map(|record| project(record.shown(&grant), fields.as_deref())).collect();
     let mut page = json!({ "items": items });
     if let (Some(next), Some(members)) = (listed.next, page.as_object_mut()) {
         let cursor = Cursor { position: id::base64url(&next), expires_at: app.clock.seconds() + CURSOR_SECONDS };
@@ -109,11 +115,26 @@ fn refused(refusal: Refusal) -> Error {
 /// What a cursor is bound to: this caller, this definition of this collection, this question.
 fn purpose(grant: &Grant, caller: &Caller, asked: &List) -> String {
     let definition = grant.collection().definition();
-    json!(["records", caller.id(), definition.name, definition.generation, definition.version, asked.filter, asked.sort, asked.scan]).to_string()
+    json!([
+        "records",
+        caller.id(),
+        definition.name,
+        definition.generation,
+        definition.version,
+        asked.filter,
+        asked.sort,
+        asked.scan
+    ])
+    .to_string()
 }
 
 async fn open(app: &App, purpose: &str, cursor: &str) -> Result<Vec<u8>> {
-    let refused = || Error::bad_request("cursor", "this cursor is not from a page of this list, or older than a day: start without one");
+    let refused = || {
+        Error::bad_request(
+            "cursor",
+            "this cursor is not from a page of this list, or older than a day: start without one",
+        )
+    };
     let opened = app.cursors.open(purpose, cursor).await?.ok_or_else(refused)?;
     let cursor: Cursor = serde_json::from_slice(&opened).map_err(|_| refused())?;
     if app.clock.seconds() >= cursor.expires_at {

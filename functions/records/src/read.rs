@@ -36,7 +36,8 @@ pub async fn read(
     }
     let collection = app.collection(&name, &caller, Rule::Read).await?;
     let grant = allow(&caller, Rule::Read, &collection, app.clock.millis())?;
-    let record = app.records.get(&grant, input::record_id(&id)?, options.consistent).await?.ok_or(Error::NotFound("record"))?;
+    let record =
+        app.records.get(&grant, input::record_id(&id)?, options.consistent).await?.ok_or(Error::NotFound("record"))?;
     // RFC 9110 section 13.2.2: If-Match first, then If-None-Match.
     if !if_match.allows(record.version) {
         return Err(Error::PreconditionFailed("the record is not of the version in If-Match: read it again"));

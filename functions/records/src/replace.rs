@@ -37,11 +37,15 @@ pub async fn replace(
         (true, _) => {}
         (false, IfNoneMatch::Any) => return make(&app, &caller, &name, id, body, &request.0).await,
         _ => {
-            return Err(Error::PreconditionRequired("send If-Match with the record's ETag to replace it, or If-None-Match: * to make it"));
+            return Err(Error::PreconditionRequired(
+                "send If-Match with the record's ETag to replace it, or If-None-Match: * to make it",
+            ));
         }
     }
     let collection = app.writable(&name, &caller, Rule::Update).await?;
-    let ask = |body: &Map<String, Value>| allow_write(&caller, Rule::Update, &collection, app.clock.millis(), Input::Whole(body));
+    let ask = |body: &Map<String, Value>| {
+        allow_write(&caller, Rule::Update, &collection, app.clock.millis(), Input::Whole(body))
+    };
     ask(&body)?;
     let id = input::record_id(&id)?;
     input::strip(&collection, &caller, Some(id), &mut body)?;
@@ -52,7 +56,14 @@ pub async fn replace(
     Ok(([(ETAG, tag)], axum::Json(record.shown(&grant))).into_response())
 }
 
-async fn make(app: &App, caller: &Caller, name: &str, id: String, mut body: Map<String, Value>, request: &str) -> Result<Response> {
+async fn make(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    id: String,
+    mut body: Map<String, Value>,
+    request: &str,
+) -> Result<Response> {
     match id::millis(&id) {
         None => return Err(Error::bad_request("id", "an id is a UUIDv7 in lower case with hyphens (RFC 9562)")),
         Some(made) if made > app.clock.millis() + CLOCK_DIFFERENCE => {

@@ -11,6 +11,7 @@ async fn main() -> Result<(), Source> {
     let env = Env::of_process();
     undercroft::telemetry::start(&env);
     let app = undercroft_worker::App::from_env(&env)?;
-    let handle = |event: LambdaEvent<_>| async { Ok::<_, Source>(undercroft_worker::handle(&app, event.payload).await) };
+    let handle =
+        |event: LambdaEvent<_>| async { Ok::<_, Source>(undercroft_worker::handle(&app, event.payload).await) };
     lambda_runtime::run(service_fn(handle)).await
 }

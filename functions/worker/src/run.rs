@@ -21,7 +21,7 @@ pub async fn message(app: &App, message: &SqsMessage) -> Result<(), Failed> {
         return Err(Failed);
     };
     match app.jobs.start(&job, run).await {
-        Ok(Start::Ours(job)) => attempt(app, message, job, &request_id).await,
+        Ok(Start::Ours(job)) => attempt(app, message, *job, &request_id).await,
         Ok(Start::Settled) => Ok(()),
         Ok(Start::Busy(seconds)) => {
             come_back(app, message, seconds).await;
@@ -42,8 +42,16 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, request_id: &str) ->
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let log = |outcome: &str, error: Option<&str>| {
         tracing::info!(
-            requestId = request_id, function = "worker", caller = "queue", job = job.id, r#type = job.kind,
-            attempt = job.attempts, outcome, error, durationMs = millis, "job"
+            requestId = request_id,
+            function = "worker",
+            caller = "queue",
+            job = job.id,
+            r#type = job.kind,
+            attempt = job.attempts,
+            outcome,
+            error,
+            durationMs = millis,
+            "job"
         );
     };
     let (written, again) = match &outcome {
@@ -52,7 +60,16 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, request_id: &str) ->
     };
     match written {
         Ok(retry) => {
-            log(if !again { "succeeded" } else if retry { "retrying" } else { "dead" }, outcome.err().as_ref().map(jobs::Failure::reason));
+            log(
+                if !again {
+                    "succeeded"
+                } else if retry {
+                    "retrying"
+                } else {
+                    "dead"
+                },
+                outcome.err().as_ref().map(jobs::Failure::reason),
+            );
             if retry {
                 come_back(app, message, backoff::seconds(job.attempts)).await;
                 return Err(Failed);

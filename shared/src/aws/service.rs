@@ -67,9 +67,7 @@ impl Aws {
         body: &serde_json::Value,
     ) -> Result<Answer, Source> {
         let (variable, host, signing_name) = service.names();
-        let base = self
-            .endpoint(variable)
-            .unwrap_or_else(|| format!("https://{host}.{}.amazonaws.com", self.region));
+        let base = self.endpoint(variable).unwrap_or_else(|| format!("https://{host}.{}.amazonaws.com", self.region));
         let uri = format!("{}{path}", base.trim_end_matches('/'));
         let body = serde_json::to_vec(body)?;
         let content_type = if target.is_some() { "application/x-amz-json-1.1" } else { "application/json" };

@@ -2,8 +2,8 @@
 
 use super::note_caller;
 use crate::error::Error;
-use crate::identity::{Caller, User};
 use crate::identity::keys::Authenticator;
+use crate::identity::{Caller, User};
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;

@@ -108,7 +108,10 @@ fn tags(headers: &HeaderMap, name: axum::http::HeaderName) -> Result<Option<Tags
             if well_formed {
                 Ok(Some(Tags::Listed(tags)))
             } else {
-                Err(Error::bad_request("entity_tag", format!("{name} holds * or entity tags in double quotes, as ETag gave them")))
+                Err(Error::bad_request(
+                    "entity_tag",
+                    format!("{name} holds * or entity tags in double quotes, as ETag gave them"),
+                ))
             }
         }
     }

@@ -105,8 +105,16 @@ mod tests {
     #[test]
     fn what_two_readers_could_read_differently_is_refused() {
         for text in [
-            r#"{"role":"user","role":"admin"}"#, r#"{"a":{"b":1,"b":2}}"#, "{} {}", "", "{", "NaN", r#"{"a":1e999}"#,
-            r#"{"a":123456789012345678901234567890}"#, r#""\ud800""#, "\u{feff}{}",
+            r#"{"role":"user","role":"admin"}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            "{} {}",
+            "",
+            "{",
+            "NaN",
+            r#"{"a":1e999}"#,
+            r#"{"a":123456789012345678901234567890}"#,
+            r#""\ud800""#,
+            "\u{feff}{}",
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }

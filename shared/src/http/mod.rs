@@ -10,8 +10,8 @@ mod cors;
 mod json;
 mod problem;
 
-pub use caller::Admin;
 pub use body::{Json, MergePatch, Path, Query};
+pub use caller::Admin;
 pub use conditional::{IfMatch, IfNoneMatch, etag};
 pub use cors::Origins;
 pub use problem::not_found;
@@ -20,11 +20,11 @@ use crate::config::Env;
 use crate::cost::{self, Cost};
 use crate::error::{Error, Source};
 use crate::id;
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::Router;
 use futures_util::FutureExt as _;
 use lambda_http::{Context, RequestExt};
 use std::cell::Cell;
@@ -99,9 +99,18 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let status = response.status().as_u16();
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
-        requestId = request_id, function = edge.function, caller, method = method.as_str(),
-        route = route.as_deref().unwrap_or("none"), status, outcome, durationMs = millis,
-        trips = cost.trips, rru = cost.rru, wru = cost.wru, "request"
+        requestId = request_id,
+        function = edge.function,
+        caller,
+        method = method.as_str(),
+        route = route.as_deref().unwrap_or("none"),
+        status,
+        outcome,
+        durationMs = millis,
+        trips = cost.trips,
+        rru = cost.rru,
+        wru = cost.wru,
+        "request"
     );
     response
 }

@@ -121,7 +121,9 @@ pub fn code(error: &Error) -> &'static str {
 
 fn detail(error: &Error) -> String {
     match error {
-        Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => detail.clone(),
+        Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => {
+            detail.clone()
+        }
         Error::Invalid(errors) if errors.len() == 1 => "one member of the body is wrong: see errors".to_owned(),
         Error::Invalid(errors) => format!("{} members of the body are wrong: see errors", errors.len()),
         Error::Unauthenticated(why) | Error::Forbidden(why) | Error::PreconditionFailed(why) => (*why).to_owned(),

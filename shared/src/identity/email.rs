@@ -20,7 +20,11 @@ impl Email {
             && text.is_ascii()
             && text.split_once('@').is_some_and(|(local, domain)| is_local_part(local) && is_domain(domain));
         if !well_formed {
-            return Err(Error::field("/email", "email", "not an email address: use the form name@example.com in ASCII"));
+            return Err(Error::field(
+                "/email",
+                "email",
+                "not an email address: use the form name@example.com in ASCII",
+            ));
         }
         Ok(Self(text.to_ascii_lowercase()))
     }
@@ -64,9 +68,21 @@ mod tests {
     #[test]
     fn what_cannot_be_mailed_or_could_be_confused_is_refused() {
         for typed in [
-            "", "ada", "@example.com", "ada@", "ada@localhost", "ada@@example.com", "ada@example.com.", "a da@example.com",
-            "ada@exam\u{131}ple.com", "\u{ff41}da@example.com", "ada@example.com\r\nBcc: x@example.com", ".ada@example.com",
-            "a..da@example.com", "ada@-example.com", "<ada@example.com>",
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@localhost",
+            "ada@@example.com",
+            "ada@example.com.",
+            "a da@example.com",
+            "ada@exam\u{131}ple.com",
+            "\u{ff41}da@example.com",
+            "ada@example.com\r\nBcc: x@example.com",
+            ".ada@example.com",
+            "a..da@example.com",
+            "ada@-example.com",
+            "<ada@example.com>",
         ] {
             assert!(Email::parse(typed).is_err(), "{typed:?}");
         }

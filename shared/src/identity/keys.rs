@@ -48,7 +48,13 @@ struct State {
 impl Authenticator {
     /// Verifies tokens of the stack named `stack`, with the keys published in `records`.
     pub fn new(records: Table, clock: Clock, stack: &str) -> Self {
-        Self { records, clock, issuer: token::issuer(stack), state: Mutex::default(), fetched_at: tokio::sync::Mutex::new(0) }
+        Self {
+            records,
+            clock,
+            issuer: token::issuer(stack),
+            state: Mutex::default(),
+            fetched_at: tokio::sync::Mutex::new(0),
+        }
     }
 
     /// The caller a bearer token speaks for.

@@ -54,7 +54,8 @@ impl Seal {
             .get_or_try_init(async || {
                 let text = self.parameters.get_or_create(self.name, || id::base64url(&id::random::<32>())).await?;
                 let bytes = id::from_base64url(&text).ok_or_else(|| Error::internal("sealing key is not base64url"))?;
-                let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| Error::internal("sealing key has a wrong length"))?;
+                let key = UnboundKey::new(&AES_256_GCM, &bytes)
+                    .map_err(|_| Error::internal("sealing key has a wrong length"))?;
                 Ok(LessSafeKey::new(key))
             })
             .await

@@ -61,7 +61,14 @@ pub fn issuer(stack: &str) -> String {
 ///
 /// # Errors
 /// When the key is not an Ed25519 key in PKCS#8.
-pub fn sign(user: &User, issuer: &str, kid: &str, pkcs8: &[u8], now: u64, jti: String) -> Result<String, crate::error::Source> {
+pub fn sign(
+    user: &User,
+    issuer: &str,
+    kid: &str,
+    pkcs8: &[u8],
+    now: u64,
+    jti: String,
+) -> Result<String, crate::error::Source> {
     signature::install();
     let claims = Claims {
         iss: issuer.to_owned(),
@@ -76,11 +83,7 @@ pub fn sign(user: &User, issuer: &str, kid: &str, pkcs8: &[u8], now: u64, jti: S
         exp: now + ACCESS_TOKEN_SECONDS,
         jti,
     };
-    let header = Header {
-        typ: Some(TYPE.to_owned()),
-        kid: Some(kid.to_owned()),
-        ..Header::new(Algorithm::EdDSA)
-    };
+    let header = Header { typ: Some(TYPE.to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::EdDSA) };
     Ok(jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(pkcs8))?)
 }
 

@@ -70,7 +70,9 @@ impl Definitions {
     /// `Unavailable` while its storage is being changed.
     pub async fn writable(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         match self.cached(name).await? {
-            Some(cached) if cached.changing => Err(Error::Unavailable { retry_after: STALE_SECONDS as u32 + 1, source: None }),
+            Some(cached) if cached.changing => {
+                Err(Error::Unavailable { retry_after: STALE_SECONDS as u32 + 1, source: None })
+            }
             cached => Ok(cached.map(|cached| cached.collection)),
         }
     }
@@ -98,7 +100,9 @@ impl Definitions {
         let known = cache.get(name).filter(|cached| *cached.collection.definition() == found.definition);
         let collection = match known {
             Some(cached) => cached.collection.clone(),
-            None => Arc::new(Collection::compile(found.definition).map_err(|errors| Error::internal(format!("{errors:?}")))?),
+            None => Arc::new(
+                Collection::compile(found.definition).map_err(|errors| Error::internal(format!("{errors:?}")))?,
+            ),
         };
         let cached = Cached { collection, changing: found.stage == State::Changing, read_at: now };
         cache.insert(name.to_owned(), cached.clone());
@@ -146,7 +150,9 @@ fn is_version(previous: u64) -> Expression {
 fn unchanged(written: Written) -> Result<()> {
     match written {
         Written::Done(()) => Ok(()),
-        Written::Refused(_) => Err(Error::conflict("changed", "somebody else has changed this definition: read it and try again")),
+        Written::Refused(_) => {
+            Err(Error::conflict("changed", "somebody else has changed this definition: read it and try again"))
+        }
     }
 }
 

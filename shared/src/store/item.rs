@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn json_comes_back_as_it_went_in() {
-        let value = json!({ "a": [1, -2.5, true, null, "ü😀", ""], "b": { "c": {} }, "big": u64::MAX, "small": i64::MIN });
+        let value =
+            json!({ "a": [1, -2.5, true, null, "ü😀", ""], "b": { "c": {} }, "big": u64::MAX, "small": i64::MIN });
         assert_eq!(to_json(&from_json(&value)), value);
     }
 }

@@ -149,7 +149,7 @@ impl Job {
 #[derive(Debug)]
 pub enum Start {
     /// It is ours to run.
-    Ours(Job),
+    Ours(Box<Job>),
     /// Another worker has it, for at most this many seconds.
     Busy(u64),
     /// There is nothing left to do: finished, cancelled, gone, or the message is of an earlier run.
@@ -210,7 +210,8 @@ impl Jobs {
     /// `NotFound`, or `Conflict` naming the status it is in.
     pub async fn cancel(&self, id: &str) -> Result<Job> {
         let condition = status_is(&[Status::Queued, Status::Retrying]);
-        let change = self.to_status(Status::Cancelled, ", #ttl = :ttl", "").value(":ttl", self.in_seconds(KEEP_FINISHED));
+        let change =
+            self.to_status(Status::Cancelled, ", #ttl = :ttl", "").value(":ttl", self.in_seconds(KEEP_FINISHED));
         self.step(id, change.name("#ttl", "ttl"), condition, "only a queued or retrying job can be cancelled").await
     }
 
@@ -233,19 +234,21 @@ impl Jobs {
     /// Starts an attempt, unless somebody else has the job or it is settled.
     pub async fn start(&self, id: &str, run: u64) -> Result<Start> {
         let now = self.clock.seconds();
-        let condition = Expression::new("run = :run AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))")
-            .name("#status", "status")
-            .value(":run", number(run))
-            .value(":queued", string(Status::Queued.as_str()))
-            .value(":retrying", string(Status::Retrying.as_str()))
-            .value(":now", number(now));
+        let condition = Expression::new(
+            "run = :run AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))",
+        )
+        .name("#status", "status")
+        .value(":run", number(run))
+        .value(":queued", string(Status::Queued.as_str()))
+        .value(":retrying", string(Status::Retrying.as_str()))
+        .value(":now", number(now));
         let change = self
             .to_status(Status::Running, ", attempts = attempts + :one, lease = :lease", "")
             .value(":one", number(1))
             .value(":lease", number(now + LEASE_SECONDS));
         let condition = condition.value(":running", string(Status::Running.as_str()));
         match self.table.update(key(id), change, condition).await? {
-            Written::Done(started) => Ok(Start::Ours(Job::from_item(&started)?)),
+            Written::Done(started) => Ok(Start::Ours(Box::new(Job::from_item(&started)?))),
             Written::Refused(Some(old)) if is_running(&old, run) => {
                 Ok(Start::Busy(integer(&old, "lease").unwrap_or(0).saturating_sub(now).max(1)))
             }
@@ -256,8 +259,10 @@ impl Jobs {
     /// Ends a job well. Only the attempt that started it can.
     pub async fn succeed(&self, job: &Job, result: Option<&Value>) -> Result<()> {
         let set = if result.is_some() { ", #ttl = :ttl, #result = :result" } else { ", #ttl = :ttl" };
-        let mut change =
-            self.to_status(Status::Succeeded, set, " REMOVE lease").name("#ttl", "ttl").value(":ttl", self.in_seconds(KEEP_FINISHED));
+        let mut change = self
+            .to_status(Status::Succeeded, set, " REMOVE lease")
+            .name("#ttl", "ttl")
+            .value(":ttl", self.in_seconds(KEEP_FINISHED));
         if let Some(result) = result {
             change = change.name("#result", "result").value(":result", item::from_json(result));
         }

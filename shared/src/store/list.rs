@@ -48,7 +48,8 @@ impl Records {
             }
             budget = budget.map(|left| left - 1);
             let is_given = seen.contains(&record.id);
-            let matches = !record.deleted && plan.leftover.matches(&record.view()) && grant.allows(&record.view(), Input::None);
+            let matches =
+                !record.deleted && plan.leftover.matches(&record.view()) && grant.allows(&record.view(), Input::None);
             if matches && !is_given {
                 if listed.records.len() == limit {
                     listed.next = last;
@@ -102,7 +103,8 @@ impl Reader {
 fn take_first(readers: &mut [Reader], forward: bool) -> Option<(Vec<u8>, Record)> {
     let waiting = readers.iter_mut().filter(|reader| !reader.waiting.is_empty());
     let key = |reader: &Reader| reader.waiting.front().map(|(key, _)| key.clone());
-    let first = if forward { waiting.min_by_key(|reader| key(reader)) } else { waiting.max_by_key(|reader| key(reader)) };
+    let first =
+        if forward { waiting.min_by_key(|reader| key(reader)) } else { waiting.max_by_key(|reader| key(reader)) };
     first.and_then(|reader| reader.waiting.pop_front())
 }
 
@@ -121,7 +123,9 @@ fn readers(collection: &Collection, plan: &Plan, position: Option<&[u8]>) -> Vec
 fn of_range(collection: &Collection, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader> {
     match range {
         Range::Records { lower, upper } => {
-            let Some((lower, upper)) = narrowed(lower.as_bytes(), upper.as_bytes(), 0, forward, position) else { return Vec::new() };
+            let Some((lower, upper)) = narrowed(lower.as_bytes(), upper.as_bytes(), 0, forward, position) else {
+                return Vec::new();
+            };
             let text = |bytes: Vec<u8>| string(String::from_utf8_lossy(&bytes).into_owned());
             let definition = collection.definition();
             let shards = (0..u16::from(definition.shards)).map(|shard| {
@@ -131,7 +135,9 @@ fn of_range(collection: &Collection, range: &Range, forward: bool, position: Opt
             shards.collect()
         }
         Range::Index { slot, partition, lower, upper, order_from, .. } => {
-            let Some((lower, upper)) = narrowed(lower, upper, *order_from, forward, position) else { return Vec::new() };
+            let Some((lower, upper)) = narrowed(lower, upper, *order_from, forward, position) else {
+                return Vec::new();
+            };
             let (pk, sk) = (format!("ix{slot}p"), format!("ix{slot}s"));
             let bytes = |bytes: Vec<u8>| AttributeValue::B(Blob::new(bytes));
             let index = Some(format!("ix{slot}"));
@@ -160,7 +166,13 @@ fn reader(
 }
 
 /// The bounds that are left after `position`, both included. `None` if nothing is.
-fn narrowed(lower: &[u8], upper: &[u8], order_from: usize, forward: bool, position: Option<&[u8]>) -> Option<(Vec<u8>, Vec<u8>)> {
+fn narrowed(
+    lower: &[u8],
+    upper: &[u8],
+    order_from: usize,
+    forward: bool,
+    position: Option<&[u8]>,
+) -> Option<(Vec<u8>, Vec<u8>)> {
     let (mut lower, mut upper) = (lower.to_vec(), upper.to_vec());
     if let Some(position) = position {
         let prefix = if forward { lower.get(..order_from) } else { upper.get(..order_from) };

@@ -3,6 +3,7 @@
 //!
 //! There is no `Scan` here, and there will be none: a page costs a page.
 
+mod commit;
 pub mod definitions;
 pub mod item;
 pub mod jobs;
@@ -319,7 +320,9 @@ impl Table {
             }
             Err(error) => match error.as_service_error().and_then(cancellation) {
                 // Another transaction held an item: nothing was written, and trying again is right.
-                Some(reasons) if reasons.iter().any(is_conflict) => Err(Error::Unavailable { retry_after: 1, source: None }),
+                Some(reasons) if reasons.iter().any(is_conflict) => {
+                    Err(Error::Unavailable { retry_after: 1, source: None })
+                }
                 Some(reasons) => Ok(Transacted::Refused(reasons.iter().map(condition_failed).collect())),
                 None => Err(failed(error)),
             },
@@ -366,8 +369,13 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     const PASSING: [&str; 8] = [
-        "InternalServerError", "ItemCollectionSizeLimitExceededException", "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded", "ServiceUnavailable", "ThrottlingException", "TransactionConflictException",
+        "InternalServerError",
+        "ItemCollectionSizeLimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
         "TransactionInProgressException",
     ];
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);

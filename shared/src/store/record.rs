@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::expr::RecordRef;
 use crate::policy::Grant;
 use crate::schema::Collection;
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
 /// A record.

@@ -5,8 +5,7 @@
 
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
-use super::unique::{Marker, markers};
-use super::{Expression, Table, Transacted, Written};
+use super::{Expression, Table, Written};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Input};
@@ -15,15 +14,13 @@ use crate::id;
 use crate::policy::Grant;
 use crate::query::condition;
 use crate::schema::Collection;
-use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How long a deleted record's tombstone stays, in seconds.
 pub const TOMBSTONE_SECONDS: u64 = 30 * 86_400;
 /// How often a write without `If-Match` that met another write is tried again.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 
 /// A record that another one points at, to be seen alive by the write that makes it point there.
 #[derive(Debug, Clone)]
@@ -69,7 +66,7 @@ impl Records {
         Ok(found.filter(|record| !record.deleted && grant.allows(&record.view(), Input::None)))
     }
 
-    async fn stored(&self, collection: &Collection, id: &str, consistent: bool) -> Result<Option<Record>> {
+    pub(super) async fn stored(&self, collection: &Collection, id: &str, consistent: bool) -> Result<Option<Record>> {
         let found = self.table.get_by(key(collection, id), consistent).await?;
         Ok(found.as_ref().and_then(Record::from_item))
     }
@@ -79,14 +76,21 @@ impl Records {
     /// # Errors
     /// `PreconditionFailed` when the id is taken, `Conflict` when a unique value is, `Invalid` when a relation points
     /// nowhere.
-    pub async fn create(&self, grant: &Grant, id: String, data: Map<String, Value>, targets: &[Target], request: &str) -> Result<Record> {
+    pub async fn create(
+        &self,
+        grant: &Grant,
+        id: String,
+        data: Map<String, Value>,
+        targets: &[Target],
+        request: &str,
+    ) -> Result<Record> {
         // A record is as old as its id says: lists by time read the ids.
         let created_at = rfc3339(id::millis(&id).ok_or(Error::NotFound("record"))?);
         let updated_at = rfc3339(self.clock.millis()).max(created_at.clone());
         let record =
             Record { id, created_at, updated_at, version: 1, data, deleted: false, request_id: request.to_owned() };
         let condition = Expression::new("attribute_not_exists(pk)");
-        match self.write(grant, &record, condition, targets).await? {
+        match self.commit(grant, &record, condition, targets).await? {
             Written::Done(()) => Ok(record),
             // Our own retry after a lost answer: the first try had arrived.
             Written::Refused(Some(old)) if written_by(&old, request) => Ok(record),
@@ -96,7 +100,14 @@ impl Records {
 
     /// Changes a record without reading it, where schema and rule allow: one round trip, one write. `None` where they do
     /// not. The patch has been validated, member by member.
-    pub async fn patch_blind(&self, grant: &Grant, id: &str, patch: &Map<String, Value>, if_match: &IfMatch, request: &str) -> Result<Option<Record>> {
+    pub async fn patch_blind(
+        &self,
+        grant: &Grant,
+        id: &str,
+        patch: &Map<String, Value>,
+        if_match: &IfMatch,
+        request: &str,
+    ) -> Result<Option<Record>> {
         let Some(rule) = rule_condition(grant) else { return Ok(None) };
         let mut sets = vec!["v = v + :one".to_owned(), "ua = :ua".into(), "#by = :by".into(), "rid = :rid".into()];
         let mut removes = Vec::new();
@@ -130,7 +141,15 @@ impl Records {
 
     /// Reads a record, changes it by `change`, validates all of it and writes it on the condition that nobody else has
     /// written meanwhile. Without `If-Match` it tries again on what the other has left.
-    pub async fn change(&self, grant: &Grant, id: &str, change: Change<'_>, if_match: &IfMatch, targets: &[Target], request: &str) -> Result<Record> {
+    pub async fn change(
+        &self,
+        grant: &Grant,
+        id: &str,
+        change: Change<'_>,
+        if_match: &IfMatch,
+        targets: &[Target],
+        request: &str,
+    ) -> Result<Record> {
         for _ in 0..TRIES {
             let stored = self.stored(grant.collection(), id, true).await?.filter(|record| !record.deleted);
             let stored = stored.ok_or(Error::NotFound("record"))?;
@@ -152,13 +171,16 @@ impl Records {
                 ..stored.clone()
             };
             let condition = alive().and(Expression::new("v = :v").value(":v", number(stored.version)));
-            match self.write(grant, &record, condition, targets).await? {
+            match self.commit(grant, &record, condition, targets).await? {
                 Written::Done(()) => return Ok(record),
                 Written::Refused(_) if if_match.is_sent() => return Err(OTHER_VERSION),
                 Written::Refused(_) => {}
             }
         }
-        Err(Error::Unavailable { retry_after: 1, source: Some("a record is written faster than it can be read".into()) })
+        Err(Error::Unavailable {
+            retry_after: 1,
+            source: Some("a record is written faster than it can be read".into()),
+        })
     }
 
     /// Deletes a record: it becomes a tombstone, absent for everybody at once and gone after [`TOMBSTONE_SECONDS`].
@@ -195,73 +217,17 @@ impl Records {
         let remove = remove.trim_start_matches(", ");
         let remove = if remove.is_empty() { String::new() } else { format!(" REMOVE {remove}") };
         let now = rfc3339(self.clock.millis());
-        let change = Expression::new(format!("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid{remove}"))
-            .name("#ttl", "ttl")
-            .name("#by", "by")
-            .value(":one", number(1))
-            .value(":now", string(now))
-            .value(":ttl", number(self.clock.seconds() + TOMBSTONE_SECONDS))
-            .value(":by", string(grant.caller()))
-            .value(":rid", string(request));
+        let change = Expression::new(format!(
+            "SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid{remove}"
+        ))
+        .name("#ttl", "ttl")
+        .name("#by", "by")
+        .value(":one", number(1))
+        .value(":now", string(now))
+        .value(":ttl", number(self.clock.seconds() + TOMBSTONE_SECONDS))
+        .value(":by", string(grant.caller()))
+        .value(":rid", string(request));
         self.table.update(key(grant.collection(), id), change, condition).await
-    }
-
-    /// Writes a whole record under a condition: alone if nothing else depends on it, else in one transaction.
-    async fn write(&self, grant: &Grant, record: &Record, condition: Expression, targets: &[Target]) -> Result<Written> {
-        let written = record.to_item(grant.collection(), grant.caller())?;
-        let markers = markers(grant.collection(), &record.data);
-        if markers.is_empty() && targets.is_empty() {
-            return self.table.put(written, condition).await;
-        }
-        let put = Put::builder()
-            .table_name(self.table.name())
-            .set_item(Some(written))
-            .condition_expression(&condition.text)
-            .set_expression_attribute_names(condition.names())
-            .set_expression_attribute_values(condition.values())
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(Error::internal)?;
-        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
-        for target in targets {
-            writes.push(exists(self.table.name(), target)?);
-        }
-        let before_markers = writes.len();
-        let mut takeovers: Vec<Option<String>> = vec![None; markers.len()];
-        let mut checks: HashMap<String, TransactWriteItem> = HashMap::new();
-        for _ in 0..TRIES {
-            let mut all = writes.clone();
-            for (marker, from) in markers.iter().zip(&takeovers) {
-                all.push(marker.reserve(self.table.name(), &record.id, from.as_deref())?);
-            }
-            all.extend(checks.values().cloned());
-            let Transacted::Refused(reasons) = self.table.transact(all).await? else { return Ok(Written::Done(())) };
-            if let Some(Some(old)) = reasons.first() {
-                return Ok(Written::Refused(old.clone()));
-            }
-            if let Some(target) = targets.iter().enumerate().find(|(at, _)| reasons.get(at + 1).is_some_and(Option::is_some)) {
-                return Err(Error::field(&target.1.pointer, "relation", "there is no such record to point at"));
-            }
-            for (at, marker) in markers.iter().enumerate() {
-                if let Some(Some(Some(found))) = reasons.get(before_markers + at) {
-                    let (from, check) = self.take_over(grant.collection(), marker, found).await?;
-                    checks.insert(from.clone(), check);
-                    takeovers.get_mut(at).expect("one place a marker").replace(from);
-                }
-            }
-        }
-        Err(Error::Unavailable { retry_after: 1, source: Some("a unique value changes hands too fast".into()) })
-    }
-
-    /// Whether the record a marker names still holds the value. If not, whom to take it from and what must stay so.
-    async fn take_over(&self, collection: &Collection, marker: &Marker, found: &Item) -> Result<(String, TransactWriteItem)> {
-        let holder = Marker::holder(found).unwrap_or_default();
-        let record = self.stored(collection, holder, true).await?;
-        if record.as_ref().is_some_and(|record| marker.is_held_by(collection, record)) {
-            return Err(marker.taken());
-        }
-        let seen = record.map(|record| record.version);
-        Ok((holder.to_owned(), Marker::still_unheld(self.table.name(), key(collection, holder), seen)?))
     }
 }
 
@@ -269,16 +235,6 @@ const OTHER_VERSION: Error = Error::PreconditionFailed("the record is not of the
 
 fn alive() -> Expression {
     Expression::new("attribute_exists(pk) AND attribute_not_exists(del)")
-}
-
-fn exists(table: &str, target: &Target) -> Result<TransactWriteItem> {
-    let check = ConditionCheck::builder()
-        .table_name(table)
-        .set_key(Some(key(&target.collection, &target.id)))
-        .condition_expression("attribute_exists(pk) AND attribute_not_exists(del)")
-        .build()
-        .map_err(Error::internal)?;
-    Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
 fn version_condition(if_match: &IfMatch) -> Expression {
@@ -308,7 +264,8 @@ fn written_by(old: &Item, request: &str) -> bool {
 
 /// Why a write was refused, told from what stood there: what the caller may not see does not exist (R64), then the version.
 fn refusal(grant: &Grant, old: Option<&Item>, if_match: &IfMatch, input: Input) -> Error {
-    let visible = old.and_then(Record::from_item).filter(|record| !record.deleted && grant.allows(&record.view(), input));
+    let visible =
+        old.and_then(Record::from_item).filter(|record| !record.deleted && grant.allows(&record.view(), input));
     match visible {
         None => Error::NotFound("record"),
         Some(record) if !if_match.allows(record.version) => OTHER_VERSION,

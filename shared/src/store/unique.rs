@@ -23,7 +23,8 @@ pub struct Marker {
 pub fn markers(collection: &Collection, data: &Map<String, Value>) -> Vec<Marker> {
     let definition = collection.definition();
     let marker = |fields: &Vec<String>| {
-        let values: Vec<&Value> = fields.iter().map(|field| data.get(field).filter(|value| !value.is_null())).collect::<Option<_>>()?;
+        let values: Vec<&Value> =
+            fields.iter().map(|field| data.get(field).filter(|value| !value.is_null())).collect::<Option<_>>()?;
         let values = serde_json::to_string(&values).ok()?;
         let partition = unique_partition(&definition.name, definition.generation, fields, &values);
         Some(Marker { partition, fields: fields.clone() })
@@ -68,7 +69,9 @@ impl Marker {
         let check = ConditionCheck::builder().table_name(table).set_key(Some(key));
         let check = match seen {
             None => check.condition_expression("attribute_not_exists(pk)"),
-            Some(version) => check.condition_expression("v = :v").expression_attribute_values(":v", item::number(version)),
+            Some(version) => {
+                check.condition_expression("v = :v").expression_attribute_values(":v", item::number(version))
+            }
         };
         Ok(TransactWriteItem::builder().condition_check(check.build().map_err(Error::internal)?).build())
     }

@@ -47,11 +47,17 @@ pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Option<Va
         .map_err(|_| Failure::new("SES did not answer"))?;
     match answer.status {
         200 => Ok(Some(json!({ "messageId": answer.body.get("MessageId") }))),
-        status => Err(Failure::new(format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message()))),
+        status => {
+            Err(Failure::new(format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message())))
+        }
     }
 }
 
 async fn open(tools: &Tools, job_id: &str, sealed: &str) -> Result<String, Failure> {
-    let opened = tools.seal.open(&format!("mail:{job_id}"), sealed).await.map_err(|_| Failure::new("the sealing key is not available"))?;
+    let opened = tools
+        .seal
+        .open(&format!("mail:{job_id}"), sealed)
+        .await
+        .map_err(|_| Failure::new("the sealing key is not available"))?;
     opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Failure::new("the sealed text does not open"))
 }

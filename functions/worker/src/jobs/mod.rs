@@ -1,5 +1,4 @@
-//! The kinds of job. Yours is one file beside this one and one line in `run` and `CATALOGUE`; see CONTRIBUTING,
-//! "Add a job".
+//! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
 mod email_send;
 
@@ -47,5 +46,6 @@ pub async fn run(tools: &Tools, job: &Job) -> Result<Option<Value>, Failure> {
 }
 
 fn payload<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
-    serde_json::from_value(Value::Object(job.payload.clone())).map_err(|error| Failure::new(format!("payload: {error}")))
+    serde_json::from_value(Value::Object(job.payload.clone()))
+        .map_err(|error| Failure::new(format!("payload: {error}")))
 }
