@@ -6,16 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// The wall clock, possibly moved.
+/// The wall clock, or for tests one that stands still until it is moved.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
+    standing_at: Option<u64>,
     moved_by_millis: Arc<AtomicI64>,
 }
 
 impl Clock {
+    /// A clock that stands at `millis` since the Unix epoch and moves only when told. For tests.
+    pub fn standing_at(millis: u64) -> Self {
+        Self { standing_at: Some(millis), ..Self::default() }
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn millis(&self) -> u64 {
-        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let real = self.standing_at.map_or_else(wall, u128::from);
         let real = i64::try_from(real).unwrap_or(i64::MAX);
         u64::try_from(real.saturating_add(self.moved_by_millis.load(Ordering::Relaxed))).unwrap_or(0)
     }

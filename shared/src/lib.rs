@@ -4,6 +4,7 @@ pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod cost;
+pub mod cursor;
 pub mod error;
 pub mod expr;
 #[doc(no_inline)]

@@ -102,6 +102,37 @@ async fn a_code_is_good_for_its_own_address_until_a_newer_one_or_ten_minutes() {
 }
 
 #[tokio::test]
+async fn nobody_puts_their_password_under_an_address_whose_owner_waits_for_a_code() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let theirs = "the attacker's own passphrase";
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", theirs)).await.expect(202);
+    world.settle().await;
+    let code = world.code_for("ada@example.org");
+    let verify = async |code: &str, password: Option<&str>| {
+        let mut body = json!({ "email": "ada@example.org", "code": code });
+        if let Some(password) = password {
+            body["password"] = json!(password);
+        }
+        stranger.post("/v1/auth/verify", body).await
+    };
+    assert_eq!(verify(&code, None).await.expect(400).code(), "password_required");
+    assert_eq!(
+        verify(&code, Some(PASSWORD)).await.expect(400).code(),
+        "code_refused",
+        "the newest sign-up is not hers"
+    );
+    stranger.post("/v1/auth/signin", sign_up("ada@example.org", theirs)).await.expect(401);
+
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
+    world.settle().await;
+    verify(&world.code_for("ada@example.org"), Some(PASSWORD)).await.expect(200);
+    stranger.post("/v1/auth/signin", sign_up("ada@example.org", theirs)).await.expect(401);
+    stranger.post("/v1/auth/signin", sign_up("ada@example.org", PASSWORD)).await.expect(200);
+}
+
+#[tokio::test]
 async fn neither_a_code_nor_a_token_nor_a_password_is_stored_or_queued_in_the_clear() {
     let world = World::new().await;
     let stranger = world.stranger();

@@ -246,7 +246,7 @@ async fn every_answer_has_the_headers_that_keep_browsers_safe() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     for answer in
-        [ada.get(&path).await, ada.get("/v1/auth/nothing").await, world.stranger().get("/.well-known/jwks.json").await]
+        [ada.get(&path).await, ada.get("/v1/auth/me").await, world.stranger().get("/.well-known/jwks.json").await]
     {
         assert!(answer.header("strict-transport-security").starts_with("max-age=63072000"));
         assert_eq!(answer.header("x-content-type-options"), "nosniff");

@@ -141,8 +141,9 @@ async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_wit
     let path = enqueue(&admin, mail("ada@example.org")).await;
     for _ in 0..35 {
         world.settle().await;
-        world.advance(Duration::from_secs(2));
+        world.advance(Duration::from_secs(3_600));
     }
+    let admin = world.admin().await;
     assert_eq!(status(&admin, &path).await, "succeeded");
     let dead = world.cloud.peek("undercroft-local-JobsDeadLetters", 10).unwrap();
     assert_eq!(dead.len(), 1, "{dead:?}");
@@ -207,4 +208,39 @@ async fn one_request_id_leads_from_the_answer_through_stream_and_queue_to_the_jo
     let seen = world.relay_only().await;
     assert!(seen.contains(&request_id), "the message carries it: {seen}");
     world.settle().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_is_killed_every_time_ends_dead_and_can_be_redriven() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let path = enqueue(&admin, {
+        let mut body = mail("ada@example.org");
+        body["maxAttempts"] = json!(1);
+        body
+    })
+    .await;
+    let id = path.rsplit('/').next().unwrap().to_owned();
+    world.relay_only().await;
+    // As a killed worker leaves it: started, and never finished.
+    let table = world.cloud.tables().iter().find(|name| name.ends_with("JobsTable")).unwrap();
+    let lease = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 361 + 90;
+    let killed = json!({
+        "TableName": table, "Key": { "id": { "S": id } },
+        "UpdateExpression": "SET #s = :running, attempts = :one, lease = :lease", "ExpressionAttributeNames": { "#s": "status" },
+        "ExpressionAttributeValues": { ":running": { "S": "running" }, ":one": { "N": "1" }, ":lease": { "N": lease.to_string() } },
+    });
+    world.cloud.call("DynamoDB_20120810.UpdateItem", &killed).await.unwrap();
+    world.settle().await;
+    assert_eq!(status(&admin, &path).await, "running", "its lease has not run out");
+    admin.post(&format!("{path}/redrive"), json!({})).await.expect(409);
+    world.advance(Duration::from_secs(120));
+    world.settle().await;
+    let dead = admin.get(&path).await.expect(200).body;
+    assert_eq!(dead["status"], "dead", "{dead}");
+    assert!(dead["lastError"].as_str().unwrap().contains("killed"), "{dead}");
+    assert!(world.mails_to("ada@example.org").is_empty());
+    admin.post(&format!("{path}/redrive"), json!({})).await.expect(200);
+    world.settle().await;
+    assert_eq!(status(&admin, &path).await, "succeeded");
 }

@@ -35,9 +35,19 @@ pub struct Account {
 /// A sign-up that waits for its code.
 #[derive(Debug)]
 pub struct Pending {
-    hash: String,
+    /// Argon2id PHC string of the password it was made with.
+    pub hash: String,
+    /// Whether another sign-up for the address, still in time, had another password. Who verifies must then prove theirs.
+    pub is_contested: bool,
     code_hash: String,
     expires_at: u64,
+}
+
+impl Pending {
+    /// Whether it waits for the code with this hash.
+    pub fn waits_for(&self, code_hash: &str) -> bool {
+        self.code_hash == code_hash
+    }
 }
 
 /// Accounts, and the profiles that come with them.
@@ -66,12 +76,20 @@ impl Accounts {
 
     /// Writes a sign-up that waits for the code with this hash, and asks for its mail, all or nothing. A newer sign-up
     /// replaces an older one, whose code is void from then on.
-    pub async fn sign_up(&self, email: &Email, hash: String, code_hash: String, mail: TransactWriteItem) -> Result<()> {
+    pub async fn sign_up(
+        &self,
+        email: &Email,
+        hash: String,
+        is_contested: bool,
+        code_hash: String,
+        mail: TransactWriteItem,
+    ) -> Result<()> {
         let expires_at = self.clock.seconds() + CODE_SECONDS;
         let mut pending = item::key(&partition(email), "pending");
         pending.extend([
             ("hash".to_owned(), string(hash)),
             ("codeHash".to_owned(), string(code_hash)),
+            ("contested".to_owned(), item::from_json(&is_contested.into())),
             ("expiresAt".to_owned(), number(expires_at)),
             ("ttl".to_owned(), number(expires_at)),
         ]);
@@ -93,16 +111,17 @@ impl Accounts {
         }
     }
 
-    /// The sign-up that waits for this code, if it is the newest one and still in time.
-    pub async fn pending(&self, email: &Email, code_hash: &str) -> Result<Option<Pending>> {
+    /// The newest sign-up of an address, if it is still in time.
+    pub async fn pending(&self, email: &Email) -> Result<Option<Pending>> {
         let found = self.identity.get(&partition(email), "pending", true).await?;
         let pending = found.map(|found| Pending {
             hash: text(&found, "hash").unwrap_or_default().to_owned(),
+            is_contested: found.get("contested").is_some_and(|contested| item::to_json(contested) == json!(true)),
             code_hash: text(&found, "codeHash").unwrap_or_default().to_owned(),
             // Time to live removes items late, so the time is compared here as well (R38).
             expires_at: integer(&found, "expiresAt").unwrap_or(0),
         });
-        Ok(pending.filter(|pending| pending.code_hash == code_hash && self.clock.seconds() < pending.expires_at))
+        Ok(pending.filter(|pending| self.clock.seconds() < pending.expires_at))
     }
 
     /// Turns a pending sign-up into an account with its profile and first session, all or nothing. Of many at once, one

@@ -46,7 +46,9 @@ impl Outbox {
         let sealed = self.seal.seal(&format!("mail:{id}"), text.as_bytes()).await?;
         let payload = json!({ "to": to.as_str(), "subject": subject, "sealedText": sealed });
         let payload: Map<String, Value> = payload.as_object().cloned().unwrap_or_default();
-        let job = Job::new(id, "email.send", payload, request_id, self.clock.millis());
+        let mut job = Job::new(id, "email.send", payload, request_id, self.clock.millis());
+        // A code is good for ten minutes: it is worth trying for as long.
+        job.max_attempts = 9;
         put(&self.table, job.to_item(), Some("attribute_not_exists(id)"))
     }
 }

@@ -35,6 +35,11 @@ impl Password {
         }
     }
 
+    /// The password itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// What is kept of it: a PHC string with its own salt.
     ///
     /// # Errors

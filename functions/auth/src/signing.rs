@@ -9,10 +9,10 @@ use tokio::sync::OnceCell;
 use undercroft::error::{Error, Result};
 use undercroft::id;
 use undercroft::identity::User;
-use undercroft::identity::keys::{KEYS_PARTITION, KEYS_SORT, PublicKey, published};
+use undercroft::identity::keys::{KEYS_PARTITION, KEYS_SORT, PublicKey, published, published_in};
 use undercroft::identity::parameters::Parameters;
 use undercroft::identity::token::{self, ACCESS_TOKEN_SECONDS};
-use undercroft::store::{Expression, Table, item};
+use undercroft::store::{Expression, Table, Written, item};
 
 /// Signs access tokens.
 #[derive(Debug)]
@@ -91,7 +91,25 @@ impl SigningKeys {
     async fn publish(&self, key: &PrivateKey) -> Result<()> {
         let mut found = item::key(KEYS_PARTITION, KEYS_SORT);
         found.insert("keys".into(), item::from_json(&json!([{ "kid": key.kid, "x": key.x }])));
-        self.records.put(found, Expression::new("attribute_not_exists(pk)")).await.map(|_| ())
+        let Written::Refused(Some(old)) = self.records.put(found, Expression::new("attribute_not_exists(pk)")).await?
+        else {
+            return Ok(());
+        };
+        let mut keys = published_in(&old)?;
+        if keys.iter().any(|known| known.kid == key.kid) {
+            return Ok(());
+        }
+        // The private key is a new one (the parameter was deleted): ours comes first, tokens of the old one run out.
+        keys.insert(0, PublicKey { kid: key.kid.clone(), x: key.x.clone() });
+        let mut all = item::key(KEYS_PARTITION, KEYS_SORT);
+        all.insert("keys".into(), item::from_json(&json!(keys)));
+        let unchanged = Expression::new("#keys = :old").name("#keys", "keys");
+        let unchanged =
+            unchanged.value(":old", old.get("keys").cloned().unwrap_or_else(|| item::from_json(&json!([]))));
+        match self.records.put(all, unchanged).await? {
+            Written::Done(()) => Ok(()),
+            Written::Refused(_) => Err(Error::Unavailable { retry_after: 1, source: None }),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! `POST /v1/auth/verify {email, code}` -> tokens: the account exists from here on.
+//! `POST /v1/auth/verify {email, code, password?}` -> tokens: the account exists from here on. The password is asked for where
+//! the address was signed up with different ones.
 
 use crate::App;
+use crate::password;
 use crate::signup::code_hash;
 use axum::extract::State;
 use serde::Deserialize;
@@ -16,6 +18,7 @@ use undercroft::identity::email::Email;
 pub struct Verify {
     email: String,
     code: String,
+    password: Option<String>,
 }
 
 /// Spends a code: makes the account, its profile and its first session.
@@ -28,10 +31,23 @@ pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<
             "the code is wrong, spent, replaced by a newer one, or older than ten minutes",
         )
     };
-    let pending = app.accounts.pending(&email, &code_hash(&email, &code)).await?.ok_or_else(refused)?;
+    let pending = app.accounts.pending(&email).await?;
+    let pending = pending.filter(|pending| pending.waits_for(&code_hash(&email, &code))).ok_or_else(refused)?;
+    match &body.password {
+        Some(password) if !password::verify(password, Some(&pending.hash))? => return Err(refused()),
+        None if pending.is_contested => return Err(contested()),
+        _ => {}
+    }
     let id = id::new(&app.clock);
     let session = app.sessions.begin(&id).await?;
     let admin = email == *app.admin;
     let user = app.accounts.verify(&email, pending, id, admin, &session).await?.ok_or_else(refused)?;
     Ok(axum::Json(app.signing.first_tokens(&user, &session, app.clock.seconds()).await?))
+}
+
+fn contested() -> Error {
+    Error::bad_request(
+        "password_required",
+        "this address was signed up with different passwords: send yours as password, or sign up again if it is refused",
+    )
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use undercroft::error::{Error, Result};
 use undercroft::schema::Definition;
-use undercroft::store::definitions::{STALE_SECONDS, State as Stage};
+use undercroft::store::definitions::{SETTLED_SECONDS, State as Stage, Stored};
 use undercroft::store::item::string;
 use undercroft::store::keys::record_partition;
 use undercroft::store::{Expression, Query};
@@ -54,11 +54,19 @@ fn allows_as_much(old: &Value, new: &Value) -> bool {
 ///
 /// # Errors
 /// `NotBuilt` when the collection holds records; it is as before then.
-pub async fn announce(app: &App, old: &Definition) -> Result<u64> {
-    refuse_if_filled(app, old).await?;
+pub async fn announce(app: &App, stored: &Stored) -> Result<u64> {
+    let old = &stored.definition;
+    if let Err(error) = refuse_if_filled(app, old).await {
+        // Somebody before us announced a change and never came to make it: let the collection be written again.
+        if stored.stage == Stage::Changing {
+            let restored = Definition { version: old.version + 1, ..old.clone() };
+            app.definitions.put(&restored, Stage::Ready, old.version).await?;
+        }
+        return Err(error);
+    }
     let announced = Definition { version: old.version + 1, ..old.clone() };
     app.definitions.put(&announced, Stage::Changing, old.version).await?;
-    tokio::time::sleep(Duration::from_secs(STALE_SECONDS + 1)).await;
+    tokio::time::sleep(Duration::from_secs(SETTLED_SECONDS)).await;
     if let Err(error) = refuse_if_filled(app, old).await {
         let restored = Definition { version: announced.version + 1, ..old.clone() };
         app.definitions.put(&restored, Stage::Ready, announced.version).await?;
@@ -83,7 +91,7 @@ async fn refuse_if_filled(app: &App, definition: &Definition) -> Result<()> {
 async fn holds_records(app: &App, partition: String) -> Result<bool> {
     let key = Expression::new("pk = :pk").value(":pk", string(partition));
     let alive = Expression::new("attribute_not_exists(del)");
-    let mut query = Query { key, filter: Some(alive), forward: true, limit: 100, ..Query::default() };
+    let mut query = Query { key, filter: Some(alive), forward: true, limit: 1_000, ..Query::default() };
     loop {
         let page = app.records.query(&query).await?;
         match (page.items.is_empty(), page.last_key) {

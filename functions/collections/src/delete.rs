@@ -18,7 +18,7 @@ pub async fn delete(State(app): State<App>, _: Admin, Path(name): Path<String>, 
     if !if_match.allows(stored.definition.version) {
         return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
     }
-    let announced = change::announce(&app, &stored.definition).await?;
+    let announced = change::announce(&app, &stored).await?;
     let gone = Definition { version: announced + 1, ..stored.definition };
     app.definitions.put(&gone, Stage::Gone, announced).await?;
     Ok(no_content())

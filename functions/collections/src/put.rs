@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{Admin, IfMatch, Json, Path, Query, etag};
+use undercroft::http::{Admin, IfMatch, IfNoneMatch, Json, Path, Query, etag};
 use undercroft::schema::{Collection, Definition};
-use undercroft::store::definitions::{State as Stage, Stored};
+use undercroft::store::definitions::{MAX_COLLECTIONS, State as Stage, Stored};
 
 /// Parameters of a put.
 #[derive(Deserialize)]
@@ -32,6 +32,7 @@ pub async fn put(
     Path(name): Path<String>,
     Query(options): Query<Options>,
     if_match: IfMatch,
+    if_none_match: IfNoneMatch,
     Json(body): Json<Value>,
 ) -> Result<Response> {
     if options.dry_run {
@@ -42,6 +43,12 @@ pub async fn put(
     }
     let stored = app.definitions.get(&name).await?;
     let alive = stored.as_ref().filter(|stored| stored.stage != Stage::Gone);
+    if alive.is_some() && if_none_match == IfNoneMatch::Any {
+        return Err(Error::PreconditionFailed("a collection of this name exists"));
+    }
+    if alive.is_none() && app.definitions.all().await?.len() >= MAX_COLLECTIONS {
+        return Err(Error::conflict("too_many", format!("a stack has at most {MAX_COLLECTIONS} collections")));
+    }
     if if_match.is_sent() && !alive.is_some_and(|stored| if_match.allows(stored.definition.version)) {
         return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
     }
@@ -53,11 +60,12 @@ pub async fn put(
     let status = if alive.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     match alive {
         None => definition.generation += u32::from(stored.is_some()),
+        // Putting what leaves records where they are also ends a change that was announced and never made.
         Some(old) => match change::effect(&old.definition, &definition) {
-            Effect::None => definition.version = previous,
-            Effect::Rules if old.stage == Stage::Ready => {}
-            Effect::Rules | Effect::Storage => {
-                let announced = change::announce(&app, &old.definition).await?;
+            Effect::None if old.stage == Stage::Ready => definition.version = previous,
+            Effect::None | Effect::Rules => {}
+            Effect::Storage => {
+                let announced = change::announce(&app, old).await?;
                 definition.generation += 1;
                 definition.version = announced + 1;
                 app.definitions.put(&definition, Stage::Ready, announced).await?;

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
-use undercroft::error::{Result, Source};
+use undercroft::cursor::Cursors;
+use undercroft::error::{Error, Result, Source};
 use undercroft::http::Edge;
+use undercroft::id;
 use undercroft::identity::keys::Authenticator;
 use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
@@ -27,7 +29,7 @@ use undercroft::store::jobs::Jobs;
 pub struct App {
     jobs: Jobs,
     authenticator: Arc<Authenticator>,
-    cursors: Arc<Seal>,
+    cursors: Arc<Cursors>,
     clock: Clock,
 }
 
@@ -51,7 +53,7 @@ impl App {
         Ok(Self {
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),
-            cursors: Arc::new(Seal::new(parameters, "cursor")),
+            cursors: Arc::new(Cursors::new(Seal::new(parameters, "cursor"), clock.clone())),
             clock,
         })
     }
@@ -79,4 +81,9 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/jobs/{id}/redrive", post(redrive::redrive))
         .with_state(app);
     Edge::new("jobs", env).around(routes)
+}
+
+/// A job's id from the path. What is no id names no job.
+fn job_id(text: &str) -> Result<&str> {
+    if id::is_valid(text) { Ok(text) } else { Err(Error::NotFound("job")) }
 }

@@ -30,20 +30,12 @@ pub async fn list(State(app): State<App>, Admin(admin): Admin, Query(query): Que
     let purpose = format!("jobs:{}:{}", admin.id, query.dead);
     let after = match &query.cursor {
         None => None,
-        Some(cursor) => Some(open(&app, &purpose, cursor).await?),
+        Some(cursor) => Some(String::from_utf8(app.cursors.open(&purpose, cursor).await?).map_err(Error::internal)?),
     };
-    let mut jobs = app.jobs.list(query.dead, limit + 1, after.as_deref()).await?;
-    let more = jobs.len() > usize::try_from(limit).unwrap_or(0);
-    jobs.truncate(usize::try_from(limit).unwrap_or(0));
+    let (jobs, next) = app.jobs.list(query.dead, limit, after.as_deref()).await?;
     let mut page = json!({ "items": jobs });
-    if let (true, Some(last), Some(page)) = (more, jobs.last(), page.as_object_mut()) {
-        page.insert("nextCursor".into(), app.cursors.seal(&purpose, last.id.as_bytes()).await?.into());
+    if let (Some(next), Some(page)) = (next, page.as_object_mut()) {
+        page.insert("nextCursor".into(), app.cursors.make(&purpose, next.as_bytes()).await?.into());
     }
     Ok(axum::Json(page))
-}
-
-async fn open(app: &App, purpose: &str, cursor: &str) -> Result<String> {
-    let opened = app.cursors.open(purpose, cursor).await?;
-    let refused = || Error::bad_request("cursor", "this cursor is not from a page of this list: start without one");
-    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refused)
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/jobs/{id}/redrive` and `POST /v1/jobs/redrive`: dead jobs are queued anew, with all their attempts.
 
-use crate::App;
+use crate::{App, job_id};
 use axum::extract::State;
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
@@ -12,12 +12,12 @@ const MOST: i32 = 100;
 
 /// Redrives one job.
 pub async fn redrive(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
-    Ok(axum::Json(app.jobs.redrive(&id).await?))
+    Ok(axum::Json(app.jobs.redrive(job_id(&id)?).await?))
 }
 
 /// Redrives dead jobs, a hundred a call; `more` says whether to call again.
 pub async fn redrive_all(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>> {
-    let dead = app.jobs.list(true, MOST, None).await?;
+    let (dead, next) = app.jobs.list(true, MOST, None).await?;
     let mut redriven = 0;
     for job in &dead {
         match app.jobs.redrive(&job.id).await {
@@ -27,6 +27,5 @@ pub async fn redrive_all(State(app): State<App>, _: Admin) -> Result<axum::Json<
             Err(error) => return Err(error),
         }
     }
-    let more = i32::try_from(dead.len()).unwrap_or(MOST) == MOST;
-    Ok(axum::Json(json!({ "redriven": redriven, "more": more })))
+    Ok(axum::Json(json!({ "redriven": redriven, "more": next.is_some() })))
 }

@@ -1,11 +1,10 @@
 //! `POST /v1/collections/{collection}/records` -> 201, `Location`, `ETag` and the record.
 
-use crate::not_built::refuse_idempotency_key;
 use crate::{App, input};
 use axum::Extension;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -23,10 +22,8 @@ pub async fn create(
     caller: Caller,
     Path(name): Path<String>,
     Extension(request): Extension<RequestId>,
-    headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    refuse_idempotency_key(&headers)?;
     let id = id::new(&app.clock);
     make(&app, &caller, &name, id, body, &request.0).await
 }

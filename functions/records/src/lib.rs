@@ -16,6 +16,7 @@ use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
+use undercroft::cursor::Cursors;
 use undercroft::error::{Error, Result, Source};
 use undercroft::expr::Rule;
 use undercroft::http::Edge;
@@ -35,7 +36,7 @@ pub struct App {
     definitions: Arc<Definitions>,
     records: Records,
     authenticator: Arc<Authenticator>,
-    cursors: Arc<Seal>,
+    cursors: Arc<Cursors>,
     clock: Clock,
 }
 
@@ -56,11 +57,12 @@ impl App {
         let aws = Aws::from_env(env)?;
         let table = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let stack = env.required("UNDERCROFT_STACK")?;
+        let seal = Seal::new(Parameters::new(aws, env.parameter_path()?), "cursor");
         Ok(Self {
             definitions: Arc::new(Definitions::new(table.clone(), clock.clone())),
             records: Records::new(table.clone(), clock.clone()),
             authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
-            cursors: Arc::new(Seal::new(Parameters::new(aws, env.parameter_path()?), "cursor")),
+            cursors: Arc::new(Cursors::new(seal, clock.clone())),
             clock,
         })
     }

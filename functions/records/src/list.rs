@@ -3,12 +3,11 @@
 
 use crate::App;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::error::{Error, Result};
 use undercroft::expr::{Expr, Rule};
 use undercroft::http::{Path, Query};
-use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::query::{Plan, Refusal, SortField, parse_fields, parse_sort, plan};
@@ -17,8 +16,6 @@ use undercroft::query::{Plan, Refusal, SortField, parse_fields, parse_sort, plan
 const PAGE: (usize, usize) = (30, 100);
 /// Most items a scan may read.
 const MOST_SCANNED: u32 = 1_000;
-/// How long a cursor is good for, in seconds.
-const CURSOR_SECONDS: u64 = 86_400;
 
 /// What to list.
 #[derive(Deserialize)]
@@ -34,13 +31,6 @@ pub struct List {
     explain: bool,
     expand: Option<String>,
     count: Option<String>,
-}
-
-/// What a cursor holds, sealed: where the next page begins, and until when it may be asked for.
-#[derive(Serialize, Deserialize)]
-struct Cursor {
-    position: String,
-    expires_at: u64,
 }
 
 /// Lists records.
@@ -60,7 +50,7 @@ pub async fn list(
     let purpose = purpose(&grant, &caller, &asked);
     let position = match &asked.cursor {
         None => None,
-        Some(cursor) => Some(open(&app, &purpose, cursor).await?),
+        Some(cursor) => Some(app.cursors.open(&purpose, cursor).await?),
     };
     let fields = asked.fields.as_deref().map(|fields| parse_fields(fields, &collection.layout().fields)).transpose();
     let fields = fields.map_err(|error| Error::bad_request("fields", error.to_string()))?;
@@ -69,9 +59,7 @@ pub async fn list(
         listed.records.iter().map(|record| project(record.shown(&grant), fields.as_deref())).collect();
     let mut page = json!({ "items": items });
     if let (Some(next), Some(members)) = (listed.next, page.as_object_mut()) {
-        let cursor = Cursor { position: id::base64url(&next), expires_at: app.clock.seconds() + CURSOR_SECONDS };
-        let text = serde_json::to_vec(&cursor).map_err(Error::internal)?;
-        members.insert("nextCursor".into(), app.cursors.seal(&purpose, &text).await?.into());
+        members.insert("nextCursor".into(), app.cursors.make(&purpose, &next).await?.into());
     }
     Ok(axum::Json(page))
 }
@@ -126,21 +114,6 @@ fn purpose(grant: &Grant, caller: &Caller, asked: &List) -> String {
         asked.scan
     ])
     .to_string()
-}
-
-async fn open(app: &App, purpose: &str, cursor: &str) -> Result<Vec<u8>> {
-    let refused = || {
-        Error::bad_request(
-            "cursor",
-            "this cursor is not from a page of this list, or older than a day: start without one",
-        )
-    };
-    let opened = app.cursors.open(purpose, cursor).await?.ok_or_else(refused)?;
-    let cursor: Cursor = serde_json::from_slice(&opened).map_err(|_| refused())?;
-    if app.clock.seconds() >= cursor.expires_at {
-        return Err(refused());
-    }
-    id::from_base64url(&cursor.position).ok_or_else(refused)
 }
 
 /// Only the fields asked for; the id is always there.

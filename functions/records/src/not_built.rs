@@ -1,7 +1,6 @@
 //! What the design promises of the data and this version does not do. It says so.
 
-use axum::http::HeaderMap;
-use undercroft::error::{Error, Result};
+use undercroft::error::Error;
 
 pub async fn batch() -> Error {
     Error::NotBuilt("batch")
@@ -17,9 +16,4 @@ pub async fn undelete() -> Error {
 
 pub async fn schema() -> Error {
     Error::NotBuilt("a collection's schema for code generators")
-}
-
-/// A key that would be ignored must not look as if it were kept.
-pub fn refuse_idempotency_key(headers: &HeaderMap) -> Result<()> {
-    if headers.contains_key("idempotency-key") { Err(Error::NotBuilt("Idempotency-Key")) } else { Ok(()) }
 }

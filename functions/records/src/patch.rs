@@ -2,11 +2,9 @@
 //!
 //! One round trip where schema and rule can be held without the stored record; else it is read first.
 
-use crate::not_built::refuse_idempotency_key;
 use crate::{App, input};
 use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use undercroft::error::{Error, Result};
@@ -23,10 +21,8 @@ pub async fn patch(
     Path((name, id)): Path<(String, String)>,
     if_match: IfMatch,
     Extension(request): Extension<RequestId>,
-    headers: HeaderMap,
     MergePatch(mut patch): MergePatch,
 ) -> Result<Response> {
-    refuse_idempotency_key(&headers)?;
     let collection = app.writable(&name, &caller, Rule::Update).await?;
     let now = app.clock.millis();
     allow_write(&caller, Rule::Update, &collection, now, Input::Patch(&patch))?;

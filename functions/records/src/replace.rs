@@ -1,11 +1,9 @@
 //! `PUT /v1/collections/{collection}/records/{id}`: replaces a record (`If-Match`) or makes one with an id of the client's
 //! (`If-None-Match: *`). One of the two must be said: a replacement that did not look first loses somebody's update.
 
-use crate::not_built::refuse_idempotency_key;
 use crate::{App, create, input};
 use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
@@ -29,10 +27,8 @@ pub async fn replace(
     if_match: IfMatch,
     if_none_match: IfNoneMatch,
     Extension(request): Extension<RequestId>,
-    headers: HeaderMap,
     Json(mut body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    refuse_idempotency_key(&headers)?;
     match (if_match.is_sent(), if_none_match) {
         (true, _) => {}
         (false, IfNoneMatch::Any) => return make(&app, &caller, &name, id, body, &request.0).await,

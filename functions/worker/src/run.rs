@@ -17,7 +17,7 @@ pub async fn message(app: &App, message: &SqsMessage) -> Result<(), Failed> {
     let Ok(Task::RunJob { job, run, request_id }) = serde_json::from_str(body) else {
         // Nobody can do anything with it. It comes back until the queue gives up and keeps it as a dead letter.
         tracing::error!(function = "worker", message = message.message_id.as_deref(), "a message of no known shape");
-        come_back(app, message, 1).await;
+        come_back(app, message, backoff::seconds(receives(message))).await;
         return Err(Failed);
     };
     match app.jobs.start(&job, run).await {
@@ -29,7 +29,7 @@ pub async fn message(app: &App, message: &SqsMessage) -> Result<(), Failed> {
         }
         Err(error) => {
             tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "a job could not be started");
-            come_back(app, message, backoff::seconds(1)).await;
+            come_back(app, message, backoff::seconds(receives(message))).await;
             Err(Failed)
         }
     }
@@ -83,6 +83,11 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, request_id: &str) ->
             Err(Failed)
         }
     }
+}
+
+/// How often the queue has handed this message out: the measure of how long to wait when the job itself cannot be read.
+fn receives(message: &SqsMessage) -> u32 {
+    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 /// Arranges when a failed message is seen again. Should this fail, the queue's visibility timeout does it.

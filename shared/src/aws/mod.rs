@@ -107,12 +107,15 @@ fn trust_store(env: &Env) -> Result<TrustStore, Source> {
     Ok(TrustStore::empty().with_pem_certificate(roots.into_bytes()))
 }
 
+/// The longest a call to DynamoDB or SQS takes, retries included, in seconds.
+pub const OPERATION_SECONDS: u64 = 5;
+
 /// A call to a table answers in milliseconds; one that does not is better tried again than waited for.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(2))
-        .operation_attempt_timeout(Duration::from_secs(5))
-        .operation_timeout(Duration::from_secs(15))
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(OPERATION_SECONDS))
         .build()
 }
 

@@ -8,7 +8,10 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An AWS service called without its generated SDK.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +37,8 @@ impl Service {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// The error's name, where it comes in a header.
+    named: Option<String>,
     /// The JSON body, `null` when there is none.
     pub body: serde_json::Value,
 }
@@ -41,8 +46,11 @@ pub struct Answer {
 impl Answer {
     /// The error type without its namespace, as in `ParameterNotFound`.
     pub fn error_type(&self) -> &str {
-        let name = self.body.get("__type").and_then(serde_json::Value::as_str).unwrap_or_default();
-        name.rsplit('#').next().unwrap_or(name)
+        let in_body = self.body.get("__type").and_then(serde_json::Value::as_str);
+        let name = in_body.or(self.named.as_deref()).unwrap_or_default();
+        // Names come with a namespace in front or an address behind.
+        let name = name.rsplit('#').next().unwrap_or(name);
+        name.split(':').next().unwrap_or(name)
     }
 
     /// What the service says went wrong.
@@ -77,10 +85,14 @@ impl Aws {
         }
         let request = self.signed(request.body(body)?, signing_name)?;
         crate::cost::trip();
-        let response = self.connector.call(request.map(SdkBody::from).try_into()?).await?;
-        let status = response.status().as_u16();
-        let bytes = response.into_body().collect().await?.to_bytes();
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+        let answered = async {
+            let response = self.connector.call(request.map(SdkBody::from).try_into()?).await?;
+            let status = response.status().as_u16();
+            let named = response.headers().get("x-amzn-errortype").map(str::to_owned);
+            let bytes = response.into_body().collect().await?.to_bytes();
+            Ok(Answer { status, named, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+        };
+        tokio::time::timeout(PATIENCE, answered).await.map_err(|_| "the service did not answer in time")?
     }
 
     fn signed(&self, mut request: http::Request<Vec<u8>>, name: &str) -> Result<http::Request<Vec<u8>>, Source> {

@@ -87,8 +87,9 @@ async fn read(request: Request) -> Result<Bytes, Error> {
 fn require_media_type(headers: &HeaderMap, accepted: &'static [&'static str]) -> Result<(), Error> {
     let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (essence, parameters) = sent.split_once(';').unwrap_or((sent, ""));
-    let charset = parameters.trim().trim_start_matches("charset=").trim_matches('"');
-    let utf8 = charset.is_empty() || charset.eq_ignore_ascii_case("utf-8");
+    let parameters = parameters.trim().to_ascii_lowercase();
+    let charset = parameters.trim_start_matches("charset=").trim_matches('"');
+    let utf8 = charset.is_empty() || charset == "utf-8";
     if utf8 && accepted.iter().any(|media_type| essence.trim().eq_ignore_ascii_case(media_type)) {
         return Ok(());
     }

@@ -88,6 +88,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
     }
 }
 
+/// Most entity tags in one header: each becomes an operand of the write's condition.
+const MAX_TAGS: usize = 20;
+
 enum Tags {
     Any,
     Listed(Vec<String>),
@@ -105,6 +108,9 @@ fn tags(headers: &HeaderMap, name: axum::http::HeaderName) -> Result<Option<Tags
                 let opaque = tag.strip_prefix("W/").unwrap_or(tag);
                 opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"')
             });
+            if tags.len() > MAX_TAGS {
+                return Err(Error::bad_request("entity_tag", format!("{name} holds at most {MAX_TAGS} entity tags")));
+            }
             if well_formed {
                 Ok(Some(Tags::Listed(tags)))
             } else {

@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 /// Deepest nesting accepted.
-pub const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 30;
 
 /// Parses a body.
 ///
@@ -55,6 +55,10 @@ impl<'de> Visitor<'de> for Strict {
         // A whole number past 64 bits reaches us rounded; storing it would change what was sent.
         if value.abs() >= 9_007_199_254_740_992.0 {
             return Err(E::custom("number too large to keep exactly: send it as a string"));
+        }
+        // 1.0 and 1 are one number, and DynamoDB keeps them as one.
+        if value.fract() == 0.0 {
+            return Ok((value as i64).into());
         }
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
     }

@@ -84,7 +84,8 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
 
     let preflight = edge.origins.preflight(&request);
     let work = CALLER.scope(Seen(Cell::new("unknown")), async {
-        let response = match (preflight, check_duplicates(request.headers())) {
+        let checked = check_duplicates(request.headers()).and_then(|()| refuse_idempotency_key(&request));
+        let response = match (preflight, checked) {
             (Some(answer), _) => answer,
             (None, Err(error)) => error.into_response(),
             (None, Ok(())) => run(request, next).await,
@@ -95,7 +96,9 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
 
     let (mut response, outcome) = problem::finish(response, &request_id, &method);
     edge.origins.allow(origin.as_ref(), response.headers_mut());
-    add_headers(response.headers_mut(), &request_id, &cost);
+    // What something cost that may not be seen would tell whether it is there.
+    let hidden = caller != "admin" && matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+    add_headers(response.headers_mut(), &request_id, (!hidden).then_some(&cost));
     let status = response.status().as_u16();
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
@@ -153,7 +156,13 @@ fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: &Cost) {
+/// A key that would be ignored must not look as if it were kept.
+fn refuse_idempotency_key(request: &Request) -> Result<(), Error> {
+    let is_promised = request.headers().contains_key("idempotency-key") && !is_safe(request.method());
+    if is_promised { Err(Error::NotBuilt("Idempotency-Key")) } else { Ok(()) }
+}
+
+fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: Option<&Cost>) {
     let fixed = [
         (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -164,8 +173,9 @@ fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: &Cost) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    for (name, value) in [("x-request-id", request_id.to_owned()), ("undercroft-cost", cost.to_string())] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+    let told = [("x-request-id", Some(request_id.to_owned())), ("undercroft-cost", cost.map(ToString::to_string))];
+    for (name, value) in told {
+        if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
             headers.insert(name, value);
         }
     }

@@ -5,7 +5,8 @@
 use super::{Caller, User, token};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::store::{Table, item};
+use crate::store::Table;
+use crate::store::item::{self, Item};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -136,11 +137,17 @@ const REFUSED: Error = Error::Unauthenticated("the access token is not valid, or
 /// # Errors
 /// `Unavailable` when the table does not answer.
 pub async fn published(records: &Table) -> Result<Vec<PublicKey>> {
-    let found = records.get(KEYS_PARTITION, KEYS_SORT, false).await?;
-    found.map_or(Ok(Vec::new()), |found| {
-        let keys = found.get("keys").map(item::to_json).unwrap_or_default();
-        serde_json::from_value(keys).map_err(Error::internal)
-    })
+    let found = records.get(KEYS_PARTITION, KEYS_SORT, true).await?;
+    found.map_or(Ok(Vec::new()), |found| published_in(&found))
+}
+
+/// The keys in the item that publishes them.
+///
+/// # Errors
+/// `Internal` when it is not of our making.
+pub fn published_in(found: &Item) -> Result<Vec<PublicKey>> {
+    let keys = found.get("keys").map(item::to_json).unwrap_or_default();
+    serde_json::from_value(keys).map_err(Error::internal)
 }
 
 fn hash(token: &str) -> [u8; 32] {

@@ -12,8 +12,8 @@ use crate::expr::number::Decimal;
 
 /// The longest partition key DynamoDB takes, in bytes.
 pub const MAX_PARTITION_BYTES: usize = 2048;
-/// The longest sort key DynamoDB takes, in bytes.
-pub const MAX_SORT_BYTES: usize = 1024;
+/// The longest sort key, in bytes: DynamoDB takes two more, which a page needs to begin right beside one.
+pub const MAX_SORT_BYTES: usize = 1022;
 /// A sort key below every other.
 pub const LOWEST: u8 = 0x00;
 /// A sort key above every other.

@@ -54,6 +54,11 @@ impl Records {
             if let Some(old) = settled(record_and_targets, targets)? {
                 return Ok(Written::Refused(old));
             }
+            // A record that had let go has been written since: look again at whoever holds the value now.
+            if of_claims.iter().skip(claims.len()).any(Option::is_some) {
+                unheld.clear();
+                claims.iter_mut().for_each(|claim| claim.from = None);
+            }
             for (claim, reason) in claims.iter_mut().zip(of_claims) {
                 let Some(Some(found)) = reason else { continue };
                 let holder = Marker::holder(found).unwrap_or_default();

@@ -1,21 +1,27 @@
 //! Definitions of collections: items of the `Records` table, and a cache in front of them.
 //!
-//! A definition may be acted upon for [`STALE_SECONDS`] after it was read. Whoever changes how records are stored waits
-//! that long between announcing the change (`changing`) and making it, so that no function still writes the old way.
+//! A definition may be acted upon for [`STALE_SECONDS`] after it was read, and a write takes its time besides. Whoever changes
+//! how records are stored waits [`SETTLED_SECONDS`] between announcing the change (`changing`) and making it, so that no
+//! function still writes the old way.
 
 use super::item::{self, Item, string, text};
 use super::keys::DEFINITIONS;
 use super::{Expression, Query, Table, Written};
+use crate::aws::OPERATION_SECONDS;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::schema::{Collection, Definition};
+use crate::schema::{Collection, Definition, is_collection_name};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How long a function may act on a definition it has read, in seconds.
 pub const STALE_SECONDS: u64 = 5;
+/// How long after it was asked for a write may begin, in seconds. A write that met others and tries again stops then.
+pub const WRITE_SECONDS: u64 = 2;
+/// After this many seconds no write by an earlier definition can still arrive.
+pub const SETTLED_SECONDS: u64 = STALE_SECONDS + WRITE_SECONDS + OPERATION_SECONDS + 1;
 /// Most collections of a stack.
-pub const MAX_COLLECTIONS: i32 = 200;
+pub const MAX_COLLECTIONS: usize = 200;
 
 /// A definition as it is stored.
 #[derive(Debug, Clone)]
@@ -71,13 +77,16 @@ impl Definitions {
     pub async fn writable(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         match self.cached(name).await? {
             Some(cached) if cached.changing => {
-                Err(Error::Unavailable { retry_after: STALE_SECONDS as u32 + 1, source: None })
+                Err(Error::Unavailable { retry_after: SETTLED_SECONDS as u32, source: None })
             }
             cached => Ok(cached.map(|cached| cached.collection)),
         }
     }
 
     async fn cached(&self, name: &str) -> Result<Option<Cached>> {
+        if !is_collection_name(name) {
+            return Ok(None);
+        }
         let now = self.clock.millis();
         {
             let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,15 +120,28 @@ impl Definitions {
 
     /// A definition as it is stored right now, even of a collection that is gone.
     pub async fn get(&self, name: &str) -> Result<Option<Stored>> {
+        if !is_collection_name(name) {
+            return Ok(None);
+        }
         self.table.get(DEFINITIONS, name, true).await?.map(|found| from_item(&found)).transpose()
     }
 
     /// All definitions, by name.
     pub async fn all(&self) -> Result<Vec<Stored>> {
         let key = Expression::new("pk = :pk").value(":pk", string(DEFINITIONS));
-        let page = self.table.query(&Query { key, forward: true, limit: MAX_COLLECTIONS, ..Query::default() }).await?;
-        let stored = page.items.iter().map(from_item);
-        stored.filter(|stored| !stored.as_ref().is_ok_and(|stored| stored.stage == State::Gone)).collect()
+        let mut query = Query { key, forward: true, limit: 1_000, ..Query::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.table.query(&query).await?;
+            for found in &page.items {
+                all.push(from_item(found)?);
+            }
+            query.after = page.last_key;
+            if query.after.is_none() {
+                all.retain(|stored| stored.stage != State::Gone);
+                return Ok(all);
+            }
+        }
     }
 
     /// Stores a definition if the one stored is still of version `previous` (0: there is none).

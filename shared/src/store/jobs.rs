@@ -79,7 +79,7 @@ pub struct Job {
     pub max_attempts: u32,
     /// What it works on.
     pub payload: Map<String, Value>,
-    /// Jobs of one group run one after another, in order.
+    /// Jobs of one group run one at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Why the last attempt failed.
@@ -182,11 +182,12 @@ impl Jobs {
 
     /// A job by id.
     pub async fn get(&self, id: &str) -> Result<Option<Job>> {
-        self.table.get_by(key(id), false).await?.map(|found| Job::from_item(&found)).transpose()
+        self.table.get_by(key(id), true).await?.map(|found| Job::from_item(&found)).transpose()
     }
 
-    /// Jobs newest first, after the job `after`: all that are not dead, or the dead ones.
-    pub async fn list(&self, dead: bool, limit: i32, after: Option<&str>) -> Result<Vec<Job>> {
+    /// Jobs newest first, after the job `after`: all that are not dead, or the dead ones. Also the id after which the next
+    /// page begins, if there is one.
+    pub async fn list(&self, dead: bool, limit: i32, after: Option<&str>) -> Result<(Vec<Job>, Option<String>)> {
         let listed = string(if dead { "dead" } else { "live" });
         let condition = match after {
             None => Expression::new("listed = :listed"),
@@ -194,14 +195,14 @@ impl Jobs {
         };
         let condition = condition.value(":listed", listed);
         let query = Query { index: Some(LISTED_INDEX.into()), key: condition, limit, ..Query::default() };
-        let Page { items, .. } = self.table.query(&query).await?;
+        let Page { items, last_key } = self.table.query(&query).await?;
         let keys: Vec<Item> = items.iter().filter_map(|found| text(found, "id").map(key)).collect();
         let mut jobs: Vec<Job> = Vec::new();
         for found in self.table.batch_get(keys).await? {
             jobs.push(Job::from_item(&found)?);
         }
         jobs.sort_by(|a, b| b.id.cmp(&a.id));
-        Ok(jobs)
+        Ok((jobs, last_key.and_then(|last| text(&last, "id").map(str::to_owned))))
     }
 
     /// Takes a queued or retrying job back.
@@ -220,7 +221,11 @@ impl Jobs {
     /// # Errors
     /// `NotFound`, or `Conflict` naming the status it is in.
     pub async fn redrive(&self, id: &str) -> Result<Job> {
-        let condition = status_is(&[Status::Dead, Status::Cancelled]);
+        let mut condition = status_is(&[Status::Dead, Status::Cancelled]);
+        // A job whose worker and message are both lost is stuck in `running`; this gets it out.
+        condition.text.push_str(" OR (#status = :running AND lease < :now)");
+        let condition =
+            condition.value(":running", string(Status::Running.as_str())).value(":now", number(self.clock.seconds()));
         let set = ", attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
         let change = self
             .to_status(Status::Queued, set, " REMOVE #ttl, lease")
@@ -234,8 +239,10 @@ impl Jobs {
     /// Starts an attempt, unless somebody else has the job or it is settled.
     pub async fn start(&self, id: &str, run: u64) -> Result<Start> {
         let now = self.clock.seconds();
+        // Names this start, so that our own retry after a lost answer is known as ours.
+        let starter = crate::id::base64url(&crate::id::random::<12>());
         let condition = Expression::new(
-            "run = :run AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))",
+            "run = :run AND attempts < maxAttempts AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))",
         )
         .name("#status", "status")
         .value(":run", number(run))
@@ -243,17 +250,34 @@ impl Jobs {
         .value(":retrying", string(Status::Retrying.as_str()))
         .value(":now", number(now));
         let change = self
-            .to_status(Status::Running, ", attempts = attempts + :one, lease = :lease", "")
+            .to_status(Status::Running, ", attempts = attempts + :one, lease = :lease, starter = :starter", "")
+            .value(":starter", string(&starter))
             .value(":one", number(1))
             .value(":lease", number(now + LEASE_SECONDS));
         let condition = condition.value(":running", string(Status::Running.as_str()));
         match self.table.update(key(id), change, condition).await? {
             Written::Done(started) => Ok(Start::Ours(Box::new(Job::from_item(&started)?))),
+            Written::Refused(Some(old)) if text(&old, "starter") == Some(&starter) => {
+                Ok(Start::Ours(Box::new(Job::from_item(&old)?)))
+            }
+            Written::Refused(Some(old)) if is_running(&old, run) && integer(&old, "lease").unwrap_or(0) < now => {
+                self.bury(&Job::from_item(&old)?).await
+            }
             Written::Refused(Some(old)) if is_running(&old, run) => {
                 Ok(Start::Busy(integer(&old, "lease").unwrap_or(0).saturating_sub(now).max(1)))
             }
             Written::Refused(_) => Ok(Start::Settled),
         }
+    }
+
+    /// Ends a job whose last attempt never came back: its worker was killed, and it may not be tried again.
+    async fn bury(&self, job: &Job) -> Result<Start> {
+        let condition = Expression::new("run = :run AND #status = :running AND lease < :now")
+            .value(":run", number(job.run))
+            .value(":running", string(Status::Running.as_str()))
+            .value(":now", number(self.clock.seconds()));
+        let change = self.to_dead().value(":error", string("the worker was killed during the last attempt"));
+        self.table.update(key(&job.id), change, condition).await.map(|_| Start::Settled)
     }
 
     /// Ends a job well. Only the attempt that started it can.
@@ -275,16 +299,14 @@ impl Jobs {
         let change = if again {
             self.to_status(Status::Retrying, ", lastError = :error", " REMOVE lease")
         } else {
-            self.to_status(Status::Dead, ", lastError = :error, listed = :dead, #ttl = :ttl", " REMOVE lease")
-                .name("#ttl", "ttl")
-                .value(":dead", string("dead"))
-                .value(":ttl", self.in_seconds(KEEP_DEAD))
+            self.to_dead()
         };
         self.finish(job, change.value(":error", string(error))).await?;
         Ok(again)
     }
 
     async fn finish(&self, job: &Job, change: Expression) -> Result<()> {
+        let ended = change.values.get(":status").and_then(|status| status.as_s().ok()).cloned().unwrap_or_default();
         let condition = Expression::new("run = :run AND attempts = :attempts AND #status = :running")
             .name("#status", "status")
             .value(":run", number(job.run))
@@ -292,6 +314,8 @@ impl Jobs {
             .value(":running", string(Status::Running.as_str()));
         match self.table.update(key(&job.id), change, condition).await? {
             Written::Done(_) => Ok(()),
+            // Our own retry after a lost answer: the first try had arrived.
+            Written::Refused(Some(old)) if is_ended(&old, job, &ended) => Ok(()),
             // Somebody else has taken it over since: what became of it is theirs to say.
             Written::Refused(_) => Err(Error::conflict("lost", "another worker has taken this job over")),
         }
@@ -315,6 +339,13 @@ impl Jobs {
             .value(":at", string(rfc3339(self.clock.millis())))
     }
 
+    fn to_dead(&self) -> Expression {
+        self.to_status(Status::Dead, ", lastError = :error, listed = :dead, #ttl = :ttl", " REMOVE lease")
+            .name("#ttl", "ttl")
+            .value(":dead", string("dead"))
+            .value(":ttl", self.in_seconds(KEEP_DEAD))
+    }
+
     fn in_seconds(&self, seconds: u64) -> aws_sdk_dynamodb::types::AttributeValue {
         number(self.clock.seconds() + seconds)
     }
@@ -326,6 +357,13 @@ fn key(id: &str) -> Item {
 
 fn is_running(found: &Item, run: u64) -> bool {
     text(found, "status") == Some(Status::Running.as_str()) && integer(found, "run") == Some(run)
+}
+
+/// Whether an item is this very attempt, ended this way.
+fn is_ended(found: &Item, job: &Job, status: &str) -> bool {
+    text(found, "status") == Some(status)
+        && integer(found, "run") == Some(job.run)
+        && integer(found, "attempts") == Some(job.attempts.into())
 }
 
 fn status_is(allowed: &[Status]) -> Expression {

@@ -37,7 +37,7 @@ impl Records {
         let mut seen = HashSet::new();
         let mut budget = plan.scan.map(|scan| usize::try_from(scan).unwrap_or(usize::MAX));
         // One more than asked for tells whether there is a next page.
-        let page = if plan.scan.is_some() { budget.unwrap_or(0).min(1_000) } else { limit + 1 };
+        let page = budget.map_or(limit + 1, |budget| (budget / readers.len().max(1)).clamp(1, 1_000));
         let mut last = None;
         loop {
             self.fill(&mut readers, page).await?;
@@ -83,7 +83,7 @@ impl Reader {
     async fn read(&mut self, records: &Records, page: usize) -> Result<()> {
         self.query.limit = i32::try_from(page).unwrap_or(i32::MAX);
         let read = records.table().query(&self.query).await?;
-        for found in &read.items {
+        for found in read.items.iter().filter(|found| !found.contains_key("del")) {
             let key = sort_key(found, &self.sort).and_then(|key| key.get(self.order_from..).map(<[u8]>::to_vec));
             if let (Some(key), Some(record)) = (key, Record::from_item(found)) {
                 self.waiting.push_back((key, record));
@@ -91,9 +91,9 @@ impl Reader {
         }
         self.done = read.last_key.is_none();
         self.query.after = read.last_key;
-        // A page of nothing but tombstones is empty and yet not the end.
+        // A page of nothing but tombstones is empty and yet not the end: on in bigger steps.
         if self.waiting.is_empty() && !self.done {
-            return Box::pin(self.read(records, page)).await;
+            return Box::pin(self.read(records, (page * 4).min(1_000))).await;
         }
         Ok(())
     }

@@ -154,7 +154,8 @@ impl Table {
             .send()
             .await
             .map_err(failed)?;
-        cost::read(answer.consumed_capacity(), usize::from(answer.item().is_some()));
+        // Counted alike whether there is an item or not: what a caller may not see must not show in what it cost.
+        cost::read(answer.consumed_capacity(), 1);
         Ok(answer.item)
     }
 
@@ -319,6 +320,9 @@ impl Table {
                 Ok(Transacted::Done)
             }
             Err(error) => match error.as_service_error().and_then(cancellation) {
+                Some(reasons) if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) => {
+                    Err(TOO_LARGE())
+                }
                 // Another transaction held an item: nothing was written, and trying again is right.
                 Some(reasons) if reasons.iter().any(is_conflict) => {
                     Err(Error::Unavailable { retry_after: 1, source: None })
@@ -363,6 +367,9 @@ fn condition_failed(reason: &CancellationReason) -> Option<Option<Item>> {
     (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item.clone())
 }
 
+/// The answer when DynamoDB cannot hold an item.
+const TOO_LARGE: fn() -> Error = || Error::bad_request("item_too_large", "a record may be at most 400 KB");
+
 /// What a failed call means to the client. Everything DynamoDB may recover from by itself is worth another try.
 fn failed<E>(error: SdkError<E>) -> Error
 where
@@ -379,8 +386,9 @@ where
         "TransactionInProgressException",
     ];
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    if code == Some("ValidationException") && error.to_string().contains("size has exceeded") {
-        return Error::bad_request("item_too_large", "a record may be at most 400 KB");
+    let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+    if code == Some("ValidationException") && message.contains("exceeded the maximum allowed size") {
+        return TOO_LARGE();
     }
     match code {
         Some(code) if !PASSING.contains(&code) => Error::internal(error),

@@ -3,6 +3,7 @@
 //! A write is one conditional write where one suffices; the rule on the stored record is part of its condition, so deciding
 //! and writing are one step (R72). A unique value or a relation to check makes it one transaction.
 
+use super::definitions::WRITE_SECONDS;
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::{Expression, Table, Written};
@@ -150,13 +151,20 @@ impl Records {
         targets: &[Target],
         request: &str,
     ) -> Result<Record> {
+        let began = self.clock.seconds();
         for _ in 0..TRIES {
+            if self.clock.seconds() > began + WRITE_SECONDS {
+                break;
+            }
             let stored = self.stored(grant.collection(), id, true).await?.filter(|record| !record.deleted);
             let stored = stored.ok_or(Error::NotFound("record"))?;
             if stored.request_id == request {
                 return Ok(stored);
             }
-            let data = changed(grant, &stored, change)?;
+            // What is wrong with a change is told to those who may make one.
+            let may = grant.allows(&stored.view(), Input::Whole(&stored.data));
+            let data =
+                changed(grant, &stored, change).map_err(|error| if may { error } else { Error::NotFound("record") })?;
             if !grant.allows(&stored.view(), Input::Whole(&data)) {
                 return Err(Error::NotFound("record"));
             }
@@ -173,6 +181,7 @@ impl Records {
             let condition = alive().and(Expression::new("v = :v").value(":v", number(stored.version)));
             match self.commit(grant, &record, condition, targets).await? {
                 Written::Done(()) => return Ok(record),
+                Written::Refused(Some(old)) if written_by(&old, request) => return Ok(record),
                 Written::Refused(_) if if_match.is_sent() => return Err(OTHER_VERSION),
                 Written::Refused(_) => {}
             }
@@ -204,8 +213,10 @@ impl Records {
                 return Err(OTHER_VERSION);
             }
             let condition = alive().and(Expression::new("v = :v").value(":v", number(stored.version)));
-            if let Written::Done(_) = self.bury(grant, id, condition, request).await? {
-                return Ok(());
+            match self.bury(grant, id, condition, request).await? {
+                Written::Done(_) => return Ok(()),
+                Written::Refused(Some(old)) if written_by(&old, request) => return Ok(()),
+                Written::Refused(_) => {}
             }
         }
         Err(Error::Unavailable { retry_after: 1, source: None })

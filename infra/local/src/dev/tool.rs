@@ -30,7 +30,7 @@ pub async fn find_or_install(root: &Path, guard: &mut Guard) -> Result<Tool, Fai
     }
     eprintln!(
         "undercroft: cargo-lambda {}.{} or later is not here. Installing {PINNED} with Python's pip into {} \
-         (about 15 MB, usually under a minute, only this once)",
+         (60 MB on disk, usually under a minute, only this once)",
         OLDEST.0,
         OLDEST.1,
         home.display()

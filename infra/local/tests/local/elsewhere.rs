@@ -1,1 +1,186 @@
-//! Another endpoint: what answers there is used there, and FIFO groups stay closed even where it would not keep them so.
+//! Another endpoint: what answers there is used there, and mappings keep their promises even where it would not. The two
+//! endpoints here are as plain as can be: a queue that never closes a group, and a stream whose shard has split.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use undercroft_local::{Clock, LocalCloud, Options, Service, StartError, Template};
+
+use crate::world::{Functions, NOW, report, settle, settle_after, succeed};
+
+type Answering = Arc<dyn Fn(&str, &Value) -> Option<Value> + Send + Sync>;
+
+/// Serves `answer`; what it does not answer is an unknown operation.
+async fn endpoint(answer: Answering) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let handler = async |State(answer): State<Answering>, headers: HeaderMap, body: String| {
+        let action = headers["x-amz-target"].to_str().unwrap().to_owned();
+        match answer(&action, &serde_json::from_str(&body).unwrap()) {
+            Some(answer) => (StatusCode::OK, answer.to_string()),
+            None => (StatusCode::BAD_REQUEST, json!({ "__type": "UnknownOperationException" }).to_string()),
+        }
+    };
+    let router = Router::new().fallback(handler).with_state(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+async fn cloud_at(endpoint: String, template: &str, clock: &Clock) -> LocalCloud {
+    let template = Template::parse(template).unwrap();
+    let options = Options { endpoint: Some(endpoint), clock: clock.clone(), ..Options::in_memory(template) };
+    LocalCloud::start(options).await.unwrap()
+}
+
+/// A queue that hands out whatever is visible, closed group or not.
+struct OpenQueue {
+    clock: Clock,
+    /// Group and body, and when it is visible.
+    messages: Mutex<Vec<(&'static str, &'static str, u64)>>,
+}
+
+impl OpenQueue {
+    fn answer(&self, action: &str, body: &Value) -> Option<Value> {
+        let mut messages = self.messages.lock().unwrap();
+        let now = self.clock.now();
+        match action.strip_prefix("AmazonSQS.")? {
+            "ListQueues" => Some(json!({})),
+            "CreateQueue" => Some(json!({ "QueueUrl": "http://elsewhere/0/Work.fifo" })),
+            "GetQueueAttributes" => Some(
+                json!({ "Attributes": { "QueueArn": "arn:aws:sqs:us-east-1:0:Work.fifo", "VisibilityTimeout": "60" } }),
+            ),
+            "ReceiveMessage" => {
+                let ready = messages.iter_mut().filter(|(_, _, visible)| *visible <= now);
+                let handed = ready.map(|(group, body, visible)| {
+                    *visible = now + 60_000;
+                    json!({ "MessageId": body, "ReceiptHandle": body, "Body": body, "Attributes": { "MessageGroupId": group } })
+                });
+                Some(json!({ "Messages": handed.collect::<Vec<_>>() }))
+            }
+            "DeleteMessageBatch" => {
+                let done: Vec<_> =
+                    body["Entries"].as_array().unwrap().iter().map(|entry| entry["ReceiptHandle"].clone()).collect();
+                messages.retain(|(_, body, _)| !done.contains(&json!(body)));
+                Some(json!({ "Successful": [], "Failed": [] }))
+            }
+            "ChangeMessageVisibility" => {
+                let of = messages.iter_mut().find(|(_, name, _)| body["ReceiptHandle"] == *name);
+                of.unwrap().2 = now + body["VisibilityTimeout"].as_u64().unwrap() * 1000;
+                Some(json!({}))
+            }
+            _ => None,
+        }
+    }
+}
+
+const FIFO: &str = "
+Resources:
+  Work: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
+  Worker:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: worker } }
+    Properties:
+      Events:
+        Work: { Type: SQS, Properties: { Queue: !GetAtt Work.Arn, FunctionResponseTypes: [ReportBatchItemFailures] } }
+";
+
+#[tokio::test]
+async fn a_group_stays_closed_behind_a_failed_message_even_where_the_queue_would_hand_out_the_next() {
+    let clock = Clock::standing_at(NOW);
+    let queue =
+        Arc::new(OpenQueue { clock: clock.clone(), messages: Mutex::new(vec![("a", "a1", 0), ("b", "b1", 0)]) });
+    let served = Arc::clone(&queue);
+    let address = endpoint(Arc::new(move |action, body| served.answer(action, body))).await;
+    let cloud = cloud_at(address, FIFO, &clock).await;
+    assert!(cloud.elsewhere().any(|(service, _)| service == Service::Queues));
+    assert!(!cloud.elsewhere().any(|(service, _)| service == Service::Tables), "what it does not serve stays here");
+
+    let failing = Functions::answering(|event| report(event, |body| body == "a1"));
+    settle(&cloud, &failing).await;
+    queue.messages.lock().unwrap().extend([("a", "a2", 0), ("b", "b2", 0)]);
+    let healed = Functions::answering(succeed);
+    settle_after(&cloud, &healed, Duration::from_secs(30)).await;
+    assert_eq!(healed.batches(), [["b2"]], "a2 waits behind a1");
+    settle_after(&cloud, &healed, Duration::from_secs(31)).await;
+    assert_eq!(healed.batches().concat(), ["b2", "a1", "a2"]);
+    assert!(queue.messages.lock().unwrap().is_empty());
+}
+
+const STREAM: &str = "
+Resources:
+  Things:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      StreamSpecification: { StreamViewType: KEYS_ONLY }
+  Relay:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: relay } }
+    Properties:
+      Events:
+        Things:
+          Type: DynamoDB
+          Properties:
+            Stream: !GetAtt Things.StreamArn
+            StartingPosition: TRIM_HORIZON
+            FunctionResponseTypes: [ReportBatchItemFailures]
+";
+
+/// A stream whose first shard is closed, and whose second is its child; the child is listed first.
+fn split_stream(action: &str, body: &Value) -> Option<Value> {
+    let record = |id: &str, sequence: &str| {
+        json!({ "eventName": "INSERT", "dynamodb": {
+            "Keys": { "id": { "S": id } }, "SequenceNumber": sequence, "ApproximateCreationDateTime": NOW,
+        } })
+    };
+    match action.split_once('.')?.1 {
+        "ListTables" => Some(json!({ "TableNames": [] })),
+        "DescribeTable" => Some(json!({ "Table": {
+            "TableStatus": "ACTIVE",
+            "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+            "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+            "LatestStreamArn": "arn:stream",
+        } })),
+        "DescribeStream" => Some(json!({ "StreamDescription": { "Shards": [
+            { "ShardId": "a-child", "ParentShardId": "z-parent" },
+            { "ShardId": "z-parent" },
+        ] } })),
+        "GetShardIterator" => {
+            let after = body["SequenceNumber"].as_str().unwrap_or_default();
+            Some(json!({ "ShardIterator": format!("{} {after}", body["ShardId"].as_str().unwrap()) }))
+        }
+        "GetRecords" => Some(match body["ShardIterator"].as_str().unwrap() {
+            "z-parent " => json!({ "Records": [record("p1", "1"), record("p2", "2")] }),
+            "a-child " => json!({ "Records": [record("c1", "3")], "NextShardIterator": "a-child 3" }),
+            at => json!({ "Records": [], "NextShardIterator": at }),
+        }),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn d1_a_child_shard_waits_until_its_parent_is_done() {
+    let clock = Clock::standing_at(NOW);
+    let address = endpoint(Arc::new(split_stream)).await;
+    let cloud = cloud_at(address, STREAM, &clock).await;
+    let failing = Functions::answering(|event| report(event, |id| id == "p2"));
+    settle(&cloud, &failing).await;
+    assert_eq!(failing.batches(), [["p1", "p2"]], "no child while its parent has a record left");
+    let healed = Functions::answering(succeed);
+    settle_after(&cloud, &healed, Duration::from_secs(1)).await;
+    assert_eq!(healed.batches(), [["p2"], ["c1"]]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_serves_nothing_is_refused() {
+    let address = endpoint(Arc::new(|_, _| None)).await;
+    let template = Template::parse(FIFO).unwrap();
+    let refused = LocalCloud::start(Options { endpoint: Some(address.clone()), ..Options::in_memory(template) }).await;
+    let Err(StartError::Endpoint(why)) = refused else { panic!("it started") };
+    assert!(why.contains(&address), "{why}");
+}

@@ -105,13 +105,3 @@ async fn whatever_cannot_be_honoured_is_refused_with_its_resource_and_property()
         assert!(named.iter().all(|part| message.contains(part)), "{named:?} in {message:?}");
     }
 }
-
-#[tokio::test]
-async fn a_cloud_for_a_test_starts_in_a_moment() {
-    let template = project_template();
-    LocalCloud::start(Options::in_memory(template.clone())).await.unwrap().shutdown().await;
-    let started = std::time::Instant::now();
-    let cloud = LocalCloud::start(Options::in_memory(template)).await.unwrap();
-    println!("started in {:?}", started.elapsed());
-    assert!(cloud.endpoint().starts_with("http://127.0.0.1:"));
-}

@@ -1,0 +1,56 @@
+//! Cursors: where the next page of a list begins, sealed so that nobody can read or make one, and bound to one list.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::id;
+use crate::identity::seal::Seal;
+use serde::{Deserialize, Serialize};
+
+/// How long a cursor is good for, in seconds.
+pub const CURSOR_SECONDS: u64 = 86_400;
+
+/// Makes cursors and opens them.
+#[derive(Debug)]
+pub struct Cursors {
+    seal: Seal,
+    clock: Clock,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    position: String,
+    expires_at: u64,
+}
+
+impl Cursors {
+    /// Cursors sealed by `seal`, good by `clock`.
+    pub fn new(seal: Seal, clock: Clock) -> Self {
+        Self { seal, clock }
+    }
+
+    /// A cursor to `position` of the list that `list` names: whose, which, and what was asked for.
+    ///
+    /// # Errors
+    /// `Unavailable` when the key cannot be fetched.
+    pub async fn make(&self, list: &str, position: &[u8]) -> Result<String> {
+        let expires_at = self.clock.seconds() + CURSOR_SECONDS;
+        let content = Content { position: id::base64url(position), expires_at };
+        self.seal.seal(list, &serde_json::to_vec(&content).map_err(Error::internal)?).await
+    }
+
+    /// The position in a cursor of this very list.
+    ///
+    /// # Errors
+    /// `BadRequest` for everything else: another list's, a changed one, one older than a day.
+    pub async fn open(&self, list: &str, cursor: &str) -> Result<Vec<u8>> {
+        let opened = self.seal.open(list, cursor).await?;
+        let content = opened.and_then(|bytes| serde_json::from_slice::<Content>(&bytes).ok());
+        content
+            .filter(|content| self.clock.seconds() < content.expires_at)
+            .and_then(|content| id::from_base64url(&content.position))
+            .ok_or_else(|| {
+                let detail = "this cursor is not from a page of this list, or older than a day: start without one";
+                Error::bad_request("cursor", detail)
+            })
+    }
+}
