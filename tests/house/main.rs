@@ -6,6 +6,7 @@
 mod world;
 
 mod accounts;
+mod collections;
 mod cost;
 mod data;
 mod doors;
