@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Partition key of the published keys in the `Records` table.
 pub const KEYS_PARTITION: &str = "k";
@@ -18,6 +19,8 @@ pub const KEYS_PARTITION: &str = "k";
 pub const KEYS_SORT: &str = "signing";
 /// How often, at most, an unknown key id makes us look for new keys, in milliseconds.
 const REFETCH_MILLIS: u64 = 5_000;
+/// How long the keys are waited for before there is a request that needs them.
+const WARM_PATIENCE: Duration = Duration::from_secs(1);
 /// How many verified tokens are remembered, by hash, until they expire.
 const REMEMBERED_TOKENS: usize = 1_000;
 
@@ -75,10 +78,10 @@ impl Authenticator {
         Ok(Caller::User(user))
     }
 
-    /// Fetches the keys ahead of the first token.
+    /// Fetches the keys ahead of the first token, if that does not take long: starting up has its own deadline.
     pub async fn warm(&self) {
         // An id that no key has: all there are get fetched.
-        let _ = self.key("").await;
+        let _ = tokio::time::timeout(WARM_PATIENCE, self.key("")).await;
     }
 
     fn remembered(&self, hash: &[u8; 32], now: u64) -> Option<User> {
