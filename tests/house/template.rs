@@ -20,7 +20,7 @@ fn text(path: &str) -> String {
 /// The block of template.yaml under a top-level resource name.
 fn resource(name: &str) -> String {
     let template = text("template.yaml");
-    let start = template.find(&format!("\n  {name}:\n")).unwrap_or_else(|| panic!("no {name}"));
+    let start = template.find(&format!("\n  {name}:\n")).unwrap_or_else(|| panic!("template.yaml has no {name}"));
     let body = &template[start + 1..];
     let ends = |line: &&str| !(line.starts_with("   ") || line.is_empty());
     let lines: Vec<&str> = body.lines().collect();
@@ -37,7 +37,7 @@ async fn every_function_of_the_template_is_a_crate_and_every_crate_is_deployed()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| root().join("functions").join(name).join("Cargo.toml").exists())
         .collect();
-    assert_eq!(deployed, crates);
+    assert_eq!(deployed, crates, "left: the binaries that template.yaml deploys; right: the crates under functions/");
 }
 
 #[tokio::test]
@@ -65,7 +65,10 @@ async fn local_routes_are_the_templates_routes() {
         })
         .collect();
     assert!(!deployed.is_empty());
-    assert_eq!(local, deployed);
+    assert_eq!(
+        local, deployed,
+        "left: the routes for `cargo lambda watch` in Cargo.toml; right: those of template.yaml"
+    );
 }
 
 #[tokio::test]
@@ -102,8 +105,12 @@ fn every_event_source_reports_partial_batches_and_has_dead_letters() {
     let template = text("template.yaml");
     let sources =
         template.matches("Type: SQS\n          Properties:").count() + template.matches("Type: DynamoDB\n").count();
-    assert_eq!(sources, 3);
-    assert_eq!(template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count(), sources);
+    assert_eq!(sources, 3, "a new queue or stream: check it below, and count it here");
+    assert_eq!(
+        template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count(),
+        sources,
+        "left: event sources that report partial batches; right: all"
+    );
     for queue in ["JobsQueue", "JobsFifoQueue"] {
         let block = resource(queue);
         assert!(block.contains("RedrivePolicy") && block.contains("VisibilityTimeout: 360"), "{block}");

@@ -53,7 +53,7 @@ impl Functions {
                 "collections" => collections_fn::routes(collections_fn::App::with_clock(&env, clock).unwrap(), &env),
                 "records" => records_fn::routes(records_fn::App::with_clock(&env, clock).unwrap(), &env),
                 "jobs" => jobs_fn::routes(jobs_fn::App::with_clock(&env, clock).unwrap(), &env),
-                other => panic!("{other} serves no routes"),
+                other => panic!("template.yaml gives {other} routes; start it here"),
             }
         };
         let api = cloud.functions().iter().fold(Router::new(), |api, function| {
@@ -85,7 +85,7 @@ impl Invoke for Functions {
             "worker" => {
                 serde_json::to_string(&worker_fn::handle(&self.worker, serde_json::from_value(event).unwrap()).await)
             }
-            other => panic!("{other} takes no events"),
+            other => panic!("template.yaml gives {other} events; hand them over here"),
         };
         answer.map_err(|error| FunctionError(error.to_string()))
     }
