@@ -40,5 +40,5 @@ pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Result<
         roles: account.roles,
     };
     app.sessions.write(&session, &user).await?;
-    Ok(axum::Json(app.signing.first_tokens(&user, &session, app.clock.seconds()).await?))
+    Ok(axum::Json(app.signing.tokens(&user, &session.token, app.clock.seconds()).await?))
 }

@@ -1,6 +1,5 @@
 //! The private half of the signing keys. Made on first use, create-if-absent, in Parameter Store; published before it signs.
 
-use crate::sessions::NewSession;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
@@ -55,14 +54,6 @@ impl SigningKeys {
             "accessToken": access, "refreshToken": refresh_token, "expiresIn": ACCESS_TOKEN_SECONDS, "tokenType": "Bearer",
             "user": { "id": user.id, "email": user.email, "verified": user.verified, "roles": user.roles },
         }))
-    }
-
-    /// The same for a session that has just begun.
-    ///
-    /// # Errors
-    /// `Unavailable` when the key cannot be fetched.
-    pub async fn first_tokens(&self, user: &User, session: &NewSession, now: u64) -> Result<Value> {
-        self.tokens(user, &session.token, now).await
     }
 
     /// The public keys, as a JWK set (RFC 7517, RFC 8037).

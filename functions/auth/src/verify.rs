@@ -42,7 +42,7 @@ pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<
     let session = app.sessions.begin(&id).await?;
     let admin = email == *app.admin;
     let user = app.accounts.verify(&email, pending, id, admin, &session).await?.ok_or_else(refused)?;
-    Ok(axum::Json(app.signing.first_tokens(&user, &session, app.clock.seconds()).await?))
+    Ok(axum::Json(app.signing.tokens(&user, &session.token, app.clock.seconds()).await?))
 }
 
 fn contested() -> Error {

@@ -1,6 +1,7 @@
 //! Writing a whole record: alone where nothing else depends on it, else in one transaction with the unique values it claims
 //! and a look at the records it points at.
 
+use super::definitions::WRITE_SECONDS;
 use super::item::Item;
 use super::record::{Record, key};
 use super::records::{Records, TRIES, Target};
@@ -43,7 +44,12 @@ impl Records {
         }
         let mut claims: Vec<Claim> = markers.into_iter().map(|marker| Claim { marker, from: None }).collect();
         let mut unheld: HashMap<String, TransactWriteItem> = HashMap::new();
+        let began = self.seconds();
         for _ in 0..TRIES {
+            // Later than this a changed definition may be in force: see `definitions`.
+            if self.seconds() > began + WRITE_SECONDS {
+                break;
+            }
             let mut all = fixed.clone();
             for claim in &claims {
                 all.push(claim.marker.reserve(table, &record.id, claim.from.as_deref())?);

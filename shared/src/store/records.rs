@@ -56,6 +56,11 @@ impl Records {
         Self { table, clock }
     }
 
+    /// Seconds since the Unix epoch.
+    pub(super) fn seconds(&self) -> u64 {
+        self.clock.seconds()
+    }
+
     /// The table, for paging through it.
     pub(crate) fn table(&self) -> &Table {
         &self.table
