@@ -95,13 +95,23 @@ impl Record {
             ("by".to_owned(), string(by)),
             ("rid".to_owned(), string(&self.request_id)),
         ]);
-        for (slot, place) in collection.index_keys(&self.view()).map_err(Error::Invalid)? {
-            if let Some(place) = place {
-                written.insert(format!("ix{slot}p"), string(place.partition));
-                written.insert(format!("ix{slot}s"), AttributeValue::B(Blob::new(place.sort)));
-            }
-        }
+        written.extend(self.derived(collection)?.into_iter().filter_map(|(name, value)| Some((name, value?))));
         Ok(written)
+    }
+
+    /// What the store keeps of a living record because of its definition, beside what the client wrote: its places in the
+    /// declared indexes. `None`: the attribute must be absent.
+    ///
+    /// # Errors
+    /// `Invalid` when an index key would be longer than DynamoDB allows.
+    pub fn derived(&self, collection: &Collection) -> Result<Vec<(String, Option<AttributeValue>)>> {
+        let mut derived = Vec::new();
+        for (slot, place) in collection.index_keys(&self.view()).map_err(Error::Invalid)? {
+            let (partition, sort) = place.map(|place| (place.partition, place.sort)).unzip();
+            derived.push((format!("ix{slot}p"), partition.map(string)));
+            derived.push((format!("ix{slot}s"), sort.map(|sort| AttributeValue::B(Blob::new(sort)))));
+        }
+        Ok(derived)
     }
 }
 
