@@ -17,3 +17,4 @@ mod sessions;
 mod template;
 mod tokens;
 mod watch;
+mod writes;

@@ -107,6 +107,7 @@ impl Accounts {
         let put = put(self.identity.name(), written, None)?;
         match self.identity.transact(vec![put, mail]).await? {
             Transacted::Done => Ok(()),
+            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
             Transacted::Refused(_) => Err(Error::internal("an unconditional transaction was refused")),
         }
     }
@@ -150,6 +151,7 @@ impl Accounts {
             refused if admin && refused.refused_at(bootstrap) && !refused.refused_at(0) => {
                 Box::pin(self.verify(email, pending, user.id, false, session)).await
             }
+            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
             Transacted::Refused(_) => Ok(None),
         }
     }

@@ -7,7 +7,7 @@ use undercroft::expr::is_system;
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::Collection;
-use undercroft::store::records::Target;
+use undercroft::store::write::Target;
 
 /// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
 ///

@@ -7,6 +7,7 @@
 //! | `d` | definitions of collections | collections |
 //! | `c#` | records | records (and auth, for `users`) |
 //! | `u#` | uniqueness markers | records |
+//! | `i#` | answers kept for idempotency keys | records, collections, jobs |
 
 use ring::digest::{SHA256, digest};
 
@@ -32,6 +33,14 @@ pub fn unique_partition(collection: &str, generation: u32, fields: &[String], va
 
 /// Sort key of every uniqueness marker.
 pub const UNIQUE_SORT: &str = "u";
+
+/// Partition of the answer kept for an idempotency key, by the hash of the key and its scope.
+pub fn once_partition(hash: &str) -> String {
+    format!("i#{hash}")
+}
+
+/// Sort key of every kept answer.
+pub const ONCE_SORT: &str = "i";
 
 #[cfg(test)]
 mod tests {

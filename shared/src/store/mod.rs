@@ -3,15 +3,17 @@
 //!
 //! There is no `Scan` here, and there will be none: a page costs a page.
 
-mod commit;
+pub mod commit;
 pub mod definitions;
 pub mod item;
 pub mod jobs;
 pub mod keys;
 pub mod list;
+pub mod once;
 pub mod record;
 pub mod records;
 mod unique;
+pub mod write;
 
 use crate::cost;
 use crate::error::{Error, Result};
@@ -66,7 +68,7 @@ impl Expression {
     }
 
     /// Takes the placeholders of another expression along, not its text.
-    fn with_placeholders_of(mut self, other: &Self) -> Self {
+    pub(crate) fn with_placeholders_of(mut self, other: &Self) -> Self {
         self.names.extend(other.names.clone());
         self.values.extend(other.values.clone());
         self
@@ -323,9 +325,9 @@ impl Table {
                 Some(reasons) if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) => {
                     Err(TOO_LARGE())
                 }
-                // Another transaction held an item: nothing was written, and trying again is right.
                 Some(reasons) if reasons.iter().any(is_conflict) => {
-                    Err(Error::Unavailable { retry_after: 1, source: None })
+                    let positions = reasons.iter().enumerate().filter(|(_, reason)| is_conflict(reason));
+                    Ok(Transacted::Conflicted(positions.map(|(position, _)| position).collect()))
                 }
                 Some(reasons) => Ok(Transacted::Refused(reasons.iter().map(condition_failed).collect())),
                 None => Err(failed(error)),
@@ -339,11 +341,16 @@ impl Table {
 pub enum Transacted {
     /// All of it was written.
     Done,
+    /// Nothing was: others were writing the items at these positions. Trying again is right.
+    Conflicted(Vec<usize>),
     /// Nothing was. For each item: whether its condition failed, and what stood there.
     Refused(Vec<Option<Option<Item>>>),
 }
 
 impl Transacted {
+    /// The answer where others were writing the same items.
+    pub const CONFLICT: Error = Error::Unavailable { retry_after: 1, source: None };
+
     /// Whether the condition of the item at `position` was one that failed.
     pub fn refused_at(&self, position: usize) -> bool {
         matches!(self, Self::Refused(reasons) if reasons.get(position).is_some_and(Option::is_some))

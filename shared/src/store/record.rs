@@ -36,6 +36,8 @@ pub struct Record {
     pub data: Map<String, Value>,
     /// Whether it was deleted and only its tombstone is left.
     pub deleted: bool,
+    /// When its tombstone goes, in seconds since the Unix epoch. DynamoDB is late in removing it.
+    pub gone_at: Option<u64>,
     /// The request that wrote it last.
     pub request_id: String,
 }
@@ -77,6 +79,7 @@ impl Record {
             version: integer(found, "v")?,
             data: item::to_members(found.get("d")?.as_m().ok()?),
             deleted: found.contains_key("del"),
+            gone_at: integer(found, "ttl"),
             request_id: text(found, "rid").unwrap_or_default().to_owned(),
         })
     }

@@ -76,6 +76,11 @@ impl Marker {
         Ok(TransactWriteItem::builder().condition_check(check.build().map_err(Error::internal)?).build())
     }
 
+    /// Whether it reserves the same value.
+    pub fn is(&self, other: &Self) -> bool {
+        self.partition == other.partition
+    }
+
     /// The answer when another record holds the value.
     pub fn taken(&self) -> Error {
         Error::conflict("not_unique", format!("another record has this {}", self.fields.join(" and ")))
