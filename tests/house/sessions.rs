@@ -25,7 +25,7 @@ async fn signing_in_begins_a_new_session_each_time() {
 }
 
 /// How often races are run. `ROUNDS=1000 cargo test` is the long way.
-fn rounds() -> u32 {
+pub fn rounds() -> u32 {
     std::env::var_os("ROUNDS").and_then(|rounds| rounds.to_str()?.parse().ok()).unwrap_or(20)
 }
 

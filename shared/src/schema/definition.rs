@@ -9,6 +9,7 @@ use crate::error::FieldError;
 use crate::expr::{FieldTypes, Rule};
 use crate::query::{Index, Layout};
 
+use super::field::OnDelete;
 use super::{body, field, index, rules, validate};
 
 /// The largest definition, in bytes of JSON.
@@ -42,10 +43,25 @@ pub struct Definition {
     /// Over how many partitions records are spread: a power of two.
     #[serde(default = "one_shard")]
     pub shards: u8,
+    /// Whose fields point at its records; kept by the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<Referrer>,
     /// Which collection of this name, counted from 1; kept by the server.
     pub generation: u32,
     /// How often the definition was put; kept by the server.
     pub version: u64,
+}
+
+/// A field of some collection that points at records of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// The collection that has the field.
+    pub collection: String,
+    /// The field.
+    pub field: String,
+    /// What happens there when a record here is deleted.
+    pub on_delete: OnDelete,
 }
 
 fn one_shard() -> u8 {
@@ -71,6 +87,7 @@ impl Definition {
             unique: body.unique,
             rules: body.rules,
             shards: body.shards,
+            referrers: previous.map_or_else(Vec::new, |previous| previous.referrers.clone()),
             generation: previous.map_or(1, |previous| previous.generation),
             version,
         };

@@ -15,7 +15,7 @@ mod validate;
 
 pub use collection::Collection;
 pub use definition::{
-    Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, is_collection_name,
+    Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, Referrer, is_collection_name,
 };
 pub use field::{Field, OnDelete, Relation};
 pub use rules::unserved;

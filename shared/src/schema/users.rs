@@ -27,6 +27,7 @@ impl Definition {
             indexes: Vec::new(),
             rules: BTreeMap::from([own(Rule::Read), own(Rule::Update)]),
             shards: 1,
+            referrers: Vec::new(),
             generation: 1,
             version: 1,
         }

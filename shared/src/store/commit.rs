@@ -11,7 +11,7 @@ use super::write::{Failed, Target, What, Write};
 use super::{Expression, Transacted, Written};
 use crate::error::{Error, Result};
 use crate::schema::Collection;
-use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use std::collections::HashMap;
 
 /// Most items of a transaction: DynamoDB's limit.
@@ -42,7 +42,8 @@ struct Claim<'a> {
     from: Option<String>,
 }
 
-/// What stands in a transaction whatever the claims are, in this order: the writes, the looks at their targets, the answer.
+/// What stands in a transaction whatever the claims are, in this order: the writes, the looks at their targets, the references to
+/// them, the answer to keep.
 struct Fixed<'a> {
     items: Vec<TransactWriteItem>,
     writes: usize,
@@ -156,7 +157,12 @@ impl Records {
             items.push(item.map_err(|error| Failed::Each(vec![(position, error)]))?);
         }
         for (_, target) in &targets {
-            items.push(is_there(table, target)?);
+            items.push(target.is_there(table, self.seconds())?);
+        }
+        for write in writes.iter().filter(|write| !write.record.deleted) {
+            for target in &write.intent.targets {
+                items.extend(target.reference(table, write)?);
+            }
         }
         if let Some(promise) = promise {
             let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
@@ -193,9 +199,10 @@ impl Fixed<'_> {
         {
             return Ok(Some(Committed::Refused { position, old }));
         }
-        let missing = self.targets.iter().zip(of_targets).filter(|(_, reason)| reason.is_some());
+        let missing =
+            self.targets.iter().zip(of_targets).filter_map(|(target, reason)| Some((target, reason.as_ref()?)));
         let errors: Vec<(usize, Error)> =
-            missing.map(|((position, target), _)| (*position, target.nowhere())).collect();
+            missing.map(|((position, target), old)| (*position, target.refusal(old.as_ref()))).collect();
         if errors.is_empty() { Ok(None) } else { Err(Failed::Each(errors)) }
     }
 }
@@ -209,7 +216,7 @@ impl Write<'_> {
 impl Target {
     /// The answer when it is not there.
     pub fn nowhere(&self) -> Error {
-        Error::field(&self.pointer, "relation", "there is no such record to point at")
+        Error::field(format!("/{}", self.field), "relation", "there is no such record to point at")
     }
 
     fn is(&self, write: &Write<'_>) -> bool {
@@ -294,14 +301,4 @@ fn conditional_update(table: &str, key: Item, change: Expression, condition: &Ex
         .build()
         .map_err(Error::internal)?;
     Ok(TransactWriteItem::builder().update(update).build())
-}
-
-fn is_there(table: &str, target: &Target) -> Result<TransactWriteItem> {
-    let check = ConditionCheck::builder()
-        .table_name(table)
-        .set_key(Some(key(&target.collection, &target.id)))
-        .condition_expression("attribute_exists(pk) AND attribute_not_exists(del)")
-        .build()
-        .map_err(Error::internal)?;
-    Ok(TransactWriteItem::builder().condition_check(check).build())
 }

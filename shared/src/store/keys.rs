@@ -7,6 +7,7 @@
 //! | `d` | definitions of collections | collections |
 //! | `c#` | records | records (and auth, for `users`) |
 //! | `u#` | uniqueness markers | records |
+//! | `r#` | references that restrict a record's deletion | records |
 //! | `i#` | answers kept for idempotency keys | records, collections, jobs |
 
 use ring::digest::{SHA256, digest};
@@ -33,6 +34,11 @@ pub fn unique_partition(collection: &str, generation: u32, fields: &[String], va
 
 /// Sort key of every uniqueness marker.
 pub const UNIQUE_SORT: &str = "u";
+
+/// Partition of the references to a record: who points at it and restricts its deletion.
+pub fn reference_partition(collection: &str, generation: u32, id: &str) -> String {
+    format!("r#{collection}#{generation}#{id}")
+}
 
 /// Partition of the answer kept for an idempotency key, by the hash of the key and its scope.
 pub fn once_partition(hash: &str) -> String {

@@ -12,6 +12,7 @@ pub mod list;
 pub mod once;
 pub mod record;
 pub mod records;
+mod references;
 mod unique;
 pub mod write;
 
@@ -116,6 +117,8 @@ pub struct Query {
     pub limit: i32,
     /// Start after this key.
     pub after: Option<Item>,
+    /// See every write that was answered before, at twice the price. Tables only.
+    pub consistent: bool,
 }
 
 /// A DynamoDB table.
@@ -266,6 +269,7 @@ impl Table {
             .query()
             .table_name(&self.name)
             .set_index_name(query.index.clone())
+            .consistent_read(query.consistent)
             .key_condition_expression(&query.key.text)
             .set_filter_expression(query.filter.as_ref().map(|filter| filter.text.clone()))
             .set_expression_attribute_names(all.names())

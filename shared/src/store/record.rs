@@ -8,6 +8,8 @@
 //! | `ca`, `ua` | created and last changed, RFC 3339 |
 //! | `by`, `rid` | who wrote it last, and under which request |
 //! | `del`, `ttl` | when it was deleted, and when the tombstone may go |
+//! | `follow` | of a tombstone: what must happen to the records that point at it |
+//! | `lk`, `lr` | until when, and by which request, it is locked to be deleted |
 //! | `ix1p`, `ix1s`, ... | its places in the declared indexes |
 
 use super::item::{self, Item, integer, number, string, text};

@@ -64,7 +64,7 @@ impl Records {
     pub(super) async fn unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         match &intent.what {
             What::Merge { patch, blind: true } => self.patch_unread(intent, patch, request).await,
-            What::Delete => self.delete_unread(intent, request).await,
+            What::Delete if !intent.is_restricted() => self.delete_unread(intent, request).await,
             _ => Ok(None),
         }
     }

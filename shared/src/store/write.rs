@@ -13,7 +13,7 @@ use crate::expr::Input;
 use crate::http::Preconditions;
 use crate::id;
 use crate::policy::Grant;
-use crate::schema::Collection;
+use crate::schema::{Collection, OnDelete, Referrer};
 use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -21,8 +21,10 @@ use std::sync::Arc;
 /// A record that another one points at, to be seen alive by the write that makes it point there.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where in the body it is named.
-    pub pointer: String,
+    /// The field that names it.
+    pub field: String,
+    /// What its deletion means for the record that points at it.
+    pub on_delete: OnDelete,
     /// Its collection.
     pub collection: Arc<Collection>,
     /// Its id.
@@ -62,6 +64,14 @@ pub struct Intent {
     pub preconditions: Preconditions,
     /// The records it will point at.
     pub targets: Vec<Target>,
+}
+
+impl Intent {
+    /// Whether others may restrict its record from being deleted.
+    pub fn is_restricted(&self) -> bool {
+        let referrers = &self.grant.collection().definition().referrers;
+        referrers.iter().any(|referrer| referrer.on_delete == OnDelete::Restrict)
+    }
 }
 
 /// A write that has been decided.
@@ -132,7 +142,10 @@ impl Records {
             self.in_time(intents)?;
             let stored = try_join_all(intents.iter().map(|intent| self.before(intent))).await?;
             let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
-            let writes = all_or_errors(decided)?;
+            let mut writes = all_or_errors(decided)?;
+            if !self.lock_restricted(&mut writes, request).await? {
+                continue;
+            }
             match self.commit(&writes, promise).await? {
                 Committed::Done => return Ok(writes.into_iter().map(|write| write.record).collect()),
                 Committed::Refused { position, old } => {
@@ -262,20 +275,30 @@ impl Records {
         rfc3339(self.clock().millis())
     }
 
-    /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it.
+    /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it. What must follow in
+    /// the records that point at it is written down with it, so that the stream can tell.
     pub(super) fn burial(&self, grant: &Grant, request: &str) -> Expression {
-        let slots = grant.collection().definition().indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot));
-        let remove: String = slots.collect();
-        let remove = remove.trim_start_matches(", ");
-        let remove = if remove.is_empty() { String::new() } else { format!(" REMOVE {remove}") };
-        Expression::new(format!("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid{remove}"))
+        let definition = grant.collection().definition();
+        let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
+        let follow: Vec<&Referrer> =
+            definition.referrers.iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict).collect();
+        let buried = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")
             .name("#ttl", "ttl")
             .name("#by", "by")
             .value(":one", number(1))
             .value(":now", string(self.now()))
             .value(":ttl", number(self.seconds() + TOMBSTONE_SECONDS))
             .value(":by", string(grant.caller()))
-            .value(":rid", string(request))
+            .value(":rid", string(request));
+        let mut buried = match serde_json::to_value(&follow) {
+            Ok(follow) if follow != Value::Array(Vec::new()) => {
+                let text = format!("{}, follow = :follow", buried.text);
+                Expression { text, ..buried.value(":follow", item::from_json(&follow)) }
+            }
+            _ => buried,
+        };
+        buried.text.push_str(&format!(" REMOVE lk, lr{remove}"));
+        buried
     }
 }
 
