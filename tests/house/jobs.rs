@@ -3,6 +3,11 @@
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
 use std::time::Duration;
+use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft::store::Table;
+use undercroft::store::jobs::{Jobs, Start};
 
 async fn enqueue(admin: &Caller<'_>, body: Value) -> String {
     admin.post("/v1/jobs", body).await.expect(202).header("location").to_owned()
@@ -245,4 +250,31 @@ async fn a_job_whose_worker_is_killed_every_time_ends_dead_and_can_be_redriven()
     admin.post(&format!("{path}/redrive"), json!({})).await.expect(200);
     world.settle().await;
     assert_eq!(status(&admin, &path).await, "succeeded");
+}
+
+#[tokio::test]
+async fn a_long_job_goes_on_from_its_progress_and_a_slice_counts_once() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let long = json!({ "type": "no.such_job", "maxAttempts": 1, "delaySeconds": 300 });
+    let path = enqueue(&admin, long).await;
+    world.settle().await;
+    let id = path.rsplit('/').next().unwrap();
+    let env: Env = world.cloud.environment("jobs").into_iter().collect();
+    let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
+    let jobs = Jobs::new(table, Clock::default());
+    let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("nobody else has it") };
+    jobs.go_on(&first, &json!({ "done": 5 }), 0).await.unwrap();
+    jobs.go_on(&first, &json!({ "done": 5 }), 0).await.expect("the same again, as after a lost answer");
+    let between = admin.get(&path).await.expect(200).body;
+    assert_eq!((&between["status"], &between["progress"]), (&json!("queued"), &json!({ "done": 5 })), "{between}");
+    assert_eq!(between["attempts"], 0, "a slice has all attempts");
+    assert!(matches!(jobs.start(id, 1).await.unwrap(), Start::Settled), "the first slice is over");
+    // The stream brings the next slice to the worker, which does not know such jobs and says so.
+    world.settle().await;
+    let after = admin.get(&path).await.expect(200).body;
+    assert_eq!((&after["status"], &after["progress"]), (&json!("dead"), &json!({ "done": 5 })), "{after}");
+    world.advance(Duration::from_secs(301));
+    world.settle().await;
+    assert_eq!(admin.get(&path).await.expect(200).body, after, "the message of the first run is stale");
 }

@@ -22,6 +22,8 @@ pub struct App {
     jobs: Jobs,
     queue: Queue,
     fifo: Queue,
+    clock: Clock,
+    slice_items: usize,
     /// What jobs may use.
     tools: jobs::Tools,
 }
@@ -44,15 +46,22 @@ impl App {
         let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
         let sqs = aws.sqs();
         Ok(Self {
-            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
+            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
             queue: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
             fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
+            clock,
+            slice_items: jobs::SLICE_ITEMS,
             tools: jobs::Tools {
                 aws,
                 mail_from: env.required("MAIL_FROM")?.into(),
                 seal: Arc::new(Seal::new(parameters, "seal")),
             },
         })
+    }
+
+    /// The same, with slices of at most so many items: long jobs then go on sooner in another invocation.
+    pub fn in_slices_of(self, items: usize) -> Self {
+        Self { slice_items: items, ..self }
     }
 
     /// The queue a message came from: only a FIFO message has a group.
@@ -63,5 +72,6 @@ impl App {
 
 /// Runs a batch, each message by itself.
 pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
-    queue::each(&event, |message| run::message(app, message)).await
+    let slice = jobs::Slice::new(app.clock.clone(), app.slice_items);
+    queue::each(&event, |message| run::message(app, message, &slice)).await
 }

@@ -3,15 +3,20 @@
 //!
 //! ```text
 //! queued ──start──> running ──succeed──> succeeded
-//!   ^ │                │ └────fail─────> retrying ──start──> running      (attempts left)
-//!   │ └─cancel─> cancelled └──fail─────> dead                             (none left)
-//!   └───────redrive──────── dead, cancelled
+//!   ^ │               ││ └────fail─────> retrying ──start──> running      (attempts left)
+//!   │ └─cancel─> cancelled└───fail─────> dead                             (none left)
+//!   ├───────redrive────│─── dead, cancelled
+//!   └────────────go_on─┘                                                  (the next slice of a long job)
 //! ```
+//!
+//! A long job works in slices, each shorter than a worker may live. Between two it is queued again, a run further, with its
+//! `progress` in the item: a crash repeats one slice at most.
 
 use super::item::{self, Item, integer, number, string, text};
 use super::{Expression, Page, Query, Table, Written};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Error, Result};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -88,6 +93,9 @@ pub struct Job {
     /// What it gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+    /// How far a long job has come, for its next slice and for whoever waits. Its shape is its type's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Value>,
     /// Seconds to wait before the first attempt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub delay_seconds: u32,
@@ -119,6 +127,7 @@ impl Job {
             group: None,
             last_error: None,
             result: None,
+            progress: None,
             delay_seconds: 0,
             run: 1,
             request_id: request_id.to_owned(),
@@ -167,6 +176,20 @@ impl Jobs {
     /// Jobs in `table`, at the time of `clock`.
     pub fn new(table: Table, clock: Clock) -> Self {
         Self { table, clock }
+    }
+
+    /// The enqueuing of a job as a part of a transaction, so that what asks for it is written with it or not at all.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn enqueuing(&self, job: &Job) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(self.table.name())
+            .set_item(Some(job.to_item()))
+            .condition_expression("attribute_not_exists(id)")
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// Enqueues a job: one write, and the stream does the rest.
@@ -305,6 +328,19 @@ impl Jobs {
         Ok(again)
     }
 
+    /// Ends a slice of a long job and queues the next, to start after `delay_seconds`, with all attempts anew. Only the
+    /// attempt that started this slice can.
+    pub async fn go_on(&self, job: &Job, progress: &Value, delay_seconds: u32) -> Result<()> {
+        let set = ", progress = :progress, run = run + :one, attempts = :zero, delaySeconds = :delay";
+        let change = self
+            .to_status(Status::Queued, set, " REMOVE lease, lastError")
+            .value(":progress", item::from_json(progress))
+            .value(":one", number(1))
+            .value(":zero", number(0))
+            .value(":delay", number(delay_seconds.min(MAX_DELAY_SECONDS).into()));
+        self.finish(job, change).await
+    }
+
     async fn finish(&self, job: &Job, change: Expression) -> Result<()> {
         let ended = change.values.get(":status").and_then(|status| status.as_s().ok()).cloned().unwrap_or_default();
         let condition = Expression::new("run = :run AND attempts = :attempts AND #status = :running")
@@ -359,8 +395,11 @@ fn is_running(found: &Item, run: u64) -> bool {
     text(found, "status") == Some(Status::Running.as_str()) && integer(found, "run") == Some(run)
 }
 
-/// Whether an item is this very attempt, ended this way.
+/// Whether an item is this very attempt, ended this way. What is a run further has had its slice, whoever wrote it down.
 fn is_ended(found: &Item, job: &Job, status: &str) -> bool {
+    if status == Status::Queued.as_str() {
+        return integer(found, "run").is_some_and(|run| run > job.run);
+    }
     text(found, "status") == Some(status)
         && integer(found, "run") == Some(job.run)
         && integer(found, "attempts") == Some(job.attempts.into())

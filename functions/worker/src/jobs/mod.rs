@@ -1,6 +1,9 @@
 //! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
 mod email_send;
+mod slice;
+
+pub use slice::{ITEMS as SLICE_ITEMS, Slice};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +23,17 @@ pub struct Tools {
     pub seal: Arc<Seal>,
 }
 
+/// How an attempt ended well.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The job is done; this is its result.
+    Done(Option<Value>),
+    /// The slice is over and the job is not: it goes on from this progress, which comes back in [`Job::progress`].
+    More(Value),
+    /// The same, after so many seconds.
+    Later(Value, u32),
+}
+
 /// Why an attempt failed, in words that may be shown to an admin: no secrets, no internals.
 #[derive(Debug)]
 pub struct Failure(String);
@@ -37,8 +51,8 @@ impl Failure {
     }
 }
 
-/// Runs one attempt of a job. Every kind must be safe to run twice.
-pub async fn run(tools: &Tools, job: &Job) -> Result<Option<Value>, Failure> {
+/// Runs one attempt of a job. Every kind must be safe to run twice, and what may take long ends when the slice does.
+pub async fn run(tools: &Tools, job: &Job, _slice: &Slice) -> Result<Outcome, Failure> {
     match job.kind.as_str() {
         email_send::KIND => email_send::run(tools, &job.id, payload(job)?).await,
         other => Err(Failure::new(format!("no worker knows jobs of type {other}"))),
