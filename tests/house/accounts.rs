@@ -1,6 +1,6 @@
 //! Accounts: who gets one, what is kept of them, and what a stranger can learn.
 
-use crate::world::{ADMIN, PASSWORD, World};
+use crate::world::{ADMIN, PASSWORD, World, code_in};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -130,6 +130,44 @@ async fn nobody_puts_their_password_under_an_address_whose_owner_waits_for_a_cod
     verify(&world.code_for("ada@example.org"), Some(PASSWORD)).await.expect(200);
     stranger.post("/v1/auth/signin", sign_up("ada@example.org", theirs)).await.expect(401);
     stranger.post("/v1/auth/signin", sign_up("ada@example.org", PASSWORD)).await.expect(200);
+}
+
+#[tokio::test]
+async fn sign_ups_at_the_very_same_moment_do_not_miss_each_other() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let theirs = "the attacker's own passphrase";
+    let password = |nth: usize| if nth.is_multiple_of(2) { PASSWORD } else { theirs };
+    let answers = join_all((0..16).map(|nth| {
+        let body = sign_up("ada@example.org", password(nth));
+        stranger.post("/v1/auth/signup", body)
+    }));
+    let answers = answers.await;
+    assert!(answers.iter().all(|answer| [202, 503].contains(&answer.status)), "{answers:?}");
+    assert!(answers.iter().filter(|answer| answer.status == 202).count() >= 2, "none would have had to meet another");
+    world.settle().await;
+    let mails = world.mails_to("ada@example.org");
+    assert_eq!(mails.len(), answers.iter().filter(|answer| answer.status == 202).count(), "a mail an accepted sign-up");
+    let verify = async |code: &str, password: Option<&str>| {
+        let mut body = json!({ "email": "ada@example.org", "code": code });
+        if let Some(password) = password {
+            body["password"] = json!(password);
+        }
+        stranger.post("/v1/auth/verify", body).await
+    };
+    let mut asked_for = Vec::new();
+    for code in mails.iter().map(|mail| code_in(&mail.text).unwrap()) {
+        match verify(&code, None).await.expect(400).code() {
+            "password_required" => asked_for.push(code),
+            code => assert_eq!(code, "code_refused"),
+        }
+    }
+    assert_eq!(asked_for.len(), 1, "one code is the newest, and it alone does not open an account");
+    let mut made = Vec::new();
+    for password in [PASSWORD, theirs] {
+        made.push(verify(&asked_for[0], Some(password)).await.status);
+    }
+    assert!(made.contains(&200) && made.contains(&400), "whose password it is, and no other: {made:?}");
 }
 
 #[tokio::test]
