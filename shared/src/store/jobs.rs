@@ -8,6 +8,8 @@
 //!   └───────redrive──────── dead, cancelled
 //! ```
 
+mod undelivered;
+
 use super::item::{self, Item, integer, number, string, text};
 use super::{Expression, Page, Query, Table, Written};
 use crate::clock::{Clock, rfc3339};
