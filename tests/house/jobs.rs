@@ -186,6 +186,29 @@ async fn a_job_whose_message_was_never_handled_ends_dead_and_can_be_redriven() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_kept_long_enough_is_gone_even_while_its_item_is_still_there() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let done = enqueue(&admin, mail("ada@example.org")).await;
+    let dead = enqueue(&admin, json!({ "type": "no.such_job", "maxAttempts": 1 })).await;
+    world.settle().await;
+    world.advance(Duration::from_secs(7 * 86_400 + 1));
+    let admin = world.admin().await;
+    admin.get(&done).await.expect(404);
+    assert_eq!(status(&admin, &dead).await, "dead", "which is kept for longer");
+    let listed = admin.get("/v1/jobs").await.expect(200).body;
+    assert_eq!(listed["items"], json!([]), "what is over is not listed");
+    world.advance(Duration::from_secs(83 * 86_400));
+    let admin = world.admin().await;
+    admin.get(&dead).await.expect(404);
+    admin.post(&format!("{dead}/redrive"), json!({})).await.expect(404);
+    admin.post(&format!("{dead}/cancel"), json!({})).await.expect(404);
+    assert_eq!(admin.post("/v1/jobs/redrive", json!({})).await.expect(200).body["redriven"], 0);
+    assert_eq!(world.dump("JobsTable").await.as_array().unwrap().len(), 3, "nothing has removed the items");
+    world.settle().await;
+}
+
+#[tokio::test]
 async fn jobs_of_a_group_run_one_at_a_time_and_a_failing_one_holds_up_only_its_own_group() {
     let world = World::new().await;
     let admin = world.admin().await;

@@ -118,6 +118,11 @@ impl World {
         self.functions = Functions::start(&self.cloud, &self.clock);
     }
 
+    /// The functions, for who calls them by hand.
+    pub fn invoker(&self) -> &impl Invoke {
+        &self.functions
+    }
+
     /// Runs relay and worker until nothing more happens at this time.
     pub async fn settle(&self) {
         self.unsettled.store(false, Ordering::Relaxed);
