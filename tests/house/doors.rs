@@ -75,6 +75,46 @@ async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
     world.settle().await;
 }
 
+/// Identity comes from the token alone: naming somebody in query, header or body opens no door that was shut (R71).
+#[tokio::test]
+async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
+    let world = World::new().await;
+    world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let owner = world.user("owner").await;
+    let made =
+        owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
+    let id = made.body["id"].as_str().unwrap().to_owned();
+    let stranger = world.stranger();
+    for (method, route, [expected, ..]) in DOORS {
+        let path = route.replace("{collection}", "tasks").replace("{id}", &id);
+        let method: Method = method.parse().unwrap();
+        let has_body = method != Method::GET && method != Method::DELETE;
+        for name in ["userId", "ownerId", "sub"] {
+            let plain = || stranger.request(method.clone(), &path);
+            let in_query = stranger.request(method.clone(), &format!("{path}?{name}={}", owner.id()));
+            let in_header = plain().header("x-user-id", owner.id()).header("x-sub", owner.id());
+            let mut asked = vec![("query", in_query), ("header", in_header)];
+            if has_body {
+                asked = asked.into_iter().map(|(place, knock)| (place, knock.json(json!({})))).collect();
+                asked.push(("body", plain().json(json!({ name: owner.id() }))));
+            }
+            for (place, knock) in asked {
+                let answer = knock.send().await;
+                // Saying what nobody asked for may be refused as such; it never helps.
+                let is_refused = answer.status == 400 && place != "header";
+                assert!(
+                    answer.status == *expected || is_refused,
+                    "{method} {path}, {name} in {place}: {}",
+                    answer.text
+                );
+                assert!(answer.status >= 400 || !answer.text.contains(owner.id()), "{method} {path}: {}", answer.text);
+            }
+        }
+    }
+    owner.get(&format!("/v1/collections/tasks/records/{id}")).await.expect(200);
+    world.settle().await;
+}
+
 /// The routes in the sources: what `.route("...", get(..).post(..))` names.
 fn routes_of(function: &str) -> BTreeSet<(String, String)> {
     let file = format!("{}/../functions/{function}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));

@@ -22,6 +22,12 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// The address that bootstraps the admin, as template.yaml has it.
 pub const ADMIN: &str = "admin@example.com";
 
+/// How often something is tried that must never happen: `usual` times, or as often as the environment says with `ROUNDS=1000`,
+/// which is the long way that CI takes.
+pub fn rounds(usual: u32) -> u32 {
+    std::env::var_os("ROUNDS").and_then(|rounds| rounds.to_str()?.parse().ok()).unwrap_or(usual)
+}
+
 pub struct World {
     pub cloud: LocalCloud,
     functions: Functions,
@@ -110,6 +116,11 @@ impl World {
     /// Ends every execution environment: whatever was only in memory is lost.
     pub fn restart_functions(&mut self) {
         self.functions = Functions::start(&self.cloud, &self.clock);
+    }
+
+    /// The functions, for who calls them by hand.
+    pub fn invoker(&self) -> &impl Invoke {
+        &self.functions
     }
 
     /// Runs relay and worker until nothing more happens at this time.

@@ -232,7 +232,7 @@ async fn renewed<'a>(world: &'a World, caller: &Caller<'a>) -> Caller<'a> {
 
 #[tokio::test]
 async fn sixty_four_at_once_with_one_key_have_one_effect() {
-    let rounds = usize::try_from(crate::sessions::rounds()).unwrap();
+    let rounds = usize::try_from(crate::world::rounds(20)).unwrap();
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

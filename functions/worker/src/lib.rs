@@ -3,6 +3,7 @@
 mod backoff;
 mod jobs;
 mod run;
+mod undelivered;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct App {
     fifo: Queue,
     clock: Clock,
     slice_items: usize,
+    /// Where messages end that were handed out too often: of the one queue, and of the other.
+    dead_letters: [Queue; 2],
     /// What jobs may use.
     tools: jobs::Tools,
 }
@@ -48,7 +51,11 @@ impl App {
         Ok(Self {
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
             queue: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
-            fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
+            fifo: Queue::new(sqs.clone(), env.required("JOBS_FIFO_QUEUE_URL")?),
+            dead_letters: [
+                Queue::new(sqs.clone(), env.required("JOBS_DEAD_LETTERS_URL")?),
+                Queue::new(sqs, env.required("JOBS_FIFO_DEAD_LETTERS_URL")?),
+            ],
             clock,
             slice_items: jobs::SLICE_ITEMS,
             tools: jobs::Tools {
@@ -68,10 +75,20 @@ impl App {
     fn queue_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> &Queue {
         if message.attributes.contains_key("MessageGroupId") { &self.fifo } else { &self.queue }
     }
+
+    /// The dead-letter queue a message came from, if it came from one.
+    fn dead_letters_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> Option<&Queue> {
+        let source = message.event_source_arn.as_deref()?;
+        self.dead_letters.iter().find(|queue| queue.is_source(source))
+    }
 }
 
 /// Runs a batch, each message by itself.
 pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
     let slice = jobs::Slice::new(app.clock.clone(), app.slice_items);
-    queue::each(&event, |message| run::message(app, message, &slice)).await
+    let one = async |message| match app.dead_letters_of(message) {
+        Some(queue) => undelivered::message(app, queue, message).await,
+        None => run::message(app, message, &slice).await,
+    };
+    queue::each(&event, one).await
 }

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use undercroft::error::Error;
 use undercroft::futures::FutureExt as _;
-use undercroft::queue::Failed;
+use undercroft::queue::{Failed, Queue};
 use undercroft::store::jobs::{Job, Start};
 use undercroft::task::Task;
 
@@ -18,19 +18,19 @@ pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(
     let Ok(Task::RunJob { job, run, request_id }) = serde_json::from_str(body) else {
         // Nobody can do anything with it. It comes back until the queue gives up and keeps it as a dead letter.
         tracing::error!(function = "worker", message = message.message_id.as_deref(), "a message of no known shape");
-        come_back(app, message, backoff::seconds(receives(message))).await;
+        come_back(app.queue_of(message), message, backoff::seconds(receives(message))).await;
         return Err(Failed);
     };
     match app.jobs.start(&job, run).await {
         Ok(Start::Ours(job)) => attempt(app, message, *job, slice, &request_id).await,
         Ok(Start::Settled) => Ok(()),
         Ok(Start::Busy(seconds)) => {
-            come_back(app, message, seconds).await;
+            come_back(app.queue_of(message), message, seconds).await;
             Err(Failed)
         }
         Err(error) => {
             tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "a job could not be started");
-            come_back(app, message, backoff::seconds(receives(message))).await;
+            come_back(app.queue_of(message), message, backoff::seconds(receives(message))).await;
             Err(Failed)
         }
     }
@@ -63,7 +63,7 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
         "job"
     );
     if ended == RETRYING {
-        come_back(app, message, backoff::seconds(job.attempts)).await;
+        come_back(app.queue_of(message), message, backoff::seconds(job.attempts)).await;
         return Err(Failed);
     }
     Ok(())
@@ -87,9 +87,9 @@ fn receives(message: &SqsMessage) -> u32 {
 }
 
 /// Arranges when a failed message is seen again. Should this fail, the queue's visibility timeout does it.
-async fn come_back(app: &App, message: &SqsMessage, seconds: u64) {
+pub async fn come_back(queue: &Queue, message: &SqsMessage, seconds: u64) {
     let receipt = message.receipt_handle.as_deref().unwrap_or_default();
-    if let Err(error) = app.queue_of(message).return_after(receipt, seconds).await {
+    if let Err(error) = queue.return_after(receipt, seconds).await {
         tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "visibility not changed");
     }
 }

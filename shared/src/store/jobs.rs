@@ -12,6 +12,8 @@
 //! A long job works in slices, each shorter than a worker may live. Between two it is queued again, a run further, with its
 //! `progress` in the item: a crash repeats one slice at most.
 
+mod undelivered;
+
 use super::item::{self, Item, integer, number, string, text};
 use super::{Expression, Page, Query, Table, Written};
 use crate::clock::{Clock, rfc3339};
@@ -205,7 +207,8 @@ impl Jobs {
 
     /// A job by id.
     pub async fn get(&self, id: &str) -> Result<Option<Job>> {
-        self.table.get_by(key(id), true).await?.map(|found| Job::from_item(&found)).transpose()
+        let found = self.table.get_by(key(id), true).await?.filter(|found| !self.is_over(found));
+        found.map(|found| Job::from_item(&found)).transpose()
     }
 
     /// Jobs newest first, after the job `after`: all that are not dead, or the dead ones. Also the id after which the next
@@ -221,8 +224,8 @@ impl Jobs {
         let Page { items, last_key } = self.table.query(&query).await?;
         let keys: Vec<Item> = items.iter().filter_map(|found| text(found, "id").map(key)).collect();
         let mut jobs: Vec<Job> = Vec::new();
-        for found in self.table.batch_get(keys).await? {
-            jobs.push(Job::from_item(&found)?);
+        for found in self.table.batch_get(keys).await?.iter().filter(|found| !self.is_over(found)) {
+            jobs.push(Job::from_item(found)?);
         }
         jobs.sort_by(|a, b| b.id.cmp(&a.id));
         Ok((jobs, last_key.and_then(|last| text(&last, "id").map(str::to_owned))))
@@ -246,7 +249,10 @@ impl Jobs {
     pub async fn redrive(&self, id: &str) -> Result<Job> {
         let mut condition = status_is(&[Status::Dead, Status::Cancelled]);
         // A job whose worker and message are both lost is stuck in `running`; this gets it out.
-        condition.text.push_str(" OR (#status = :running AND lease < :now)");
+        condition.text = format!(
+            "({} OR (#status = :running AND lease < :now)) AND (attribute_not_exists(#ttl) OR #ttl > :now)",
+            condition.text
+        );
         let condition =
             condition.value(":running", string(Status::Running.as_str())).value(":now", number(self.clock.seconds()));
         let set = ", attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
@@ -360,12 +366,17 @@ impl Jobs {
     async fn step(&self, id: &str, change: Expression, condition: Expression, rule: &'static str) -> Result<Job> {
         match self.table.update(key(id), change, condition).await? {
             Written::Done(changed) => Job::from_item(&changed),
-            Written::Refused(Some(old)) => {
+            Written::Refused(Some(old)) if !self.is_over(&old) => {
                 let status = text(&old, "status").unwrap_or("unknown");
                 Err(Error::conflict("wrong_status", format!("{rule}; this one is {status}")))
             }
-            Written::Refused(None) => Err(Error::NotFound("job")),
+            Written::Refused(_) => Err(Error::NotFound("job")),
         }
+    }
+
+    /// Whether it has been kept for long enough. Time to live removes items late, so the time is compared here as well.
+    fn is_over(&self, found: &Item) -> bool {
+        integer(found, "ttl").is_some_and(|until| until <= self.clock.seconds())
     }
 
     fn to_status(&self, status: Status, set: &str, rest: &str) -> Expression {
