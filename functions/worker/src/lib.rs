@@ -14,7 +14,9 @@ use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
 use undercroft::queue::{self, Queue};
 use undercroft::store::Table;
+use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
+use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
 #[derive(Debug, Clone)]
@@ -22,7 +24,6 @@ pub struct App {
     jobs: Jobs,
     queue: Queue,
     fifo: Queue,
-    clock: Clock,
     slice_items: usize,
     /// What jobs may use.
     tools: jobs::Tools,
@@ -44,17 +45,20 @@ impl App {
     pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
         let aws = Aws::from_env(env)?;
         let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
+        let records = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let sqs = aws.sqs();
         Ok(Self {
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
             queue: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
             fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
-            clock,
             slice_items: jobs::SLICE_ITEMS,
             tools: jobs::Tools {
                 aws,
                 mail_from: env.required("MAIL_FROM")?.into(),
                 seal: Arc::new(Seal::new(parameters, "seal")),
+                definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
+                records: Records::new(records, clock.clone()),
+                clock,
             },
         })
     }
@@ -72,6 +76,6 @@ impl App {
 
 /// Runs a batch, each message by itself.
 pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
-    let slice = jobs::Slice::new(app.clock.clone(), app.slice_items);
+    let slice = jobs::Slice::new(app.tools.clock.clone(), app.slice_items);
     queue::each(&event, |message| run::message(app, message, &slice)).await
 }

@@ -29,6 +29,9 @@ impl Definition {
             shards: 1,
             generation: 1,
             version: 1,
+            shard_history: Vec::new(),
+            work: None,
+            settled_by: None,
         }
     }
 }
