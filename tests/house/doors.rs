@@ -28,7 +28,7 @@ const DOORS: &[Row] = &[
     ("GET", "/v1/collections", [401, 403, 200]),
     ("GET", "/v1/collections/{collection}", [401, 403, 200]),
     ("PUT", "/v1/collections/{collection}", [401, 403, 400]),
-    ("DELETE", "/v1/collections/{collection}", [401, 403, 501]),
+    ("DELETE", "/v1/collections/{collection}", [401, 403, 409]),
     ("GET", "/v1/collections/{collection}/records", [200, 200, 200]),
     ("POST", "/v1/collections/{collection}/records", [401, 400, 400]),
     ("GET", "/v1/collections/{collection}/records/{id}", [404, 404, 200]),

@@ -10,6 +10,7 @@ mod collections;
 mod cost;
 mod data;
 mod doors;
+mod evolution;
 mod http;
 mod jobs;
 mod journey;

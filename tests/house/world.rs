@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tower::ServiceExt;
 use undercroft::clock::Clock;
@@ -121,6 +122,42 @@ impl World {
     /// The functions, for who calls them by hand.
     pub fn invoker(&self) -> &impl Invoke {
         &self.functions
+    }
+
+    /// Lets long jobs give way after so many items.
+    pub fn work_in_slices_of(&mut self, items: usize) {
+        self.functions.worker = self.functions.worker.clone().in_slices_of(items);
+    }
+
+    /// Runs relay and worker, but ends the worker's environment when it has come back to life `wakes` times in an invocation.
+    /// Returns whether that ever happened.
+    pub async fn settle_killing_worker_after(&self, wakes: usize) -> bool {
+        struct Killing<'a>(&'a Functions, usize, AtomicBool);
+        impl Invoke for Killing<'_> {
+            async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
+                if function != "worker" {
+                    return self.0.invoke(function, event).await;
+                }
+                let mut work = std::pin::pin!(self.0.invoke(function, event));
+                let mut left = self.1;
+                let ended = std::future::poll_fn(|context| match (left, work.as_mut().poll(context)) {
+                    (_, Poll::Ready(answer)) => Poll::Ready(Some(answer)),
+                    (0, Poll::Pending) => Poll::Ready(None),
+                    (_, Poll::Pending) => {
+                        left -= 1;
+                        Poll::Pending
+                    }
+                });
+                ended.await.unwrap_or_else(|| {
+                    self.2.store(true, Ordering::Relaxed);
+                    Err(FunctionError("killed".into()))
+                })
+            }
+        }
+        self.unsettled.store(false, Ordering::Relaxed);
+        let killing = Killing(&self.functions, wakes, AtomicBool::new(false));
+        while self.cloud.pump(&killing).await.unwrap() > 0 {}
+        killing.2.into_inner()
     }
 
     /// Runs relay and worker until nothing more happens at this time.

@@ -83,7 +83,7 @@ impl App {
 
     /// The collection of that name, to write to.
     async fn writable(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
-        self.definitions.writable(name).await?.ok_or_else(|| absent(caller, action))
+        self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))
     }
 }
 

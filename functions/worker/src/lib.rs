@@ -15,7 +15,9 @@ use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
 use undercroft::queue::{self, Queue};
 use undercroft::store::Table;
+use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
+use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
 #[derive(Debug, Clone)]
@@ -23,7 +25,6 @@ pub struct App {
     jobs: Jobs,
     queue: Queue,
     fifo: Queue,
-    clock: Clock,
     slice_items: usize,
     /// Where messages end that were handed out too often: of the one queue, and of the other.
     dead_letters: [Queue; 2],
@@ -47,6 +48,7 @@ impl App {
     pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
         let aws = Aws::from_env(env)?;
         let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
+        let records = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let sqs = aws.sqs();
         Ok(Self {
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
@@ -56,12 +58,15 @@ impl App {
                 Queue::new(sqs.clone(), env.required("JOBS_DEAD_LETTERS_URL")?),
                 Queue::new(sqs, env.required("JOBS_FIFO_DEAD_LETTERS_URL")?),
             ],
-            clock,
+
             slice_items: jobs::SLICE_ITEMS,
             tools: jobs::Tools {
                 aws,
                 mail_from: env.required("MAIL_FROM")?.into(),
                 seal: Arc::new(Seal::new(parameters, "seal")),
+                definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
+                records: Records::new(records, clock.clone()),
+                clock,
             },
         })
     }
@@ -85,7 +90,7 @@ impl App {
 
 /// Runs a batch, each message by itself.
 pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
-    let slice = jobs::Slice::new(app.clock.clone(), app.slice_items);
+    let slice = jobs::Slice::new(app.tools.clock.clone(), app.slice_items);
     let one = async |message| match app.dead_letters_of(message) {
         Some(queue) => undelivered::message(app, queue, message).await,
         None => run::message(app, message, &slice).await,

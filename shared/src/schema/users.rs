@@ -30,6 +30,9 @@ impl Definition {
             referrers: Vec::new(),
             generation: 1,
             version: 1,
+            shard_history: Vec::new(),
+            work: None,
+            settled_by: None,
         }
     }
 }

@@ -10,10 +10,12 @@ pub mod jobs;
 pub mod keys;
 pub mod list;
 pub mod once;
+pub mod purge;
 pub mod record;
 pub mod records;
 mod references;
 mod unique;
+pub mod walk;
 pub mod write;
 
 use crate::cost;
@@ -21,8 +23,8 @@ use crate::error::{Error, Result};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
+    AttributeValue, CancellationReason, DeleteRequest, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
 };
 use item::Item;
 use std::collections::HashMap;
@@ -275,6 +277,7 @@ impl Table {
             .set_expression_attribute_names(all.names())
             .set_expression_attribute_values(all.values())
             .scan_index_forward(query.forward)
+            .set_consistent_read(query.consistent.then_some(true))
             .limit(query.limit)
             .set_exclusive_start_key(query.after.clone())
             .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
@@ -309,6 +312,28 @@ impl Table {
             waiting.extend(unprocessed.into_values().flat_map(|keys| keys.keys));
         }
         Ok(found)
+    }
+
+    /// Removes up to 25 items of this table by key, each a different one, until DynamoDB has removed them all.
+    pub async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
+        let request = |key| {
+            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        let mut waiting: Vec<WriteRequest> = keys.into_iter().map(request).collect::<Result<_>>()?;
+        while !waiting.is_empty() {
+            let answer = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, waiting)
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map_err(failed)?;
+            cost::write(answer.consumed_capacity());
+            waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+        }
+        Ok(())
     }
 
     /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.

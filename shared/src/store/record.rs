@@ -123,7 +123,8 @@ impl Record {
 /// The key of a record.
 pub fn key(collection: &Collection, id: &str) -> Item {
     let definition = collection.definition();
-    let shard = shard_of(id, definition.shards.into());
+    let shards = definition.shards_at(crate::id::millis(id).unwrap_or_default());
+    let shard = shard_of(id, shards.into());
     item::key(&record_partition(&definition.name, definition.generation, shard), id)
 }
 

@@ -27,6 +27,11 @@ impl Slice {
     pub fn is_over(&self, items: usize) -> bool {
         items >= self.items || self.clock.millis() >= self.until
     }
+
+    /// How many items to read next: at most `page`, and no more than the slice has room for.
+    pub fn room(&self, items: usize, page: i32) -> i32 {
+        i32::try_from(self.items.saturating_sub(items)).unwrap_or(i32::MAX).clamp(1, page)
+    }
 }
 
 #[cfg(test)]
