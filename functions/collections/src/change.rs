@@ -29,8 +29,15 @@ pub fn effect(old: &Definition, new: &Definition) -> Effect {
     let same_places = old.indexes.len() == new.indexes.len()
         && old.unique == new.unique
         && old.shards == new.shards
+        && !begins(old.counted_since, new.counted_since)
+        && !begins(old.followed_since, new.followed_since)
         && old.indexes.iter().all(|index| new.indexes.contains(index));
     if same_places && allows_as_much(&old.schema, &new.schema) { Effect::Rules } else { Effect::Storage }
+}
+
+/// Whether records would have to be told to the ledger that it does not know yet.
+fn begins(old: Option<u64>, new: Option<u64>) -> bool {
+    new.is_some() && new != old
 }
 
 /// Whether `new` is `old`, or `old` with more optional properties.
@@ -126,6 +133,27 @@ mod tests {
         let mut wider = body();
         wider["schema"]["properties"]["note"] = json!({ "type": "string" });
         assert_eq!(effect(&old, &definition(wider, Some(&old))), Effect::Rules);
+    }
+
+    #[test]
+    fn the_ledger_ends_at_once_and_begins_only_where_it_can_know_all_records() {
+        let with = |counts: bool, changes: bool, old: Option<&Definition>| {
+            let mut new = body();
+            (new["counts"], new["changes"]) = (json!(counts), json!(changes));
+            definition(new, old)
+        };
+        let off = with(false, false, None);
+        let counted = with(true, false, Some(&off));
+        assert_eq!(effect(&off, &counted), Effect::Storage);
+        assert_eq!(effect(&counted, &with(true, true, Some(&counted))), Effect::Storage);
+        let stopped = with(false, false, Some(&counted));
+        assert_eq!(effect(&counted, &stopped), Effect::Rules);
+        let again = with(true, false, Some(&stopped));
+        assert_eq!(effect(&stopped, &again), Effect::Storage);
+        assert_ne!(again.counted_since, counted.counted_since, "what was counted before is not counted on");
+        // What is followed is counted already.
+        let followed = with(false, true, None);
+        assert_eq!(effect(&followed, &with(true, true, Some(&followed))), Effect::Rules);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The data: read it, list it, write it. Under the rules of its collection, and at the cost that every answer states.
 
+mod changes;
+mod count;
 mod create;
 mod delete;
 mod input;
@@ -28,6 +30,7 @@ use undercroft::policy::invisible;
 use undercroft::schema::Collection;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
+use undercroft::store::ledger::Ledger;
 use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
@@ -35,6 +38,7 @@ use undercroft::store::records::Records;
 pub struct App {
     definitions: Arc<Definitions>,
     records: Records,
+    ledger: Ledger,
     authenticator: Arc<Authenticator>,
     cursors: Arc<Cursors>,
     clock: Clock,
@@ -61,6 +65,7 @@ impl App {
         Ok(Self {
             definitions: Arc::new(Definitions::new(table.clone(), clock.clone())),
             records: Records::new(table.clone(), clock.clone()),
+            ledger: Ledger::new(table.clone(), clock.clone()),
             authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
             cursors: Arc::new(Cursors::new(seal, clock.clone())),
             clock,
@@ -108,7 +113,7 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/collections/{collection}/records/{id}/undelete", any(not_built::undelete))
         .route("/v1/collections/{collection}/schema", any(not_built::schema))
         .route("/v1/batch", any(not_built::batch))
-        .route("/v1/changes", any(not_built::changes))
+        .route("/v1/changes", get(changes::changes))
         .with_state(app);
     Edge::new("records", env).around(routes)
 }

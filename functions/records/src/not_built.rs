@@ -6,10 +6,6 @@ pub async fn batch() -> Error {
     Error::NotBuilt("batch")
 }
 
-pub async fn changes() -> Error {
-    Error::NotBuilt("the change feed")
-}
-
 pub async fn undelete() -> Error {
     Error::NotBuilt("undelete")
 }

@@ -42,10 +42,27 @@ pub struct Definition {
     /// Over how many partitions records are spread: a power of two.
     #[serde(default = "one_shard")]
     pub shards: u8,
+    /// Whether records are counted, so that a list may ask for `count=true`.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub counts: bool,
+    /// Whether changes can be followed at `/v1/changes`. What is followed is counted too.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub changes: bool,
+    /// The version of the definition with which counting began: counts of another time are not mixed with these. Kept by
+    /// the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_since: Option<u64>,
+    /// The version of the definition with which following began; kept by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_since: Option<u64>,
     /// Which collection of this name, counted from 1; kept by the server.
     pub generation: u32,
     /// How often the definition was put; kept by the server.
     pub version: u64,
+}
+
+fn is_off(flag: &bool) -> bool {
+    !flag
 }
 
 fn one_shard() -> u8 {
@@ -71,6 +88,10 @@ impl Definition {
             unique: body.unique,
             rules: body.rules,
             shards: body.shards,
+            counted_since: since(body.counts || body.changes, previous.and_then(|old| old.counted_since), version),
+            followed_since: since(body.changes, previous.and_then(|old| old.followed_since), version),
+            counts: body.counts,
+            changes: body.changes,
             generation: previous.map_or(1, |previous| previous.generation),
             version,
         };
@@ -91,6 +112,8 @@ impl Definition {
             "indexes": self.indexes.iter().map(index).collect::<Vec<_>>(),
             "rules": self.rules,
             "shards": self.shards,
+            "counts": self.counts,
+            "changes": self.changes,
         })
     }
 
@@ -104,6 +127,11 @@ impl Definition {
             fields: FieldTypes::new(types),
         }
     }
+}
+
+/// The version with which something began that is on or off: what goes on keeps it, what begins anew does not get it back.
+fn since(on: bool, before: Option<u64>, version: u64) -> Option<u64> {
+    on.then(|| before.unwrap_or(version))
 }
 
 /// Whether it can name a collection or an index: `^[a-z][a-z0-9_]{0,62}$`.

@@ -27,6 +27,10 @@ impl Definition {
             indexes: Vec::new(),
             rules: BTreeMap::from([own(Rule::Read), own(Rule::Update)]),
             shards: 1,
+            counts: false,
+            changes: false,
+            counted_since: None,
+            followed_since: None,
             generation: 1,
             version: 1,
         }
