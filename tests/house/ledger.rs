@@ -1,35 +1,33 @@
-//! Counts and the change feed: true whatever the stream does twice, late or halfway, and silent about what is not the caller's.
+//! Counts and the change feed: what they say, to whom, for how long and at what cost.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::time::Duration;
-use undercroft_local::{FunctionError, Invoke};
 
-const NOTES: &str = "/v1/collections/notes/records";
+pub const NOTES: &str = "/v1/collections/notes/records";
 
 /// Notes of an owner on a board, counted and followed; a draft is its author's alone.
-fn notes() -> Value {
+pub fn notes() -> Value {
     json!({
         "name": "notes",
         "schema": { "type": "object", "additionalProperties": false, "required": ["owner"], "properties": {
             "owner": { "type": "string" }, "board": { "type": "string" }, "text": { "type": "string" },
             "secret": { "type": "string", "hidden": true } } },
         "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["text"] },
-                    { "name": "on", "partition": ["board"], "sort": [] }],
+                    { "name": "on", "partition": ["board"], "sort": ["text"] }],
         "counts": true, "changes": true,
         "rules": { "list": "record.owner == auth.id", "read": "record.owner == auth.id" }
     })
 }
 
-async fn with_notes(world: &World) -> Caller<'_> {
+pub async fn with_notes(world: &World) -> Caller<'_> {
     let admin = world.admin().await;
     admin.put("/v1/collections/notes", notes()).await.expect(201);
     admin
 }
 
-async fn note(admin: &Caller<'_>, owner: &Caller<'_>, text: &str) -> String {
+pub async fn note(admin: &Caller<'_>, owner: &Caller<'_>, text: &str) -> String {
     let body = json!({ "owner": owner.id(), "text": text, "secret": "canary" });
     admin.post(NOTES, body).await.expect(201).body["id"].as_str().unwrap().to_owned()
 }
@@ -38,7 +36,7 @@ fn encoded(filter: &str) -> String {
     filter.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-async fn count(caller: &Caller<'_>, filter: &str) -> u64 {
+pub async fn count(caller: &Caller<'_>, filter: &str) -> u64 {
     let filter = if filter.is_empty() { String::new() } else { format!("&filter={}", encoded(filter)) };
     let answer = caller.get(&format!("{NOTES}?count=true&limit=0{filter}")).await.expect(200).body;
     assert_eq!((&answer["items"], &answer["count"]["eventual"]), (&json!([]), &json!(true)));
@@ -47,14 +45,14 @@ async fn count(caller: &Caller<'_>, filter: &str) -> u64 {
 
 /// What a client that follows the feed holds, and where it is.
 #[derive(Default)]
-struct Follower {
-    held: BTreeMap<String, Value>,
-    cursor: Option<String>,
+pub struct Follower {
+    pub held: BTreeMap<String, Value>,
+    pub cursor: Option<String>,
 }
 
 impl Follower {
     /// Reads on to the end, `limit` changes at a time. Returns what came, in short.
-    async fn read(&mut self, caller: &Caller<'_>, limit: usize) -> Vec<String> {
+    pub async fn read(&mut self, caller: &Caller<'_>, limit: usize) -> Vec<String> {
         let mut heard = Vec::new();
         loop {
             let after = self.cursor.as_ref().map(|cursor| format!("&after={cursor}")).unwrap_or_default();
@@ -81,7 +79,7 @@ impl Follower {
     }
 }
 
-async fn listed(caller: &Caller<'_>, query: &str) -> BTreeMap<String, Value> {
+pub async fn listed(caller: &Caller<'_>, query: &str) -> BTreeMap<String, Value> {
     let (mut all, mut cursor) = (BTreeMap::new(), String::new());
     loop {
         let page = caller.get(&format!("{NOTES}?limit=100{query}{cursor}")).await.expect(200).body;
@@ -115,6 +113,17 @@ async fn a_list_says_how_many_records_it_holds() {
     admin.delete(&format!("{NOTES}/{first}")).await.expect(204);
     world.settle().await;
     assert_eq!((count(&admin, "").await, count(&bob, "").await, count(&admin, "board == 'x'").await), (2, 1, 0));
+
+    // Undeleted by hand, as far as the ledger can tell: it counts again.
+    let key = json!({ "pk": { "S": "c#notes#1#0" }, "sk": { "S": first } });
+    let table = world.cloud.tables().iter().find(|name| name.ends_with("RecordsTable")).unwrap();
+    let back = json!({ "TableName": table, "Key": key, "UpdateExpression": "SET v = v + :one REMOVE del, #ttl",
+        "ExpressionAttributeNames": { "#ttl": "ttl" }, "ExpressionAttributeValues": { ":one": { "N": "1" } } });
+    world.cloud.call("DynamoDB_20120810.UpdateItem", &back).await.unwrap();
+    world.settle().await;
+    assert_eq!(count(&admin, "").await, 3);
+    admin.delete(&format!("{NOTES}/{first}")).await.expect(204);
+    world.settle().await;
     world.advance(Duration::from_secs(31 * 86_400));
     assert!(world.cloud.expire().unwrap() > 0, "the tombstone goes");
     world.settle().await;
@@ -329,159 +338,4 @@ async fn counting_and_following_cost_what_they_say() {
     let cursor = now.body["nextCursor"].as_str().unwrap();
     let none = ada.get(&format!("/v1/changes?collection=notes&after={cursor}")).await.expect(200);
     assert_eq!(none.cost(), (0.5, 0.0, 1), "nothing new");
-}
-
-/// Delivers to the relay as badly as a stream may: twice, again from an older place, a part only, answered as failed although
-/// done, and two parts at the same time.
-struct BadStream<'a> {
-    world: &'a World,
-    delivered: Mutex<Vec<Value>>,
-    chance: Mutex<u64>,
-}
-
-impl BadStream<'_> {
-    fn chance(&self, of: usize) -> usize {
-        let mut state = self.chance.lock().unwrap();
-        // xorshift64
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        (*state % of as u64) as usize
-    }
-
-    async fn hand_over(&self, records: &[Value]) -> Value {
-        let answer = self.world.functions().invoke("relay", json!({ "Records": records })).await.unwrap();
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        assert_eq!(answer["batchItemFailures"], json!([]), "the relay takes whatever comes");
-        answer
-    }
-
-    /// Everything until nothing more happens, with time passing for what is to be tried again.
-    async fn settle(&self) {
-        let mut quiet = 0;
-        while quiet < 3 {
-            let moved = self.world.cloud.pump(self).await.unwrap();
-            quiet = if moved == 0 { quiet + 1 } else { 0 };
-            self.world.advance(Duration::from_secs(if moved == 0 { 61 } else { 1 }));
-        }
-    }
-}
-
-impl Invoke for BadStream<'_> {
-    async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
-        let records = event["Records"].as_array().unwrap().clone();
-        if function != "relay" || records[0]["dynamodb"]["Keys"]["pk"].is_null() {
-            return self.world.functions().invoke(function, event).await;
-        }
-        let before: Vec<Value> = self.delivered.lock().unwrap().clone();
-        match self.chance(6) {
-            0 => drop(self.hand_over(&records).await),
-            1 if !before.is_empty() => drop(self.hand_over(&before[self.chance(before.len())..]).await),
-            2 => drop(tokio::join!(self.hand_over(&records), self.hand_over(&records))),
-            3 => {
-                self.hand_over(&records[..self.chance(records.len())]).await;
-                return Err(FunctionError("ended before it could answer".into()));
-            }
-            4 => {
-                self.hand_over(&records).await;
-                return Err(FunctionError("its answer was lost".into()));
-            }
-            _ => {
-                // Two shards at once: each record's changes stay in order, all else does not.
-                let is_left = |record: &Value| {
-                    record["dynamodb"]["Keys"]["sk"]["S"]
-                        .as_str()
-                        .unwrap()
-                        .ends_with(['0', '1', '2', '3', '4', '5', '6', '7'])
-                };
-                let (left, right): (Vec<_>, Vec<_>) = records.iter().cloned().partition(is_left);
-                tokio::join!(self.hand_over(&left), self.hand_over(&right));
-            }
-        }
-        let answer = self.hand_over(&records).await;
-        self.delivered.lock().unwrap().extend(records);
-        Ok(answer.to_string())
-    }
-}
-
-/// Every feed in the table is numbered from 1 without a gap, and its head knows the last.
-async fn assert_gapless(world: &World) {
-    let items = world.dump("RecordsTable").await;
-    let mut feeds: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    let mut heads: Vec<u64> = Vec::new();
-    for item in items.as_array().unwrap() {
-        let pk = item["pk"]["S"].as_str().unwrap();
-        let number = |name: &str| item[name]["N"].as_str().map(|text| text.parse::<u64>().unwrap());
-        if pk.starts_with("f#") {
-            assert!(feeds.entry(pk.to_owned()).or_default().insert(number("seq").unwrap()), "a number given twice");
-        } else if pk.starts_with("n#") {
-            heads.extend(number("s"));
-        }
-    }
-    let mut last: Vec<u64> = feeds.values().map(|feed| *feed.last().unwrap()).collect();
-    assert!(feeds.values().all(|feed| feed.iter().copied().eq(1..=feed.len() as u64)), "{feeds:?}");
-    last.sort_unstable();
-    heads.sort_unstable();
-    assert_eq!(last, heads);
-}
-
-async fn random_program(seed: u64) {
-    let world = World::new().await;
-    let admin = with_notes(&world).await;
-    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-    let stream = BadStream { world: &world, delivered: Mutex::default(), chance: Mutex::new(seed) };
-    let owners = [ada.id(), bob.id(), "nobody"];
-    let (mut ids, mut follower) = (Vec::new(), Follower::default());
-    for step in 0..70 {
-        let owner = owners[stream.chance(3)];
-        let board = [json!("x"), json!("y"), Value::Null][stream.chance(3)].clone();
-        let id = (!ids.is_empty()).then(|| format!("{NOTES}/{}", ids[stream.chance(ids.len().max(1))]));
-        match (stream.chance(8), id) {
-            (0..=2, _) | (_, None) => {
-                let made = admin.post(NOTES, json!({ "owner": owner, "text": format!("{step}") })).await.expect(201);
-                ids.push(made.body["id"].as_str().unwrap().to_owned());
-            }
-            (3, Some(path)) => drop(admin.delete(&path).await),
-            (4, Some(path)) => drop(admin.patch(&path, json!({ "text": format!("{step}") })).await),
-            (5, Some(path)) => drop(admin.patch(&path, json!({ "secret": "canary" })).await),
-            (6, Some(path)) => drop(admin.patch(&path, json!({ "owner": owner })).await),
-            (_, Some(path)) => drop(admin.patch(&path, json!({ "board": board })).await),
-        }
-        if stream.chance(9) == 0 {
-            world.cloud.pump(&stream).await.unwrap();
-            follower.read(&ada, 1 + stream.chance(7)).await;
-        }
-    }
-    stream.settle().await;
-    let (admin, bob) = (world.admin().await, world.user("bob").await);
-    let ada = world.user("ada").await;
-    let all = listed(&admin, "").await;
-    assert_eq!(count(&admin, "").await, all.len() as u64, "seed {seed}");
-    for (field, value) in
-        [("owner", owners[0]), ("owner", owners[1]), ("owner", "nobody"), ("board", "x"), ("board", "y")]
-    {
-        let held = all.values().filter(|record| record[field] == value).count() as u64;
-        assert_eq!(count(&admin, &format!("{field} == '{value}'")).await, held, "seed {seed}: {field} {value}");
-    }
-    let of_ada = listed(&ada, "").await;
-    follower.read(&ada, 5).await;
-    assert_eq!(follower.held, of_ada, "seed {seed}: who followed all along");
-    let mut late = Follower::default();
-    late.read(&ada, 3).await;
-    assert_eq!(late.held, of_ada, "seed {seed}: who begins now");
-    let mut bobs = Follower::default();
-    bobs.read(&bob, 100).await;
-    assert_eq!(bobs.held, listed(&bob, "").await, "seed {seed}");
-    assert!(bobs.held.values().all(|record| record["owner"] == bob.id()));
-    let mut admins = Follower::default();
-    admins.read(&admin, 100).await;
-    assert_eq!(admins.held, all, "seed {seed}: an admin follows the whole collection");
-    assert_gapless(&world).await;
-}
-
-#[tokio::test]
-async fn counts_and_feeds_are_true_however_badly_the_stream_is_delivered() {
-    for seed in [1, 0x5EED, 0xC0FFEE, 42_000_017] {
-        random_program(seed).await;
-    }
 }

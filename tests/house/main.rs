@@ -9,6 +9,7 @@ mod accounts;
 mod collections;
 mod cost;
 mod data;
+mod delivery;
 mod doors;
 mod http;
 mod jobs;
