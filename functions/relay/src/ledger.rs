@@ -49,16 +49,15 @@ struct Standing {
 impl Standing {
     /// A record that is deleted, or not counted, stands nowhere.
     fn of(image: &Item) -> Self {
-        let followed = whole(image, "cf");
-        let (Some(counted), false) = (whole(image, "cn"), image.contains_key("del")) else {
-            return Self { followed, ..Self::default() };
-        };
+        let is_alive = image.contains_key("pk") && !image.contains_key("del");
+        let standing = Self { is_alive, version: version(image), followed: whole(image, "cf"), ..Self::default() };
+        let Some(counted) = whole(image, "cn").filter(|_| is_alive) else { return standing };
         let slots = (1..=MAX_INDEXES).map(|slot| (format!("ix{slot}p"), format!("ix{slot}s")));
         let places = std::iter::once(("pk".to_owned(), "sk".to_owned())).chain(slots);
         let places = places.filter_map(|(partition, sort)| {
             Some(((counted, text(image, &partition)?.to_owned()), bytes(image, &sort)?))
         });
-        Self { is_alive: true, version: version(image), followed, places: places.collect() }
+        Self { places: places.collect(), ..standing }
     }
 }
 
