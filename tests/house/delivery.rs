@@ -2,9 +2,16 @@
 
 use crate::ledger::{Follower, NOTES, count, listed, note, notes, with_notes};
 use crate::world::World;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode};
+use axum::response::IntoResponse;
+use futures_util::future::join_all;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use undercroft_local::{FunctionError, Invoke};
 
@@ -51,7 +58,7 @@ impl Invoke for BadStream<'_> {
             return self.world.functions().invoke(function, event).await;
         }
         let before: Vec<Value> = self.delivered.lock().unwrap().clone();
-        match self.chance(6) {
+        match self.chance(8) {
             0 => drop(self.hand_over(&records).await),
             1 if !before.is_empty() => drop(self.hand_over(&before[self.chance(before.len())..]).await),
             2 => drop(tokio::join!(self.hand_over(&records), self.hand_over(&records))),
@@ -145,6 +152,29 @@ async fn the_relay_takes_a_batch_in_with_few_trips_and_two_units_a_record() {
 }
 
 #[tokio::test]
+async fn invocations_at_the_same_time_give_out_no_number_twice_and_none_in_vain() {
+    let world = World::new().await;
+    let admin = with_notes(&world).await;
+    let ada = world.user("ada").await;
+    for nth in 0..24 {
+        note(&admin, &ada, &format!("{nth}")).await;
+    }
+    let captured = Captured(Mutex::default());
+    while world.cloud.pump(&captured).await.unwrap() > 0 {}
+    let records = captured.0.into_inner().unwrap();
+    let stream = BadStream { world: &world, delivered: Mutex::default(), chance: Mutex::new(1) };
+    // Four shards that share their heads, each delivered twice at once.
+    let shards: Vec<Vec<Value>> = (0..4).map(|of| records.iter().skip(of).step_by(4).cloned().collect()).collect();
+    join_all(shards.iter().chain(&shards).map(|records| stream.hand_over(records))).await;
+    assert_gapless(&world).await;
+    assert_eq!((count(&ada, "").await, count(&admin, "").await), (24, 24));
+    for caller in [&ada, &admin] {
+        let heard = Follower::default().read(caller, 100).await;
+        assert_eq!((heard.len(), heard.iter().collect::<BTreeSet<_>>().len()), (24, 24));
+    }
+}
+
+#[tokio::test]
 async fn what_the_relay_cannot_take_in_comes_again_and_nothing_before_it_is_lost() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
@@ -163,6 +193,101 @@ async fn what_the_relay_cannot_take_in_comes_again_and_nothing_before_it_is_lost
     assert_eq!(count(&ada, "").await, 0);
     world.functions().invoke("relay", json!({ "Records": records })).await.unwrap();
     assert_eq!(count(&ada, "").await, 1);
+}
+
+/// The tables behind a door that lets the first transactions fail: refused before, or cut off after they were written.
+struct FaultyDoor {
+    address: String,
+    left: Arc<Mutex<usize>>,
+}
+
+/// How a transaction fails at that door.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// Another transaction holds an item.
+    Conflict,
+    /// It is written, and the answer is lost.
+    AnswerLost,
+}
+
+impl FaultyDoor {
+    async fn open(world: &World, fault: Fault, times: usize) -> Self {
+        let (behind, left) = (world.cloud.endpoint().to_owned(), Arc::new(Mutex::new(times)));
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let counter = Arc::clone(&left);
+        let answer = move |request: Request<Body>| {
+            let (behind, client, left) = (behind.clone(), client.clone(), Arc::clone(&counter));
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let is_transaction = parts.headers["x-amz-target"].to_str().unwrap().ends_with("TransactWriteItems");
+                let fails = is_transaction && {
+                    let mut left = left.lock().unwrap();
+                    let fails = *left > 0;
+                    *left = left.saturating_sub(1);
+                    fails
+                };
+                if fails && fault == Fault::Conflict {
+                    return (StatusCode::BAD_REQUEST, conflict(&body)).into_response();
+                }
+                let mut onward = Request::builder().method(parts.method).uri(&behind).body(Full::new(body)).unwrap();
+                *onward.headers_mut() = parts.headers;
+                onward.headers_mut().remove("host");
+                let answer = client.request(onward).await.unwrap();
+                if fails { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { answer.map(Body::new) }
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        Self { address, left }
+    }
+
+    fn relay(&self, world: &World) -> undercroft_relay::App {
+        let mut env = world.cloud.environment("relay");
+        env.insert("AWS_ENDPOINT_URL".into(), self.address.clone());
+        undercroft_relay::App::from_env(&env.into_iter().collect()).unwrap()
+    }
+}
+
+/// The refusal of a transaction whose last item another one holds.
+fn conflict(body: &[u8]) -> String {
+    let asked: Value = serde_json::from_slice(body).unwrap();
+    let mut reasons = vec![json!({ "Code": "None" }); asked["TransactItems"].as_array().unwrap().len()];
+    *reasons.last_mut().unwrap() = json!({ "Code": "TransactionConflict" });
+    let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+    json!({ "__type": kind, "Message": "Transaction cancelled", "CancellationReasons": reasons }).to_string()
+}
+
+#[tokio::test]
+async fn a_transaction_that_met_another_or_lost_its_answer_counts_once() {
+    for (fault, times, is_kept) in [
+        (Fault::Conflict, 2, true),
+        (Fault::Conflict, 100, false),
+        (Fault::AnswerLost, 1, true),
+        (Fault::AnswerLost, 100, false),
+    ] {
+        let world = World::new().await;
+        let admin = with_notes(&world).await;
+        let ada = world.user("ada").await;
+        note(&admin, &ada, "a").await;
+        note(&admin, &ada, "b").await;
+        let captured = Captured(Mutex::default());
+        while world.cloud.pump(&captured).await.unwrap() > 0 {}
+        let records = captured.0.into_inner().unwrap();
+        let door = FaultyDoor::open(&world, fault, times).await;
+        let event = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let answer = serde_json::to_value(undercroft_relay::handle(&door.relay(&world), event).await).unwrap();
+        let first = json!([{ "itemIdentifier": records[0]["dynamodb"]["SequenceNumber"] }]);
+        assert_eq!(answer["batchItemFailures"], if is_kept { json!([]) } else { first }, "{times}");
+        assert!(*door.left.lock().unwrap() < times, "the door was used");
+        // What failed comes again from the stream, and by then the door is mended.
+        world.functions().invoke("relay", json!({ "Records": records })).await.unwrap();
+        assert_eq!(count(&ada, "").await, 2);
+        assert_gapless(&world).await;
+        let mut follower = Follower::default();
+        assert_eq!(follower.read(&ada, 10).await.len(), 2);
+    }
 }
 
 /// What is written at random, delivered at random: in the end every count is the number of records there are, and whoever
