@@ -33,7 +33,18 @@ impl Cursors {
     /// # Errors
     /// `Unavailable` when the key cannot be fetched.
     pub async fn make(&self, list: &str, position: &[u8]) -> Result<String> {
-        let expires_at = self.clock.seconds() + CURSOR_SECONDS;
+        self.sealed(list, position, self.clock.seconds() + CURSOR_SECONDS).await
+    }
+
+    /// The same for a list whose positions say themselves how long they are good for.
+    ///
+    /// # Errors
+    /// `Unavailable` when the key cannot be fetched.
+    pub async fn make_lasting(&self, list: &str, position: &[u8]) -> Result<String> {
+        self.sealed(list, position, u64::MAX).await
+    }
+
+    async fn sealed(&self, list: &str, position: &[u8], expires_at: u64) -> Result<String> {
         let content = Content { position: id::base64url(position), expires_at };
         self.seal.seal(list, &serde_json::to_vec(&content).map_err(Error::internal)?).await
     }

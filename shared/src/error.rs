@@ -53,6 +53,13 @@ pub enum Error {
         /// What stands in the way.
         detail: String,
     },
+    /// 410: what was asked for is not kept any more.
+    Gone {
+        /// Stable code.
+        code: &'static str,
+        /// What is gone and how to go on without it.
+        detail: String,
+    },
     /// 412: a condition of the request did not hold (RFC 9110 section 13).
     PreconditionFailed(&'static str),
     /// 413: the body is larger than this many bytes.

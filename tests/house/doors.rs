@@ -38,7 +38,7 @@ const DOORS: &[Row] = &[
     ("GET", "/v1/collections/{collection}/schema", [501, 501, 501]),
     ("DELETE", "/v1/collections/{collection}/records/{id}", [404, 404, 204]),
     ("POST", "/v1/batch", [400, 400, 400]),
-    ("GET", "/v1/changes", [501, 501, 501]),
+    ("GET", "/v1/changes", [400, 400, 400]),
     ("GET", "/v1/jobs", [401, 403, 200]),
     ("POST", "/v1/jobs", [401, 403, 400]),
     ("POST", "/v1/jobs/redrive", [401, 403, 200]),

@@ -105,7 +105,7 @@ fn every_event_source_reports_partial_batches_and_has_dead_letters() {
     let template = text("template.yaml");
     let sources =
         template.matches("Type: SQS\n          Properties:").count() + template.matches("Type: DynamoDB\n").count();
-    assert_eq!(sources, 5, "a new queue or stream: check it below, and count it here");
+    assert_eq!(sources, 6, "a new queue or stream: check it below, and count it here");
     assert_eq!(
         template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count(),
         sources,
@@ -119,7 +119,7 @@ fn every_event_source_reports_partial_batches_and_has_dead_letters() {
         assert!(dead_letters.contains("VisibilityTimeout: 360"), "the worker reads it, too: {dead_letters}");
     }
     assert!(resource("WorkerFunction").contains("Timeout: 60"), "visibility is six times the worker's timeout");
-    assert!(resource("RelayFunction").contains("OnFailure"));
+    assert_eq!(resource("RelayFunction").matches("Destination: !GetAtt RelayFailures.Arn").count(), 2, "one a stream");
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Functions {
                 api.route(&route.path.replace("+}", "}").replace("{proxy", "{*proxy"), any_service(service.clone()))
             })
         });
-        let relay = relay_fn::App::from_env(&env("relay")).unwrap();
+        let relay = relay_fn::App::with_clock(&env("relay"), clock.clone()).unwrap();
         let worker = worker_fn::App::with_clock(&env("worker"), clock.clone()).unwrap();
         Self { api, relay, worker }
     }
@@ -183,6 +183,11 @@ impl World {
         // What the worker was not given comes back when its visibility timeout ends.
         self.advance(Duration::from_secs(361));
         serde_json::to_string(&waiting).unwrap()
+    }
+
+    /// The functions as event sources call them, for tests that call them otherwise than they do.
+    pub fn functions(&self) -> &impl Invoke {
+        &self.functions
     }
 
     /// Lets time pass, for the cloud and for the functions.

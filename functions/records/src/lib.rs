@@ -2,6 +2,8 @@
 
 mod answer;
 mod batch;
+mod changes;
+mod count;
 mod create;
 mod delete;
 mod input;
@@ -31,6 +33,7 @@ use undercroft::policy::invisible;
 use undercroft::schema::Collection;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
+use undercroft::store::ledger::Ledger;
 use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
@@ -38,6 +41,7 @@ use undercroft::store::records::Records;
 pub struct App {
     definitions: Arc<Definitions>,
     records: Records,
+    ledger: Ledger,
     authenticator: Arc<Authenticator>,
     cursors: Arc<Cursors>,
     clock: Clock,
@@ -64,6 +68,7 @@ impl App {
         Ok(Self {
             definitions: Arc::new(Definitions::new(table.clone(), clock.clone())),
             records: Records::new(table.clone(), clock.clone()),
+            ledger: Ledger::new(table.clone(), clock.clone()),
             authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
             cursors: Arc::new(Cursors::new(seal, clock.clone())),
             clock,
@@ -111,7 +116,7 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/collections/{collection}/records/{id}/undelete", post(delete::undelete))
         .route("/v1/collections/{collection}/schema", any(not_built::schema))
         .route("/v1/batch", post(batch::batch))
-        .route("/v1/changes", any(not_built::changes))
+        .route("/v1/changes", get(changes::changes))
         .with_state(app);
     Edge::new("records", env).around(routes)
 }

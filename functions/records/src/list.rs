@@ -1,7 +1,7 @@
-//! `GET /v1/collections/{collection}/records?filter=&sort=&limit=&cursor=&fields=&scan=&explain=` -> a page, or the refusal
-//! that names the index it needs.
+//! `GET /v1/collections/{collection}/records?filter=&sort=&limit=&cursor=&fields=&scan=&count=&explain=` -> a page, or the
+//! refusal that names the index it needs.
 
-use crate::App;
+use crate::{App, count};
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,6 +11,7 @@ use undercroft::http::{Path, Query};
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::query::{Plan, Refusal, SortField, parse_fields, parse_sort, plan};
+use undercroft::store::list::Listed;
 
 /// Records on a page unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (30, 100);
@@ -30,7 +31,8 @@ pub struct List {
     #[serde(default)]
     explain: bool,
     expand: Option<String>,
-    count: Option<String>,
+    #[serde(default)]
+    count: bool,
 }
 
 /// Lists records.
@@ -44,6 +46,7 @@ pub async fn list(
     let collection = app.collection(&name, &caller, Rule::List).await?;
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
     let plan = planned(&grant, &asked)?;
+    let counting = asked.count.then(|| count::partitions(&collection, &plan)).transpose()?;
     if asked.explain {
         return Ok(axum::Json(json!({ "plan": plan.explain() })));
     }
@@ -54,12 +57,18 @@ pub async fn list(
     };
     let fields = asked.fields.as_deref().map(|fields| parse_fields(fields, &collection.layout().fields)).transpose();
     let fields = fields.map_err(|error| Error::bad_request("fields", error.to_string()))?;
-    let listed = app.records.list(&grant, &plan, limit, position.as_deref()).await?;
+    let listed = match limit {
+        0 => Listed::default(),
+        limit => app.records.list(&grant, &plan, limit, position.as_deref()).await?,
+    };
     let items: Vec<Value> =
         listed.records.iter().map(|record| project(record.shown(&grant), fields.as_deref())).collect();
     let mut page = json!({ "items": items });
     if let (Some(next), Some(members)) = (listed.next, page.as_object_mut()) {
         members.insert("nextCursor".into(), app.cursors.make(&purpose, &next).await?.into());
+    }
+    if let (Some(partitions), Some(members)) = (counting, page.as_object_mut()) {
+        members.insert("count".into(), count::counted(&app, &partitions).await?);
     }
     Ok(axum::Json(page))
 }
@@ -68,14 +77,15 @@ fn check(asked: &List) -> Result<usize> {
     if asked.expand.is_some() {
         return Err(Error::NotBuilt("expand"));
     }
-    if asked.count.is_some() {
-        return Err(Error::NotBuilt("count"));
-    }
     if asked.scan.is_some_and(|scan| !(1..=MOST_SCANNED).contains(&scan)) {
         return Err(Error::bad_request("scan", "scan is from 1 to 1000: the most items to read"));
     }
     let limit = asked.limit.unwrap_or(PAGE.0);
-    if (1..=PAGE.1).contains(&limit) { Ok(limit) } else { Err(Error::bad_request("limit", "limit is from 1 to 100")) }
+    let least = if asked.count { 0 } else { 1 };
+    if (least..=PAGE.1).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Error::bad_request("limit", "limit is from 1 to 100, or 0 with count=true for the count alone"))
 }
 
 fn planned(grant: &Grant, asked: &List) -> Result<Plan> {
@@ -92,7 +102,8 @@ fn planned(grant: &Grant, asked: &List) -> Result<Plan> {
     plan(layout, &query).map_err(refused)
 }
 
-fn refused(refusal: Refusal) -> Error {
+/// A list that no index serves.
+pub fn refused(refusal: Refusal) -> Error {
     let mut advice = Map::new();
     if let Some(index) = refusal.add_index {
         advice.insert("addIndex".into(), index);

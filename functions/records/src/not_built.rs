@@ -2,10 +2,6 @@
 
 use undercroft::error::Error;
 
-pub async fn changes() -> Error {
-    Error::NotBuilt("the change feed")
-}
-
 pub async fn schema() -> Error {
     Error::NotBuilt("a collection's schema for code generators")
 }

@@ -1,23 +1,28 @@
-//! Turns what changed into what must happen: a DynamoDB stream in, messages on SQS out.
+//! Turns what changed into what must happen: a DynamoDB stream in, messages on SQS and the ledger of counts and changes out.
 //!
 //! HTTP handlers never send to a queue. They write, and this function reads what was written, so nothing can be written and
 //! forgotten, or sent and not written.
 
 mod changes;
+mod ledger;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use changes::{Send, sends};
 use undercroft::aws::Aws;
+use undercroft::clock::Clock;
 use undercroft::config::Env;
-use undercroft::error::{Result, Source};
+use undercroft::error::{Error, Result, Source};
 use undercroft::queue::Queue;
+use undercroft::store::Table;
+use undercroft::store::ledger::{Change, Ledger};
 
-/// What this function works with: the queues it may send to.
+/// What this function works with: the queues it may send to, and the ledger it keeps.
 #[derive(Debug, Clone)]
 pub struct App {
     jobs: Queue,
     jobs_fifo: Queue,
+    ledger: Ledger,
 }
 
 impl App {
@@ -26,29 +31,58 @@ impl App {
     /// # Errors
     /// When a variable is missing.
     pub fn from_env(env: &Env) -> Result<Self, Source> {
-        let sqs = Aws::from_env(env)?.sqs();
+        Self::with_clock(env, Clock::default())
+    }
+
+    /// The same, at another clock's time.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
+        let aws = Aws::from_env(env)?;
+        let sqs = aws.sqs();
         Ok(Self {
             jobs: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
             jobs_fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
+            ledger: Ledger::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock),
         })
     }
 }
 
 /// Relays a batch in order. At the first record that cannot be relayed it stops and reports that one, so the stream comes
-/// back to it and to all after it; what was sent before is not sent again.
+/// back to it and to all after it; what was done before is not done again.
 pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     let mut response = DynamoDbEventResponse::default();
-    for record in event.records {
-        if let Err(error) = relay(app, &record).await {
-            let sequence = record.change.sequence_number.clone();
-            tracing::error!(function = "relay", outcome = "failed", sequence = sequence.as_deref(), cause = %error, "record");
-            let mut failure = DynamoDbBatchItemFailure::default();
-            failure.item_identifier = sequence;
-            response.batch_item_failures.push(failure);
-            break;
-        }
+    // A batch is of one stream, and a stream of one table.
+    let (of_records, of_jobs): (Vec<_>, Vec<_>) = event.records.into_iter().partition(ledger::is_of_records);
+    let stopped = if of_records.is_empty() { relay_all(app, &of_jobs).await } else { keep(app, &of_records).await };
+    if let Err((record, error)) = stopped {
+        let sequence = record.change.sequence_number.clone();
+        tracing::error!(function = "relay", outcome = "failed", sequence = sequence.as_deref(), cause = %error, "record");
+        let mut failure = DynamoDbBatchItemFailure::default();
+        failure.item_identifier = sequence;
+        response.batch_item_failures.push(failure);
     }
     response
+}
+
+/// Takes what changed of records into the ledger, as many at once as go together.
+async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
+    let changes = records.iter().filter_map(|record| Some((record, ledger::change(record)?)));
+    let (records, changes): (Vec<&EventRecord>, Vec<Change>) = changes.unzip();
+    if let Err(stopped) = app.ledger.keep(&changes).await {
+        let record = records.get(stopped.kept).expect("what stopped is one of these");
+        return Err((record, stopped.error));
+    }
+    tracing::info!(function = "relay", outcome = "kept", changes = changes.len(), "ledger");
+    Ok(())
+}
+
+async fn relay_all<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
+    for record in records {
+        relay(app, record).await.map_err(|error| (record, error))?;
+    }
+    Ok(())
 }
 
 async fn relay(app: &App, record: &EventRecord) -> Result<()> {

@@ -140,7 +140,7 @@ impl Deployer<'_> {
     /// Creates a table, or takes the one that is there if its keys are the template's. Returns its description.
     async fn make_table(&self, table: &Table) -> Result<Value, StartError> {
         let made = match self.describe_table(&table.name).await {
-            Ok(existing) if table.has_keys_of(&existing) => existing,
+            Ok(existing) if table.has_keys_of(&existing) => self.with_stream(table, existing).await?,
             Ok(_) => return Err(StartError::TableChanged { table: table.name.clone() }),
             Err(error) if error.is("ResourceNotFoundException") => {
                 self.call("DynamoDB_20120810.CreateTable", &table.create).await?;
@@ -152,6 +152,15 @@ impl Deployer<'_> {
             self.enable_time_to_live(&table.name, attribute).await?;
         }
         Ok(made)
+    }
+
+    /// Turns on the stream of a table that was made before the template gave it one, as a deployment would.
+    async fn with_stream(&self, table: &Table, existing: Value) -> Result<Value, StartError> {
+        let is_on = existing.get("LatestStreamArn").is_some_and(Value::is_string);
+        let Some(stream) = table.create.get("StreamSpecification").filter(|_| !is_on) else { return Ok(existing) };
+        let change = json!({ "TableName": table.name, "StreamSpecification": stream });
+        self.call("DynamoDB_20120810.UpdateTable", &change).await?;
+        self.await_table(&table.name).await
     }
 
     /// Waits until the table can be used; the local engine's can at once, others take a moment.

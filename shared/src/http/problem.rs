@@ -33,6 +33,7 @@ fn status(error: &Error) -> StatusCode {
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Error::Conflict { .. } => StatusCode::CONFLICT,
+        Error::Gone { .. } => StatusCode::GONE,
         Error::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
         Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Error::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -126,6 +127,7 @@ fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
 pub fn code(error: &Error) -> &'static str {
     match error {
         Error::BadRequest { code, .. } | Error::Conflict { code, .. } | Error::Refused { code, .. } => code,
+        Error::Gone { code, .. } => code,
         Error::Invalid(_) => "invalid",
         Error::Unauthenticated(_) => "unauthenticated",
         Error::Forbidden(_) => "forbidden",
@@ -147,6 +149,7 @@ fn detail(error: &Error) -> String {
         Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => {
             detail.clone()
         }
+        Error::Gone { detail, .. } => detail.clone(),
         Error::Invalid(errors) if errors.len() == 1 => "one member of the body is wrong: see errors".to_owned(),
         Error::Invalid(errors) => format!("{} members of the body are wrong: see errors", errors.len()),
         Error::Unauthenticated(why) | Error::Forbidden(why) | Error::PreconditionFailed(why) => (*why).to_owned(),

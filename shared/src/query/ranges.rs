@@ -36,6 +36,16 @@ pub enum Range {
     },
 }
 
+impl Range {
+    /// Whether it holds all of the collection, or all of one partition of its index.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Records { lower, upper } => lower == LEAST_ID && upper == GREATEST_ID,
+            Self::Index { lower, upper, .. } => (lower.as_slice(), upper.as_slice()) == (&[LOWEST], &[HIGHEST]),
+        }
+    }
+}
+
 /// Tests that must all hold, the equalities apart from the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Branch {

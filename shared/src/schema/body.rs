@@ -12,7 +12,7 @@ use crate::query::SortField;
 
 use super::definition::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
 
-const MEMBERS: [&str; 6] = ["name", "schema", "unique", "indexes", "rules", "shards"];
+const MEMBERS: [&str; 8] = ["name", "schema", "unique", "indexes", "rules", "shards", "counts", "changes"];
 
 /// A definition's members, read but not yet held against each other.
 pub(super) struct Body {
@@ -21,6 +21,8 @@ pub(super) struct Body {
     pub indexes: Vec<IndexBody>,
     pub rules: BTreeMap<Rule, String>,
     pub shards: u8,
+    pub counts: bool,
+    pub changes: bool,
 }
 
 /// A declared index, as it is put.
@@ -50,6 +52,8 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
             indexes: Vec::new(),
             rules: BTreeMap::new(),
             shards: 1,
+            counts: false,
+            changes: false,
         };
     };
     for member in members.keys().filter(|member| !MEMBERS.contains(&member.as_str())) {
@@ -66,6 +70,8 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
         indexes: list(&mut members, "indexes", problems),
         rules: rules(members.remove("rules"), problems),
         shards: shards(members.remove("shards"), problems),
+        counts: flag(&mut members, "counts", problems),
+        changes: flag(&mut members, "changes", problems),
     }
 }
 
@@ -132,6 +138,18 @@ fn rules(member: Option<Value>, problems: &mut Vec<FieldError>) -> BTreeMap<Rule
         }
     }
     rules
+}
+
+/// A member that is on or off, and off where it is absent.
+fn flag(members: &mut Map<String, Value>, name: &str, problems: &mut Vec<FieldError>) -> bool {
+    match members.remove(name) {
+        None => false,
+        Some(Value::Bool(flag)) => flag,
+        Some(_) => {
+            problems.push(FieldError::new(format!("/{name}"), "type", "true or false was expected"));
+            false
+        }
+    }
 }
 
 fn shards(member: Option<Value>, problems: &mut Vec<FieldError>) -> u8 {

@@ -53,6 +53,19 @@ pub struct Definition {
     /// Whose fields point at its records; kept by the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<Referrer>,
+    /// Whether records are counted, so that a list may ask for `count=true`.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub counts: bool,
+    /// Whether changes can be followed at `/v1/changes`. What is followed is counted too.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub changes: bool,
+    /// The version of the definition with which counting began: counts of another time are not mixed with these. Kept by
+    /// the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_since: Option<u64>,
+    /// The version of the definition with which following began; kept by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_since: Option<u64>,
     /// Which collection of this name, counted from 1; kept by the server.
     pub generation: u32,
     /// Rises whenever the definition or what it is in force for changes; kept by the server.
@@ -107,6 +120,10 @@ pub struct Referrer {
     pub on_delete: OnDelete,
 }
 
+fn is_off(flag: &bool) -> bool {
+    !flag
+}
+
 fn one_shard() -> u8 {
     1
 }
@@ -138,6 +155,10 @@ impl Definition {
             rules: body.rules,
             shards: body.shards,
             referrers: previous.map_or_else(Vec::new, |previous| previous.referrers.clone()),
+            counted_since: since(body.counts || body.changes, previous.and_then(|old| old.counted_since), version),
+            followed_since: since(body.changes, previous.and_then(|old| old.followed_since), version),
+            counts: body.counts,
+            changes: body.changes,
             generation: previous.map_or(1, |previous| previous.generation),
             version,
             shard_history: previous.map_or_else(Vec::new, |previous| previous.shard_history.clone()),
@@ -161,6 +182,8 @@ impl Definition {
             "indexes": self.indexes.iter().map(index).collect::<Vec<_>>(),
             "rules": self.rules,
             "shards": self.shards,
+            "counts": self.counts,
+            "changes": self.changes,
         })
     }
 
@@ -210,6 +233,11 @@ impl Definition {
             fields: FieldTypes::new(types),
         }
     }
+}
+
+/// The version with which something began that is on or off: what goes on keeps it, what begins anew does not get it back.
+fn since(on: bool, before: Option<u64>, version: u64) -> Option<u64> {
+    on.then(|| before.unwrap_or(version))
 }
 
 /// Whether it can name a collection or an index: `^[a-z][a-z0-9_]{0,62}$`.

@@ -9,6 +9,9 @@
 //! | `u#` | uniqueness markers | records, and worker for records from before a constraint |
 //! | `r#` | references that restrict a record's deletion | records |
 //! | `i#` | answers kept for idempotency keys | records, collections, jobs |
+//! | `n#` | the ledger's heads: counts and last sequences | relay |
+//! | `f#` | the ledger's entries: what changed, in order | relay |
+//! | `m#` | the ledger's markers: which stream records it holds | relay |
 
 use ring::digest::{SHA256, digest};
 
@@ -33,6 +36,35 @@ pub fn unique_partition(collection: &str, generation: u32, fields: &[String], va
     format!("u#{collection}#{generation}#{}#{hash}", fields.join(","))
 }
 
+/// What a ledger is kept of: a collection and its generation, as both stand in the keys of its records.
+pub fn ledger_scope(collection: &str, generation: u32) -> String {
+    format!("{collection}#{generation}")
+}
+
+/// Key of the head of a partition's ledger. All heads of a collection lie together, so that they can be found again when it
+/// is gone. Partitions are hashed: with what stands before it, one of 2 KB would be too long for a key.
+pub fn head_key(scope: &str, counted: u64, partition: &str) -> (String, String) {
+    (format!("n#{scope}"), format!("{counted}#{}", crate::id::sha256(partition.as_bytes())))
+}
+
+/// Partition of the entries of a partition's ledger, since the feed was turned on.
+pub fn feed_partition(scope: &str, followed: u64, partition: &str) -> String {
+    format!("f#{scope}#{followed}#{}", crate::id::sha256(partition.as_bytes()))
+}
+
+/// Sort key of an entry: by time, so that the oldest one kept is found without reading those past it.
+pub fn entry_sort(time: u64, sequence: u64) -> String {
+    format!("{time:014}#{sequence:014}")
+}
+
+/// Partition of the marker that a stream record has been taken into the ledger.
+pub fn taken_partition(event: &str) -> String {
+    format!("m#{event}")
+}
+
+/// Sort key of every such marker.
+pub const TAKEN_SORT: &str = "m";
+
 /// Sort key of every uniqueness marker.
 pub const UNIQUE_SORT: &str = "u";
 
@@ -52,6 +84,12 @@ pub const ONCE_SORT: &str = "i";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_sort_by_time_and_then_by_sequence() {
+        let sorted = [(0, 1), (9, 2), (10, 3), (10, 20), (1_700_000_000_000, 100)].map(|(t, s)| entry_sort(t, s));
+        assert!(sorted.is_sorted(), "{sorted:?}");
+    }
 
     #[test]
     fn a_record_always_lives_in_the_same_shard_and_shards_fill_evenly() {

@@ -11,6 +11,7 @@
 //! | `follow` | of a tombstone: what must happen to the records that point at it |
 //! | `lk`, `lr` | until when, and by which request, it is locked to be deleted |
 //! | `ix1p`, `ix1s`, ... | its places in the declared indexes |
+//! | `cn`, `cf` | since which definition it is counted and its changes followed, for the [`ledger`](super::ledger) |
 
 use super::item::{self, Item, integer, number, string, text};
 use super::keys::{record_partition, shard_of};
@@ -105,12 +106,16 @@ impl Record {
     }
 
     /// What the store keeps of a living record because of its definition, beside what the client wrote: its places in the
-    /// declared indexes. `None`: the attribute must be absent.
+    /// declared indexes, and whether the ledger takes notice of it. `None`: the attribute must be absent.
     ///
     /// # Errors
     /// `Invalid` when an index key would be longer than DynamoDB allows.
     pub fn derived(&self, collection: &Collection) -> Result<Vec<(String, Option<AttributeValue>)>> {
-        let mut derived = Vec::new();
+        let definition = collection.definition();
+        let mut derived = vec![
+            ("cn".to_owned(), definition.counted_since.map(number)),
+            ("cf".to_owned(), definition.followed_since.map(number)),
+        ];
         for (slot, place) in collection.index_keys(&self.view()).map_err(Error::Invalid)? {
             let (partition, sort) = place.map(|place| (place.partition, place.sort)).unzip();
             derived.push((format!("ix{slot}p"), partition.map(string)));

@@ -108,6 +108,23 @@ async fn a_source_that_starts_at_the_latest_does_not_see_what_was_there_before_i
 }
 
 #[tokio::test]
+async fn a_table_that_the_template_gives_a_stream_later_has_one_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::standing_at(NOW);
+    let stream = "      StreamSpecification: { StreamViewType: NEW_IMAGE }\n";
+    let without = TEMPLATE.split("  Relay:").next().unwrap().replace(stream, "");
+    let first = cloud_in(folder.path(), &without, clock.clone()).await;
+    put(&first, "before", 1).await;
+    first.shutdown().await;
+
+    let second = cloud_in(folder.path(), TEMPLATE, clock).await;
+    put(&second, "after", 1).await;
+    let functions = Functions::answering(succeed);
+    settle(&second, &functions).await;
+    assert_eq!(functions.batches(), [["after"]]);
+}
+
+#[tokio::test]
 async fn a_table_whose_keys_the_template_changed_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     cloud_in(folder.path(), TEMPLATE, Clock::system()).await.shutdown().await;

@@ -1,0 +1,116 @@
+//! `GET /v1/changes?collection=&after=&limit=` -> what changed of the records in the caller's list, in order for each
+//! partition, and the cursor to go on from.
+
+use crate::App;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use undercroft::error::{Error, Result};
+use undercroft::expr::Rule;
+use undercroft::http::Query;
+use undercroft::id::sha256;
+use undercroft::identity::Caller;
+use undercroft::policy::{Grant, allow};
+use undercroft::query::{Query as Wanted, plan};
+use undercroft::store::ledger::{Follow, Heard, Position, Seen};
+
+/// Changes looked at for a page unless asked otherwise, and at most.
+const PAGE: (usize, usize) = (30, 100);
+
+/// What to follow.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    collection: Option<String>,
+    /// A cursor, or `now`; absent: from the oldest change that is kept.
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// What a cursor holds.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    /// Of what list: a changed rule or a changed collection makes it another.
+    list: String,
+    positions: Vec<Position>,
+}
+
+/// Follows changes.
+pub async fn changes(
+    State(app): State<App>,
+    caller: Caller,
+    Query(asked): Query<Changes>,
+) -> Result<axum::Json<Value>> {
+    let name = asked.collection.as_deref().ok_or_else(|| Error::bad_request("collection", "say which collection"))?;
+    let limit = asked.limit.unwrap_or(PAGE.0);
+    if !(1..=PAGE.1).contains(&limit) {
+        return Err(Error::bad_request("limit", "limit is from 1 to 100"));
+    }
+    let collection = app.collection(name, &caller, Rule::List).await?;
+    let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
+    let list = Wanted { rule: grant.left(), filter: None, sort: &[], scan: None };
+    let plan = plan(collection.layout(), &list).map_err(super::list::refused)?;
+    let follow = Follow::of(&collection, &plan).ok_or_else(not_followed)?;
+
+    let (purpose, list) = (purpose(&caller, name), fingerprint(&grant, &follow));
+    let seen = match asked.after.as_deref() {
+        Some("now") => Seen { entries: Vec::new(), positions: app.ledger.latest(&follow).await?, more: false },
+        None => app.ledger.follow(&follow, &app.ledger.oldest(&follow), limit).await?,
+        Some(cursor) => app.ledger.follow(&follow, &opened(&app, &purpose, cursor, &list).await?, limit).await?,
+    };
+    let heard = app.records.hear(&grant, &seen.entries).await?;
+    let items: Vec<Value> = heard.into_iter().map(|heard| shown(&grant, heard)).collect();
+    let place = serde_json::to_vec(&Place { list, positions: seen.positions }).map_err(Error::internal)?;
+    let next = app.cursors.make_lasting(&purpose, &place).await?;
+    Ok(axum::Json(json!({ "items": items, "more": seen.more, "nextCursor": next })))
+}
+
+fn not_followed() -> Error {
+    Error::Refused {
+        code: "changes_off",
+        detail: "the changes of this collection are not kept: put its definition with what stands in `patch`"
+            .to_owned(),
+        advice: Map::from_iter([("patch".to_owned(), json!({ "changes": true }))]),
+    }
+}
+
+/// The positions in a cursor of this caller's feed of this collection.
+async fn opened(app: &App, purpose: &str, cursor: &str, list: &str) -> Result<Vec<Position>> {
+    let foreign = || Error::bad_request("after", "after is `now`, or a nextCursor of your changes of this collection");
+    let place = app.cursors.open(purpose, cursor).await.map_err(|error| match error {
+        Error::BadRequest { .. } => foreign(),
+        other => other,
+    })?;
+    let place: Place = serde_json::from_slice(&place).map_err(|_| foreign())?;
+    if place.list != list {
+        return Err(Error::Gone {
+            code: "resync",
+            detail:
+                "what you may list has changed since this cursor was made: take after=now, read the list, go on from \
+                     there"
+                    .to_owned(),
+        });
+    }
+    Ok(place.positions)
+}
+
+/// Whose cursor it is, and of which collection.
+fn purpose(caller: &Caller, collection: &str) -> String {
+    json!(["changes", caller.id(), collection]).to_string()
+}
+
+/// What list the positions of a cursor lie in. One that reads other partitions, or by another rule, holds records whose past
+/// this feed has not told.
+fn fingerprint(grant: &Grant, follow: &Follow) -> String {
+    let definition = grant.collection().definition();
+    let rule = definition.rules.get(&Rule::List);
+    sha256(json!([definition.generation, grant.sees_all(), rule, follow.names()]).to_string().as_bytes())
+}
+
+fn shown(grant: &Grant, heard: Heard) -> Value {
+    match heard {
+        Heard::Put(record) => json!({ "type": "put", "record": record.shown(grant) }),
+        Heard::Deleted(id) => json!({ "type": "deleted", "id": id }),
+        Heard::Left(id) => json!({ "type": "left", "id": id }),
+    }
+}
