@@ -1,5 +1,8 @@
 //! What Undercroft's functions have in common, in the order data flows.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")
+)]
 pub mod aws;
 pub mod clock;
 pub mod config;

@@ -7,7 +7,7 @@ use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::store::Table;
-use undercroft::store::jobs::{Jobs, Start};
+use undercroft::store::jobs::{Job, Jobs, Start};
 
 async fn enqueue(admin: &Caller<'_>, body: Value) -> String {
     admin.post("/v1/jobs", body).await.expect(202).header("location").to_owned()
@@ -131,6 +131,27 @@ async fn a_message_that_comes_twice_or_late_does_nothing_twice() {
     world.settle().await;
     assert_eq!(world.mails_to("ada@example.org").len(), 1);
     assert_eq!(admin.get(&path).await.expect(200).body["attempts"], 1);
+}
+
+/// What the SDK does when the answer to its write is lost: it writes the same again.
+#[tokio::test]
+async fn a_job_whose_answer_was_lost_is_enqueued_once() {
+    let world = World::new().await;
+    let env: undercroft::config::Env = world.cloud.environment("jobs").into_iter().collect();
+    let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
+    let jobs = Jobs::new(table, Clock::default());
+    let payload = mail("ada@example.org")["payload"].as_object().unwrap().clone();
+    let id = undercroft::id::new(&Clock::default());
+    let job = |request: &str| Job::new(id.clone(), "email.send", payload.clone(), request, 1_645_557_742_000);
+    for _ in 0..3 {
+        jobs.enqueue(&job("asked")).await.unwrap();
+    }
+    assert!(jobs.enqueue(&job("asked by somebody else")).await.is_err(), "an id is one job's");
+    world.settle().await;
+    jobs.enqueue(&job("asked")).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.mails_to("ada@example.org").len(), 1, "a try that comes late does not begin again");
+    assert_eq!(jobs.get(&id).await.unwrap().unwrap().attempts, 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@
 //! - [`LocalCloud`]: all of it, running; `mapping` and `run` carry queues and streams to the functions
 //! - [`dev`]: the command around it, `cargo dev`
 
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")
+)]
 
 mod client;
 mod clock;
