@@ -4,6 +4,7 @@ mod change;
 mod delete;
 mod put;
 mod read;
+mod relations;
 
 use axum::Router;
 use axum::extract::FromRef;

@@ -6,15 +6,16 @@
 use crate::App;
 use crate::change::{self, Effect};
 use crate::read::shown;
+use crate::relations;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
-use undercroft::error::{Error, FieldError, Result};
+use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, IfMatch, IfNoneMatch, Json, Path, Query, etag};
-use undercroft::schema::{Collection, Definition};
+use undercroft::schema::Definition;
 use undercroft::store::definitions::{MAX_COLLECTIONS, State as Stage, Stored};
 
 /// Parameters of a put.
@@ -54,7 +55,7 @@ pub async fn put(
     }
     let mut definition =
         Definition::parse(&name, body, stored.as_ref().map(|stored| &stored.definition)).map_err(Error::Invalid)?;
-    refuse_unbuilt_relations(&definition)?;
+    relations::check(&app, &definition).await?;
 
     let previous = stored.as_ref().map_or(0, |stored| stored.definition.version);
     let status = if alive.is_some() { StatusCode::OK } else { StatusCode::CREATED };
@@ -83,17 +84,4 @@ fn answer(status: StatusCode, definition: Definition) -> Response {
     let tag = etag(definition.version, true);
     let stored = Stored { definition, stage: Stage::Ready };
     (status, [(ETAG, tag)], axum::Json(shown(&stored))).into_response()
-}
-
-/// Deleting a record that others point at has to look after them, and only `users` never lose one yet.
-fn refuse_unbuilt_relations(definition: &Definition) -> Result<()> {
-    let collection = Collection::compile(definition.clone()).map_err(Error::Invalid)?;
-    let elsewhere = collection.relations().filter(|(_, relation)| relation.collection != "users");
-    let errors: Vec<FieldError> = elsewhere
-        .map(|(field, _)| {
-            let pointer = format!("/schema/properties/{field}/relation/collection");
-            FieldError::new(pointer, "not_built", "relations to other collections than users are not built yet")
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }

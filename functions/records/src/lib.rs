@@ -2,11 +2,14 @@
 
 mod create;
 mod delete;
+mod deleted;
+mod expand;
 mod input;
 mod list;
 mod not_built;
 mod patch;
 mod read;
+mod refusal;
 mod replace;
 
 use axum::Router;

@@ -3,8 +3,12 @@
 //!
 //! There is no `Scan` here, and there will be none: a page costs a page.
 
+mod batch_get;
 mod commit;
 pub mod definitions;
+pub mod deleted;
+pub mod expected;
+mod fetch;
 pub mod item;
 pub mod jobs;
 pub mod keys;
@@ -12,6 +16,7 @@ pub mod list;
 pub mod record;
 pub mod records;
 mod unique;
+mod walk;
 
 use crate::cost;
 use crate::error::{Error, Result};
@@ -277,32 +282,6 @@ impl Table {
             .map_err(failed)?;
         cost::read(answer.consumed_capacity(), usize::try_from(answer.scanned_count()).unwrap_or(0));
         Ok(Page { items: answer.items.unwrap_or_default(), last_key: answer.last_evaluated_key })
-    }
-
-    /// Several items of this table by key, in one round trip per hundred, until DynamoDB has given them all.
-    pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>> {
-        use aws_sdk_dynamodb::types::KeysAndAttributes;
-        let mut found = Vec::new();
-        let mut waiting = keys;
-        while !waiting.is_empty() {
-            let now: Vec<Item> = waiting.drain(..waiting.len().min(100)).collect();
-            let wanted = KeysAndAttributes::builder().set_keys(Some(now)).build().map_err(Error::internal)?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.name, wanted)
-                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-                .send()
-                .await
-                .map_err(failed)?;
-            let items: Vec<Item> = answer.responses.unwrap_or_default().into_values().flatten().collect();
-            answer.consumed_capacity.iter().flatten().for_each(|capacity| cost::read(Some(capacity), 0));
-            cost::read(None, items.len());
-            found.extend(items);
-            let unprocessed = answer.unprocessed_keys.unwrap_or_default();
-            waiting.extend(unprocessed.into_values().flat_map(|keys| keys.keys));
-        }
-        Ok(found)
     }
 
     /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
