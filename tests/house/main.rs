@@ -6,13 +6,17 @@
 mod world;
 
 mod accounts;
+mod batches;
 mod collections;
 mod cost;
 mod data;
 mod doors;
+mod expand;
 mod http;
 mod jobs;
 mod journey;
+mod pages;
+mod secrets;
 mod sessions;
 mod template;
 mod tokens;
