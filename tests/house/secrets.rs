@@ -206,3 +206,49 @@ async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
         bob.get(&format!("{PEOPLE}?limit=1")).await.expect(200).body["nextCursor"].as_str().unwrap().to_owned();
     ada.get(&format!("{PEOPLE}?limit=1&cursor={cursor}")).await.expect(400);
 }
+
+#[tokio::test]
+async fn what_others_store_changes_no_answer_and_no_price() {
+    let world = World::new().await;
+    let admin = people(&world).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let mut own = Vec::new();
+    for open in [1, 2, 3] {
+        let body = json!({ "owner": ada.id(), "name": "Ada", "open": open });
+        own.push(admin.post(PEOPLE, body).await.expect(201).body["id"].as_str().unwrap().to_owned());
+    }
+    ada.post(LINKS, json!({ "to": own[0] })).await.expect(201);
+    let mut asked: Vec<String> = ["name", "open"].iter().flat_map(|field| questions(field, &own[0])).collect();
+    for sort in ["", "&sort=id", "&sort=-createdAt", "&sort=open", "&sort=-open"] {
+        for scan in [1, 2, 100] {
+            for filter in
+                ["true", "name == \"Ada\"", "name != \"Ada\"", "open == 2", "createdAt >= \"2020-01-01T00:00:00Z\""]
+            {
+                asked.push(format!("{PEOPLE}?scan={scan}{sort}&filter={}", encoded(filter)));
+            }
+        }
+    }
+    let ask = async || {
+        ada.get(&format!("{PEOPLE}?limit=1")).await.expect(200);
+        ada.get(&format!("{LINKS}?expand=to")).await.expect(200);
+        let mut told = Vec::new();
+        for question in &asked {
+            told.push(learned(&ada.get(question).await));
+        }
+        told
+    };
+    let before = ask().await;
+    world.advance(std::time::Duration::from_millis(5));
+    for nth in 0..6 {
+        let body = json!({ "owner": bob.id(), "name": "Bob", "open": nth, "friend": own[nth % 3], "boss": own[0] });
+        let made = admin.post(PEOPLE, body).await.expect(201).body;
+        if nth == 5 {
+            admin.delete(&format!("{PEOPLE}/{}", made["id"].as_str().unwrap())).await.expect(204);
+        }
+    }
+    for ((question, before), after) in asked.iter().zip(&before).zip(&ask().await) {
+        assert_eq!(before, after, "{question}");
+    }
+    let scanned = asked.iter().zip(&before).filter(|(asked, told)| asked.contains("scan=") && told.starts_with("200"));
+    assert!(scanned.count() > 20, "scans were answered");
+}
