@@ -42,8 +42,11 @@ impl Chance {
     }
 }
 
-/// What is asked, and the fields that a page is ordered by, each with its direction.
-const QUERIES: &[(&str, &str, &[(&str, bool)])] = &[
+/// The fields that a page is ordered by, each with whether upwards.
+type Order = &'static [(&'static str, bool)];
+
+/// Filter and sort as they are asked, and the order that is promised.
+const QUERIES: &[(&str, &str, Order)] = &[
     ("", "", &[("id", true)]),
     ("", "-createdAt", &[("id", false)]),
     ("createdAt >= \"2020-01-01T00:00:00Z\"", "-id", &[("id", false)]),
@@ -69,8 +72,8 @@ fn belongs(filter: &str, thing: &Value) -> bool {
     }
 }
 
-/// What is compared of two neighbours on a page.
-fn in_order(first: &Value, second: &Value, order: &[(&str, bool)]) -> bool {
+/// Whether two neighbours stand as promised.
+fn in_order(first: &Value, second: &Value, order: Order) -> bool {
     for (field, up) in order {
         let compared = match (&first[*field], &second[*field]) {
             (Value::Number(a), Value::Number(b)) => a.as_i64().cmp(&b.as_i64()),

@@ -42,11 +42,11 @@ pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String,
     } else {
         Box::pin(expand(app, &below)).await?.into_iter()
     };
-    let mut members = |parent: &Parent| -> Map<String, Value> {
+    let members = |parent: &Parent| -> Map<String, Value> {
         let of_way = |way: &Way| (way.name.clone(), way.member(met(&found, parent.record, way), &mut below));
         parent.ways.iter().map(of_way).collect()
     };
-    Ok(parents.iter().map(|parent| members(parent)).collect())
+    Ok(parents.iter().map(members).collect())
 }
 
 /// The records that a way leads to from this one.
