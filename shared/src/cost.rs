@@ -16,6 +16,8 @@ pub struct Cost {
     pub trips: u32,
     /// Items DynamoDB read to answer.
     pub scanned: u64,
+    /// Whether only admins may be told: see [`withhold`].
+    pub withheld: bool,
 }
 
 impl std::fmt::Display for Cost {
@@ -45,6 +47,11 @@ fn add(change: impl FnOnce(&mut Cost)) {
 /// One request went over the network.
 pub fn trip() {
     add(|cost| cost.trips += 1);
+}
+
+/// Something was read that the caller may not see: what it cost would tell whether it is there, and how large it is.
+pub fn withhold() {
+    add(|cost| cost.withheld = true);
 }
 
 /// A read was answered.

@@ -201,3 +201,38 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
     let bad = world.stranger().request(Method::GET, path).header("authorization", "Bearer nonsense").send().await;
     assert_eq!(bad.expect(401).cost(), free, "bad token");
 }
+
+#[tokio::test]
+async fn a_level_of_expand_is_one_trip_more_for_any_number_of_records() {
+    let world = World::new().await;
+    let tree = json!({ "name": "trees", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "up": { "type": "string", "relation": { "collection": "trees" } },
+        "owner": { "type": "string", "relation": { "collection": "users" } } } },
+        "indexes": [{ "name": "by_up", "partition": ["up"], "sort": [] }],
+        "rules": { "list": "true", "read": "true", "create": "true" } });
+    world.admin().await.put("/v1/collections/trees", tree).await.expect(201);
+    let ada = world.user("ada").await;
+    let path = "/v1/collections/trees/records";
+    let mut up = ada.post(path, json!({ "owner": ada.id() })).await.expect(201).body["id"].clone();
+    for _ in 0..19 {
+        up = ada.post(path, json!({ "owner": ada.id(), "up": up })).await.expect(201).body["id"].clone();
+    }
+    let cost = async |query: &str| ada.get(&format!("{path}?limit=20{query}")).await.expect(200).cost();
+    cost("&expand=up,owner").await;
+    let (plain, _, trips) = cost("").await;
+    assert_eq!(trips, 1);
+    // Nineteen records and one user, half a unit each; the user once, though twenty point there.
+    assert_eq!(cost("&expand=up").await, (plain + 9.5, 0.0, 2), "one level");
+    assert_eq!(cost("&expand=up,owner").await, (plain + 10.0, 0.0, 2), "two collections, one level");
+    assert_eq!(cost("&expand=up.up").await, (plain + 9.5 + 9.0, 0.0, 3), "two levels");
+    let (_, _, trips) = cost("&expand=trees_via_up,owner").await;
+    assert_eq!(trips, 2 + 20, "backward: a query a record, side by side, beside the batch");
+    let one = format!("{path}/{}", up.as_str().unwrap());
+    assert_eq!(ada.get(&one).await.expect(200).cost(), (0.5, 0.0, 1));
+    assert_eq!(ada.get(&format!("{one}?expand=up,owner")).await.expect(200).cost(), (1.5, 0.0, 2));
+    let refused = ada.get(&format!("{path}?expand=up,owner.nothing")).await.expect(400);
+    assert!(
+        !refused.headers.contains_key("undercroft-cost"),
+        "what a name cost to look for would tell whether it is there"
+    );
+}

@@ -6,16 +6,20 @@
 mod world;
 
 mod accounts;
+mod batches;
 mod collections;
 mod cost;
 mod data;
 mod delivery;
 mod doors;
 mod evolution;
+mod expand;
+mod hidden;
 mod http;
 mod jobs;
 mod journey;
 mod ledger;
+mod pages;
 mod secrets;
 mod sessions;
 mod template;

@@ -4,6 +4,7 @@ mod delete;
 mod dry_run;
 mod put;
 mod read;
+mod relations;
 
 use axum::Router;
 use axum::extract::FromRef;

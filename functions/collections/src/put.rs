@@ -4,7 +4,7 @@
 //! for a new collection, 200 for a definition in force, 202 for one that comes into force once every stored record fits it.
 
 use crate::read::shown;
-use crate::{App, dry_run};
+use crate::{App, dry_run, relations};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,10 +12,10 @@ use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use undercroft::error::{Error, FieldError, Result};
+use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, IfMatch, IfNoneMatch, Json, Path, Query, RequestId, etag};
 use undercroft::id;
-use undercroft::schema::{Collection, Definition, Put};
+use undercroft::schema::{Definition, Put};
 use undercroft::store::definitions::{MAX_COLLECTIONS, SHARDS_SECONDS, State as Stage, Stored};
 
 /// How often the number of shards of a collection may change.
@@ -57,7 +57,7 @@ pub async fn put(
     }
     let previous = stored.as_ref().map(|stored| &stored.definition);
     let definition = Definition::parse(&name, body, previous).map_err(Error::Invalid)?;
-    refuse_unbuilt_relations(&definition)?;
+    relations::check(&app, &definition).await?;
     match (alive, options.dry_run) {
         (None, true) => Ok(axum::Json(dry_run::of_new()).into_response()),
         (Some(old), true) => Ok(axum::Json(dry_run::of_change(&app, old, &definition).await?).into_response()),
@@ -100,17 +100,4 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str) ->
 
 fn answer(status: StatusCode, definition: &Definition) -> Response {
     (status, [(ETAG, etag(definition.version, true))], axum::Json(shown(definition))).into_response()
-}
-
-/// Deleting a record that others point at has to look after them, and only `users` never lose one yet.
-fn refuse_unbuilt_relations(definition: &Definition) -> Result<()> {
-    let collection = Collection::compile(definition.clone()).map_err(Error::Invalid)?;
-    let elsewhere = collection.relations().filter(|(_, relation)| relation.collection != "users");
-    let errors: Vec<FieldError> = elsewhere
-        .map(|(field, _)| {
-            let pointer = format!("/schema/properties/{field}/relation/collection");
-            FieldError::new(pointer, "not_built", "relations to other collections than users are not built yet")
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }

@@ -49,7 +49,7 @@ pub async fn changes(
     let collection = app.collection(name, &caller, Rule::List).await?;
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
     let list = Wanted { rule: grant.left(), filter: None, sort: &[], scan: None };
-    let plan = plan(collection.layout(), &list).map_err(super::list::refused)?;
+    let plan = plan(collection.layout(), &list).map_err(crate::refusal::of_list)?;
     let follow = Follow::of(&collection, &plan).ok_or_else(not_followed)?;
 
     let (purpose, list) = (purpose(&caller, name), fingerprint(&grant, &follow));

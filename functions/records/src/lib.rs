@@ -6,12 +6,15 @@ mod changes;
 mod count;
 mod create;
 mod delete;
+mod deleted;
+mod expand;
 mod input;
 mod intent;
 mod list;
 mod not_built;
 mod patch;
 mod read;
+mod refusal;
 mod replace;
 
 use axum::Router;

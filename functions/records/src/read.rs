@@ -1,5 +1,7 @@
-//! `GET /v1/collections/{collection}/records/{id}` -> the record and its `ETag`. One round trip, half a read unit.
+//! `GET /v1/collections/{collection}/records/{id}?expand=&consistent=` -> the record and its `ETag`. One round trip, half a
+//! read unit, and one more trip for each level of `expand`.
 
+use crate::expand::Expand;
 use crate::{App, input};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use undercroft::error::{Error, Result};
 use undercroft::expr::Rule;
-use undercroft::http::{IfMatch, IfNoneMatch, Path, Query, etag};
+use undercroft::http::{IfMatch, IfNoneMatch, Path, Query, etag, etag_of};
 use undercroft::identity::Caller;
 use undercroft::policy::allow;
 
@@ -31,20 +33,23 @@ pub async fn read(
     if_match: IfMatch,
     if_none_match: IfNoneMatch,
 ) -> Result<Response> {
-    if options.expand.is_some() {
-        return Err(Error::NotBuilt("expand"));
-    }
     let collection = app.collection(&name, &caller, Rule::Read).await?;
     let grant = allow(&caller, Rule::Read, &collection, app.clock.millis())?;
+    let expand = Expand::read(&app, &caller, &collection, options.expand.as_deref(), 1).await?;
     let record =
         app.records.get(&grant, input::record_id(&id)?, options.consistent).await?.ok_or(Error::NotFound("record"))?;
     // RFC 9110 section 13.2.2: If-Match first, then If-None-Match.
     if !if_match.allows(record.version) {
         return Err(Error::PreconditionFailed("the record is not of the version in If-Match: read it again"));
     }
-    let tag = etag(record.version, grant.sees_all());
+    let shown = vec![record.shown(&grant)];
+    let shown = expand.onto(&app, std::slice::from_ref(&record), shown).await?.pop().unwrap_or_default();
+    let tag = match expand.is_empty() {
+        true => etag(record.version, grant.sees_all()),
+        false => etag_of(record.version, grant.sees_all(), shown.to_string().as_bytes()),
+    };
     if if_none_match.matches(&tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    Ok(([(ETAG, tag)], axum::Json(record.shown(&grant))).into_response())
+    Ok(([(ETAG, tag)], axum::Json(shown)).into_response())
 }

@@ -3,6 +3,7 @@
 //! A tag names what one caller sees: the version, and whether hidden fields were left out (R86).
 
 use crate::error::Error;
+use crate::id;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
@@ -12,6 +13,16 @@ use axum::http::request::Parts;
 pub fn etag(version: u64, whole: bool) -> String {
     if whole { format!("\"{version}\"") } else { format!("\"{version}-v\"") }
 }
+
+/// The tag of an answer that holds more than the one record: the record's version, which `If-Match` takes, and a mark of all
+/// that was shown, so that a client whose other records are old is not told that nothing has changed.
+pub fn etag_of(version: u64, whole: bool, shown: &[u8]) -> String {
+    let mark: String = id::sha256(shown).chars().filter(char::is_ascii_alphanumeric).take(MARK).collect();
+    format!("{}-{mark}\"", etag(version, whole).trim_end_matches('"'))
+}
+
+/// How long the mark of an answer is.
+const MARK: usize = 16;
 
 /// `If-Match`: do it only if what is there is what I know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +211,26 @@ fn parse(text: &str, name: &str) -> Result<Option<Tags>, Error> {
     }
 }
 
+/// The version in a tag of ours.
 fn version(tag: &str) -> Option<u64> {
-    tag.strip_prefix('"')?.strip_suffix('"')?.trim_end_matches("-v").parse().ok()
+    let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let marked = tag.rsplit_once('-').filter(|(_, mark)| mark.len() == MARK);
+    marked.map_or(tag, |(tag, _)| tag).trim_end_matches("-v").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_of_ours_holds_its_version_and_no_other_does() {
+        for whole in [true, false] {
+            assert_eq!(version(&etag(7, whole)), Some(7));
+            assert_eq!(version(&etag_of(7, whole, b"{}")), Some(7));
+            assert_ne!(etag_of(7, whole, b"{}"), etag_of(7, whole, b"[]"));
+        }
+        for other in ["\"7-w\"", "\"7-\"", "\"7-x-0123456789abcdef\"", "\"-0123456789abcdef\"", "W/\"7\"", "7"] {
+            assert_eq!(version(other), None, "{other}");
+        }
+    }
 }

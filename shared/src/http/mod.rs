@@ -13,7 +13,7 @@ mod problem;
 
 pub use body::{Json, MergePatch, Path, Query};
 pub use caller::Admin;
-pub use conditional::{IfMatch, IfNoneMatch, Preconditions, etag};
+pub use conditional::{IfMatch, IfNoneMatch, Preconditions, etag, etag_of};
 pub use cors::Origins;
 pub use once::{Keyed, answered_once};
 pub use problem::not_found;
@@ -117,7 +117,8 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let (mut response, outcome) = problem::finish(response, &request_id, &method);
     edge.origins.allow(origin.as_ref(), response.headers_mut());
     // What something cost that may not be seen would tell whether it is there.
-    let hidden = caller != "admin" && matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+    let absent = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+    let hidden = caller != "admin" && (absent || cost.withheld);
     add_headers(response.headers_mut(), &request_id, (!hidden).then_some(&cost));
     let status = response.status().as_u16();
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

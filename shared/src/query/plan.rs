@@ -57,7 +57,7 @@ pub fn plan(layout: &Layout, query: &Query) -> Result<Plan, Refusal> {
     if let Some(plan) = exact(layout, &branches, query.sort) {
         return Ok(plan);
     }
-    let scanned = query.scan.and_then(|scan| scanning(layout, &possible(opaque), query.sort, scan));
+    let scanned = query.scan.and_then(|scan| scanning(layout, &possible(opaque), query, scan));
     scanned.ok_or_else(|| building(layout, &branches, query.sort).unwrap_or_else(|| refuse(layout, &branches, query)))
 }
 
@@ -128,14 +128,25 @@ fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Pla
     })
 }
 
-/// A plan that leaves the least over and keeps the order.
-fn scanning(layout: &Layout, branches: &[Branch], sort: &[SortField], scan: u32) -> Option<Plan> {
-    let sort = unsettled(branches, sort);
+/// A plan that leaves the least over and keeps the order. What the rule asks is never left over: a scan that read the records
+/// of others to leave them out would tell, by where it stops and what it costs, that they are there.
+fn scanning(layout: &Layout, branches: &[Branch], query: &Query, scan: u32) -> Option<Plan> {
+    let sort = unsettled(branches, query.sort);
+    let rule = query.rule.conjuncts();
     let routes = routes(layout, branches.first()?).into_iter();
-    let in_order = routes.filter_map(|route| direction(&route.order, &sort).map(|forward| (route, forward)));
-    let (route, forward) = in_order.min_by_key(|(route, _)| route.leftover.len())?;
+    let allowed = routes.filter(|route| route.leftover.iter().all(|test| !rule.contains(test)));
+    let in_order = allowed.filter_map(|route| direction(&route.order, &sort).map(|forward| (route, forward)));
+    let Some((route, forward)) = in_order.min_by_key(|(route, _)| route.leftover.len()) else {
+        return scanning_rule(layout, query, scan);
+    };
     let leftover = Expr::all(route.leftover);
     Some(Plan { ranges: route.range.into_iter().collect(), forward, order: route.order, leftover, scan: Some(scan) })
+}
+
+/// A plan that reads all that the rule allows, and leaves the whole filter over.
+fn scanning_rule(layout: &Layout, query: &Query, scan: u32) -> Option<Plan> {
+    let plan = exact(layout, &possible(alternatives(query.rule)?), query.sort)?;
+    Some(Plan { leftover: query.filter.cloned().unwrap_or(Expr::True), scan: Some(scan), ..plan })
 }
 
 /// Every way a branch can be read, the collection itself first.

@@ -1,50 +1,82 @@
-//! Several items of a table at once.
+//! Many items by key at once, read or removed. DynamoDB gives back the keys it had no room or no strength for; they are asked for again.
 
 use super::item::Item;
 use super::{Table, failed};
 use crate::cost;
 use crate::error::{Error, Result};
+use crate::id;
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, ReturnConsumedCapacity, WriteRequest};
+use futures_util::future::try_join_all;
+use std::time::Duration;
+
+/// Most keys of one call.
+const KEYS: usize = 100;
+/// How often the keys given back are asked for again before that is reported.
+const ROUNDS: u32 = 8;
+/// Longest pause after the first round, in milliseconds; it doubles with every round.
+const FIRST_PAUSE: u64 = 20;
 
 impl Table {
-    /// Several items of this table by key, in one round trip per hundred, until DynamoDB has given them all.
+    /// Several items of this table by key, each key named once: a round trip per hundred, those side by side. What is not
+    /// there is left out.
+    ///
+    /// # Errors
+    /// `Unavailable` when DynamoDB still gives keys back after eight rounds: never a part of the items as if it were all.
     pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>> {
         self.batch_get_by(keys, false).await
     }
 
     /// The same, with every write that was answered before, at twice the price.
+    ///
+    /// # Errors
+    /// As [`Table::batch_get`].
     pub async fn batch_get_latest(&self, keys: Vec<Item>) -> Result<Vec<Item>> {
         self.batch_get_by(keys, true).await
     }
 
     async fn batch_get_by(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>> {
-        let mut found = Vec::new();
-        let mut waiting = keys;
-        while !waiting.is_empty() {
-            let now: Vec<Item> = waiting.drain(..waiting.len().min(100)).collect();
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(now))
-                .consistent_read(consistent)
-                .build()
-                .map_err(Error::internal)?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.name, wanted)
-                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-                .send()
-                .await
-                .map_err(failed)?;
-            let items: Vec<Item> = answer.responses.unwrap_or_default().into_values().flatten().collect();
-            answer.consumed_capacity.iter().flatten().for_each(|capacity| cost::read(Some(capacity), 0));
-            cost::read(None, items.len());
-            found.extend(items);
-            let unprocessed = answer.unprocessed_keys.unwrap_or_default();
-            waiting.extend(unprocessed.into_values().flat_map(|keys| keys.keys));
+        let (mut found, mut waiting) = (Vec::new(), keys);
+        for round in 0..ROUNDS {
+            let given_back = std::mem::take(&mut waiting);
+            for (items, left) in
+                try_join_all(given_back.chunks(KEYS).map(|keys| self.get_some(keys, consistent))).await?
+            {
+                found.extend(items);
+                waiting.extend(left);
+            }
+            if waiting.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(pause(round)).await;
         }
-        Ok(found)
+        Err(Error::Unavailable { retry_after: 1, source: Some("DynamoDB keeps giving keys back".into()) })
     }
 
+    /// One call: the items it brought, and the keys it gave back.
+    async fn get_some(&self, keys: &[Item], consistent: bool) -> Result<(Vec<Item>, Vec<Item>)> {
+        let wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys.to_vec()))
+            .consistent_read(consistent)
+            .build()
+            .map_err(Error::internal)?;
+        let answer = self
+            .client
+            .batch_get_item()
+            .request_items(&self.name, wanted)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await
+            .map_err(failed)?;
+        let left: Vec<Item> =
+            answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
+        answer.consumed_capacity.iter().flatten().for_each(|capacity| cost::read(Some(capacity), 0));
+        // Counted alike whether there is an item or not, as a single read is.
+        cost::read(None, keys.len().saturating_sub(left.len()));
+        Ok((answer.responses.unwrap_or_default().into_values().flatten().collect(), left))
+    }
+}
+
+impl Table {
     /// Removes up to 25 items of this table by key, each a different one, until DynamoDB has removed them all.
     pub async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
         let request = |key| {
@@ -65,5 +97,26 @@ impl Table {
             waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
         }
         Ok(())
+    }
+}
+
+/// How long to wait after this round: up to 20, 40, 80, ... milliseconds, by chance, so that those who were throttled together
+/// do not come back together.
+fn pause(round: u32) -> Duration {
+    let [chance] = id::random::<1>();
+    Duration::from_millis((FIRST_PAUSE << round.min(ROUNDS)) * u64::from(chance) / 255)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_never_pass_their_bound() {
+        for round in 0..ROUNDS {
+            let longest = (0..200).map(|_| pause(round)).max().unwrap_or_default();
+            let bound = Duration::from_millis(FIRST_PAUSE << round);
+            assert!(longest <= bound && longest > bound / 2, "round {round}: {longest:?}");
+        }
     }
 }

@@ -1,10 +1,11 @@
-//! A page of records, read by a plan: its ranges, in every shard they touch, read side by side and merged in order.
+//! A page of records, read by a plan: its ranges, in every shard they touch, walked side by side.
 //!
 //! A position in a list is the key of the last record given, without what differs between ranges. It holds on across
 //! restarts and concurrent writes: a page begins after that key, wherever it now is.
 
 use super::item::{Item, string};
 use super::keys::record_partition;
+use super::merge::{Bounds, Reader, walk};
 use super::record::Record;
 use super::records::Records;
 use super::{Expression, Query};
@@ -15,8 +16,6 @@ use crate::query::{Plan, Range};
 use crate::schema::Collection;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::try_join_all;
-use std::collections::{HashSet, VecDeque};
 
 /// A page of a list.
 #[derive(Debug, Default)]
@@ -27,99 +26,40 @@ pub struct Listed {
     pub next: Option<Vec<u8>>,
 }
 
+/// How many items a page may read that turn out not to belong on it: tombstones of deleted records.
+const UNWANTED: usize = 1_000;
+
 impl Records {
     /// Reads up to `limit` records by `plan`, after `position`. Each is held against the whole rule besides.
     ///
-    /// With a scan budget in the plan, reading stops when it is spent; `next` then says how far it got.
+    /// A page that meets nothing but tombstones stops after a thousand of them, and one with a scan budget in its plan when
+    /// that is spent: it may be short or empty and still have a `next`, which says how far it got.
     pub async fn list(&self, grant: &Grant, plan: &Plan, limit: usize, position: Option<&[u8]>) -> Result<Listed> {
-        let mut readers = readers(grant.collection(), plan, position);
-        let mut listed = Listed::default();
-        let mut seen = HashSet::new();
-        let mut budget = plan.scan.map(|scan| usize::try_from(scan).unwrap_or(usize::MAX));
-        // One more than asked for tells whether there is a next page.
-        let page = budget.map_or(limit + 1, |budget| (budget / readers.len().max(1)).clamp(1, 1_000));
-        let mut last = None;
-        loop {
-            self.fill(&mut readers, page).await?;
-            let Some((key, record)) = take_first(&mut readers, plan.forward) else { return Ok(listed) };
-            if budget == Some(0) {
-                listed.next = last;
-                return Ok(listed);
-            }
-            budget = budget.map(|left| left - 1);
-            let is_given = seen.contains(&record.id);
-            let matches = plan.leftover.matches(&record.view()) && grant.allows(&record.view(), Input::None);
-            if matches && !is_given {
-                if listed.records.len() == limit {
-                    listed.next = last;
-                    return Ok(listed);
-                }
-                seen.insert(record.id.clone());
-                listed.records.push(record);
-            }
-            last = Some(key);
-        }
-    }
-
-    /// Reads the next items of every range that has none in hand and is not at its end, all at once.
-    async fn fill(&self, readers: &mut [Reader], page: usize) -> Result<()> {
-        let empty = readers.iter_mut().filter(|reader| reader.waiting.is_empty() && !reader.done);
-        try_join_all(empty.map(|reader| reader.read(self, page))).await.map(|_| ())
+        let readers = readers(grant.collection(), plan, position);
+        let allowance = allowance(plan, readers.len(), limit);
+        let keep = |found: &Item| {
+            let record = Record::from_item(found).filter(|record| !record.deleted)?;
+            let view = record.view();
+            (plan.leftover.matches(&view) && grant.allows(&view, Input::None)).then_some(record)
+        };
+        let bounds = Bounds { forward: plan.forward, limit, allowance };
+        let (records, next) = walk(self.table(), readers, bounds, keep).await?;
+        Ok(Listed { records, next })
     }
 }
 
-/// One range in one shard, and what was read of it.
-struct Reader {
-    query: Query,
-    /// The attribute that holds the sort key, and how much of it is the same for all of the range.
-    sort: String,
-    order_from: usize,
-    waiting: VecDeque<(Vec<u8>, Record)>,
-    done: bool,
+/// How many items a page may read: what the scan allows, or what it needs and some more.
+pub(super) fn allowance(plan: &Plan, readers: usize, limit: usize) -> usize {
+    let scan = plan.scan.map(|scan| usize::try_from(scan).unwrap_or(usize::MAX));
+    scan.unwrap_or(readers * (limit + 1) + UNWANTED)
 }
 
-impl Reader {
-    async fn read(&mut self, records: &Records, page: usize) -> Result<()> {
-        self.query.limit = i32::try_from(page).unwrap_or(i32::MAX);
-        let read = records.table().query(&self.query).await?;
-        for found in read.items.iter().filter(|found| !found.contains_key("del")) {
-            let key = sort_key(found, &self.sort).and_then(|key| key.get(self.order_from..).map(<[u8]>::to_vec));
-            if let (Some(key), Some(record)) = (key, Record::from_item(found)) {
-                self.waiting.push_back((key, record));
-            }
-        }
-        self.done = read.last_key.is_none();
-        self.query.after = read.last_key;
-        // A page of nothing but tombstones is empty and yet not the end: on in bigger steps.
-        if self.waiting.is_empty() && !self.done {
-            return Box::pin(self.read(records, (page * 4).min(1_000))).await;
-        }
-        Ok(())
-    }
-}
-
-/// The first waiting item in the list's order.
-fn take_first(readers: &mut [Reader], forward: bool) -> Option<(Vec<u8>, Record)> {
-    let waiting = readers.iter_mut().filter(|reader| !reader.waiting.is_empty());
-    let key = |reader: &Reader| reader.waiting.front().map(|(key, _)| key.clone());
-    let first =
-        if forward { waiting.min_by_key(|reader| key(reader)) } else { waiting.max_by_key(|reader| key(reader)) };
-    first.and_then(|reader| reader.waiting.pop_front())
-}
-
-fn sort_key(found: &Item, attribute: &str) -> Option<Vec<u8>> {
-    match found.get(attribute)? {
-        AttributeValue::B(bytes) => Some(bytes.as_ref().to_vec()),
-        AttributeValue::S(text) => Some(text.as_bytes().to_vec()),
-        _ => None,
-    }
-}
-
-fn readers(collection: &Collection, plan: &Plan, position: Option<&[u8]>) -> Vec<Reader> {
+/// Every range of the plan in every shard it touches, from after `position` on.
+pub(super) fn readers<T>(collection: &Collection, plan: &Plan, position: Option<&[u8]>) -> Vec<Reader<T>> {
     plan.ranges.iter().flat_map(|range| of_range(collection, range, plan.forward, position)).collect()
 }
 
-fn of_range(collection: &Collection, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader> {
+fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader<T>> {
     match range {
         Range::Records { lower, upper } => {
             let Some((lower, upper)) = narrowed(lower.as_bytes(), upper.as_bytes(), 0, forward, position) else {
@@ -145,7 +85,7 @@ fn of_range(collection: &Collection, range: &Range, forward: bool, position: Opt
     }
 }
 
-fn reader(
+fn reader<T>(
     index: Option<String>,
     (pk, sk): (&str, &str),
     partition: String,
@@ -153,7 +93,7 @@ fn reader(
     upper: AttributeValue,
     order_from: usize,
     forward: bool,
-) -> Reader {
+) -> Reader<T> {
     let key = Expression::new("#pk = :pk AND #sk BETWEEN :lower AND :upper")
         .name("#pk", pk)
         .name("#sk", sk)
@@ -161,7 +101,7 @@ fn reader(
         .value(":lower", lower)
         .value(":upper", upper);
     let query = Query { index, key, forward, ..Query::default() };
-    Reader { query, sort: sk.to_owned(), order_from, waiting: VecDeque::new(), done: false }
+    Reader::new(query, sk, order_from)
 }
 
 /// The bounds that are left after `position`, both included. `None` if nothing is.

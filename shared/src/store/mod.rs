@@ -6,11 +6,15 @@
 mod batch;
 pub mod commit;
 pub mod definitions;
+pub mod deleted;
+pub mod expected;
+mod fetch;
 pub mod item;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod list;
+mod merge;
 pub mod once;
 pub mod purge;
 pub mod record;

@@ -1,0 +1,106 @@
+//! One level of relations followed for many records at once: a single batch read for all that point forward, a query a record
+//! for each that points back, those side by side with the batch and with each other.
+
+use super::resolve::{Leads, Way, back_plan};
+use super::with_expanded;
+use crate::App;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use undercroft::cost;
+use undercroft::error::Result;
+use undercroft::futures::future::try_join;
+use undercroft::futures::stream::{self, StreamExt, TryStreamExt};
+use undercroft::policy::Grant;
+use undercroft::store::record::Record;
+
+/// How many queries of a level are under way at once.
+const AT_ONCE: usize = 16;
+
+/// A record, and what to expand of it.
+pub struct Parent<'a> {
+    pub record: &'a Record,
+    pub ways: &'a [Way],
+}
+
+/// A way followed from one id; followed once, however many records lead to it.
+type Step<'a> = (usize, &'a str);
+type Steps<'a> = BTreeMap<Step<'a>, (&'a Way, &'a Grant)>;
+type Found<'a> = BTreeMap<Step<'a>, Vec<Record>>;
+
+/// What comes of a level and of all below it: the `expanded` of each parent.
+pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String, Value>>> {
+    let steps: Steps = parents.iter().flat_map(steps).collect();
+    let (mut found, back) = try_join(forward(app, &steps), backward(app, &steps)).await?;
+    found.extend(back);
+    let below: Vec<Parent> = parents
+        .iter()
+        .flat_map(|parent| parent.ways.iter().map(|way| (way, met(&found, parent.record, way))))
+        .flat_map(|(way, records)| records.iter().map(|record| Parent { record, ways: &way.under }))
+        .collect();
+    let mut below = if below.iter().all(|child| child.ways.is_empty()) {
+        Vec::new().into_iter()
+    } else {
+        Box::pin(expand(app, &below)).await?.into_iter()
+    };
+    let members = |parent: &Parent| -> Map<String, Value> {
+        let of_way = |way: &Way| (way.name.clone(), way.member(met(&found, parent.record, way), &mut below));
+        parent.ways.iter().map(of_way).collect()
+    };
+    Ok(parents.iter().map(members).collect())
+}
+
+/// The records that a way leads to from this one.
+fn met<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> &'a [Record] {
+    let step = way.id_of(from).map(|id| (way.column, id));
+    step.and_then(|step| found.get(&step)).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The steps that lead on from a parent, as far as the caller may go.
+fn steps<'a>(parent: &Parent<'a>) -> Vec<(Step<'a>, (&'a Way, &'a Grant))> {
+    let (record, ways) = (parent.record, parent.ways);
+    let step = |way: &'a Way| Some(((way.column, way.id_of(record)?), (way, way.grant.as_ref()?)));
+    ways.iter().filter_map(step).collect()
+}
+
+/// Every record that is pointed at, in one batch.
+async fn forward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
+    let steps = steps.iter().filter(|(_, (way, _))| matches!(way.leads, Leads::To { .. }));
+    let (steps, wanted): (Vec<Step>, Vec<(&Grant, Vec<&str>)>) =
+        steps.map(|(step, (_, grant))| (*step, (*grant, vec![step.1]))).unzip();
+    let found = app.records.get_each(&wanted).await?;
+    let unseen = wanted.iter().zip(&found).any(|((grant, _), found)| found.is_empty() && !grant.sees_all());
+    if unseen {
+        cost::withhold();
+    }
+    Ok(steps.into_iter().zip(found).map(|(step, found)| (step, found.into_values().collect())).collect())
+}
+
+/// The records that point back, a list for each id.
+async fn backward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
+    let mut queries = Vec::new();
+    for (step, (way, grant)) in steps {
+        if let Leads::Back { field, limit } = &way.leads {
+            let plan = back_plan(way, grant, field, step.1)?;
+            queries.push(async move {
+                let listed = app.records.list(grant, &plan, *limit, None).await?;
+                Ok::<_, undercroft::error::Error>((*step, listed.records))
+            });
+        }
+    }
+    stream::iter(queries).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+impl Way {
+    /// What this way adds to `expanded`: one record or `null` forward, a list backward.
+    fn member(&self, met: &[Record], below: &mut impl Iterator<Item = Map<String, Value>>) -> Value {
+        let shown = |record: &Record| {
+            let shown = self.grant.as_ref().map(|grant| record.shown(grant)).unwrap_or_default();
+            with_expanded(shown, &self.under, below.next())
+        };
+        let mut shown = met.iter().map(shown);
+        match self.leads {
+            Leads::To { .. } => shown.next().unwrap_or(Value::Null),
+            Leads::Back { .. } => shown.collect(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The text of `expand` to a tree of names: `author.company,comments_via_post:5` -> what is asked for, before anybody has
+//! looked whether there is such a thing.
+
+use undercroft::expr::ExprError;
+
+/// Most paths of one `expand`.
+pub const MAX_PATHS: usize = 8;
+/// Most relations a path follows, one after the other.
+pub const MAX_DEPTH: usize = 2;
+/// Most records of one back-relation, and how many unless asked otherwise.
+pub const MAX_BACK: usize = 20;
+/// How many records of a back-relation come unless asked otherwise.
+pub const BACK: usize = 10;
+
+/// A relation asked for, and what is asked of the records it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// The relation: a field's name, or `collection_via_field`.
+    pub name: String,
+    /// Where it is first named, in characters from 1.
+    pub column: usize,
+    /// How many records, where that was said.
+    pub limit: Option<usize>,
+    /// What to expand of those.
+    pub under: Vec<Term>,
+}
+
+/// Reads `expand=author,comments_via_post:5,author.company`. A path's beginning need not be asked for by itself.
+///
+/// # Errors
+/// What is wrong and at which column.
+pub fn parse(text: &str) -> Result<Vec<Term>, ExprError> {
+    let mut terms = Vec::new();
+    let mut ended: Vec<&str> = Vec::new();
+    for (column, path) in pieces(text, ',', 1) {
+        let start = column + path.chars().take_while(|char| *char == ' ').count();
+        let path = path.trim_matches(' ');
+        if ended.len() == MAX_PATHS {
+            return Err(ExprError::at(start, format!("at most {MAX_PATHS} paths can be expanded")));
+        }
+        if ended.contains(&path) {
+            return Err(ExprError::at(start, format!("`{}` is named twice", shown(path))));
+        }
+        ended.push(path);
+        let steps: Vec<(usize, &str)> = pieces(path, '.', start).collect();
+        if let Some((column, _)) = steps.get(MAX_DEPTH) {
+            return Err(ExprError::at(*column, format!("a path follows at most {MAX_DEPTH} relations")));
+        }
+        grow(&mut terms, &steps)?;
+    }
+    Ok(terms)
+}
+
+/// Adds a path to the tree, along what is there of it already.
+fn grow(terms: &mut Vec<Term>, steps: &[(usize, &str)]) -> Result<(), ExprError> {
+    let Some(((column, step), rest)) = steps.split_first() else { return Ok(()) };
+    let (name, limit) = step_of(*column, step)?;
+    let at = match terms.iter().position(|term| term.name == name) {
+        Some(at) => at,
+        None => {
+            terms.push(Term { name: name.to_owned(), column: *column, limit, under: Vec::new() });
+            terms.len() - 1
+        }
+    };
+    let Some(term) = terms.get_mut(at) else { return Ok(()) };
+    match (term.limit, limit) {
+        (Some(first), Some(second)) if first != second => {
+            return Err(ExprError::at(*column, format!("`{name}` has two limits, {first} and {second}: give one")));
+        }
+        (None, Some(_)) => term.limit = limit,
+        _ => {}
+    }
+    grow(&mut term.under, rest)
+}
+
+/// A name and its limit.
+fn step_of(column: usize, step: &str) -> Result<(&str, Option<usize>), ExprError> {
+    let (name, limit) = step.split_once(':').map_or((step, None), |(name, limit)| (name, Some(limit)));
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !plain {
+        let message = "a relation's name was expected: a field, or collection_via_field";
+        return Err(ExprError::at(column, message));
+    }
+    let Some(limit) = limit else { return Ok((name, None)) };
+    let digits = limit.bytes().all(|byte| byte.is_ascii_digit());
+    match limit.parse::<usize>() {
+        Ok(limit) if digits && (1..=MAX_BACK).contains(&limit) => Ok((name, Some(limit))),
+        _ => {
+            let column = column + name.chars().count() + 1;
+            Err(ExprError::at(column, format!("a limit is a number from 1 to {MAX_BACK}")))
+        }
+    }
+}
+
+/// The pieces between separators, each with the column it starts at.
+fn pieces(text: &str, separator: char, start: usize) -> impl Iterator<Item = (usize, &str)> {
+    text.split(separator).scan(start, |column, piece| {
+        let at = *column;
+        *column += piece.chars().count() + 1;
+        Some((at, piece))
+    })
+}
+
+/// What a client sent, fit for an error message.
+pub fn shown(name: &str) -> String {
+    name.chars().take(64).collect::<String>().escape_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn term(name: &str, column: usize, limit: Option<usize>, under: Vec<Term>) -> Term {
+        Term { name: name.to_owned(), column, limit, under }
+    }
+
+    #[test]
+    fn paths_that_begin_alike_grow_one_tree() {
+        let company = term("company", 30, None, vec![]);
+        assert_eq!(
+            parse("author, comments_via_post:5.by,author.company"),
+            Ok(vec![
+                term("author", 1, None, vec![Term { column: 39, ..company }]),
+                term("comments_via_post", 9, Some(5), vec![term("by", 29, None, vec![])]),
+            ])
+        );
+        assert_eq!(parse("a.b,a:3"), Ok(vec![term("a", 1, Some(3), vec![term("b", 3, None, vec![])])]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_column() {
+        for (text, column, says) in [
+            ("", 1, "name was expected"),
+            ("a,,b", 3, "name was expected"),
+            ("a,", 3, "name was expected"),
+            ("a.", 3, "name was expected"),
+            (".a", 1, "name was expected"),
+            ("a b", 1, "name was expected"),
+            ("ü", 1, "name was expected"),
+            ("a,b.c.d", 7, "at most 2 relations"),
+            ("a,b,a", 5, "named twice"),
+            ("a.b, a.b", 6, "named twice"),
+            ("a:0", 3, "from 1 to 20"),
+            ("a,b:21", 5, "from 1 to 20"),
+            ("a:", 3, "from 1 to 20"),
+            ("a:+1", 3, "from 1 to 20"),
+            ("a:1:2", 3, "from 1 to 20"),
+            ("a:99999999999999999999999", 3, "from 1 to 20"),
+            ("a:1,a:2.b", 5, "two limits"),
+            ("a,b,c,d,e,f,g,h,i", 17, "at most 8 paths"),
+            ("a,*", 3, "name was expected"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert_eq!(error.column, column, "{text}: {error}");
+            assert!(error.message.contains(says), "{text}: {error}");
+        }
+    }
+}

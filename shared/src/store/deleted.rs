@@ -1,0 +1,52 @@
+//! What is deleted and not yet gone: the tombstones of a collection, for admins to look at.
+
+use super::item::{Item, integer, text};
+use super::list::readers;
+use super::merge::{Bounds, walk};
+use super::record::Record;
+use super::records::Records;
+use crate::error::Result;
+use crate::expr::Expr;
+use crate::policy::Grant;
+use crate::query::{Query, plan};
+
+/// A deleted record.
+#[derive(Debug)]
+pub struct Deleted {
+    /// The record as it was, but for its version and `updatedAt`, which the deletion moved on.
+    pub record: Record,
+    /// When it was deleted, RFC 3339.
+    pub at: String,
+    /// Who deleted it.
+    pub by: String,
+}
+
+impl Records {
+    /// Up to `limit` deleted records by id, after `position`; and where to go on. Living records lie between them and are read
+    /// and left out, so at most `scan` items are read: a page may be empty and not the last.
+    pub async fn deleted(
+        &self,
+        grant: &Grant,
+        limit: usize,
+        scan: usize,
+        position: Option<&[u8]>,
+    ) -> Result<(Vec<Deleted>, Option<Vec<u8>>)> {
+        let everything = Query { rule: &Expr::True, filter: None, sort: &[], scan: None };
+        // By id is the one order that every collection has, so this is never refused.
+        let Ok(plan) = plan(grant.collection().layout(), &everything) else { return Ok((Vec::new(), None)) };
+        let bounds = Bounds { forward: plan.forward, limit, allowance: scan };
+        let now = self.seconds();
+        walk(self.table(), readers(grant.collection(), &plan, position), bounds, |found| Deleted::read(found, now))
+            .await
+    }
+}
+
+impl Deleted {
+    /// The tombstone in an item. `None` for a living record, and for one whose time is over though DynamoDB has not removed it.
+    fn read(found: &Item, now: u64) -> Option<Self> {
+        let at = text(found, "del")?.to_owned();
+        let is_kept = integer(found, "ttl").is_none_or(|until| now < until);
+        let by = text(found, "by").unwrap_or_default().to_owned();
+        Record::from_item(found).filter(|_| is_kept).map(|record| Self { record, at, by })
+    }
+}

@@ -1,0 +1,54 @@
+//! What reading by a plan is going to cost, for `explain=true`: said before anything is read, so in items and not yet in the
+//! bytes that DynamoDB charges for.
+
+use super::list::{allowance, readers};
+use super::records::Records;
+use crate::policy::Grant;
+use crate::query::Plan;
+use serde::Serialize;
+
+/// How DynamoDB counts a query.
+const QUERY: &str = "for each trip half a unit for every 4 KB, begun or full, of the items it reads taken together";
+/// How DynamoDB counts a batch read.
+const BATCH: &str =
+    "half a unit for every 4 KB, begun or full, of each record by itself; half a unit for one that is not there";
+
+/// What a read is going to cost.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expected {
+    /// Round trips, side by side, as long as nothing is in the way.
+    pub trips: usize,
+    /// Items read, at most, as long as nothing is in the way.
+    pub items: usize,
+    /// Items read, at most, where tombstones are in the way, or a scan has to look for what it wants.
+    pub most_items: usize,
+    /// Read units for `items` of 1 KB each.
+    pub rru_at_1kb: f64,
+    /// How to reckon with other sizes.
+    pub rru: &'static str,
+}
+
+impl Records {
+    /// What a page of `limit` records by `plan` is going to cost.
+    pub fn expected(&self, grant: &Grant, plan: &Plan, limit: usize) -> Expected {
+        let trips = readers::<()>(grant.collection(), plan, None).len();
+        let most_items = allowance(plan, trips, limit);
+        let items = (trips * (limit + 1)).min(most_items);
+        let rru_at_1kb = trips as f64 * units(items.div_ceil(trips.max(1)));
+        Expected { trips, items, most_items, rru_at_1kb, rru: QUERY }
+    }
+}
+
+impl Expected {
+    /// What reading up to `records` records by id is going to cost.
+    pub fn batch(records: usize) -> Self {
+        let trips = records.div_ceil(100);
+        Self { trips, items: records, most_items: records, rru_at_1kb: records as f64 * units(1), rru: BATCH }
+    }
+}
+
+/// Read units for so many kilobytes in one reading.
+fn units(kilobytes: usize) -> f64 {
+    kilobytes.div_ceil(4) as f64 / 2.0
+}
