@@ -1,5 +1,7 @@
 //! The language held against itself and against CEL's own interpreter, over generated expressions and records.
 
+use std::collections::HashMap;
+
 use cel::{Context, Program, Value as CelValue};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -18,10 +20,26 @@ fn known<'a>(auth: &'a Auth, input: Input<'a>) -> Known<'a> {
 fn cel_says_yes(rule: &str, auth: &Auth, data: &Map<String, Value>) -> bool {
     let auth = json!({ "id": auth.id, "email": auth.email, "roles": auth.roles, "verified": auth.verified });
     let mut context = Context::default();
-    context.add_variable("auth", auth).unwrap();
-    context.add_variable("record", data).unwrap();
+    context.add_variable("auth", as_cel(&auth)).unwrap();
+    context.add_variable("record", as_cel(&Value::Object(data.clone()))).unwrap();
     let program = Program::compile(rule).unwrap_or_else(|error| panic!("CEL refuses {rule}: {error}"));
     matches!(program.execute(&context), Ok(CelValue::Bool(true)))
+}
+
+/// The value as CEL has it. By hand, since CEL's numbers are machine numbers and ours are not.
+fn as_cel(value: &Value) -> CelValue {
+    match value {
+        Value::Null => CelValue::Null,
+        Value::Bool(flag) => (*flag).into(),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| number.as_f64().unwrap_or(f64::NAN).into(), CelValue::from)
+        }
+        Value::String(text) => text.clone().into(),
+        Value::Array(items) => items.iter().map(as_cel).collect::<Vec<_>>().into(),
+        Value::Object(members) => {
+            members.iter().map(|(name, member)| (name.clone(), as_cel(member))).collect::<HashMap<_, _>>().into()
+        }
+    }
 }
 
 proptest! {
