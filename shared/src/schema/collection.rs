@@ -12,22 +12,7 @@ use crate::query::{IndexKey, Layout};
 
 use super::definition::Definition;
 use super::field::{Field, Relation};
-use super::{field, rules, validate};
-
-/// The keywords at the top of a schema that speak of one member at a time, or of none.
-const MEMBERWISE: [&str; 11] = [
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "$defs",
-    "$schema",
-    "$comment",
-    "title",
-    "description",
-    "examples",
-    "default",
-];
+use super::{field, keywords, rules, validate};
 
 /// A definition compiled for use.
 #[derive(Debug)]
@@ -148,11 +133,7 @@ impl Collection {
     /// Whether a merge patch can be written without reading the record: the schema looks at one member at a time, none
     /// of the members is an object to be merged, and no index or unique constraint looks at any of them.
     pub fn can_patch_blind(&self, patch: &Map<String, Value>) -> bool {
-        let memberwise = self
-            .definition
-            .schema
-            .as_object()
-            .is_some_and(|root| root.keys().all(|key| MEMBERWISE.contains(&key.as_str())));
+        let memberwise = keywords::is_memberwise(&self.definition.schema);
         let by_update = self.definition.indexes.iter().any(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
         memberwise && !by_update && patch.iter().all(|(name, value)| !value.is_object() && !self.is_keyed(name))
     }

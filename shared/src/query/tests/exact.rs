@@ -12,8 +12,9 @@ use crate::expr::tests::generated::{data, filter};
 use crate::expr::{Datum, Expr, RecordRef, number};
 use crate::query::{Layout, Plan, Query, Range, SortField, plan};
 
+/// A record as it lies in memory.
 #[derive(Debug, Clone)]
-struct Stored {
+pub(super) struct Stored {
     id: String,
     created_at: String,
     updated_at: String,
@@ -22,7 +23,7 @@ struct Stored {
 
 impl Stored {
     /// A record whose id carries the time it was made, as ids do.
-    fn new(position: usize, updated: usize, data: Map<String, Value>) -> Self {
+    pub(super) fn new(position: usize, updated: usize, data: Map<String, Value>) -> Self {
         let seconds = position % 50;
         let millis = 1_772_366_400_000 + 1_000 * seconds as u64;
         let id = format!("{:08x}-{:04x}-7000-8000-{position:012x}", millis >> 16, millis & 0xFFFF);
@@ -30,7 +31,7 @@ impl Stored {
         Self { id, created_at: moment(seconds), updated_at: moment(updated), data }
     }
 
-    fn view(&self) -> RecordRef<'_> {
+    pub(super) fn view(&self) -> RecordRef<'_> {
         RecordRef {
             id: &self.id,
             created_at: &self.created_at,
@@ -152,7 +153,7 @@ fn sorted_by(sort: &str) -> Vec<SortField> {
 }
 
 /// What the store would return: every range read, merged by the order, a record met twice left out.
-fn read<'a>(plan: &Plan, layout: &Layout, records: &'a [Stored]) -> Vec<&'a Stored> {
+pub(super) fn read<'a>(plan: &Plan, layout: &Layout, records: &'a [Stored]) -> Vec<&'a Stored> {
     let mut found: Vec<(Vec<u8>, &Stored)> = Vec::new();
     for range in &plan.ranges {
         found.extend(records.iter().filter_map(|record| Some((merge_key(range, layout, record)?, record))));
@@ -196,7 +197,8 @@ fn compare(left: Option<Datum>, right: Option<Datum>) -> Ordering {
     })
 }
 
-fn in_order(records: &[&Stored], sort: &[SortField]) -> bool {
+/// Whether every record comes after the one before it in this order.
+pub(super) fn in_order(records: &[&Stored], sort: &[SortField]) -> bool {
     records.windows(2).all(|pair| {
         let by = |by: &SortField| {
             let order = compare(pair[0].view().field(&by.field), pair[1].view().field(&by.field));
