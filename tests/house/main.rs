@@ -6,13 +6,17 @@
 mod world;
 
 mod accounts;
+mod bad_input;
 mod collections;
+mod conditions;
 mod cost;
 mod data;
 mod doors;
 mod http;
 mod jobs;
 mod journey;
+mod numbers;
+mod preconditions;
 mod sessions;
 mod template;
 mod tokens;

@@ -116,6 +116,8 @@ impl Writer<'_> {
                 Some(format!("(attribute_exists({item}) AND {not}{item} IN ({}))", values.join(", ")))
             }
             Operand::Constant(_) => None,
+            // What `contains` makes of other kinds is the store's own affair.
+            Operand::Place(_) if item.constant().is_some_and(|item| !item.is_string() && !item.is_number()) => None,
             // Of a text, `contains` would ask for a part of it.
             Operand::Place(_) => {
                 let (list, is_list) = (self.operand(list)?, self.value(&"L".into()));

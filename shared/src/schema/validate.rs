@@ -12,6 +12,8 @@ use crate::expr::{Kind, moment, number};
 use super::body::escaped;
 use super::field::Field;
 
+/// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
+const MAX_NAME_BYTES: usize = 65_535;
 /// How many problems of one record are reported.
 const MAX_PROBLEMS: usize = 50;
 /// The size a compiled pattern may have, in bytes.
@@ -82,7 +84,7 @@ pub(super) fn find(
 ) -> Vec<FieldError> {
     let value = Value::Object(data.clone());
     let mut problems = Vec::new();
-    check_numbers(&value, "", &mut problems);
+    check_storable(&value, "", &mut problems);
     if !problems.is_empty() {
         // A number beyond the store's range is never computed with: spelled out it could fill the memory.
         problems.truncate(MAX_PROBLEMS);
@@ -104,24 +106,27 @@ pub(super) fn find(
     problems
 }
 
-/// Numbers the store cannot hold are refused before it would.
-fn check_numbers(value: &Value, pointer: &str, problems: &mut Vec<FieldError>) {
+/// Numbers and names the store cannot hold are refused before it would.
+fn check_storable(value: &Value, pointer: &str, problems: &mut Vec<FieldError>) {
     match value {
-        Value::Number(number) if !number::fits_store(number) => {
-            problems.push(FieldError::new(
-                pointer,
-                "number_range",
-                "a number lies between 1e-130 and 1e126 and has at most 38 digits",
-            ));
+        Value::Number(number) => {
+            if let Err(reason) = number::exact(number.as_str()) {
+                problems.push(FieldError::new(pointer, reason.code(), reason.message()));
+            }
         }
         Value::Array(elements) => {
             for (position, element) in elements.iter().enumerate() {
-                check_numbers(element, &format!("{pointer}/{position}"), problems);
+                check_storable(element, &format!("{pointer}/{position}"), problems);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                check_numbers(member, &format!("{pointer}/{}", escaped(name)), problems);
+                let pointer = format!("{pointer}/{}", escaped(name));
+                if !(1..=MAX_NAME_BYTES).contains(&name.len()) {
+                    let message = "the name of a member has 1 to 65535 bytes";
+                    problems.push(FieldError::new(&pointer, "bad_name", message));
+                }
+                check_storable(member, &pointer, problems);
             }
         }
         _ => {}

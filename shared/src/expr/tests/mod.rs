@@ -5,22 +5,8 @@ mod properties;
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::generated::fields;
 use super::*;
-
-pub(crate) fn fields() -> FieldTypes {
-    let field = |name: &str, kind| (name.to_owned(), FieldType::plain(kind));
-    FieldTypes::new([
-        field("status", Kind::Text),
-        field("owner", Kind::Text),
-        field("priority", Kind::Number),
-        field("done", Kind::Flag),
-        field("due", Kind::Moment),
-        field("tags", Kind::List(Box::new(Kind::Text))),
-        field("address", Kind::Other),
-        ("note".to_owned(), FieldType { kind: Kind::Text, nullable: true, hidden: false }),
-        ("secret".to_owned(), FieldType { kind: Kind::Text, nullable: false, hidden: true }),
-    ])
-}
 
 pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::generated::{auth, data, filter, list_rule, odd_data, update_rule};
 use super::{fields, record};
-use crate::expr::{Auth, Expr, Input, Known, Rule};
+use crate::expr::{Auth, Expr, Input, Known, Rule, Test};
 
 const NOW: &str = "2026-02-01T00:00:00.000Z";
 
@@ -63,6 +63,21 @@ proptest! {
         let left = folded.to_string();
         prop_assert!(!left.contains("auth.") && !left.contains("input.") && !left.contains("changed("), "{}", left);
         prop_assert_eq!(&folded.partial(&known(&Auth::default(), Input::None)), &folded);
+    }
+
+    #[test]
+    fn no_constant_is_left_where_it_can_decide_nothing(rule in update_rule(), auth in auth(), input in odd_data(), whole in any::<bool>()) {
+        let input = if whole { Input::Whole(&input) } else { Input::Patch(&input) };
+        let folded = Expr::rule(&rule, &fields(), Rule::Update).unwrap().partial(&known(&auth, input));
+        for test in folded.tests() {
+            let constants = test.operands().into_iter().filter_map(|operand| operand.constant());
+            let fits = |constant: &Value| match test {
+                Test::Compare { op, .. } if op.is_order() => constant.is_string() || constant.is_number(),
+                Test::StartsWith { .. } => constant.is_string(),
+                _ => true,
+            };
+            prop_assert!(constants.into_iter().all(fits), "{} leaves {}", rule, test);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn property() -> impl Strategy<Value = Value> {
         json!({ "not": { "type": "string" } }),
         json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/short" }] }),
     ]);
-    prop_oneof![1 => references, 2 => plain]
+    prop_oneof![1 => references, 5 => plain]
 }
 
 /// What may stand at the top besides.
@@ -159,5 +159,5 @@ fn enough_of_the_generated_patches_are_blind() {
         judged(&schema, &stored, &patch)
     });
     let (blind, seeing): (Vec<bool>, Vec<bool>) = judgements.partition(|blind| *blind);
-    assert!(blind.len() > 30 && seeing.len() > 30, "{} blind, {} seeing", blind.len(), seeing.len());
+    assert!(blind.len() > 20 && seeing.len() > 20, "{} blind, {} seeing", blind.len(), seeing.len());
 }
