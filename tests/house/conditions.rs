@@ -54,7 +54,7 @@ struct Store {
 impl Store {
     async fn with(records: &[Map<String, Value>]) -> Self {
         let world = World::new().await;
-        let table = world.cloud.tables().iter().find(|name| name.ends_with("Records")).unwrap().clone();
+        let table = world.cloud.tables().iter().find(|name| name.contains("Records")).unwrap().clone();
         let store = Self { world, table };
         for (position, data) in records.iter().enumerate() {
             let item = json!({
