@@ -18,6 +18,7 @@ mod journey;
 mod numbers;
 mod preconditions;
 mod sessions;
+mod smuggling;
 mod template;
 mod tokens;
 mod watch;
