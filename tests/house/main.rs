@@ -6,8 +6,10 @@
 mod world;
 
 mod accounts;
+mod bad_input;
 mod batches;
 mod collections;
+mod conditions;
 mod cost;
 mod data;
 mod delivery;
@@ -19,9 +21,12 @@ mod http;
 mod jobs;
 mod journey;
 mod ledger;
+mod numbers;
 mod pages;
+mod preconditions;
 mod secrets;
 mod sessions;
+mod smuggling;
 mod template;
 mod tokens;
 mod watch;

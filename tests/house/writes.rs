@@ -1,5 +1,4 @@
-//! Writes that are more than one: batches that are all or nothing, keys that make a request happen once, deletes taken back, and
-//! conditions in the order of RFC 9110.
+//! Writes that are more than one: batches that are all or nothing, keys that make a request happen once, deletes taken back.
 
 use crate::data::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, Caller, World};
@@ -303,47 +302,4 @@ async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
     world.advance(Duration::from_secs(30 * 86_400 + 1));
     let admin = world.admin().await;
     undelete(&admin).await.expect(404);
-}
-
-#[tokio::test]
-async fn conditions_hold_in_the_order_of_rfc_9110_on_every_method() {
-    let world = World::new().await;
-    with_tasks(&world).await;
-    let ada = world.user("ada").await;
-    // If-Match, If-None-Match; then what GET, PATCH, PUT and DELETE answer for a record whose tag is "1-v".
-    let rows: [(Option<&str>, Option<&str>, [u16; 4]); 12] = [
-        (None, None, [200, 200, 428, 204]),
-        (Some("\"1-v\""), None, [200, 200, 200, 204]),
-        (Some("*"), None, [200, 200, 200, 204]),
-        (Some("\"2-v\""), None, [412, 412, 412, 412]),
-        (Some("W/\"1-v\""), None, [412, 412, 412, 412]),
-        (Some("\"7\", \"1-v\""), None, [200, 200, 200, 204]),
-        (None, Some("\"1-v\""), [304, 412, 428, 412]),
-        (None, Some("W/\"1-v\""), [304, 412, 428, 412]),
-        (None, Some("*"), [304, 412, 412, 412]),
-        (None, Some("\"2-v\""), [200, 200, 428, 204]),
-        (Some("\"1-v\""), Some("\"1-v\""), [304, 412, 412, 412]),
-        (Some("\"2-v\""), Some("\"1-v\""), [412, 412, 412, 412]),
-    ];
-    for (if_match, if_none_match, expected) in rows {
-        for (method, status) in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE].into_iter().zip(expected) {
-            let record = task(&ada, "t").await;
-            let mut knock = ada.request(method.clone(), &path(&record));
-            knock = if_match.into_iter().fold(knock, |knock, tag| knock.header("if-match", tag));
-            knock = if_none_match.into_iter().fold(knock, |knock, tag| knock.header("if-none-match", tag));
-            if method != Method::GET && method != Method::DELETE {
-                knock = knock.json(json!({ "title": "new", "owner": ada.id() }));
-            }
-            let answer = knock.send().await;
-            assert_eq!(
-                answer.status, status,
-                "{method} If-Match: {if_match:?} If-None-Match: {if_none_match:?}: {}",
-                answer.text
-            );
-            assert!(status != 304 || answer.text.is_empty());
-            let version = ada.get(&path(&record)).await.body["version"].as_u64();
-            let written = version != Some(1);
-            assert_eq!(written, method != Method::GET && status < 300, "{method} {if_match:?} {if_none_match:?}");
-        }
-    }
 }

@@ -26,11 +26,19 @@ pub fn strip(
         body.remove("id");
     }
     let kept = |name: &&String| is_system(name) || (collection.read_only(name) && !caller.is_admin());
-    let errors: Vec<FieldError> = body
+    let kept = body
         .keys()
         .filter(kept)
-        .map(|name| FieldError::new(format!("/{name}"), "read_only", "the server keeps this field: leave it out"))
-        .collect();
+        .map(|name| FieldError::new(format!("/{name}"), "read_only", "the server keeps this field: leave it out"));
+    // Taking away what is no field leaves nothing for the schema to find.
+    let unknown = body
+        .iter()
+        .filter(|(name, value)| value.is_null() && !is_system(name) && collection.field(name).is_none())
+        .map(|(name, _)| {
+            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            FieldError::new(pointer, "unknown_field", "there is no such field")
+        });
+    let errors: Vec<FieldError> = kept.chain(unknown).collect();
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }
 

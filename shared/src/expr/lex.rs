@@ -2,7 +2,7 @@
 
 use serde_json::Number;
 
-use super::number::Decimal;
+use super::number::{self, Inexact};
 use super::{ExprError, MAX_CHARS};
 
 /// A word of the language and where it starts.
@@ -180,14 +180,10 @@ impl Lexer<'_> {
 
 /// A number that holds every digit that was written, or a refusal.
 fn exact_number(text: &str) -> Result<Number, &'static str> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let whole = text.parse::<u64>().ok().filter(|whole| *whole <= i64::MIN.unsigned_abs());
-        return whole.map(Number::from).ok_or("a whole number has at most 64 bits");
+    let complete = text.parse::<f64>().is_ok()
+        && text.split('.').nth(1).is_none_or(|fraction| fraction.starts_with(|char: char| char.is_ascii_digit()));
+    if !complete {
+        return Err("this number is not complete");
     }
-    let complete =
-        text.split('.').nth(1).is_none_or(|fraction| fraction.starts_with(|char: char| char.is_ascii_digit()));
-    let float = text.parse::<f64>().ok().filter(|_| complete).ok_or("this number is not complete")?;
-    let number = Number::from_f64(float).ok_or("this number is too large")?;
-    let exact = Decimal::of(&number) == Decimal::from_text(text);
-    if exact { Ok(number) } else { Err("this number has more digits than can be kept") }
+    number::exact(text).map_err(Inexact::message)
 }

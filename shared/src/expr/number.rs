@@ -1,7 +1,7 @@
-//! The one order of numbers: by the decimal their JSON text spells, as DynamoDB orders them too.
+//! Numbers as the decimals their text spells: kept exactly or refused, written in one way, and put in one order.
 //!
-//! Comparing binary floats instead would disagree with the store: it keeps what was written, not the nearest binary
-//! fraction.
+//! DynamoDB keeps 38 digits and orders by value. A binary float keeps about 16, so nothing here goes through one: what
+//! comes in is made one canonical text at the border ([`exact`]), and that text is stored, compared and given back.
 
 use std::cmp::Ordering;
 
@@ -23,16 +23,96 @@ pub fn compare(left: &Number, right: &Number) -> Ordering {
     }
 }
 
+/// The most significant digits a number may have, which is what DynamoDB keeps.
+pub const MAX_DIGITS: usize = 38;
+
+/// Why a number cannot be kept exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inexact {
+    /// It has more than [`MAX_DIGITS`] significant digits.
+    TooPrecise,
+    /// It is not zero and lies outside 1e-130 up to, but not including, 1e126.
+    OutOfRange,
+}
+
+impl Inexact {
+    /// The stable code of a problem document.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TooPrecise => "number_too_precise",
+            Self::OutOfRange => "number_range",
+        }
+    }
+
+    /// What is wrong and what to do instead, as a sentence.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::TooPrecise => "a number has at most 38 significant digits: send a longer one as a string",
+            Self::OutOfRange => "a number is zero or lies between 1e-130 and 1e126: send it as a string",
+        }
+    }
+}
+
+/// The number that a JSON or CEL number spells, in its canonical form: every digit is kept, or it is refused.
+///
+/// # Errors
+/// Why the store could not hold it.
+pub fn exact(text: &str) -> Result<Number, Inexact> {
+    let decimal = Decimal::from_text(text);
+    match decimal.inexact() {
+        Some(reason) => Err(reason),
+        None => Ok(decimal.number()),
+    }
+}
+
 /// Whether DynamoDB can hold the number: 38 digits, magnitudes from 1e-130 up to but not including 1e126.
 pub fn fits_store(number: &Number) -> bool {
-    let decimal = Decimal::of(number);
-    decimal.digits.is_empty() || (decimal.digits.len() <= 38 && (-129..=126).contains(&decimal.exponent))
+    Decimal::of(number).inexact().is_none()
 }
 
 impl Decimal {
     /// The decimal a JSON number spells.
     pub fn of(number: &Number) -> Self {
-        Self::from_text(&number.to_string())
+        Self::from_text(number.as_str())
+    }
+
+    fn inexact(&self) -> Option<Inexact> {
+        match self.digits.len() {
+            0 => None,
+            _ if !(-129..=126).contains(&self.exponent) => Some(Inexact::OutOfRange),
+            digits => (digits > MAX_DIGITS).then_some(Inexact::TooPrecise),
+        }
+    }
+
+    /// The one JSON number for this value: `150`, `0.5`, `1.5e-7`, `1e+50`.
+    ///
+    /// Written out as long as it has at most 38 digits before the point and four zeros after it, else with an exponent.
+    /// Binary floats that pass through `serde_json` come out in the same form, so there is one text for one value.
+    pub fn number(&self) -> Number {
+        // What is written here is a JSON number by construction.
+        self.spelled().parse().unwrap_or_else(|_| Number::from(0))
+    }
+
+    fn spelled(&self) -> String {
+        if self.digits.is_empty() {
+            return "0".to_owned();
+        }
+        let sign = if self.negative { "-" } else { "" };
+        let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();
+        let point = self.exponent;
+        match usize::try_from(point) {
+            Ok(whole) if whole > MAX_DIGITS => scientific(sign, &digits, point),
+            Ok(whole) if whole >= digits.len() => format!("{sign}{digits:0<whole$}"),
+            Ok(whole @ 1..) => match digits.split_at_checked(whole) {
+                Some((whole, fraction)) => format!("{sign}{whole}.{fraction}"),
+                None => scientific(sign, &digits, point),
+            },
+            _ if point > -5 => {
+                let zeros = usize::try_from(-point).unwrap_or_default();
+                format!("{sign}0.{}{digits}", "0".repeat(zeros))
+            }
+            _ => scientific(sign, &digits, point),
+        }
     }
 
     /// The decimal that digits with an optional sign, point and exponent spell, as JSON and CEL write numbers.
@@ -40,7 +120,8 @@ impl Decimal {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).map(|digit| digit.wrapping_sub(b'0')).collect();
+        let digits: Vec<u8> =
+            whole.bytes().chain(fraction.bytes()).filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
         let leading = digits.iter().take_while(|digit| **digit == 0).count();
         let trailing = digits.iter().skip(leading).rev().take_while(|digit| **digit == 0).count();
         let kept: Vec<u8> = digits.get(leading..digits.len() - trailing).unwrap_or_default().to_vec();
@@ -66,6 +147,16 @@ impl Decimal {
         size.push(0);
         let (class, mask) = if self.negative { (NEGATIVE, 0xFF) } else { (POSITIVE, 0x00) };
         std::iter::once(class).chain(size.into_iter().map(|byte| byte ^ mask)).collect()
+    }
+}
+
+/// `d.ddd` and an exponent, for digits that follow `0.` at `10^point`.
+fn scientific(sign: &str, digits: &str, point: i32) -> String {
+    let exponent = point - 1;
+    match digits.split_at_checked(1) {
+        Some((first, "")) => format!("{sign}{first}e{exponent:+}"),
+        Some((first, rest)) => format!("{sign}{first}.{rest}e{exponent:+}"),
+        None => "0".to_owned(),
     }
 }
 
@@ -140,6 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_written_as_a_person_would_write_it() {
+        for (text, written) in [
+            ("1e0", "1"),
+            ("-150.0", "-150"),
+            ("1.50", "1.5"),
+            ("1e37", "10000000000000000000000000000000000000"),
+            ("1e38", "1e+38"),
+            ("-123e40", "-1.23e+42"),
+            ("0.00001", "0.00001"),
+            ("0.000001", "1e-6"),
+            ("12345678901234567890.5", "12345678901234567890.5"),
+            ("0e99", "0"),
+        ] {
+            assert_eq!(exact(text).expect(text).as_str(), written);
+        }
+        assert_eq!(exact("1e126"), Err(Inexact::OutOfRange));
+        assert_eq!(exact("1e-131"), Err(Inexact::OutOfRange));
+        assert_eq!(exact(&"1".repeat(39)), Err(Inexact::TooPrecise));
+        exact(&format!("{}0000", "1".repeat(38))).expect("zeros at the end are no precision");
+    }
+
+    #[test]
     fn whole_numbers_next_to_large_floats_keep_their_order() {
         assert_eq!(compare(&number("9007199254740993"), &number("9007199254740992.0")), Ordering::Greater);
         assert_eq!(compare(&number("18446744073709551615"), &number("9223372036854775807")), Ordering::Greater);
@@ -150,10 +263,10 @@ mod tests {
     #[test]
     fn what_the_store_cannot_hold_is_known() {
         for held in ["0", "-1e-130", "9.99e125", "12345678901234567890"] {
-            assert!(fits_store(&number(held)), "{held}");
+            exact(held).expect(held);
         }
         for refused in ["1e126", "1e-131", "-1e300"] {
-            assert!(!fits_store(&number(refused)), "{refused}");
+            assert_eq!(exact(refused), Err(Inexact::OutOfRange), "{refused}");
         }
     }
 
@@ -188,6 +301,22 @@ mod tests {
             prop_assume!(left.is_finite() && right.is_finite());
             let (a, b) = (Number::from_f64(left).unwrap(), Number::from_f64(right).unwrap());
             prop_assert_eq!(Some(compare(&a, &b)), left.partial_cmp(&right));
+        }
+
+        #[test]
+        fn the_canonical_form_keeps_every_digit_and_is_the_only_one(
+            digits in "[0-9]{1,38}",
+            point in 0usize..38,
+            exponent in -90i32..88,
+            negative in any::<bool>(),
+        ) {
+            let (whole, fraction) = digits.split_at_checked(point).unwrap_or((&digits, ""));
+            let sign = if negative { "-" } else { "" };
+            let text = format!("{sign}0{whole}.{fraction}0e{exponent}");
+            let number = exact(&text).expect("38 digits in range");
+            prop_assert_eq!(Decimal::of(&number), Decimal::from_text(&text));
+            prop_assert_eq!(exact(number.as_str()).expect("still"), number.clone());
+            prop_assert_eq!(&serde_json::from_str::<Number>(number.as_str()).expect("JSON"), &number);
         }
 
         #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::lex::{Token, Word, tokens};
 use super::tree::Op;
-use super::{ExprError, MAX_DEPTH, MAX_TERMS};
+use super::{ExprError, MAX_DEPTH, MAX_TERMS, number};
 
 /// A part of an expression and where it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,8 +132,9 @@ impl Parser {
             ));
         };
         self.count_term(column)?;
-        let value = serde_json::from_str(&format!("-{number}")).unwrap_or(Value::Null);
-        Ok(Node { column, kind: NodeKind::Literal(value) })
+        let negative =
+            number::exact(&format!("-{number}")).map_err(|reason| ExprError::at(column, reason.message()))?;
+        Ok(Node { column, kind: NodeKind::Literal(Value::Number(negative)) })
     }
 
     fn primary(&mut self) -> Result<Node, ExprError> {
@@ -147,9 +148,6 @@ impl Parser {
             }
             Word::Symbol("[") => NodeKind::List(self.nested(|parser| parser.list("]"))?),
             Word::Text(text) => NodeKind::Literal(Value::String(text)),
-            Word::Number(number) if number.as_u64().is_some_and(|whole| i64::try_from(whole).is_err()) => {
-                return Err(ExprError::at(column, "a whole number has at most 64 bits"));
-            }
             Word::Number(number) => NodeKind::Literal(Value::Number(number)),
             Word::Name(name) => self.name(name, column)?,
             word => return Err(ExprError::at(column, format!("{} stands where a value was expected", word.shown()))),

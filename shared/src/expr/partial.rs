@@ -27,7 +27,9 @@ fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
         Test::Changed(field) => fold_changed(field, positive, known.input),
         Test::Has(_) | Test::Stored { .. } => Expr::test(test.clone(), positive),
         Test::Compare { left, op, right } => {
-            let sides = (put_in(left, known), put_in(right, known));
+            let ordered =
+                |side: &Operand| !op.is_order() || may_be(side, |value| value.is_number() || value.is_string());
+            let sides = (put_in(left, known).filter(ordered), put_in(right, known).filter(ordered));
             settle(sides, positive, |left, right| Test::compare(left, *op, right))
         }
         Test::In { item, list } => {
@@ -35,7 +37,8 @@ fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
             settle(sides, positive, |item, list| Test::In { item, list })
         }
         Test::StartsWith { text, prefix } => {
-            let sides = (put_in(text, known), put_in(prefix, known));
+            let is_text = |side: &Operand| may_be(side, Value::is_string);
+            let sides = (put_in(text, known).filter(is_text), put_in(prefix, known).filter(is_text));
             settle(sides, positive, |text, prefix| Test::StartsWith { text, prefix })
         }
     }
@@ -47,6 +50,12 @@ fn settle(sides: (Option<Operand>, Option<Operand>), positive: bool, test: impl 
     let decided = left.constant().is_some() && right.constant().is_some();
     let test = test(left, right);
     if decided { Expr::constant(decide(&test, |_| None) == Some(positive)) } else { Expr::test(test, positive) }
+}
+
+/// Whether the operand can be of the kind a test asks for. What came in may be `null` or worse, and a constant that makes a
+/// test unknown for every record must not reach the store: it would be taken for a mistake there.
+fn may_be(operand: &Operand, fits: impl Fn(&Value) -> bool) -> bool {
+    operand.constant().is_none_or(fits)
 }
 
 fn fold_has(field: &str, positive: bool, input: Input) -> Expr {

@@ -215,7 +215,11 @@ fn parse(text: &str, name: &str) -> Result<Option<Tags>, Error> {
 fn version(tag: &str) -> Option<u64> {
     let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
     let marked = tag.rsplit_once('-').filter(|(_, mark)| mark.len() == MARK);
-    marked.map_or(tag, |(tag, _)| tag).trim_end_matches("-v").parse().ok()
+    let tag = marked.map_or(tag, |(tag, _)| tag);
+    let digits = tag.strip_suffix("-v").unwrap_or(tag);
+    let version: u64 = digits.parse().ok()?;
+    // Tags are compared character by character: another spelling of the number is another tag.
+    (version.to_string() == digits).then_some(version)
 }
 
 #[cfg(test)]

@@ -1,38 +1,126 @@
-//! JSON as it should arrive: one value, no name twice in an object, nested no deeper than a person would.
+//! JSON as it should arrive: one value, no name twice in an object, nested no deeper than a person would, and every number
+//! one that can be kept to the last digit.
 
-use crate::error::Error;
+use crate::error::{Error, FieldError};
+use crate::expr::number::{self, Inexact};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::cell::{Cell, RefCell};
 
 /// Deepest nesting accepted.
 pub const MAX_DEPTH: usize = 30;
+/// How many problems of one body are reported.
+const MAX_PROBLEMS: usize = 50;
+/// How `serde_json` hands on a number that is no machine integer: as an object with one member of this name. A client's
+/// object must never be taken for one.
+const NUMBER: &str = "$serde_json::private::Number";
+/// What all such names begin with.
+const PRIVATE: &str = "$serde_json::private::";
 
-/// Parses a body.
+/// Parses a body. Numbers come out in the canonical form of [`number::exact`].
 ///
 /// # Errors
-/// `BadRequest` saying line and column of what is wrong.
+/// `Invalid` with pointers for repeated names, deep nesting and numbers that cannot be kept exactly; `BadRequest` with line
+/// and column for what is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
+    let border = Border::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    value.map_err(|error| Error::bad_request("malformed_json", format!("the body is not JSON this API reads: {error}")))
+    let read = Strict { border: &border, place: Place::Body, depth: 0 }.deserialize(&mut reader);
+    let read = read.and_then(|value| reader.end().map(|()| value));
+    let problems = border.problems.take();
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    let malformed = |reason: &dyn std::fmt::Display| {
+        Error::bad_request("malformed_json", format!("the body is not JSON this API reads: {reason}"))
+    };
+    let value = read.map_err(|error| malformed(&error))?;
+    if border.objects.get() != braces(bytes) {
+        return Err(malformed(&format_args!("no name begins with {PRIVATE}")));
+    }
+    Ok(value)
 }
 
-struct Strict {
+/// How many objects a JSON text holds: the braces that open outside its strings.
+fn braces(bytes: &[u8]) -> usize {
+    let (mut count, mut inside, mut escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = inside,
+            b'"' => inside = !inside,
+            b'{' if !inside => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// What was met on the way through a body.
+#[derive(Default)]
+struct Border {
+    problems: RefCell<Vec<FieldError>>,
+    objects: Cell<usize>,
+}
+
+/// Where in the body a value stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Body,
+    Element(&'a Place<'a>, usize),
+    Member(&'a Place<'a>, &'a str),
+}
+
+impl Place<'_> {
+    /// The place as a JSON Pointer (RFC 6901).
+    fn pointer(&self) -> String {
+        match self {
+            Self::Body => String::new(),
+            Self::Element(list, position) => format!("{}/{position}", list.pointer()),
+            Self::Member(object, name) => {
+                format!("{}/{}", object.pointer(), name.replace('~', "~0").replace('/', "~1"))
+            }
+        }
+    }
+}
+
+struct Strict<'a> {
+    border: &'a Border,
+    place: Place<'a>,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl Strict<'_> {
+    /// Notes a problem; reading goes on, so that all of them are told at once, but not without end.
+    fn note<E: serde::de::Error>(&self, code: &'static str, message: impl Into<String>) -> Result<(), E> {
+        let mut problems = self.border.problems.borrow_mut();
+        problems.push(FieldError::new(self.place.pointer(), code, message));
+        if problems.len() < MAX_PROBLEMS { Ok(()) } else { Err(E::custom("too many problems")) }
+    }
+
+    fn number<E: serde::de::Error>(&self, text: &str) -> Result<Value, E> {
+        let refuse = |reason: Inexact| self.note(reason.code(), reason.message()).map(|()| Value::Null);
+        number::exact(text).map(Value::Number).or_else(refuse)
+    }
+
+    fn inside<'b>(&'b self, place: Place<'b>) -> Strict<'b> {
+        Strict { border: self.border, place, depth: self.depth + 1 }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         if self.depth > MAX_DEPTH {
-            return Err(D::Error::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
+            self.note::<D::Error>("too_deep", format!("a body nests at most {MAX_DEPTH} levels deep"))?;
+            return Err(D::Error::custom("too deep"));
         }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,23 +132,11 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+        Ok(Number::from(value).into())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // A whole number past 64 bits reaches us rounded; storing it would change what was sent.
-        if value.abs() >= 9_007_199_254_740_992.0 {
-            return Err(E::custom("number too large to keep exactly: send it as a string"));
-        }
-        // 1.0 and 1 are one number, and DynamoDB keeps them as one.
-        if value.fract() == 0.0 {
-            return Ok((value as i64).into());
-        }
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+        Ok(Number::from(value).into())
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -77,7 +153,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict { depth: self.depth + 1 })? {
+        while let Some(item) = items.next_element_seed(self.inside(Place::Element(&self.place, array.len())))? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -86,19 +162,39 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Strict { depth: self.depth + 1 })?;
-            if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the name {name:?} appears twice in one object")));
+            if name == NUMBER && object.is_empty() {
+                return self.number(&members.next_value::<String>()?);
             }
+            let member = self.inside(Place::Member(&self.place, &name));
+            if object.contains_key(&name) {
+                member.note::<A::Error>("duplicate_name", "this name appears twice in one object")?;
+            }
+            if name.starts_with(PRIVATE) {
+                member.note::<A::Error>("reserved_name", "no name begins like this")?;
+            }
+            let value = members.next_value_seed(member)?;
             object.insert(name, value);
         }
+        self.border.objects.set(self.border.objects.get() + 1);
         Ok(Value::Object(object))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
     use super::*;
+
+    fn problems(text: &str) -> Vec<(String, &'static str)> {
+        match parse(text.as_bytes()) {
+            Ok(value) => panic!("{text} was read as {value}"),
+            Err(Error::Invalid(problems)) => problems.into_iter().map(|it| (it.pointer, it.code)).collect(),
+            Err(Error::BadRequest { code, .. }) => vec![(String::new(), code)],
+            Err(other) => panic!("{text}: {other:?}"),
+        }
+    }
 
     #[test]
     fn ordinary_json_is_read_as_it_is() {
@@ -107,29 +203,119 @@ mod tests {
     }
 
     #[test]
+    fn text_is_kept_as_sent() {
+        for text in ["é", "e\u{301}", "👩‍👩‍👧", "a\u{0}b", "\u{feff}", "\u{202e}", "𝔘\u{10ffff}"] {
+            let body = serde_json::to_string(text).expect("a string");
+            assert_eq!(parse(body.as_bytes()).expect("valid"), Value::from(text));
+        }
+        assert_eq!(parse(br#""\ud83d\ude00""#).expect("a pair"), "😀");
+    }
+
+    #[test]
     fn what_two_readers_could_read_differently_is_refused() {
         for text in [
-            r#"{"role":"user","role":"admin"}"#,
-            r#"{"a":{"b":1,"b":2}}"#,
             "{} {}",
             "",
             "{",
             "NaN",
-            r#"{"a":1e999}"#,
-            r#"{"a":123456789012345678901234567890}"#,
+            "Infinity",
+            "-",
+            "+1",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "0x10",
             r#""\ud800""#,
+            r#""\udc00\ud800""#,
+            "\"\n\"",
             "\u{feff}{}",
         ] {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
+            assert_eq!(problems(text), [(String::new(), "malformed_json")], "{text}");
         }
         assert!(parse(b"\"\xff\"").is_err());
+        assert_eq!(problems(r#"{"role":"user","role":"admin"}"#), [("/role".to_owned(), "duplicate_name")]);
+        assert_eq!(
+            problems(r#"{"a":{"b":1,"\u0062":2},"c":[{"d/~":1,"d/~":1}]}"#),
+            [("/a/b".to_owned(), "duplicate_name"), ("/c/0/d~1~0".to_owned(), "duplicate_name")]
+        );
+    }
+
+    #[test]
+    fn a_number_is_kept_to_the_last_digit_or_refused_by_its_place() {
+        for (text, kept) in [
+            ("1.0", "1"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("1e2", "100"),
+            ("0.10", "0.1"),
+            ("0.1234567890123456789", "0.1234567890123456789"),
+            ("12345678901234567890123456789012345678", "12345678901234567890123456789012345678"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("9007199254740993", "9007199254740993"),
+            ("1e-130", "1e-130"),
+            ("99999999999999999999999999999999999999e88", "9.9999999999999999999999999999999999999e+125"),
+        ] {
+            assert_eq!(parse(text.as_bytes()).expect(text).to_string(), kept, "{text}");
+        }
+        let body =
+            r#"{"a":[1,{"b/c":123456789012345678901234567890123456789}],"d":1e126,"e":-1e-131,"f":1e999999999999}"#;
+        assert_eq!(
+            problems(body),
+            [
+                ("/a/1/b~1c", "number_too_precise"),
+                ("/d", "number_range"),
+                ("/e", "number_range"),
+                ("/f", "number_range")
+            ]
+            .map(|(pointer, code)| (pointer.to_owned(), code))
+        );
+        assert_eq!(problems(&format!("[{}1e999]", "1e999,".repeat(5_000))).len(), MAX_PROBLEMS);
+    }
+
+    #[test]
+    fn no_object_passes_for_a_number() {
+        for text in [
+            r#"{"$serde_json::private::Number":"1"}"#,
+            r#"{"a":{"\u0024serde_json::private::Number":"1"}}"#,
+            r#"{"a":"{","b":{"$serde_json::private::Number":"1"}}"#,
+            r#"{"a":"\"{","b":{"$serde_json::private::Number":"1"}}"#,
+            r#"{"$serde_json::private::Number":1}"#,
+            r#"{"$serde_json::private::Number":"x","y":1}"#,
+        ] {
+            assert_eq!(problems(text), [(String::new(), "malformed_json")], "{text}");
+        }
+        let raw = r#"{"a":1,"$serde_json::private::RawValue":"{\"b\":1,\"b\":2}"}"#;
+        assert_eq!(problems(raw), [("/$serde_json::private::RawValue".to_owned(), "reserved_name")]);
+        assert!(parse(br#"{"a":"{","b":"\\","c":"\"{","d":{}}"#).is_ok());
     }
 
     #[test]
     fn nesting_ends_somewhere() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
-        assert!(parse(nested(MAX_DEPTH + 2).as_bytes()).is_err());
-        assert!(parse(nested(100_000).as_bytes()).is_err());
+        assert_eq!(problems(&nested(MAX_DEPTH + 2)), [("/0".repeat(MAX_DEPTH + 1), "too_deep")]);
+        assert_eq!(problems(&nested(100_000)).len(), 1);
+        let objects = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
+        assert_eq!(problems(&objects), [("/a".repeat(MAX_DEPTH + 1), "too_deep")]);
+    }
+
+    proptest! {
+        /// What was read stays what it is on its way into a handler's shape.
+        #[test]
+        fn a_number_survives_being_put_into_a_shape(digits in "[1-9][0-9]{0,37}", exponent in -129i32..80) {
+            let read = parse(format!("{{\"n\":{digits}e{exponent}}}").as_bytes()).expect("in range");
+            let shaped = Map::<String, Value>::deserialize(read.clone()).expect("an object");
+            prop_assert_eq!(Value::Object(shaped), read.clone());
+            prop_assert_eq!(&serde_json::from_str::<Value>(&read.to_string()).expect("JSON"), &read);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60), text in r#"[\[\]{}:,"\\a0-9eE.+\- u]{0,40}"#) {
+            let _ = parse(&bytes);
+            if let Ok(value) = parse(text.as_bytes()) {
+                prop_assert!(serde_json::from_str::<Value>(&text).is_ok(), "{} {}", text, value);
+            }
+        }
     }
 }

@@ -52,16 +52,47 @@ fn is_domain(domain: &str) -> bool {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })
+        // A host under a number is an address of a machine, and none that mail is sent to by name.
+        && labels.last().is_some_and(|top| !top.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn spellings_of_one_address_become_one() {
         for typed in ["Ada@Example.com", "ADA@EXAMPLE.COM", "ada@example.com"] {
             assert_eq!(Email::parse(typed).expect("valid").as_str(), "ada@example.com");
+        }
+    }
+
+    #[test]
+    fn an_international_domain_is_taken_as_its_ascii_form_and_as_nothing_else() {
+        assert_eq!(Email::parse("Ada@XN--Exmple-Cua.com").expect("valid").as_str(), "ada@xn--exmple-cua.com");
+        assert!(Email::parse("ada@ex\u{e4}mple.com").is_err(), "so there are no two spellings of one address");
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_its_own_canonical_form(typed in "[A-Za-z0-9.+_'-]{1,12}@[A-Za-z0-9.-]{1,16}") {
+            if let Ok(email) = Email::parse(&typed) {
+                prop_assert_eq!(&Email::parse(email.as_str()).expect("still valid"), &email);
+                prop_assert_eq!(Email::parse(&typed.to_ascii_uppercase()).expect("another spelling"), email);
+            }
+        }
+
+        #[test]
+        fn what_is_not_ascii_is_no_address(before in "[a-z]{0,4}", strange in "[^\\x00-\\x7f]", after in "[a-z]{0,4}") {
+            for typed in [
+                format!("{before}{strange}{after}@example.com"),
+                format!("ada@{before}{strange}{after}.com"),
+                format!("ada@example.com{strange}"),
+            ] {
+                prop_assert!(Email::parse(&typed).is_err(), "{}", typed);
+            }
         }
     }
 
@@ -83,6 +114,29 @@ mod tests {
             "a..da@example.com",
             "ada@-example.com",
             "<ada@example.com>",
+            "ada@example.com..",
+            "ada@.example.com",
+            "ada@example..com",
+            "ada@127.0.0.1",
+            "ada@[127.0.0.1]",
+            "ada@example.com\u{3002}",
+            "ada@example\u{ff0e}com",
+            "ada@example\u{3002}com",
+            "ada@\u{ff45}xample.com",
+            "ada@example.co\u{212a}",
+            "ad\u{e1}@example.com",
+            "ada@ex\u{e4}mple.com",
+            "ada\u{ff20}example.com",
+            "ada\u{200b}@example.com",
+            "ada@exam\u{ad}ple.com",
+            "\u{130}da@example.com",
+            "\u{17f}am@example.com",
+            "ada@example.com\0",
+            " ada@example.com",
+            "ada@example.com ",
+            "\"ada\"@example.com",
+            "ada(comment)@example.com",
+            "ada@example.com,bob@example.com",
         ] {
             assert!(Email::parse(typed).is_err(), "{typed:?}");
         }

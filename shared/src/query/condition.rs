@@ -8,6 +8,8 @@ use crate::expr::{Expr, Op, Operand, Place, Test, is_system};
 
 /// The longest condition the store takes, in bytes, with room for what the store adds itself.
 const MAX_BYTES: usize = 3_500;
+/// The most operators and functions: DynamoDB takes 300 in one expression, with room for what the store adds itself.
+const MAX_OPERATORS: usize = 250;
 /// The most operands of `IN`.
 const MAX_IN: usize = 100;
 
@@ -30,10 +32,18 @@ pub struct Condition {
 pub fn condition(expr: &Expr, data: &str) -> Option<Condition> {
     let mut writer = Writer { data, condition: Condition::default() };
     let expression = writer.expression(expr)?;
-    if expression.len() > MAX_BYTES {
+    if expression.len() > MAX_BYTES || operators(&expression) > MAX_OPERATORS {
         return None;
     }
     Some(Condition { expression, ..writer.condition })
+}
+
+/// How many operators and functions an expression has: the words that are no placeholders, and what opens a parenthesis by
+/// name.
+fn operators(expression: &str) -> usize {
+    let words = expression.split(' ').filter(|word| !word.contains(['#', ':']));
+    let functions = ["attribute_", "begins_with(", "contains("].map(|name| expression.matches(name).count());
+    words.count() + functions.iter().sum::<usize>()
 }
 
 struct Writer<'a> {
@@ -116,6 +126,8 @@ impl Writer<'_> {
                 Some(format!("(attribute_exists({item}) AND {not}{item} IN ({}))", values.join(", ")))
             }
             Operand::Constant(_) => None,
+            // What `contains` makes of other kinds is the store's own affair.
+            Operand::Place(_) if item.constant().is_some_and(|item| !item.is_string() && !item.is_number()) => None,
             // Of a text, `contains` would ask for a part of it.
             Operand::Place(_) => {
                 let (list, is_list) = (self.operand(list)?, self.value(&"L".into()));

@@ -1,4 +1,8 @@
 //! The keywords of a schema: all of JSON Schema 2020-12 and ours, where they may stand; a misspelt one is named.
+//!
+//! What is refused, and why: references out of the schema (`$id`, a `$ref` that is not local), since nothing is fetched;
+//! `$vocabulary` and an inner `$schema`, since there is one language; at the top whatever would let in fields that are not
+//! declared, since filters, indexes and rules go by the declared ones; and formats that could not be asserted.
 
 use serde_json::{Map, Value};
 
@@ -30,11 +34,13 @@ const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value names schemas.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "$defs"];
 /// Keywords whose value is no schema.
-const PLAIN: [&str; 36] = [
+const PLAIN: [&str; 38] = [
     "$schema",
     "$id",
     "$ref",
+    "$dynamicRef",
     "$anchor",
+    "$dynamicAnchor",
     "$comment",
     "type",
     "enum",
@@ -68,6 +74,40 @@ const PLAIN: [&str; 36] = [
     "contentMediaType",
     "$vocabulary",
 ];
+/// The formats that are asserted: all of 2020-12 but the two that need the tables of international names.
+const FORMATS: [&str; 17] = [
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "iri",
+    "iri-reference",
+    "json-pointer",
+    "regex",
+    "relative-json-pointer",
+    "time",
+    "uri",
+    "uri-reference",
+    "uri-template",
+    "uuid",
+];
+/// The keywords at the top of a schema that speak of one member at a time, or of none.
+const MEMBERWISE: [&str; 11] = [
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "$defs",
+    "$schema",
+    "$comment",
+    "title",
+    "description",
+    "examples",
+    "default",
+];
 /// The one version of JSON Schema that is understood.
 const SCHEMA_URI: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -75,6 +115,26 @@ const SCHEMA_URI: &str = "https://json-schema.org/draft/2020-12/schema";
 pub(super) fn check(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
     check_top(root, problems);
     walk(root, "/schema", 0, problems);
+}
+
+/// Whether each member of a record can be checked by itself: nothing at the top speaks of several, and no reference leads
+/// anywhere but to a schema that the members share.
+pub(super) fn is_memberwise(schema: &Value) -> bool {
+    let top = schema.as_object().is_some_and(|root| root.keys().all(|key| MEMBERWISE.contains(&key.as_str())));
+    top && refers_to_shared_only(schema)
+}
+
+fn refers_to_shared_only(value: &Value) -> bool {
+    let shared = |target: &Value| target.as_str().is_some_and(|target| target.starts_with("#/$defs/"));
+    match value {
+        Value::Object(members) => members.iter().all(|(name, member)| match (name.as_str(), member) {
+            ("$ref", Value::String(_)) => shared(member),
+            ("$dynamicRef", Value::String(_)) => false,
+            _ => refers_to_shared_only(member),
+        }),
+        Value::Array(elements) => elements.iter().all(refers_to_shared_only),
+        _ => true,
+    }
 }
 
 /// At the top stands an object whose properties are all named, so that what is unknown can be refused.
@@ -97,8 +157,8 @@ fn check_top(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
         let message = "a record has no fields but the declared ones; leave this out or false";
         problems.push(FieldError::new("/schema/additionalProperties", "open_schema", message));
     }
-    for keyword in ["patternProperties", "unevaluatedProperties", "$ref"] {
-        if root.contains_key(keyword) {
+    for keyword in ["patternProperties", "unevaluatedProperties", "$ref", "$dynamicRef"] {
+        if root.get(keyword).is_some_and(|value| *value != Value::Bool(false)) {
             let message = "a record's fields are declared one by one in `properties`";
             problems.push(FieldError::new(format!("/schema/{keyword}"), "open_schema", message));
         }
@@ -134,13 +194,25 @@ fn check_keyword(keyword: &str, value: &Value, pointer: &str, here: &str, proble
     } else if !known && !FLAGS.contains(&keyword) && !keyword.starts_with("x-") {
         problems.push(FieldError::new(here, "unknown_keyword", "this is not a keyword of JSON Schema 2020-12"));
     }
-    let remote = keyword == "$ref" && !value.as_str().is_some_and(|reference| reference.starts_with('#'));
-    if remote || keyword == "$id" {
-        problems.push(FieldError::new(
-            here,
-            "remote_reference",
-            "a schema refers to its own `$defs` only, by `#/$defs/name`",
-        ));
+    if let Some((code, message)) = refused(keyword, value, pointer) {
+        problems.push(FieldError::new(here, code, message));
+    }
+}
+
+/// Why a keyword of JSON Schema is not taken here.
+fn refused(keyword: &str, value: &Value, pointer: &str) -> Option<(&'static str, String)> {
+    let local = value.as_str().is_some_and(|reference| reference.starts_with('#'));
+    match keyword {
+        "$ref" | "$dynamicRef" if local => None,
+        "$ref" | "$dynamicRef" | "$id" => {
+            Some(("remote_reference", "a schema refers to its own `$defs` only, by `#/$defs/name`".to_owned()))
+        }
+        "$vocabulary" => Some(("misplaced", "this belongs in a meta-schema".to_owned())),
+        "$schema" if pointer != "/schema" => Some(("misplaced", "this stands at the top only".to_owned())),
+        "format" if value.as_str().is_some_and(|name| !FORMATS.contains(&name)) => {
+            Some(("unknown_format", format!("the formats are {}", FORMATS.join(", "))))
+        }
+        _ => None,
     }
 }
 

@@ -11,22 +11,7 @@ use crate::expr::{Kind, moment};
 
 use super::body::escaped;
 use super::field::{self, Field};
-use super::validate;
-
-/// The keywords at the top of a schema that speak of one member at a time, or of none.
-const MEMBERWISE: [&str; 11] = [
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "$defs",
-    "$schema",
-    "$comment",
-    "title",
-    "description",
-    "examples",
-    "default",
-];
+use super::{keywords, validate};
 
 /// A schema compiled for use.
 #[derive(Debug)]
@@ -76,7 +61,7 @@ impl Shape {
 
     /// Whether the schema looks at one member at a time.
     pub fn is_memberwise(&self) -> bool {
-        self.schema.as_object().is_some_and(|root| root.keys().all(|key| MEMBERWISE.contains(&key.as_str())))
+        keywords::is_memberwise(&self.schema)
     }
 
     /// Whether a member's value is a time, which is stored in one form only.

@@ -12,6 +12,8 @@ use crate::expr::{Kind, moment, number};
 use super::body::escaped;
 use super::field::Field;
 
+/// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
+const MAX_NAME_BYTES: usize = 65_535;
 /// How many problems of one record are reported.
 const MAX_PROBLEMS: usize = 50;
 /// The size a compiled pattern may have, in bytes.
@@ -58,16 +60,19 @@ fn build(schema: &Value) -> Result<Validator, Vec<FieldError>> {
 
 /// Checks that the schema compiles and that its defaults are values it allows.
 pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
-    let members = match of_records(schema).and_then(|_| of_members(schema)) {
-        Ok(members) => members,
+    let records = match of_records(schema) {
+        Ok(records) => records,
         Err(found) => return problems.extend(found),
     };
     for (name, field) in fields {
         let Some(default) = &field.default else { continue };
         let record = Map::from_iter([(name.clone(), default.clone())]);
-        let found = find(&members, fields, &record);
+        // Of a record that has only this, what else is missing does not count.
+        let (place, within) = (format!("/{}", escaped(name)), format!("/{}/", escaped(name)));
+        let found = find(&records, fields, &record).into_iter();
+        let found = found.filter(|found| found.pointer == place || found.pointer.starts_with(&within));
         let pointer = format!("/schema/properties/{}/default", escaped(name));
-        problems.extend(found.into_iter().map(|found| FieldError::new(&pointer, "bad_default", found.message)));
+        problems.extend(found.map(|found| FieldError::new(&pointer, "bad_default", found.message)));
     }
 }
 
@@ -78,10 +83,16 @@ pub(super) fn find(
     data: &Map<String, Value>,
 ) -> Vec<FieldError> {
     let value = Value::Object(data.clone());
-    let mut problems: Vec<FieldError> = validator.iter_errors(&value).flat_map(|error| described(&error)).collect();
+    let mut problems = Vec::new();
+    check_storable(&value, "", &mut problems);
+    if !problems.is_empty() {
+        // A number beyond the store's range is never computed with: spelled out it could fill the memory.
+        problems.truncate(MAX_PROBLEMS);
+        return problems;
+    }
+    problems.extend(validator.iter_errors(&value).flat_map(|error| described(&error)).take(MAX_PROBLEMS));
     for (name, value) in data {
         let pointer = format!("/{}", escaped(name));
-        check_numbers(value, &pointer, &mut problems);
         let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
         if is_moment && value.as_str().is_some_and(|text| moment::canonical(text).is_none()) {
             problems.push(FieldError::new(
@@ -95,24 +106,27 @@ pub(super) fn find(
     problems
 }
 
-/// Numbers the store cannot hold are refused before it would.
-fn check_numbers(value: &Value, pointer: &str, problems: &mut Vec<FieldError>) {
+/// Numbers and names the store cannot hold are refused before it would.
+fn check_storable(value: &Value, pointer: &str, problems: &mut Vec<FieldError>) {
     match value {
-        Value::Number(number) if !number::fits_store(number) => {
-            problems.push(FieldError::new(
-                pointer,
-                "number_range",
-                "a number lies between 1e-130 and 1e126 and has at most 38 digits",
-            ));
+        Value::Number(number) => {
+            if let Err(reason) = number::exact(number.as_str()) {
+                problems.push(FieldError::new(pointer, reason.code(), reason.message()));
+            }
         }
         Value::Array(elements) => {
             for (position, element) in elements.iter().enumerate() {
-                check_numbers(element, &format!("{pointer}/{position}"), problems);
+                check_storable(element, &format!("{pointer}/{position}"), problems);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                check_numbers(member, &format!("{pointer}/{}", escaped(name)), problems);
+                let pointer = format!("{pointer}/{}", escaped(name));
+                if !(1..=MAX_NAME_BYTES).contains(&name.len()) {
+                    let message = "the name of a member has 1 to 65535 bytes";
+                    problems.push(FieldError::new(&pointer, "bad_name", message));
+                }
+                check_storable(member, &pointer, problems);
             }
         }
         _ => {}

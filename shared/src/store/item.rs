@@ -1,7 +1,8 @@
 //! Items: DynamoDB's typed attributes, and JSON in and out of them.
 
+use crate::expr::number::Decimal;
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// An item or a key: attribute name to value.
@@ -53,7 +54,8 @@ pub fn from_members(members: &Map<String, Value>) -> Item {
 pub fn to_json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::Bool(value) => Value::Bool(*value),
-        AttributeValue::N(text) => text.parse::<Number>().map_or(Value::Null, Value::Number),
+        // However the store spells a number, it is given back in the form it was taken in.
+        AttributeValue::N(text) => Value::Number(Decimal::from_text(text).number()),
         AttributeValue::S(text) => Value::String(text.clone()),
         AttributeValue::L(items) => items.iter().map(to_json).collect(),
         AttributeValue::M(members) => Value::Object(to_members(members)),

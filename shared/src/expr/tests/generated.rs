@@ -1,4 +1,6 @@
 //! Expressions, records and requests for property tests, drawn from few values so that they meet.
+//!
+//! The house's tests include this file too, to ask the store the same questions.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -6,7 +8,23 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-use crate::expr::Auth;
+use super::{Auth, FieldType, FieldTypes, Kind};
+
+/// The fields that everything here speaks of.
+pub(crate) fn fields() -> FieldTypes {
+    let field = |name: &str, kind| (name.to_owned(), FieldType::plain(kind));
+    FieldTypes::new([
+        field("status", Kind::Text),
+        field("owner", Kind::Text),
+        field("priority", Kind::Number),
+        field("done", Kind::Flag),
+        field("due", Kind::Moment),
+        field("tags", Kind::List(Box::new(Kind::Text))),
+        field("address", Kind::Other),
+        ("note".to_owned(), FieldType { kind: Kind::Text, nullable: true, hidden: false }),
+        ("secret".to_owned(), FieldType { kind: Kind::Text, nullable: false, hidden: true }),
+    ])
+}
 
 /// Values that belong to a field's kind.
 fn fitting(name: &'static str) -> BoxedStrategy<Value> {

@@ -78,8 +78,24 @@ fn what_cannot_be_said_is_not_half_said() {
     );
     let long = (0..140).map(|number| format!("record.priority != {number}")).collect::<Vec<_>>().join(" || ");
     assert_eq!(condition(&residual(&long, json!({})), "d"), None);
+    let busy = (0..130).map(|number| format!("record.priority == {number}")).collect::<Vec<_>>().join(" || ");
+    assert_eq!(condition(&residual(&busy, json!({})), "d"), None, "more operators than the store takes");
+    let fewer = (0..100).map(|number| format!("record.priority == {number}")).collect::<Vec<_>>().join(" || ");
+    assert!(condition(&residual(&fewer, json!({})), "d").is_some());
     let many = (0..150).map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
     assert_eq!(condition(&residual(&format!("record.priority in [{many}]"), json!({})), "d"), None);
+}
+
+#[test]
+fn what_a_client_sent_is_never_an_operand_the_store_would_call_a_mistake() {
+    for (rule, patch) in [
+        ("record.note < input.note", json!({ "note": false })),
+        ("record.priority >= input.priority", json!({ "priority": [1] })),
+        ("record.status.startsWith(input.note)", json!({ "note": 1 })),
+    ] {
+        assert_eq!(residual(rule, patch), Expr::False, "{rule}");
+    }
+    assert_eq!(condition(&residual("null in record.tags || record.owner == auth.id", json!({})), "d"), None);
 }
 
 #[test]

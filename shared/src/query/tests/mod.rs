@@ -2,6 +2,7 @@
 
 mod conditions;
 mod exact;
+mod layouts;
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,7 @@
 //! Definitions: what is taken, what is refused and where, and what a change of one keeps.
 
+mod blind;
+mod language;
 mod records;
 
 use serde_json::{Value, json};
@@ -96,7 +98,7 @@ fn what_is_wrong_with_a_definition_is_said_and_where() {
         (property(json!({ "pattern": "(" })), "/schema/properties/x/pattern", "bad_schema"),
         (property(json!({ "pattern": "(?=a)b" })), "/schema/properties/x/pattern", "bad_schema"),
         (property(json!({ "$ref": "#/$defs/none" })), "/schema", "bad_schema"),
-        (property(json!({ "type": "string", "format": "colour" })), "/schema", "bad_schema"),
+        (property(json!({ "type": "string", "format": "colour" })), "/schema/properties/x/format", "unknown_format"),
         (property(json!({ "type": "integer", "default": "1" })), "/schema/properties/x/default", "bad_default"),
         (property(json!({ "type": "string", "relation": {} })), "/schema/properties/x/relation", "relation"),
         (

@@ -45,6 +45,7 @@ fn a_record_is_taken_or_refused_by_name() {
         (json!({ "title": "x", "tags": ["a", 1] }), vec![("/tags/1", "type")]),
         (json!({ "title": "x", "tags": ["a", "b", "c", "d", "e", "f"] }), vec![("/tags", "too_long")]),
         (json!({ "title": "x", "due": "2026-03-01T12:00:00.0001Z" }), vec![("/due", "format")]),
+        (json!({ "title": "x", "address": { "": 1 } }), vec![("/address/", "bad_name")]),
         (json!({ "title": "x", "score": 1e200 }), vec![("/score", "number_range")]),
         (json!({ "title": "x", "address": { "n": [1e-200] } }), vec![("/address/n/0", "number_range")]),
     ] {
