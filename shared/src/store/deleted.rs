@@ -2,9 +2,9 @@
 
 use super::item::{Item, integer, text};
 use super::list::readers;
+use super::merged::{Bounds, walk};
 use super::record::Record;
 use super::records::Records;
-use super::walk::{Bounds, walk};
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::policy::Grant;

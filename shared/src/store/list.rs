@@ -5,9 +5,9 @@
 
 use super::item::{Item, string};
 use super::keys::record_partition;
+use super::merged::{Bounds, Reader, walk};
 use super::record::Record;
 use super::records::Records;
-use super::walk::{Bounds, Reader, walk};
 use super::{Expression, Query};
 use crate::error::Result;
 use crate::expr::Input;

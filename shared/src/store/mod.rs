@@ -13,10 +13,10 @@ pub mod item;
 pub mod jobs;
 pub mod keys;
 pub mod list;
+mod merged;
 pub mod record;
 pub mod records;
 mod unique;
-mod walk;
 
 use crate::cost;
 use crate::error::{Error, Result};
