@@ -2,7 +2,7 @@
 
 use super::item::{Item, integer, text};
 use super::list::readers;
-use super::merge::{Bounds, walk};
+use super::merged::{Bounds, walk};
 use super::record::Record;
 use super::records::Records;
 use crate::error::Result;

@@ -5,7 +5,7 @@
 
 use super::item::{Item, string};
 use super::keys::record_partition;
-use super::merge::{Bounds, Reader, walk};
+use super::merged::{Bounds, Reader, walk};
 use super::record::Record;
 use super::records::Records;
 use super::{Expression, Query};

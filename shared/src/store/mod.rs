@@ -14,7 +14,7 @@ pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod list;
-mod merge;
+mod merged;
 pub mod once;
 pub mod purge;
 pub mod record;
