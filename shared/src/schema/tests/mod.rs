@@ -1,5 +1,6 @@
 //! Definitions: what is taken, what is refused and where, and what a change of one keeps.
 
+mod changes;
 mod records;
 
 use serde_json::{Value, json};
