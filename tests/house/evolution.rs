@@ -161,6 +161,63 @@ async fn a_dropped_index_is_gone_at_once_and_its_entries_soon() {
 }
 
 #[tokio::test]
+async fn a_changed_index_serves_as_it_was_until_it_is_built_anew() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let mut expected = Vec::new();
+    for (nth, priority) in [3, 1, 2].into_iter().enumerate() {
+        let body = json!({ "title": format!("{nth}"), "owner": ada.id(), "priority": priority });
+        expected.push(ada.post(TASKS, body).await.expect(201).body);
+    }
+    let changed = tasks_with(json!({ "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["-priority"] }] }));
+    let building = admin.put(DEFINITION, changed.clone()).await.expect(200).body;
+    assert_eq!(building["indexes"].as_array().unwrap().len(), 1, "{building}");
+    world.advance(HEARD);
+    let during = ada.post(TASKS, json!({ "title": "during", "owner": ada.id(), "priority": 0 })).await.expect(201).body;
+    expected.push(during);
+    expected.sort_by_key(|task| std::cmp::Reverse(task["priority"].as_u64()));
+    // The rule lists by owner, and the index of before still does that, in its own order.
+    let listed = ada.get(&format!("{TASKS}?sort=status,-priority")).await.expect(200).body;
+    assert_eq!(listed["items"], json!(expected));
+    assert_eq!(ada.get(&format!("{TASKS}?sort=-priority")).await.expect(422).code(), "index_building");
+    work(&world).await;
+    world.advance(HEARD);
+    assert_eq!(ada.get(&format!("{TASKS}?sort=-priority")).await.expect(200).body["items"], json!(expected));
+    assert_eq!(ada.get(&format!("{TASKS}?sort=status,-priority")).await.expect(422).code(), "index_required");
+    assert_eq!(admin.put(DEFINITION, changed).await.expect(200).body["status"], "ready");
+    work(&world).await;
+    assert_eq!(job_of(&admin, &building).await["status"], "succeeded");
+    let dump = world.dump("RecordsTable").await;
+    let left = dump.as_array().unwrap().iter().filter(|item| item.get("d").is_some() && item.get("ix1p").is_some());
+    assert_eq!(left.count(), 0, "the entries of the old index are cleared");
+}
+
+#[tokio::test]
+async fn a_changed_index_that_records_refuse_stays_as_it_was() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let notes = |sort: Value| {
+        json!({ "name": "notes", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "text": { "type": "string" }, "kind": { "type": "string" } } },
+        "indexes": [{ "name": "by_kind", "partition": ["kind"], "sort": sort }] })
+    };
+    admin.put("/v1/collections/notes", notes(json!([]))).await.expect(201);
+    let long = admin
+        .post("/v1/collections/notes/records", json!({ "text": "x".repeat(2_000), "kind": "k" }))
+        .await
+        .expect(201)
+        .body;
+    let building = admin.put("/v1/collections/notes", notes(json!(["text"]))).await.expect(200).body;
+    work(&world).await;
+    assert_eq!(job_of(&admin, &building).await["result"]["refused"]["indexes"], json!(["by_kind"]));
+    assert_eq!(admin.get("/v1/collections/notes").await.expect(200).body["indexes"][0]["sort"], json!([]));
+    world.advance(HEARD);
+    let listed = admin.get("/v1/collections/notes/records?filter=kind%20==%20'k'").await.expect(200).body;
+    assert_eq!(listed["items"], json!([long]));
+}
+
+#[tokio::test]
 async fn a_later_change_overtakes_a_build_and_a_change_of_rules_does_not() {
     let world = World::new().await;
     with_tasks(&world).await;

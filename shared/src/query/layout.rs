@@ -24,6 +24,9 @@ pub struct Index {
     /// Whether it holds every record. Until it does it is kept by every write and serves no list.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub ready: bool,
+    /// Whether it only serves until another of its name is ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retiring: bool,
 }
 
 fn yes() -> bool {
@@ -67,6 +70,11 @@ pub struct IndexKey {
 }
 
 impl Index {
+    /// Whether both are one index in the store, whatever else is said of them.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.slot, self.generation) == (other.slot, other.generation)
+    }
+
     /// The partition key for these parts, one for each partition field.
     pub fn partition_key(&self, layout: &Layout, parts: &[String]) -> String {
         let mut key = format!("{}#{}.{}", layout.collection, layout.generation, self.generation);

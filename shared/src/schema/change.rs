@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::query::Index;
+
 use super::definition::{Definition, ShardsSince, Work};
 use super::widening::allows_as_much;
 
@@ -66,7 +68,7 @@ pub struct Refused {
 impl Change {
     /// What putting `new` over `old` changes.
     pub fn between(old: &Definition, new: &Definition) -> Self {
-        let known = |index: &&crate::query::Index| old.indexes.contains(index);
+        let is_among = |index: &Index, indexes: &[Index]| indexes.iter().any(|other| index.is(other));
         let schema = match (old.schema == new.schema, allows_as_much(&old.schema, &new.schema)) {
             (true, _) => SchemaChange::Same,
             (false, true) => SchemaChange::Wider,
@@ -74,8 +76,18 @@ impl Change {
         };
         Self {
             schema,
-            built: new.indexes.iter().filter(|index| !known(index)).map(|index| index.name.clone()).collect(),
-            dropped: old.indexes.iter().filter(|old| !new.indexes.contains(old)).map(|old| old.name.clone()).collect(),
+            built: new
+                .indexes
+                .iter()
+                .filter(|index| !is_among(index, &old.indexes))
+                .map(|index| index.name.clone())
+                .collect(),
+            dropped: old
+                .indexes
+                .iter()
+                .filter(|old| !is_among(old, &new.indexes))
+                .map(|old| old.name.clone())
+                .collect(),
             claimed: new.unique.iter().filter(|fields| !old.unique.contains(fields)).cloned().collect(),
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
@@ -147,8 +159,14 @@ impl Definition {
     pub fn concluded(&self, refused: &Refused, put: Put) -> Self {
         let mut settled =
             Self { version: self.version + 1, work: None, settled_by: Some(put.job.to_owned()), ..self.clone() };
-        settled.indexes.retain(|index| !refused.indexes.contains(&index.name));
-        settled.indexes.iter_mut().for_each(|index| index.ready = true);
+        let is_refused = |index: &Index| refused.indexes.contains(&index.name);
+        let retires = |index: &Index| index.retiring && !is_refused(index);
+        // What retires leaves entries behind, and they are cleared as those of any dropped index.
+        if settled.indexes.iter().any(retires) {
+            settled.work = Some(Work { job: put.job.to_owned(), since: put.now, claims: Vec::new(), next: None });
+        }
+        settled.indexes.retain(|index| !retires(index) && (index.ready || !is_refused(index)));
+        settled.indexes.iter_mut().for_each(|index| (index.ready, index.retiring) = (true, false));
         settled.unique.retain(|fields| !refused.unique.contains(fields));
         let next = self.next().filter(|_| !refused.schema).cloned();
         // What was read when it was put can be read now.
@@ -168,6 +186,7 @@ impl Definition {
         self.generation = gone.generation + 1;
         self.shard_history.clear();
         self.settled_by = None;
+        self.indexes.retain(|index| !index.retiring);
         self.indexes.iter_mut().for_each(|index| index.ready = true);
         self
     }

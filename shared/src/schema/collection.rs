@@ -42,13 +42,13 @@ impl Collection {
         Ok(Self { definition, shape, next, rules, layout })
     }
 
-    /// The same collection without some of its indexes.
+    /// The same collection without the indexes of some slots.
     ///
     /// # Errors
     /// None for a collection that was compiled.
-    pub fn without_indexes(&self, names: &[String]) -> Result<Self, Vec<FieldError>> {
+    pub fn without_indexes(&self, slots: &[u8]) -> Result<Self, Vec<FieldError>> {
         let mut definition = self.definition.clone();
-        definition.indexes.retain(|index| !names.contains(&index.name));
+        definition.indexes.retain(|index| !slots.contains(&index.slot));
         Self::compile(definition)
     }
 

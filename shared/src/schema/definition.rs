@@ -41,7 +41,7 @@ pub struct Definition {
     /// Fields, or groups of fields, of which no two records may hold the same values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique: Vec<Vec<String>>,
-    /// The declared indexes, with the slots the server gave them.
+    /// The declared indexes, with the slots the server gave them; behind them those that serve until their successors are ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Index>,
     /// Who may do what, in the language of [`expr`](crate::expr). A rule that is absent means admins only.
@@ -179,7 +179,7 @@ impl Definition {
             "name": self.name,
             "schema": self.schema,
             "unique": self.unique,
-            "indexes": self.indexes.iter().map(index).collect::<Vec<_>>(),
+            "indexes": self.indexes.iter().filter(|index| !index.retiring).map(index).collect::<Vec<_>>(),
             "rules": self.rules,
             "shards": self.shards,
             "counts": self.counts,

@@ -101,20 +101,26 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
 }
 
 /// Gives every index a slot. One that did not change keeps its own; a new one takes, if it can, a slot that was empty,
-/// so that it does not wait for another's entries to be cleared. It is ready at once only in a collection that is new.
+/// so that it does not wait for another's entries to be cleared, and is ready at once only in a collection that is new. The
+/// index it replaces under its name stays behind the declared ones until it is ready, if there is a slot for both.
 pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&Definition>, version: u64) -> Vec<Index> {
     let before: &[Index] = previous.map_or(&[], |previous| &previous.indexes);
     let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();
     let mut taken: Vec<u8> = indexes.iter().filter_map(|index| kept(index).map(|old| old.slot)).collect();
     let mut placed = Vec::new();
     for index in indexes {
-        placed.push(kept(&index).unwrap_or_else(|| {
+        placed.push(kept(&index).map(|old| Index { retiring: false, ..old }).unwrap_or_else(|| {
             let slot = free_slot(&taken, before);
             taken.push(slot);
             let (name, partition, sort) = (index.name, index.partition, index.sort);
-            Index { name, partition, sort, slot, generation: version, ready: previous.is_none() }
+            Index { name, partition, sort, slot, generation: version, ready: previous.is_none(), retiring: false }
         }));
     }
+    let replaced = |old: &&Index| {
+        old.ready && !taken.contains(&old.slot) && placed.iter().any(|new| new.name == old.name && !new.ready)
+    };
+    let retiring: Vec<Index> = before.iter().filter(replaced).cloned().collect();
+    placed.extend(retiring.into_iter().map(|old| Index { retiring: true, ..old }));
     placed
 }
 

@@ -173,8 +173,10 @@ fn kept(collection: &Collection, record: &Record) -> Result<(Kept, Disagreement)
         Err(Error::Invalid(errors)) => {
             against.errors.extend(errors);
             let too_long = |index: &&crate::query::Index| index.key(collection.layout(), &record.view()).is_err();
-            against.refused.indexes = declared.iter().filter(too_long).map(|index| index.name.clone()).collect();
-            record.derived(&collection.without_indexes(&against.refused.indexes).map_err(Error::Invalid)?)?
+            let too_long: Vec<&crate::query::Index> = declared.iter().filter(too_long).collect();
+            against.refused.indexes = too_long.iter().map(|index| index.name.clone()).collect();
+            let slots: Vec<u8> = too_long.iter().map(|index| index.slot).collect();
+            record.derived(&collection.without_indexes(&slots).map_err(Error::Invalid)?)?
         }
         Err(error) => return Err(error),
     };

@@ -46,12 +46,22 @@ struct Progress {
     /// Whether every record was looked at.
     walked: bool,
     checked: u64,
+    #[serde(flatten)]
+    found: Found,
+    /// What an earlier walk of this job has found: what came into force by it brought work of its own.
+    earlier: Found,
+}
+
+/// What stands in the way.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+struct Found {
     disagree: Disagree,
     refused: Refused,
 }
 
 /// The records that disagree.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 struct Disagree {
     count: u64,
@@ -67,8 +77,7 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
         let done = definition.settled_by.as_ref() == Some(&job.id);
         return Ok(if done { Outcome::Done(Some(known.result())) } else { overtaken() });
     };
-    let mut progress =
-        if known.since == work.since { known } else { Progress { since: work.since, ..Progress::default() } };
+    let mut progress = if known.since == work.since { known } else { known.followed_by(work.since) };
     let begins = work.since + SETTLED_SECONDS * 1000;
     let now = tools.clock.millis();
     if now < begins {
@@ -77,9 +86,9 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
     if progress.walked {
         return conclude(tools, &job.id, &payload, progress).await;
     }
-    let is_current = walk(tools, &job.id, &payload, &mut progress, slice).await?;
+    walk(tools, &job.id, &payload, &mut progress, slice).await?;
     // What was found is kept before anything is decided by it: deciding again must not forget it.
-    Ok(if is_current { Outcome::More(progress.shown()) } else { overtaken() })
+    Ok(Outcome::More(progress.shown()))
 }
 
 /// The definition as it is right now, if it is still of this collection.
@@ -97,17 +106,18 @@ fn overtaken() -> Outcome {
     Outcome::Done(Some(json!({ "superseded": true })))
 }
 
-/// Walks on until the end or until the slice is over. Returns whether the work is still ours.
+/// Walks on until the end, until the slice is over, or until the work looks to be another's; whether it is, the next slice
+/// finds out first.
 async fn walk(
     tools: &Tools,
     job: &str,
     payload: &Payload,
     progress: &mut Progress,
     slice: &Slice,
-) -> Result<bool, Failure> {
+) -> Result<(), Failure> {
     let mut worked = 0;
     while !progress.walked && (worked == 0 || !slice.is_over(worked)) {
-        let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(false) };
+        let Some(collection) = current(tools, job, payload, progress.since).await? else { break };
         let page = tools
             .records
             .in_shard(&collection, progress.shard, progress.after.as_deref(), slice.room(worked, PAGE))
@@ -115,7 +125,7 @@ async fn walk(
         worked += page.items.len().max(1);
         for found in page.items.chunks(SIDE_BY_SIDE) {
             // Like every writer, this one goes by a definition a few seconds old at most.
-            let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(false) };
+            let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(()) };
             let settled = found.iter().map(|found| tools.records.settle(&collection, found.clone()));
             let settled = try_join_all(settled).await?;
             for (found, disagreement) in found.iter().zip(settled) {
@@ -128,7 +138,7 @@ async fn walk(
             progress.walked = progress.shard >= u16::from(collection.definition().shards_ever());
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Result<Option<Arc<Collection>>, Failure> {
@@ -147,10 +157,11 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
             break;
         }
         let now = tools.clock.millis();
-        let concluded = definition.concluded(&progress.refused, Put { now, heard: now + SHARDS_SECONDS * 1000, job });
+        let concluded =
+            definition.concluded(&progress.found.refused, Put { now, heard: now + SHARDS_SECONDS * 1000, job });
         match tools.definitions.put(&concluded, State::Ready, definition.version).await {
             Ok(()) if concluded.work.is_some() => {
-                return Ok(Progress { since: now, ..Progress::default() }.later(SETTLED_SECONDS * 1000));
+                return Ok(progress.followed_by(now).later(SETTLED_SECONDS * 1000));
             }
             Ok(()) => return Ok(Outcome::Done(Some(progress.result()))),
             // Rules, say, were changed meanwhile.
@@ -162,21 +173,20 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
 }
 
 impl Progress {
+    /// Where the walk for the next piece of work begins.
+    fn followed_by(self, since: u64) -> Self {
+        let earlier = if self.walked { self.told() } else { Found::default() };
+        Self { since, earlier, ..Self::default() }
+    }
+
     fn note(&mut self, id: &str, against: Disagreement) {
         self.after = Some(id.to_owned());
         self.checked += 1;
-        if against.errors.is_empty() {
-            return;
+        if !against.errors.is_empty() {
+            let errors: Vec<&FieldError> = against.errors.iter().take(LISTED).collect();
+            let first = vec![json!({ "id": id, "errors": errors })];
+            self.found.add(Found { disagree: Disagree { count: 1, first }, refused: against.refused });
         }
-        self.disagree.count += 1;
-        if self.disagree.first.len() < LISTED {
-            self.disagree
-                .first
-                .push(json!({ "id": id, "errors": against.errors.iter().take(LISTED).collect::<Vec<&FieldError>>() }));
-        }
-        self.refused.schema |= against.refused.schema;
-        merge(&mut self.refused.indexes, against.refused.indexes);
-        merge(&mut self.refused.unique, against.refused.unique);
     }
 
     fn shown(&self) -> Value {
@@ -188,8 +198,27 @@ impl Progress {
         Outcome::Later(self.shown(), u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
     }
 
+    /// What all walks of this job have found.
+    fn told(&self) -> Found {
+        let mut told = self.earlier.clone();
+        told.add(self.found.clone());
+        told
+    }
+
     fn result(&self) -> Value {
-        json!({ "checked": self.checked, "disagree": self.disagree, "refused": self.refused })
+        let Found { disagree, refused } = self.told();
+        json!({ "checked": self.checked, "disagree": disagree, "refused": refused })
+    }
+}
+
+impl Found {
+    fn add(&mut self, found: Self) {
+        self.disagree.count += found.disagree.count;
+        self.disagree.first.extend(found.disagree.first);
+        self.disagree.first.truncate(LISTED);
+        self.refused.schema |= found.refused.schema;
+        merge(&mut self.refused.indexes, found.refused.indexes);
+        merge(&mut self.refused.unique, found.refused.unique);
     }
 }
 

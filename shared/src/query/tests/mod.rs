@@ -19,6 +19,7 @@ fn layout() -> Layout {
         slot,
         generation: 1,
         ready: true,
+        retiring: false,
     };
     let indexes = vec![
         index(1, "mine", &["owner"], &["status", "-priority"]),

@@ -2,6 +2,7 @@
 
 mod blind;
 mod language;
+mod changes;
 mod records;
 
 use serde_json::{Value, json};

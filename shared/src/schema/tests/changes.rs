@@ -1,0 +1,118 @@
+//! Definitions put over another: what is in force at once, what waits, and for which job.
+
+use serde_json::json;
+
+use super::{tasks, tasks_with};
+use crate::schema::*;
+
+const MINUTE: u64 = 60_000;
+
+fn first() -> Definition {
+    Definition::parse("tasks", tasks(), None).unwrap()
+}
+
+/// The definition after `body` is put over `old`, with a job of that name, at a minute of the day.
+fn put(old: &Definition, body: serde_json::Value, job: &str, minute: u64) -> Definition {
+    let new = Definition::parse("tasks", body, Some(old)).unwrap();
+    old.followed_by(new, Put { now: minute * MINUTE, heard: (minute + 1) * MINUTE, job })
+}
+
+fn concluded(definition: &Definition, refused: Refused, minute: u64) -> Definition {
+    let job = definition.work.as_ref().unwrap().job.clone();
+    definition.concluded(&refused, Put { now: minute * MINUTE, heard: (minute + 1) * MINUTE, job: &job })
+}
+
+fn with_by_slug() -> serde_json::Value {
+    tasks_with("/indexes", json!([tasks()["indexes"][0], { "name": "by_slug", "partition": ["slug"] }]))
+}
+
+fn narrower() -> serde_json::Value {
+    let mut body = with_by_slug();
+    body["schema"]["properties"]["title"]["maxLength"] = json!(20);
+    body["unique"] = json!([["slug"], ["title"]]);
+    body
+}
+
+#[test]
+fn a_record_stays_in_the_shard_its_time_has_given_it() {
+    let eight = put(&first(), tasks_with("/shards", json!(8)), "j", 10);
+    let two = put(&eight, tasks_with("/shards", json!(2)), "j", 20);
+    assert_eq!([0, 10, 11, 20, 21, 99].map(|minute| two.shards_at(minute * MINUTE)), [1, 1, 8, 8, 2, 2]);
+    assert_eq!([0, 10, 11, 99].map(|minute| eight.shards_at(minute * MINUTE)), [1, 1, 8, 8], "both agree on what was");
+    assert_eq!((two.shards_ever(), two.work), (8, None));
+    assert_eq!((first().shards_at(0), first().shards_ever()), (1, 1));
+}
+
+#[test]
+fn rules_are_in_force_at_once_and_leave_work_that_is_under_way_alone() {
+    let building = put(&first(), with_by_slug(), "one", 10);
+    assert_eq!((building.status(), building.work.as_ref().unwrap().kind()), ("building", BUILD_JOB));
+    let mut ruled = with_by_slug();
+    ruled["rules"]["delete"] = json!("false");
+    let ruled = put(&building, ruled, "two", 20);
+    assert_eq!((ruled.work.as_ref(), ruled.status()), (building.work.as_ref(), "building"));
+    let without = put(&ruled, tasks(), "three", 30);
+    assert_eq!((without.work.unwrap().job.as_str(), without.indexes.len()), ("three", 1));
+}
+
+#[test]
+fn a_narrower_definition_waits_whole_and_then_brings_its_own_work_to_the_same_job() {
+    let waiting = put(&first(), narrower(), "one", 10);
+    assert_eq!(
+        (waiting.as_put(), waiting.last_put()),
+        (first().as_put(), Definition::parse("tasks", narrower(), None).unwrap().as_put())
+    );
+    assert_eq!((waiting.status(), waiting.work.as_ref().unwrap().kind()), ("narrowing", CHECK_JOB));
+    let taken = concluded(&waiting, Refused::default(), 20);
+    let work = taken.work.clone().unwrap();
+    assert_eq!((work.job.as_str(), work.since, work.next), ("one", 20 * MINUTE, None));
+    assert_eq!(work.claims, [["title"]]);
+    assert_eq!((taken.as_put(), taken.indexes[1].ready), (waiting.last_put(), false));
+    let done = concluded(&taken, Refused::default(), 30);
+    assert_eq!((done.status(), &done.work, done.settled_by.as_deref()), ("ready", &None, Some("one")));
+    assert!(first().version < waiting.version && waiting.version < taken.version && taken.version < done.version);
+}
+
+#[test]
+fn what_records_refuse_is_taken_back_and_nothing_else() {
+    let waiting = put(&first(), narrower(), "one", 10);
+    let refused = concluded(&waiting, Refused { schema: true, ..Refused::default() }, 20);
+    assert_eq!((refused.as_put(), &refused.work), (first().as_put(), &None));
+    let mut more = with_by_slug();
+    more["unique"] = json!([["slug"], ["title"]]);
+    let claiming = put(&first(), more, "two", 30);
+    assert_eq!((claiming.status(), claiming.claims()), ("narrowing", &[vec!["title".to_owned()]][..]));
+    let back = Refused { unique: vec![vec!["title".to_owned()]], ..Refused::default() };
+    assert_eq!(
+        concluded(&claiming, back, 40).as_put(),
+        Definition::parse("tasks", with_by_slug(), None).unwrap().as_put()
+    );
+}
+
+#[test]
+fn a_replaced_index_serves_on_until_its_successor_is_ready() {
+    let changed = tasks_with("/indexes", json!([{ "name": "mine", "partition": ["owner"], "sort": ["title"] }]));
+    let building = put(&first(), changed.clone(), "one", 10);
+    let shown: Vec<_> = building.indexes.iter().map(|index| (index.slot, index.ready, index.retiring)).collect();
+    assert_eq!(shown, [(2, false, false), (1, true, true)]);
+    assert_eq!(building.as_put()["indexes"], changed["indexes"]);
+    let built = concluded(&building, Refused::default(), 20);
+    assert_eq!(built.indexes.iter().map(|index| (index.slot, index.ready)).collect::<Vec<_>>(), [(2, true)]);
+    assert_eq!(built.work.as_ref().map(|work| work.since), Some(20 * MINUTE), "its entries are still to be cleared");
+    assert_eq!(concluded(&built, Refused::default(), 30).work, None);
+    let back = put(&building, tasks(), "two", 20);
+    assert_eq!(back.indexes, first().indexes, "put back, it never stopped being ready");
+    let refused = concluded(&building, Refused { indexes: vec!["mine".to_owned()], ..Refused::default() }, 20);
+    assert_eq!(refused.indexes, first().indexes);
+}
+
+#[test]
+fn a_collection_made_anew_begins_without_a_past() {
+    let mut old = put(&first(), tasks_with("/shards", json!(8)), "j", 10);
+    old.work = None;
+    let changed = tasks_with("/indexes", json!([{ "name": "mine", "partition": ["owner"], "sort": ["title"] }]));
+    let anew = Definition::parse("tasks", changed, Some(&old)).unwrap().made_after(&old);
+    assert_eq!((anew.generation, anew.shards_ever(), anew.status()), (2, 1, "ready"));
+    assert_eq!(anew.indexes.len(), 1);
+    assert!(anew.version > old.version);
+}
