@@ -128,8 +128,10 @@ mod tests {
         image
     }
 
-    /// What becomes of each partition: its name, by how much, and the move in its feed.
-    fn steps(old: Value, new: Value) -> Vec<(String, i8, Option<(bool, bool)>)> {
+    /// What becomes of a partition: its name, by how much, and whether the record was and is there, in its feed.
+    type Seen = (String, i8, Option<(bool, bool)>);
+
+    fn steps(old: Value, new: Value) -> Vec<Seen> {
         let change = change(&record(old, new));
         let steps = change.into_iter().flat_map(|change| change.steps).map(|step| {
             assert_eq!((step.partition.scope.as_str(), step.partition.counted), ("tasks#2", 3));
@@ -138,7 +140,7 @@ mod tests {
         steps.collect()
     }
 
-    fn step(name: &str, by: i8, entry: (bool, bool)) -> (String, i8, Option<(bool, bool)>) {
+    fn step(name: &str, by: i8, entry: (bool, bool)) -> Seen {
         (name.to_owned(), by, Some(entry))
     }
 
