@@ -19,6 +19,12 @@ pub fn partitions(collection: &Collection, plan: &Plan) -> Result<Vec<Partition>
             .to_owned(),
         advice: Map::from_iter([("patch".to_owned(), json!({ "counts": true }))]),
     })?;
+    if collection.definition().counting {
+        return Err(Error::refused(
+            "counts_building",
+            "the records from before counting was turned on are being counted: ask again when the collection's job is done",
+        ));
+    }
     if !is_counted_whole(plan) {
         return Err(Error::refused(
             "count_needs_partition",

@@ -38,6 +38,8 @@ pub struct Change {
     pub lifted: Vec<Vec<String>>,
     /// From how many shards to how many.
     pub shards: Option<(u8, u8)>,
+    /// Whether records come to be counted or followed, or cease to be: each carries a mark of it.
+    pub counted: bool,
     /// Whether rules change.
     pub rules: bool,
 }
@@ -91,13 +93,15 @@ impl Change {
             claimed: new.unique.iter().filter(|fields| !old.unique.contains(fields)).cloned().collect(),
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
+            counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
         }
     }
 
     /// Whether stored records have to be looked at or touched.
     pub fn needs_job(&self) -> bool {
-        self.schema == SchemaChange::Narrower
+        self.counted
+            || self.schema == SchemaChange::Narrower
             || !(self.built.is_empty() && self.dropped.is_empty() && self.claimed.is_empty())
     }
 
@@ -117,6 +121,7 @@ impl Change {
         all.extend(self.claimed.iter().map(unique("claimed")));
         all.extend(self.lifted.iter().map(unique("lifted")));
         all.extend(self.shards.map(|(from, to)| json!({ "change": "shards", "from": from, "to": to })));
+        all.extend(self.counted.then(|| json!({ "change": "counts", "effect": "marked" })));
         all.extend(self.rules.then(|| json!({ "change": "rules", "effect": "replaced" })));
         all
     }
@@ -145,6 +150,7 @@ impl Definition {
         } else {
             self.work.clone().map(|work| Work { claims, ..work })
         };
+        new.counting = new.counted_since.is_some() && (change.counted || self.counting);
         if change.shards.is_some() {
             if new.shard_history.is_empty() {
                 new.shard_history.push(ShardsSince { from: 0, shards: self.shards });
@@ -157,8 +163,13 @@ impl Definition {
     /// The definition once its job has been through all the records: without what they refused, everything else in force.
     /// What was to come comes now, and may bring work of its own for the same job.
     pub fn concluded(&self, refused: &Refused, put: Put) -> Self {
-        let mut settled =
-            Self { version: self.version + 1, work: None, settled_by: Some(put.job.to_owned()), ..self.clone() };
+        let mut settled = Self {
+            version: self.version + 1,
+            work: None,
+            settled_by: Some(put.job.to_owned()),
+            counting: false,
+            ..self.clone()
+        };
         let is_refused = |index: &Index| refused.indexes.contains(&index.name);
         let retires = |index: &Index| index.retiring && !is_refused(index);
         // What retires leaves entries behind, and they are cleared as those of any dropped index.
@@ -186,6 +197,7 @@ impl Definition {
         self.generation = gone.generation + 1;
         self.shard_history.clear();
         self.settled_by = None;
+        self.counting = false;
         self.indexes.retain(|index| !index.retiring);
         self.indexes.iter_mut().for_each(|index| index.ready = true);
         self

@@ -66,6 +66,9 @@ pub struct Definition {
     /// The version of the definition with which following began; kept by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_since: Option<u64>,
+    /// Whether a job has yet to count the records from before; kept by the server.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub counting: bool,
     /// Which collection of this name, counted from 1; kept by the server.
     pub generation: u32,
     /// Rises whenever the definition or what it is in force for changes; kept by the server.
@@ -159,6 +162,7 @@ impl Definition {
             followed_since: since(body.changes, previous.and_then(|old| old.followed_since), version),
             counts: body.counts,
             changes: body.changes,
+            counting: false,
             generation: previous.map_or(1, |previous| previous.generation),
             version,
             shard_history: previous.map_or_else(Vec::new, |previous| previous.shard_history.clone()),

@@ -32,6 +32,7 @@ impl Definition {
             changes: false,
             counted_since: None,
             followed_since: None,
+            counting: false,
             generation: 1,
             version: 1,
             shard_history: Vec::new(),

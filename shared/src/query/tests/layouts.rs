@@ -102,6 +102,7 @@ fn index(slot: u8) -> impl Strategy<Value = Index> {
                 slot,
                 generation: 1,
                 ready: true,
+                retiring: false,
             }
         },
     )

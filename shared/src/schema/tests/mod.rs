@@ -1,8 +1,8 @@
 //! Definitions: what is taken, what is refused and where, and what a change of one keeps.
 
 mod blind;
-mod language;
 mod changes;
+mod language;
 mod records;
 
 use serde_json::{Value, json};
