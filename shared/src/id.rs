@@ -16,6 +16,14 @@ pub fn new(clock: &Clock) -> String {
     Uuid::new_v7(Timestamp::from_unix(NoContext, millis / 1000, nanos)).to_string()
 }
 
+/// The UUIDv7 of something that has its time and its name already: whoever makes it again makes the same.
+pub fn derived(millis: u64, name: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    let mut chance = [0; 10];
+    chance.iter_mut().zip(hash.as_ref()).for_each(|(byte, hashed)| *byte = *hashed);
+    uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid().to_string()
+}
+
 /// Whether `text` is a UUIDv7 in its one canonical form (lower case, hyphens).
 pub fn is_valid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7 && id.to_string() == text)
@@ -63,6 +71,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_derived_from_the_same_is_the_same_and_valid() {
+        let id = derived(1_645_557_742_000, "name");
+        assert!(is_valid(&id) && millis(&id) == Some(1_645_557_742_000), "{id}");
+        assert_eq!(id, derived(1_645_557_742_000, "name"));
+        assert_ne!(id, derived(1_645_557_742_000, "other"));
+    }
 
     #[test]
     fn the_vector_of_rfc_9562_is_valid_and_other_versions_and_spellings_are_not() {

@@ -4,19 +4,22 @@
 //! for a new collection, 200 for a definition in force, 202 for one that comes into force once every stored record fits it.
 
 use crate::read::shown;
-use crate::{App, dry_run, relations};
+use crate::relations::{self, Referrals};
+use crate::{App, dry_run};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, IfMatch, IfNoneMatch, Json, Path, Query, RequestId, etag};
+use undercroft::http::{Admin, IfMatch, IfNoneMatch, Json, Keyed, Path, Query, RequestId, answered_once, etag};
 use undercroft::id;
+use undercroft::identity::Caller;
 use undercroft::schema::{Definition, Put};
+use undercroft::store::TransactWriteItem;
 use undercroft::store::definitions::{MAX_COLLECTIONS, SHARDS_SECONDS, State as Stage, Stored};
+use undercroft::store::once::{Answer, Once};
 
 /// How often the number of shards of a collection may change.
 const MOST_SHARD_CHANGES: usize = 32;
@@ -33,18 +36,33 @@ pub struct Options {
 #[allow(clippy::too_many_arguments, reason = "each argument is one thing the request says")]
 pub async fn put(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     Path(name): Path<String>,
     Query(options): Query<Options>,
     if_match: IfMatch,
     if_none_match: IfNoneMatch,
+    keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Value>,
+) -> Result<Response> {
+    let once = keyed.of(&Caller::User(admin.0))?;
+    let work = decided(&app, &name, options, (if_match, if_none_match), body, &request.0, once.as_ref());
+    answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await
+}
+
+async fn decided(
+    app: &App,
+    name: &str,
+    options: Options,
+    (if_match, if_none_match): (IfMatch, IfNoneMatch),
+    body: Value,
+    request: &str,
+    once: Option<&Once>,
 ) -> Result<Response> {
     if name == "users" {
         return Err(Error::NotBuilt("changing the built-in collection users"));
     }
-    let stored = app.definitions.get(&name).await?;
+    let stored = app.definitions.get(name).await?;
     let alive = stored.as_ref().filter(|stored| stored.stage != Stage::Gone).map(|stored| &stored.definition);
     if alive.is_some() && if_none_match == IfNoneMatch::Any {
         return Err(Error::PreconditionFailed("a collection of this name exists"));
@@ -56,48 +74,67 @@ pub async fn put(
         return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
     }
     let previous = stored.as_ref().map(|stored| &stored.definition);
-    let definition = Definition::parse(&name, body, previous).map_err(Error::Invalid)?;
-    relations::check(&app, &definition).await?;
+    let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;
+    relations::check(app, &definition).await?;
     match (alive, options.dry_run) {
         (None, true) => Ok(axum::Json(dry_run::of_new()).into_response()),
-        (Some(old), true) => Ok(axum::Json(dry_run::of_change(&app, old, &definition).await?).into_response()),
-        (None, false) => make(&app, definition, stored.as_ref()).await,
-        (Some(old), false) => replace(&app, old, definition, &request.0).await,
+        (Some(old), true) => Ok(axum::Json(dry_run::of_change(app, old, &definition).await?).into_response()),
+        (None, false) => make(app, definition, stored.as_ref(), once).await,
+        (Some(old), false) => replace(app, old, definition, request, once).await,
     }
 }
 
-async fn make(app: &App, definition: Definition, gone: Option<&Stored>) -> Result<Response> {
+async fn make(app: &App, definition: Definition, gone: Option<&Stored>, once: Option<&Once>) -> Result<Response> {
     let gone = gone.map(|stored| &stored.definition);
-    let definition = gone.into_iter().fold(definition, Definition::made_after);
-    app.definitions.put(&definition, Stage::Ready, gone.map_or(0, |gone| gone.version)).await?;
-    Ok(answer(StatusCode::CREATED, &definition))
+    let mut definition = gone.into_iter().fold(definition, Definition::made_after);
+    let referrals = definition.referrals();
+    let others = relations::note(app, &mut definition, &Referrals::new(), &referrals).await?;
+    store(app, StatusCode::CREATED, &definition, gone.map_or(0, |gone| gone.version), others, once).await
 }
 
-async fn replace(app: &App, old: &Definition, new: Definition, request: &str) -> Result<Response> {
+async fn replace(app: &App, old: &Definition, new: Definition, request: &str, once: Option<&Once>) -> Result<Response> {
     if new.as_put() == old.last_put() {
-        return Ok(answer(StatusCode::OK, old));
+        return Ok(answer(StatusCode::OK, old).into_response());
     }
     let (now, job) = (app.clock.millis(), id::new(&app.clock));
-    let definition = old.followed_by(new, Put { now, heard: now + SHARDS_SECONDS * 1000, job: &job });
+    let (before, after) = (old.referrals(), new.referrals());
+    relations::refuse_new_restrictions(&before, &after)?;
+    let mut definition = old.followed_by(new, Put { now, heard: now + SHARDS_SECONDS * 1000, job: &job });
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
         return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));
     }
-    match definition.work.as_ref().filter(|work| work.job == job) {
-        None => app.definitions.put(&definition, Stage::Ready, old.version).await?,
-        Some(work) => {
-            let payload: [(String, Value); 2] = [
-                ("collection".into(), definition.name.as_str().into()),
-                ("generation".into(), definition.generation.into()),
-            ];
-            let job = app.job(job, work.kind(), Map::from_iter(payload), request);
-            let job = app.jobs.enqueuing(&job)?;
-            app.definitions.put_with(&definition, Stage::Ready, old.version, vec![job]).await?;
-        }
+    let after = if definition.next().is_some() { relations::either(&before, &after) } else { after };
+    let mut others = relations::note(app, &mut definition, &before, &after).await?;
+    if let Some(work) = definition.work.as_ref().filter(|work| work.job == job) {
+        let payload: [(String, Value); 2] = [
+            ("collection".into(), definition.name.as_str().into()),
+            ("generation".into(), definition.generation.into()),
+        ];
+        let job = app.job(job, work.kind(), Map::from_iter(payload), request);
+        others.push(app.jobs.enqueuing(&job)?);
     }
-    let waits = definition.next().is_some();
-    Ok(answer(if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, &definition))
+    let status = if definition.next().is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    store(app, status, &definition, old.version, others, once).await
 }
 
-fn answer(status: StatusCode, definition: &Definition) -> Response {
-    (status, [(ETAG, etag(definition.version, true))], axum::Json(shown(definition))).into_response()
+/// Stores a definition with what changes with it, and the answer if it is to be kept.
+async fn store(
+    app: &App,
+    status: StatusCode,
+    definition: &Definition,
+    previous: u64,
+    mut others: Vec<TransactWriteItem>,
+    once: Option<&Once>,
+) -> Result<Response> {
+    let answer = answer(status, definition);
+    if let Some(once) = once {
+        others.push(once.keep(app.definitions.table(), &answer, &app.clock)?);
+    }
+    app.definitions.put_with(definition, Stage::Ready, previous, others).await?;
+    Ok(answer.into_response())
+}
+
+fn answer(status: StatusCode, definition: &Definition) -> Answer {
+    let (etag, body) = (Some(etag(definition.version, true)), Some(shown(definition)));
+    Answer { status: status.as_u16(), etag, location: None, body }
 }

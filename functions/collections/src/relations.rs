@@ -3,9 +3,11 @@
 
 use crate::App;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::schema::{Collection, Definition, OnDelete, Relation};
-use undercroft::store::definitions::State as Stage;
+use undercroft::schema::{Collection, Definition, OnDelete, Referrer, Relation};
+use undercroft::store::TransactWriteItem;
+use undercroft::store::definitions::{State as Stage, Stored};
 
 /// Checks every relation of a definition.
 ///
@@ -61,6 +63,70 @@ fn index_name(field: &str) -> String {
         start.into_iter().chain(std::iter::once(char.to_ascii_lowercase()))
     };
     std::iter::once("by_").flat_map(str::chars).chain(field.chars().flat_map(lower)).take(63).collect()
+}
+
+/// Relations by the collection they point at.
+pub type Referrals = BTreeMap<String, Vec<Referrer>>;
+
+/// What other collections come to know of a definition that is put: each of their definitions that changes, as a part of the
+/// transaction that puts it. What points at the collection itself comes to stand in the definition.
+pub async fn note(
+    app: &App,
+    definition: &mut Definition,
+    before: &Referrals,
+    after: &Referrals,
+) -> Result<Vec<TransactWriteItem>> {
+    let mut puts = Vec::new();
+    for target in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        let pointing = after.get(target).cloned().unwrap_or_default();
+        if *target == definition.name {
+            definition.referrers = with(&definition.referrers, &definition.name, pointing);
+            continue;
+        }
+        let stored = app.definitions.get(target).await?.filter(|stored| stored.stage != Stage::Gone);
+        let Some(Stored { definition: known, stage }) = stored else { continue };
+        let referrers = with(&known.referrers, &definition.name, pointing);
+        if referrers != known.referrers {
+            let told = Definition { referrers, version: known.version + 1, ..known.clone() };
+            puts.push(app.definitions.putting(&told, stage, known.version)?);
+        }
+    }
+    Ok(puts)
+}
+
+fn with(known: &[Referrer], name: &str, pointing: Vec<Referrer>) -> Vec<Referrer> {
+    known.iter().filter(|referrer| referrer.collection != name).cloned().chain(pointing).collect()
+}
+
+/// The relations of both: while a job has yet to decide which definition is in force, either may be. A referrer that is no more
+/// does no harm, because whoever follows one looks whether it still points.
+pub fn either(before: &Referrals, after: &Referrals) -> Referrals {
+    let mut either = after.clone();
+    for (target, referrers) in before {
+        let known = either.entry(target.clone()).or_default();
+        let missing: Vec<Referrer> = referrers.iter().filter(|referrer| !known.contains(referrer)).cloned().collect();
+        known.extend(missing);
+    }
+    either
+}
+
+/// Refuses that a field which records hold already begins to restrict deletions: who points where was not written down.
+///
+/// # Errors
+/// `NotBuilt`.
+pub fn refuse_new_restrictions(before: &Referrals, after: &Referrals) -> Result<()> {
+    let restricts = |referrer: &&Referrer| referrer.on_delete == OnDelete::Restrict;
+    let is_new =
+        |target: &String, referrer: &Referrer| !before.get(target).is_some_and(|known| known.contains(referrer));
+    let is_refused = after
+        .iter()
+        .any(|(target, referrers)| referrers.iter().filter(restricts).any(|referrer| is_new(target, referrer)));
+    if is_refused {
+        return Err(Error::NotBuilt(
+            "beginning to restrict deletions by a relation of a collection that is there already",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! forgotten, or sent and not written.
 
 mod changes;
+mod followers;
 mod ledger;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
@@ -15,14 +16,16 @@ use undercroft::config::Env;
 use undercroft::error::{Error, Result, Source};
 use undercroft::queue::Queue;
 use undercroft::store::Table;
+use undercroft::store::jobs::Jobs;
 use undercroft::store::ledger::{Change, Ledger};
 
-/// What this function works with: the queues it may send to, and the ledger it keeps.
+/// What this function works with: the queues it may send to, the ledger it keeps, and the jobs that follow from deletions.
 #[derive(Debug, Clone)]
 pub struct App {
     jobs: Queue,
     jobs_fifo: Queue,
     ledger: Ledger,
+    made: Jobs,
 }
 
 impl App {
@@ -44,7 +47,8 @@ impl App {
         Ok(Self {
             jobs: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
             jobs_fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
-            ledger: Ledger::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock),
+            ledger: Ledger::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock.clone()),
+            made: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
         })
     }
 }
@@ -66,8 +70,12 @@ pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     response
 }
 
-/// Takes what changed of records into the ledger, as many at once as go together.
+/// Enqueues what must follow from deletions, and takes what changed of records into the ledger, as many at once as go together.
 async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
+    for (record, job) in records.iter().filter_map(|record| Some((record, followers::job(record)?))) {
+        app.made.enqueue(&job).await.map_err(|error| (record, error))?;
+        tracing::info!(requestId = job.request_id, function = "relay", outcome = "enqueued", job = job.id, "record");
+    }
     let changes = records.iter().filter_map(|record| Some((record, ledger::change(record)?)));
     let (records, changes): (Vec<&EventRecord>, Vec<Change>) = changes.unzip();
     if let Err(stopped) = app.ledger.keep(&changes).await {

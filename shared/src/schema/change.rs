@@ -150,7 +150,7 @@ impl Definition {
         } else {
             self.work.clone().map(|work| Work { claims, ..work })
         };
-        new.counting = new.counted_since.is_some() && (change.counted || self.counting);
+        new.counting = new.counted_since.is_some() && (self.counting || self.counted_since != new.counted_since);
         if change.shards.is_some() {
             if new.shard_history.is_empty() {
                 new.shard_history.push(ShardsSince { from: 0, shards: self.shards });

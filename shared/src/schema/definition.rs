@@ -29,6 +29,8 @@ pub const BUILD_JOB: &str = "index.build";
 pub const CHECK_JOB: &str = "records.check";
 /// The type of a job that clears a deleted collection.
 pub const PURGE_JOB: &str = "records.purge";
+/// The type of a job that does to records what the deletion of the one they point at asks for.
+pub const CASCADE_JOB: &str = "records.cascade";
 
 /// A collection's definition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -174,6 +176,18 @@ impl Definition {
             rules::check(&definition.rules, &definition.layout(&fields).when_built(), &mut problems);
         }
         if problems.is_empty() { Ok(definition) } else { Err(problems) }
+    }
+
+    /// The relations that point at other collections whose records are deleted, by collection: what those keep of this one.
+    pub fn referrals(&self) -> BTreeMap<String, Vec<Referrer>> {
+        let mut referrals: BTreeMap<String, Vec<Referrer>> = BTreeMap::new();
+        for (field, its) in field::read(&self.schema, &mut Vec::new()) {
+            // Users are not deleted yet.
+            let Some(relation) = its.relation.filter(|relation| relation.collection != "users") else { continue };
+            let referrer = Referrer { collection: self.name.clone(), field, on_delete: relation.on_delete };
+            referrals.entry(relation.collection).or_default().push(referrer);
+        }
+        referrals
     }
 
     /// The definition as it was put, without what the server keeps: put again, it changes nothing.

@@ -20,8 +20,8 @@ mod widening;
 pub use change::{Change, Put, Refused, SchemaChange};
 pub use collection::Collection;
 pub use definition::{
-    BUILD_JOB, CHECK_JOB, Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE,
-    PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
+    BUILD_JOB, CASCADE_JOB, CHECK_JOB, Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS,
+    MAX_UNIQUE, PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
 };
 pub use field::{Field, OnDelete, Relation};
 pub use rules::unserved;

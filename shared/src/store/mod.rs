@@ -28,9 +28,9 @@ use crate::cost;
 use crate::error::{Error, Result};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+pub use aws_sdk_dynamodb::types::TransactWriteItem;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
 };
 use item::Item;
 use std::collections::HashMap;

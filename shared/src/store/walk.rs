@@ -164,7 +164,8 @@ fn kept(collection: &Collection, record: &Record) -> Result<(Kept, Disagreement)
     let mut against = Disagreement::default();
     let declared = &collection.definition().indexes;
     if record.deleted {
-        return Ok(((1..=MAX_INDEXES).flat_map(empty_slot).collect(), against));
+        let marks = ["cn", "cf"].map(|mark| (mark.to_owned(), None));
+        return Ok(((1..=MAX_INDEXES).flat_map(empty_slot).chain(marks).collect(), against));
     }
     against.errors = collection.disagreements(&record.data);
     against.refused.schema = !against.errors.is_empty();

@@ -290,10 +290,10 @@ impl Records {
             .value(":ttl", number(self.seconds() + TOMBSTONE_SECONDS))
             .value(":by", string(grant.caller()))
             .value(":rid", string(request));
-        let mut buried = match serde_json::to_value(&follow) {
-            Ok(follow) if follow != Value::Array(Vec::new()) => {
+        let mut buried = match serde_json::to_string(&follow) {
+            Ok(follow) if follow != "[]" => {
                 let text = format!("{}, follow = :follow", buried.text);
-                Expression { text, ..buried.value(":follow", item::from_json(&follow)) }
+                Expression { text, ..buried.value(":follow", string(follow)) }
             }
             _ => buried,
         };

@@ -2,6 +2,7 @@
 
 mod email_send;
 mod index_build;
+mod records_cascade;
 mod records_purge;
 mod slice;
 
@@ -14,7 +15,7 @@ use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::error::Error;
 use undercroft::identity::seal::Seal;
-use undercroft::schema::{BUILD_JOB, CHECK_JOB, PURGE_JOB};
+use undercroft::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Job;
 use undercroft::store::records::Records;
@@ -80,6 +81,7 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
     match job.kind.as_str() {
         email_send::KIND => email_send::run(tools, &job.id, payload(job)?).await,
         BUILD_JOB | CHECK_JOB => index_build::run(tools, job, payload(job)?, slice).await,
+        CASCADE_JOB => records_cascade::run(tools, job, payload(job)?, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
         other => Err(Failure::new(format!("no worker knows jobs of type {other}"))),
     }

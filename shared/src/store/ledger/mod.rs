@@ -50,7 +50,7 @@ impl Partition {
         let scope = ledger_scope(&definition.name, definition.generation);
         let partition = |name: String| Self { scope: scope.clone(), counted, name };
         match range {
-            Range::Records { .. } => (0..u16::from(definition.shards))
+            Range::Records { .. } => (0..u16::from(definition.shards_ever()))
                 .map(|shard| partition(record_partition(&definition.name, definition.generation, shard)))
                 .collect(),
             Range::Index { partition: name, .. } => vec![partition(name.clone())],

@@ -1,0 +1,80 @@
+//! What a deleted record asks for in those that point at it. Pure: a stream record in, a job to enqueue out.
+
+use aws_lambda_events::event::dynamodb::EventRecord;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use undercroft::id;
+use undercroft::schema::CASCADE_JOB;
+use undercroft::store::jobs::{Job, MAX_ATTEMPTS};
+
+/// As much of a record's image as decides what must follow.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Image {
+    pk: String,
+    sk: String,
+    v: u64,
+    del: Option<String>,
+    follow: Option<String>,
+    rid: String,
+}
+
+/// The job that a record's becoming a tombstone asks for. Made again from the same change it is the same job, so relaying twice
+/// is harmless.
+pub fn job(record: &EventRecord) -> Option<Job> {
+    let image = |item: &serde_dynamo::Item| serde_dynamo::from_item::<_, Image>(item.clone()).unwrap_or_default();
+    let (old, new) = (image(&record.change.old_image), image(&record.change.new_image));
+    let follow: Value = serde_json::from_str(new.follow.as_deref().filter(|_| old.del.is_none())?).ok()?;
+    let mut place = new.pk.strip_prefix("c#")?.split('#');
+    let (collection, generation) = (place.next()?, place.next()?.parse::<u32>().ok()?);
+    let millis = u64::try_from(record.change.approximate_creation_date_time.timestamp_millis()).unwrap_or_default();
+    let id = id::derived(millis, &format!("{}#{}#{}", new.pk, new.sk, new.v));
+    let payload = [
+        ("collection", json!(collection)),
+        ("generation", json!(generation)),
+        ("id", json!(new.sk)),
+        ("follow", follow),
+    ];
+    let payload: Map<String, Value> = payload.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+    Some(Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, CASCADE_JOB, payload, &new.rid, millis) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(old: Value, new: Value) -> EventRecord {
+        let event = json!({ "Records": [{
+            "eventID": "1", "eventName": "MODIFY", "awsRegion": "us-east-1",
+            "dynamodb": { "OldImage": old, "NewImage": new, "SequenceNumber": "1", "SizeBytes": 1,
+                          "ApproximateCreationDateTime": 1_700_000_000 },
+        }]});
+        let event: aws_lambda_events::event::dynamodb::Event = serde_json::from_value(event).expect("a stream event");
+        event.records.into_iter().next().expect("one record")
+    }
+
+    fn tombstone() -> Value {
+        json!({ "pk": { "S": "c#posts#2#0" }, "sk": { "S": "p1" }, "v": { "N": "4" }, "del": { "S": "now" }, "rid": { "S": "r1" },
+                "follow": { "S": r#"[{"collection":"comments","field":"post","onDelete":"cascade"}]"# } })
+    }
+
+    #[test]
+    fn a_deletion_with_followers_is_one_job_however_often_it_is_relayed() {
+        let alive = json!({ "pk": { "S": "c#posts#2#0" }, "sk": { "S": "p1" }, "v": { "N": "3" } });
+        let job = job(&record(alive.clone(), tombstone())).expect("a job");
+        assert_eq!(super::job(&record(alive, tombstone())).map(|job| job.id), Some(job.id.clone()));
+        assert!(id::is_valid(&job.id));
+        assert_eq!((job.payload["collection"].as_str(), job.payload["generation"].as_u64()), (Some("posts"), Some(2)));
+        assert_eq!((job.payload["id"].as_str(), job.request_id.as_str()), (Some("p1"), "r1"));
+        assert_eq!(job.payload["follow"][0]["collection"], "comments");
+    }
+
+    #[test]
+    fn nothing_follows_from_a_tombstone_that_changes_or_a_deletion_without_followers() {
+        assert!(job(&record(tombstone(), tombstone())).is_none());
+        let mut quiet = tombstone();
+        quiet.as_object_mut().expect("an object").remove("follow");
+        assert!(job(&record(json!({}), quiet)).is_none());
+        assert!(job(&record(tombstone(), json!({}))).is_none());
+    }
+}
