@@ -6,6 +6,7 @@
 mod commit;
 pub mod definitions;
 pub mod item;
+mod job;
 pub mod jobs;
 pub mod keys;
 pub mod list;
@@ -20,8 +21,8 @@ use crate::error::{Error, Result};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, DeleteRequest, ReturnConsumedCapacity, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
+    AttributeValue, CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
 };
 use item::Item;
 use std::collections::HashMap;
@@ -308,28 +309,6 @@ impl Table {
             waiting.extend(unprocessed.into_values().flat_map(|keys| keys.keys));
         }
         Ok(found)
-    }
-
-    /// Removes up to 25 items of this table by key, each a different one, until DynamoDB has removed them all.
-    pub async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
-        let request = |key| {
-            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
-            Ok(WriteRequest::builder().delete_request(delete).build())
-        };
-        let mut waiting: Vec<WriteRequest> = keys.into_iter().map(request).collect::<Result<_>>()?;
-        while !waiting.is_empty() {
-            let answer = self
-                .client
-                .batch_write_item()
-                .request_items(&self.name, waiting)
-                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-                .send()
-                .await
-                .map_err(failed)?;
-            cost::write(answer.consumed_capacity());
-            waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
-        }
-        Ok(())
     }
 
     /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
