@@ -251,6 +251,7 @@ async fn an_index_whose_key_a_record_is_too_long_for_is_taken_back_and_the_recor
         .await
         .expect(201)
         .body;
+    world.advance(Duration::from_secs(1));
     let short = admin.post("/v1/collections/notes/records", json!({ "text": "x", "kind": "k" })).await.expect(201).body;
     notes["indexes"] =
         json!([{ "name": "by_text", "partition": [], "sort": ["text"] }, { "name": "by_kind", "partition": ["kind"] }]);

@@ -1,11 +1,11 @@
-//! Many items by key at once, read or removed. DynamoDB gives back the keys it had no room or no strength for; they are asked for again.
+//! Many items by key at once. DynamoDB gives back the keys it had no room or no strength for; they are asked for again.
 
 use super::item::Item;
 use super::{Table, failed};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::id;
-use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, ReturnConsumedCapacity, WriteRequest};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::future::try_join_all;
 use std::time::Duration;
 
@@ -73,30 +73,6 @@ impl Table {
         // Counted alike whether there is an item or not, as a single read is.
         cost::read(None, keys.len().saturating_sub(left.len()));
         Ok((answer.responses.unwrap_or_default().into_values().flatten().collect(), left))
-    }
-}
-
-impl Table {
-    /// Removes up to 25 items of this table by key, each a different one, until DynamoDB has removed them all.
-    pub async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
-        let request = |key| {
-            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
-            Ok(WriteRequest::builder().delete_request(delete).build())
-        };
-        let mut waiting: Vec<WriteRequest> = keys.into_iter().map(request).collect::<Result<_>>()?;
-        while !waiting.is_empty() {
-            let answer = self
-                .client
-                .batch_write_item()
-                .request_items(&self.name, waiting)
-                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-                .send()
-                .await
-                .map_err(failed)?;
-            cost::write(answer.consumed_capacity());
-            waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
-        }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ pub mod deleted;
 pub mod expected;
 mod fetch;
 pub mod item;
+mod job;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;

@@ -5,9 +5,11 @@ use super::keys::record_partition;
 use super::record::Record;
 use super::records::Records;
 use super::unique::markers_of;
-use super::{Expression, Query};
-use crate::error::Result;
+use super::{Expression, Query, Table, failed};
+use crate::cost;
+use crate::error::{Error, Result};
 use crate::schema::Definition;
+use aws_sdk_dynamodb::types::{DeleteRequest, ReturnConsumedCapacity, WriteRequest};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +84,30 @@ impl Records {
 
     async fn remove_all(&self, keys: Vec<Item>) -> Result<()> {
         try_join_all(keys.chunks(BATCH).map(|keys| self.table().batch_delete(keys.to_vec()))).await.map(|_| ())
+    }
+}
+
+impl Table {
+    /// Removes up to [`BATCH`] items of this table by key, each a different one, until DynamoDB has removed them all.
+    async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
+        let request = |key| {
+            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        let mut waiting: Vec<WriteRequest> = keys.into_iter().map(request).collect::<Result<_>>()?;
+        while !waiting.is_empty() {
+            let answer = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, waiting)
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map_err(failed)?;
+            cost::write(answer.consumed_capacity());
+            waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+        }
+        Ok(())
     }
 }
 

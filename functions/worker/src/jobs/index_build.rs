@@ -152,9 +152,10 @@ async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Res
 /// Puts the definition in force, without what records stand in the way of.
 async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progress) -> Result<Outcome, Failure> {
     for _ in 0..TRIES {
-        let Some(definition) = defined(tools, payload).await? else { break };
+        let Some(definition) = defined(tools, payload).await? else { return Ok(overtaken()) };
         if ours(&definition, job).is_none_or(|work| work.since != progress.since) {
-            break;
+            // Somebody was faster: the next slice finds out who.
+            return Ok(Outcome::More(progress.shown()));
         }
         let now = tools.clock.millis();
         let concluded =
@@ -169,7 +170,7 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(overtaken())
+    Err(Failure::new("the definition is changed faster than it can be put in force"))
 }
 
 impl Progress {

@@ -200,7 +200,11 @@ fn an_unchanged_index_keeps_its_slot_and_a_changed_one_moves() {
     let second = Definition::parse("tasks", body, Some(&first)).unwrap();
     let places: Vec<_> =
         second.indexes.iter().map(|index| (index.name.as_str(), index.slot, index.generation)).collect();
-    assert_eq!(places, [("b", 2, 1), ("a", 3, 2), ("c", 4, 2)], "slot 1 still holds what the old `a` left");
+    assert_eq!(
+        places,
+        [("b", 2, 1), ("a", 3, 2), ("c", 4, 2), ("a", 1, 1)],
+        "the old `a` serves until the new one does"
+    );
     let all: Vec<Value> = ["p", "q", "r", "s", "t"].map(|name| index(name, "title")).to_vec();
     let third = Definition::parse("tasks", tasks_with("/indexes", json!(all)), Some(&second)).unwrap();
     let mut slots: Vec<u8> = third.indexes.iter().map(|index| index.slot).collect();
