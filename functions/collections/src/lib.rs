@@ -1,7 +1,11 @@
-//! What may be stored: definitions of collections, their indexes and their rules. For admins.
+//! What may be stored: definitions of collections, their indexes and their rules. For admins. And the document of all this
+//! house's routes, for everybody.
 
 mod change;
 mod delete;
+mod describe;
+pub mod openapi;
+mod page;
 mod put;
 mod read;
 
@@ -22,6 +26,7 @@ use undercroft::store::definitions::Definitions;
 #[derive(Debug, Clone)]
 pub struct App {
     definitions: Arc<Definitions>,
+    catalogue: Arc<describe::Catalogue>,
     records: Table,
     authenticator: Arc<Authenticator>,
 }
@@ -41,8 +46,10 @@ impl App {
     /// When a variable is missing.
     pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
         let records = Table::new(Aws::from_env(env)?.dynamodb(), env.required("RECORDS_TABLE")?);
+        let definitions = Arc::new(Definitions::new(records.clone(), clock.clone()));
         Ok(Self {
-            definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
+            catalogue: Arc::new(describe::Catalogue::new(definitions.clone(), clock.clone())),
+            definitions,
             authenticator: Arc::new(Authenticator::new(records.clone(), clock, &env.required("UNDERCROFT_STACK")?)),
             records,
         })
@@ -66,6 +73,15 @@ pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/collections", get(read::list))
         .route("/v1/collections/{collection}", get(read::one).put(put::put).delete(delete::delete))
+        .merge(description(env))
         .with_state(app);
     Edge::new("collections", env).around(routes)
+}
+
+/// What describes the house, unless it was switched off (R123): then it is not there at all.
+fn description(env: &Env) -> Router<App> {
+    match env.optional("API_DOCS") {
+        Some("off") => Router::new(),
+        _ => Router::new().route("/openapi.json", get(describe::openapi)).route("/docs", get(describe::docs)),
+    }
 }

@@ -8,6 +8,7 @@ mod not_built;
 mod patch;
 mod read;
 mod replace;
+mod schema;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -106,7 +107,7 @@ pub fn routes(app: App, env: &Env) -> Router {
             get(read::read).put(replace::replace).patch(patch::patch).delete(delete::delete),
         )
         .route("/v1/collections/{collection}/records/{id}/undelete", any(not_built::undelete))
-        .route("/v1/collections/{collection}/schema", any(not_built::schema))
+        .route("/v1/collections/{collection}/schema", get(schema::schema))
         .route("/v1/batch", any(not_built::batch))
         .route("/v1/changes", any(not_built::changes))
         .with_state(app);

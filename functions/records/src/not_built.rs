@@ -13,7 +13,3 @@ pub async fn changes() -> Error {
 pub async fn undelete() -> Error {
     Error::NotBuilt("undelete")
 }
-
-pub async fn schema() -> Error {
-    Error::NotBuilt("a collection's schema for code generators")
-}

@@ -10,6 +10,7 @@ mod field;
 mod index;
 mod keywords;
 mod rules;
+mod told;
 mod users;
 mod validate;
 
@@ -19,6 +20,7 @@ pub use definition::{
 };
 pub use field::{Field, OnDelete, Relation};
 pub use rules::unserved;
+pub use told::refer;
 
 #[cfg(test)]
 mod tests;
