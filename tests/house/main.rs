@@ -7,12 +7,14 @@ mod world;
 
 mod accounts;
 mod collections;
+mod contract;
 mod cost;
 mod data;
 mod doors;
 mod http;
 mod jobs;
 mod journey;
+mod openapi;
 mod sessions;
 mod template;
 mod tokens;

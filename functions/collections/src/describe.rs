@@ -69,8 +69,7 @@ fn answer(text: String, headers: &[(HeaderName, String)], known: &IfNoneMatch) -
     }
     let tag = format!("\"{}\"", id::sha256(text.as_bytes()));
     let status = if known.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let caching =
-        [(ETAG, tag), (CACHE_CONTROL, "private, no-cache".to_owned()), (VARY, "Authorization".to_owned())];
+    let caching = [(ETAG, tag), (CACHE_CONTROL, "private, no-cache".to_owned()), (VARY, "Authorization".to_owned())];
     let mut response = if status == StatusCode::OK { text.into_response() } else { status.into_response() };
     for (name, value) in headers.iter().filter(|_| status == StatusCode::OK).chain(&caching) {
         response.headers_mut().insert(name, value.parse().map_err(Error::internal)?);

@@ -33,8 +33,11 @@ impl Definition {
     /// left out.
     pub fn input_schema(&self) -> Value {
         let all = self.properties();
-        let sent: Map<String, Value> =
-            all.iter().filter(|(_, property)| !flag(property, "readOnly")).map(|(n, p)| (n.clone(), p.clone())).collect();
+        let sent: Map<String, Value> = all
+            .iter()
+            .filter(|(_, property)| !flag(property, "readOnly"))
+            .map(|(n, p)| (n.clone(), p.clone()))
+            .collect();
         let needed = |name: &String| sent.get(name).is_some_and(|property| property.get("default").is_none());
         let required: Vec<String> = self.required().filter(needed).collect();
         let mut told = if sent.len() == all.len() { self.root() } else { self.memberwise() };
@@ -100,7 +103,8 @@ fn flag(property: &Value, name: &str) -> bool {
 }
 
 fn kept_by_the_server() -> Map<String, Value> {
-    let moment = |description| json!({ "type": "string", "format": "date-time", "readOnly": true, "description": description });
+    let moment =
+        |description| json!({ "type": "string", "format": "date-time", "readOnly": true, "description": description });
     Map::from_iter([
         ("id".to_owned(), json!({ "type": "string", "format": "uuid", "readOnly": true, "description": "UUIDv7" })),
         ("createdAt".to_owned(), moment("when it was made")),
@@ -208,8 +212,11 @@ mod tests {
         let told = definition().record_schema(false);
         assert!(!told.to_string().contains("secret") && !told.to_string().contains("canary"), "{told}");
         assert_eq!(told["required"], json!(["id", "createdAt", "updatedAt", "version", "title", "state", "kept"]));
-        assert_eq!(told["$defs"], json!({ "name": { "type": "string" },
-            "place": { "type": "object", "properties": { "of": { "$ref": "#/$defs/name" } } } }));
+        assert_eq!(
+            told["$defs"],
+            json!({ "name": { "type": "string" },
+            "place": { "type": "object", "properties": { "of": { "$ref": "#/$defs/name" } } } })
+        );
         assert_eq!(told["properties"]["like"], json!({}), "a reference to what is hidden leads nowhere");
         assert_eq!(told["properties"]["title"], json!({ "type": "string", "x-writeOnce": true }));
         assert_eq!(told["minProperties"], Value::Null, "the server's own members count too");

@@ -6,9 +6,11 @@ use super::route::{Route, delete, get, put};
 /// Every route of `collections`.
 pub fn routes() -> Vec<Route> {
     vec![
-        get("/v1/collections", "listCollections", Admin)
-            .does("All definitions, by name.")
-            .answers(200, "DefinitionList", "The definitions; the built-in `users` is among them."),
+        get("/v1/collections", "listCollections", Admin).does("All definitions, by name.").answers(
+            200,
+            "DefinitionList",
+            "The definitions; the built-in `users` is among them.",
+        ),
         get("/v1/collections/{collection}", "readCollection", Admin)
             .does("One definition.")
             .takes(&["IfNoneMatch"])
@@ -16,7 +18,9 @@ pub fn routes() -> Vec<Route> {
             .with(&["ETag"]),
         put("/v1/collections/{collection}", "putCollection", Admin)
             .does("Defines a collection, or changes its definition.")
-            .note("Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index.")
+            .note(
+                "Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index.",
+            )
             .takes(&["DryRun", "IfMatch", "IfNoneMatch"])
             .reads("DefinitionInput")
             .answers(201, "Definition", "The collection is new.")

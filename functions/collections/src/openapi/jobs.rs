@@ -17,12 +17,12 @@ pub fn routes() -> Vec<Route> {
             .with(&["Location"])
             .refuses(409, "A job with this id exists.")
             .refuses(501, "This type of job."),
-        post("/v1/jobs/redrive", "redriveJobs", Admin)
-            .does("Queues dead jobs anew, a hundred a call.")
-            .answers(200, "Redriven", "How many, and whether to call again."),
-        get("/v1/jobs/{id}", "readJob", Admin)
-            .does("A job as it stands.")
-            .answers(200, "Job", "The job."),
+        post("/v1/jobs/redrive", "redriveJobs", Admin).does("Queues dead jobs anew, a hundred a call.").answers(
+            200,
+            "Redriven",
+            "How many, and whether to call again.",
+        ),
+        get("/v1/jobs/{id}", "readJob", Admin).does("A job as it stands.").answers(200, "Job", "The job."),
         post("/v1/jobs/{id}/cancel", "cancelJob", Admin)
             .does("Takes a queued or retrying job back.")
             .answers(200, "Job", "The job, which will not run.")

@@ -135,8 +135,7 @@ fn parameters<'a>(route: &'a Route, naming: &Naming<'_>) -> impl Iterator<Item =
 fn responses(route: &Route, naming: &Naming<'_>) -> Value {
     let mut responses = Map::new();
     for answer in &route.answers {
-        let mut response =
-            json!({ "description": answer.means, "headers": headers(answer.status, &answer.headers) });
+        let mut response = json!({ "description": answer.means, "headers": headers(answer.status, &answer.headers) });
         if let (Some((media, schema)), Some(members)) = (answer.body, response.as_object_mut()) {
             let schema = reference("schemas", &naming.schema(schema));
             members.insert("content".into(), json!({ media: { "schema": schema } }));
@@ -158,7 +157,8 @@ fn responses(route: &Route, naming: &Naming<'_>) -> Value {
 
 fn refusals() -> Value {
     let content = json!({ "application/problem+json": { "schema": reference("schemas", "Problem") } });
-    let mut all: Map<String, Value> = refusals::all()
+    let routes: Vec<Route> = routes().into_iter().flat_map(|(_, routes)| routes).collect();
+    let mut all: Map<String, Value> = refusals::among(&routes)
         .map(|(status, name, reason)| {
             let headers = headers(status, refusals::headers(status));
             (name.to_owned(), json!({ "description": reason, "headers": headers, "content": content }))

@@ -1,9 +1,10 @@
 //! What a route refuses because of who may call and what it takes, and the words for each status.
 
 use super::route::{Policy, Route};
+use std::collections::BTreeSet;
 
 /// A status that is a refusal: its name in the document, and why in general.
-const REFUSALS: [(u16, &str, &str); 15] = [
+const REFUSALS: [(u16, &str, &str); 14] = [
     (400, "BadRequest", "Malformed, or wrong in the members that `errors` lists."),
     (401, "Unauthenticated", "No credentials, or none that prove anything."),
     (403, "Forbidden", "Known, but not allowed to do this."),
@@ -12,18 +13,22 @@ const REFUSALS: [(u16, &str, &str); 15] = [
     (410, "Gone", "It was there and is kept no longer."),
     (412, "PreconditionFailed", "`If-Match` or `If-None-Match` does not hold."),
     (413, "TooLarge", "The body is larger than 1 MiB."),
-    (415, "UnsupportedMediaType", "The body has another media type than `Accept` names, or another charset than UTF-8."),
+    (
+        415,
+        "UnsupportedMediaType",
+        "The body has another media type than `Accept` names, or another charset than UTF-8.",
+    ),
     (422, "Refused", "Understood and refused; the problem says what would help."),
     (428, "PreconditionRequired", "This needs `If-Match` or `If-None-Match`."),
-    (429, "TooManyRequests", "Too often: try again later."),
     (500, "Internal", "Our fault. The request id names it in the logs."),
     (501, "NotBuilt", "Part of the design and not built yet."),
     (503, "Unavailable", "Try again: nothing was done, or what was done is safe to repeat."),
 ];
 
-/// Every refusal there is: status, name, reason.
-pub fn all() -> impl Iterator<Item = (u16, &'static str, &'static str)> {
-    REFUSALS.into_iter()
+/// Every refusal that one of these routes has: status, name, reason.
+pub fn among(routes: &[Route]) -> impl Iterator<Item = (u16, &'static str, &'static str)> {
+    let used: BTreeSet<u16> = routes.iter().flat_map(of).map(|(status, _)| status).collect();
+    REFUSALS.into_iter().filter(move |(status, ..)| used.contains(status))
 }
 
 /// The name of a status.
@@ -36,7 +41,7 @@ pub fn headers(status: u16) -> &'static [&'static str] {
     match status {
         401 => &["WWW-Authenticate"],
         415 => &["Accept"],
-        429 | 503 => &["Retry-After"],
+        503 => &["Retry-After"],
         _ => &[],
     }
 }

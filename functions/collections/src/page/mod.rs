@@ -62,7 +62,9 @@ pub fn page(document: &Value) -> String {
 fn operations(document: &Value) -> Vec<Operation<'_>> {
     let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
     let mut all: Vec<Operation<'_>> = paths
-        .flat_map(|(path, item)| item.as_object().into_iter().flatten().map(move |(method, members)| (path, method, members)))
+        .flat_map(|(path, item)| {
+            item.as_object().into_iter().flatten().map(move |(method, members)| (path, method, members))
+        })
         .map(|(path, method, members)| Operation { path, method, members })
         .collect();
     let place = |operation: &Operation<'_>| FIRST.iter().position(|tag| *tag == operation.tag()).unwrap_or(FIRST.len());
