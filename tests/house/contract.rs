@@ -146,3 +146,47 @@ pub fn compiled(document: &Value, place: &str) -> Validator {
     let schema = json!({ "$ref": place, "components": document["components"] });
     jsonschema::options().should_validate_formats(true).offline().build(&schema).unwrap()
 }
+
+/// An answer as a function would give it, to be spoilt.
+fn good() -> Answer {
+    let body = json!({ "redriven": 0, "more": false });
+    let mut headers = axum::http::HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("x-request-id", "r".parse().unwrap());
+    headers.insert("undercroft-cost", "rru=0.5; wru=0; trips=1; scanned=0".parse().unwrap());
+    Answer { asked: "POST /v1/jobs/redrive".into(), status: 200, headers, text: body.to_string(), body }
+}
+
+#[test]
+fn an_answer_that_the_document_does_not_name_fails_its_test() {
+    let fails = |path: &'static str, method: Method, spoil: fn(&mut Answer)| {
+        let mut answer = good();
+        spoil(&mut answer);
+        std::panic::catch_unwind(move || hold(&method, path, &answer)).is_err()
+    };
+    let redrive = "/v1/jobs/redrive";
+    assert!(!fails(redrive, Method::POST, |_| ()));
+    assert!(fails(redrive, Method::POST, |answer| answer.status = 201), "a status");
+    assert!(fails(redrive, Method::POST, |answer| answer.body["extra"] = json!(1)), "a member");
+    assert!(fails(redrive, Method::POST, |answer| answer.body["more"] = json!("no")), "a type");
+    assert!(fails(redrive, Method::POST, |answer| answer.body = json!({ "redriven": 0 })), "a missing member");
+    assert!(fails(redrive, Method::POST, |answer| drop(answer.headers.remove("undercroft-cost"))), "a missing header");
+    let cost = |answer: &mut Answer| drop(answer.headers.insert("undercroft-cost", "free".parse().unwrap()));
+    assert!(fails(redrive, Method::POST, cost), "a header's form");
+    let media = |answer: &mut Answer| drop(answer.headers.insert("content-type", "text/html".parse().unwrap()));
+    assert!(fails(redrive, Method::POST, media), "a media type");
+    assert!(fails("/v1/nothing", Method::GET, |_| ()), "a path");
+    assert!(fails(redrive, Method::PUT, |_| ()), "a method");
+    let allowing =
+        |allow: &'static str| move |answer: &mut Answer| drop(answer.headers.insert("allow", allow.parse().unwrap()));
+    let refused = |answer: &mut Answer| {
+        answer.status = 405;
+        allowing("POST")(answer);
+    };
+    assert!(!fails(redrive, Method::PUT, refused));
+    let too_much = |answer: &mut Answer| {
+        answer.status = 405;
+        allowing("POST,PUT")(answer);
+    };
+    assert!(fails(redrive, Method::PUT, too_much), "what Allow lists");
+}

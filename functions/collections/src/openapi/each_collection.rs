@@ -22,8 +22,7 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
         ("RecordPatch", collection.patch_schema()),
     ];
     for (part, schema) in own {
-        let key = self::schema(Some(name), part);
-        schemas.insert(key.clone(), placed(schema, &key));
+        place(schemas, name, self::schema(Some(name), part), schema);
     }
     for part in ["RecordPage", "RecordList"] {
         let of_any = schemas.get(part).cloned().unwrap_or_default();
@@ -56,15 +55,37 @@ fn rules(route: &Route, collection: &Definition) -> Value {
     stated.map(|(rule, source)| (rule.name().to_owned(), Value::from(source.as_str()))).collect()
 }
 
-/// A schema that stood alone, as a part of the document: what it refers to inside itself is elsewhere now.
-fn placed(mut schema: Value, key: &str) -> Value {
-    refer(&mut schema, &|reference| {
-        reference.strip_prefix('#').map(|path| format!("#/components/schemas/{key}{path}"))
-    });
-    if let Some(root) = schema.as_object_mut() {
-        root.remove("$schema");
+/// Makes a schema that stood alone a part of the document: what it refers to inside itself is elsewhere now. Its `$defs` become
+/// schemas of their own, where generators of code look for them.
+fn place(schemas: &mut Map<String, Value>, collection: &str, key: String, mut schema: Value) {
+    let elsewhere = |reference: &str| {
+        let path = reference.strip_prefix('#')?;
+        let (name, rest) = definition(path).unwrap_or_default();
+        Some(match is_plain(name) {
+            true => format!("#/components/schemas/{collection}.{name}{rest}"),
+            false => format!("#/components/schemas/{key}{path}"),
+        })
+    };
+    refer(&mut schema, &elsewhere);
+    if let Some(Value::Object(defined)) = schema.as_object_mut().and_then(|root| root.remove("$defs")) {
+        let (plain, odd): (Map<_, _>, Map<_, _>) = defined.into_iter().partition(|(name, _)| is_plain(name));
+        schemas.extend(plain.into_iter().map(|(name, schema)| (format!("{collection}.{name}"), schema)));
+        if let (false, Some(root)) = (odd.is_empty(), schema.as_object_mut()) {
+            root.insert("$defs".into(), odd.into());
+        }
     }
-    schema
+    schemas.insert(key, schema);
+}
+
+/// `place` and `/properties/city` of `/$defs/place/properties/city`.
+fn definition(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/$defs/")?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+/// Whether it can name a schema of the document.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 fn renamed(mut of_any: Value, collection: &str) -> Value {
