@@ -19,11 +19,11 @@ fn rich() -> Value {
     json!({
         "name": "rich",
         "schema": { "type": "object", "required": ["name", "secret"], "additionalProperties": false,
-            "$defs": { "an odd name": { "type": "boolean" }, "place": { "type": "object", "properties": { "city": { "type": "string" }, "near": { "$ref": "#/$defs/place" } } } },
+            "$defs": { "odd+name": { "type": "boolean" }, "place": { "type": "object", "properties": { "city": { "type": "string" }, "near": { "$ref": "#/$defs/place" } } } },
             "properties": {
                 "name": { "type": "string", "description": "<script>alert('name')</script>", "writeOnce": true },
                 "place": { "$ref": "#/$defs/place" },
-                "odd": { "$ref": "#/$defs/an odd name" },
+                "odd": { "$ref": "#/$defs/odd+name" },
                 "home": { "$ref": "#/$defs/place/properties/city" },
                 "places": { "type": "array", "items": { "$ref": "#/$defs/place" } },
                 "checked": { "type": "boolean", "readOnly": true },
