@@ -68,6 +68,8 @@ pub enum Error {
         /// Members such as `addIndex` that say what would help.
         advice: serde_json::Map<String, serde_json::Value>,
     },
+    /// As the first of them: operations of a batch that cannot be done, by position. Nothing was done.
+    Batch(Vec<(usize, Error)>),
     /// 428: this write needs a precondition (RFC 6585).
     PreconditionRequired(&'static str),
     /// 501: part of the design that is not built yet. Said instead of pretended.

@@ -80,14 +80,36 @@ mod tests {
         }
     }
 
+    /// The hardest case there is: all sixteen share every millisecond. Ids of different milliseconds differ by their time, so
+    /// a round's ids need only be held against each other.
     #[test]
-    fn sixteen_threads_never_make_the_same_id() {
-        let threads: Vec<_> = (0..16)
-            .map(|_| std::thread::spawn(|| (0..10_000).map(|_| new(&Clock::default())).collect::<Vec<_>>()))
-            .collect();
-        let all: Vec<String> = threads.into_iter().flat_map(|thread| thread.join().expect("thread ends")).collect();
-        let distinct: std::collections::HashSet<&String> = all.iter().collect();
-        assert_eq!(distinct.len(), all.len());
+    fn sixteen_workers_make_a_million_valid_ids_each_and_no_two_are_the_same() {
+        const WORKERS: usize = 16;
+        const ROUNDS: usize = 32;
+        const EACH: usize = 1_000_000 / ROUNDS;
+        let clock = Clock::standing_at(1_645_557_742_000);
+        let mut all: Vec<u128> = Vec::with_capacity(WORKERS * EACH);
+        for _ in 0..ROUNDS {
+            all.clear();
+            let millis = clock.millis();
+            std::thread::scope(|scope| {
+                let worker = || (0..EACH).map(|_| checked(&new(&clock), millis)).collect::<Vec<u128>>();
+                let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+                all.extend(workers.into_iter().flat_map(|worker| worker.join().expect("a worker ends")));
+            });
+            all.sort_unstable();
+            assert_eq!(all.len(), WORKERS * EACH);
+            assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "two are the same");
+            clock.advance(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// The number an id stands for, if it is valid and of this time.
+    fn checked(id: &str, at: u64) -> u128 {
+        assert!(is_valid(id), "{id}");
+        let number = Uuid::try_parse(id).expect("it is valid").as_u128();
+        assert_eq!((number >> 80, number >> 76 & 0xf, number >> 62 & 0b11), (at.into(), 7, 0b10), "{id}");
+        number
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub struct Grant {
     left: Expr,
     auth: Auth,
     now: String,
+    asked_at: u64,
     whole: bool,
     caller: String,
 }
@@ -36,6 +37,11 @@ impl Grant {
     /// The caller's id, stored with what they write.
     pub fn caller(&self) -> &str {
         &self.caller
+    }
+
+    /// When it was given, in seconds since the Unix epoch: what it says of the collection is not acted upon much later.
+    pub fn given_at(&self) -> u64 {
+        self.asked_at / 1000
     }
 
     /// Whether this caller sees hidden fields and writes read-only ones.
@@ -73,9 +79,9 @@ pub fn allow_write(
     decide(caller, action, collection, now, input)
 }
 
-fn decide(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64, input: Input) -> Result<Grant> {
+fn decide(caller: &Caller, action: Rule, collection: &Arc<Collection>, asked_at: u64, input: Input) -> Result<Grant> {
     let auth = auth(caller);
-    let now = rfc3339(now);
+    let now = rfc3339(asked_at);
     // A rule that is absent means admins only.
     let stated = collection.rule(action);
     let rule = if caller.is_admin() { Expr::True } else { stated.cloned().unwrap_or(Expr::False) };
@@ -88,7 +94,7 @@ fn decide(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64,
         });
     }
     let whole = caller.is_admin();
-    Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller: caller.id().to_owned() })
+    Ok(Grant { collection: collection.clone(), rule, left, auth, now, asked_at, whole, caller: caller.id().to_owned() })
 }
 
 /// What a caller hears of what they may not see: the same as of what is not there (R64).

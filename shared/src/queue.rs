@@ -22,6 +22,11 @@ impl Queue {
         Self { client, url }
     }
 
+    /// Whether this is the queue that an event source names, by the name both end in.
+    pub fn is_source(&self, arn: &str) -> bool {
+        arn.rsplit(':').next() == self.url.rsplit('/').next()
+    }
+
     /// Sends a task to a standard queue, to be seen after `delay` seconds (at most 900).
     ///
     /// # Errors

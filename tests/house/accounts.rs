@@ -1,6 +1,6 @@
 //! Accounts: who gets one, what is kept of them, and what a stranger can learn.
 
-use crate::world::{ADMIN, PASSWORD, World};
+use crate::world::{ADMIN, PASSWORD, World, code_in, rounds};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -21,6 +21,26 @@ async fn fourteen_characters_are_too_few_and_any_fifteen_will_do() {
         stranger.post("/v1/auth/signup", sign_up(&format!("a{nth}@example.org"), password)).await.expect(202);
     }
     world.settle().await;
+}
+
+#[tokio::test]
+async fn the_longest_password_is_kept_to_its_last_character() {
+    let world = World::new().await;
+    let long = "x".repeat(256);
+    let stranger = world.stranger();
+    stranger.post("/v1/auth/signup", sign_up("ada@example.org", &long)).await.expect(202);
+    world.settle().await;
+    let verify = json!({ "email": "ada@example.org", "code": world.code_for("ada@example.org") });
+    stranger.post("/v1/auth/verify", verify).await.expect(200);
+    for position in [72, 254, 255] {
+        let mut other = long.clone();
+        other.replace_range(position..=position, "y");
+        stranger.post("/v1/auth/signin", sign_up("ada@example.org", &other)).await.expect(401);
+    }
+    for cut in [&long[..72], &long[..255], &format!("{long}x")] {
+        stranger.post("/v1/auth/signin", sign_up("ada@example.org", cut)).await.expect(401);
+    }
+    stranger.post("/v1/auth/signin", sign_up("ada@example.org", &long)).await.expect(200);
 }
 
 #[tokio::test]
@@ -67,13 +87,17 @@ async fn a_stranger_cannot_tell_a_known_address_from_an_unknown_one() {
 async fn a_code_is_spent_once_however_many_ask_at_once() {
     let world = World::new().await;
     let stranger = world.stranger();
-    stranger.post("/v1/auth/signup", sign_up("ada@example.org", PASSWORD)).await.expect(202);
-    world.settle().await;
-    let verify = json!({ "email": "ada@example.org", "code": world.code_for("ada@example.org") });
-    let answers = join_all((0..32).map(|_| stranger.post("/v1/auth/verify", verify.clone()))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
-    assert!(answers.iter().all(|answer| [200, 400, 503].contains(&answer.status)));
-    stranger.post("/v1/auth/verify", verify).await.expect(400);
+    for round in 0..rounds(5) {
+        let email = format!("ada{round}@example.org");
+        stranger.post("/v1/auth/signup", sign_up(&email, PASSWORD)).await.expect(202);
+        world.settle().await;
+        let verify = json!({ "email": email, "code": world.code_for(&email) });
+        world.cloud.clear_mails().unwrap();
+        let answers = join_all((0..64).map(|_| stranger.post("/v1/auth/verify", verify.clone()))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert!(answers.iter().all(|answer| [200, 400, 503].contains(&answer.status)));
+        stranger.post("/v1/auth/verify", verify).await.expect(400);
+    }
 }
 
 #[tokio::test]
@@ -133,6 +157,44 @@ async fn nobody_puts_their_password_under_an_address_whose_owner_waits_for_a_cod
 }
 
 #[tokio::test]
+async fn sign_ups_at_the_very_same_moment_do_not_miss_each_other() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let theirs = "the attacker's own passphrase";
+    let password = |nth: usize| if nth.is_multiple_of(2) { PASSWORD } else { theirs };
+    let answers = join_all((0..16).map(|nth| {
+        let body = sign_up("ada@example.org", password(nth));
+        stranger.post("/v1/auth/signup", body)
+    }));
+    let answers = answers.await;
+    assert!(answers.iter().all(|answer| [202, 503].contains(&answer.status)), "{answers:?}");
+    assert!(answers.iter().filter(|answer| answer.status == 202).count() >= 2, "none would have had to meet another");
+    world.settle().await;
+    let mails = world.mails_to("ada@example.org");
+    assert_eq!(mails.len(), answers.iter().filter(|answer| answer.status == 202).count(), "a mail an accepted sign-up");
+    let verify = async |code: &str, password: Option<&str>| {
+        let mut body = json!({ "email": "ada@example.org", "code": code });
+        if let Some(password) = password {
+            body["password"] = json!(password);
+        }
+        stranger.post("/v1/auth/verify", body).await
+    };
+    let mut asked_for = Vec::new();
+    for code in mails.iter().map(|mail| code_in(&mail.text).unwrap()) {
+        match verify(&code, None).await.expect(400).code() {
+            "password_required" => asked_for.push(code),
+            code => assert_eq!(code, "code_refused"),
+        }
+    }
+    assert_eq!(asked_for.len(), 1, "one code is the newest, and it alone does not open an account");
+    let mut made = Vec::new();
+    for password in [PASSWORD, theirs] {
+        made.push(verify(&asked_for[0], Some(password)).await.status);
+    }
+    assert!(made.contains(&200) && made.contains(&400), "whose password it is, and no other: {made:?}");
+}
+
+#[tokio::test]
 async fn neither_a_code_nor_a_token_nor_a_password_is_stored_or_queued_in_the_clear() {
     let world = World::new().await;
     let stranger = world.stranger();
@@ -187,13 +249,24 @@ async fn there_is_no_admin_until_one_bootstraps_and_then_there_is_one() {
     stranger.post("/v1/auth/signin", sign_up(ADMIN, PASSWORD)).await.expect(401);
     assert!(!world.user("ada").await.user["roles"].to_string().contains("admin"));
 
+    bootstrap_by_many(&world).await;
+    for _ in 1..rounds(2) {
+        bootstrap_by_many(&World::new().await).await;
+    }
+}
+
+async fn bootstrap_by_many(world: &World) {
+    let stranger = world.stranger();
     stranger.post("/v1/auth/signup", sign_up(ADMIN, PASSWORD)).await.expect(202);
     world.settle().await;
     let verify = json!({ "email": ADMIN, "code": world.code_for(ADMIN) });
-    let answers = join_all((0..32).map(|_| stranger.post("/v1/auth/verify", verify.clone()))).await;
+    let answers = join_all((0..64).map(|_| stranger.post("/v1/auth/verify", verify.clone()))).await;
     let admins: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
     assert_eq!(admins.len(), 1);
     assert_eq!(admins[0].body["user"]["roles"], json!(["admin"]));
+    let stored = world.dump("IdentityTable").await;
+    let is_admin = |item: &&Value| item["sk"]["S"] == "account" && item["roles"].to_string().contains("admin");
+    assert_eq!(stored.as_array().unwrap().iter().filter(is_admin).count(), 1);
 }
 
 #[tokio::test]

@@ -3,6 +3,11 @@
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
 use std::time::Duration;
+use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft::store::Table;
+use undercroft::store::jobs::{Jobs, Start};
 
 async fn enqueue(admin: &Caller<'_>, body: Value) -> String {
     admin.post("/v1/jobs", body).await.expect(202).header("location").to_owned()
@@ -150,6 +155,65 @@ async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_wit
 }
 
 #[tokio::test]
+async fn a_job_whose_message_was_never_handled_ends_dead_and_can_be_redriven() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let alone = enqueue(&admin, mail("ada@example.org")).await;
+    let in_turn = enqueue(&admin, grouped("bob@example.org", "a")).await;
+    let taken_back = enqueue(&admin, mail("eve@example.org")).await;
+    admin.post(&format!("{taken_back}/cancel"), json!({})).await.expect(200);
+    // For hours there is no worker that answers. SQS counts that against the messages.
+    for _ in 0..32 {
+        world.relay_only().await;
+    }
+    for (queue, count) in [("JobsDeadLetters", 2), ("JobsFifoDeadLetters.fifo", 1)] {
+        assert_eq!(world.cloud.peek(&format!("undercroft-local-{queue}"), 10).unwrap().len(), count, "{queue}");
+    }
+    let admin = world.admin().await;
+    assert_eq!(status(&admin, &alone).await, "queued", "nobody was there to end it");
+
+    world.settle().await;
+    for path in [&alone, &in_turn] {
+        let dead = admin.get(path).await.expect(200).body;
+        assert_eq!((dead["status"].as_str(), dead["attempts"].as_u64()), (Some("dead"), Some(0)), "{dead}");
+        assert!(dead["lastError"].as_str().unwrap().contains("could not be handled"), "{dead}");
+    }
+    assert_eq!(status(&admin, &taken_back).await, "cancelled", "a message that comes late ends nothing else");
+    for queue in ["JobsDeadLetters", "JobsFifoDeadLetters.fifo"] {
+        assert!(world.cloud.peek(&format!("undercroft-local-{queue}"), 10).unwrap().is_empty(), "{queue}");
+    }
+    let redriven = admin.post("/v1/jobs/redrive", json!({})).await.expect(200);
+    assert_eq!(redriven.body, json!({ "redriven": 2, "more": false }));
+    world.settle().await;
+    for (path, to) in [(&alone, "ada@example.org"), (&in_turn, "bob@example.org")] {
+        assert_eq!((status(&admin, path).await.as_str(), world.mails_to(to).len()), ("succeeded", 1));
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_was_kept_long_enough_is_gone_even_while_its_item_is_still_there() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let done = enqueue(&admin, mail("ada@example.org")).await;
+    let dead = enqueue(&admin, json!({ "type": "no.such_job", "maxAttempts": 1 })).await;
+    world.settle().await;
+    world.advance(Duration::from_secs(7 * 86_400 + 1));
+    let admin = world.admin().await;
+    admin.get(&done).await.expect(404);
+    assert_eq!(status(&admin, &dead).await, "dead", "which is kept for longer");
+    let listed = admin.get("/v1/jobs").await.expect(200).body;
+    assert_eq!(listed["items"], json!([]), "what is over is not listed");
+    world.advance(Duration::from_secs(83 * 86_400));
+    let admin = world.admin().await;
+    admin.get(&dead).await.expect(404);
+    admin.post(&format!("{dead}/redrive"), json!({})).await.expect(404);
+    admin.post(&format!("{dead}/cancel"), json!({})).await.expect(404);
+    assert_eq!(admin.post("/v1/jobs/redrive", json!({})).await.expect(200).body["redriven"], 0);
+    assert_eq!(world.dump("JobsTable").await.as_array().unwrap().len(), 3, "nothing has removed the items");
+    world.settle().await;
+}
+
+#[tokio::test]
 async fn jobs_of_a_group_run_one_at_a_time_and_a_failing_one_holds_up_only_its_own_group() {
     let world = World::new().await;
     let admin = world.admin().await;
@@ -245,4 +309,31 @@ async fn a_job_whose_worker_is_killed_every_time_ends_dead_and_can_be_redriven()
     admin.post(&format!("{path}/redrive"), json!({})).await.expect(200);
     world.settle().await;
     assert_eq!(status(&admin, &path).await, "succeeded");
+}
+
+#[tokio::test]
+async fn a_long_job_goes_on_from_its_progress_and_a_slice_counts_once() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let long = json!({ "type": "no.such_job", "maxAttempts": 1, "delaySeconds": 300 });
+    let path = enqueue(&admin, long).await;
+    world.settle().await;
+    let id = path.rsplit('/').next().unwrap();
+    let env: Env = world.cloud.environment("jobs").into_iter().collect();
+    let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
+    let jobs = Jobs::new(table, Clock::default());
+    let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("nobody else has it") };
+    jobs.go_on(&first, &json!({ "done": 5 }), 0).await.unwrap();
+    jobs.go_on(&first, &json!({ "done": 5 }), 0).await.expect("the same again, as after a lost answer");
+    let between = admin.get(&path).await.expect(200).body;
+    assert_eq!((&between["status"], &between["progress"]), (&json!("queued"), &json!({ "done": 5 })), "{between}");
+    assert_eq!(between["attempts"], 0, "a slice has all attempts");
+    assert!(matches!(jobs.start(id, 1).await.unwrap(), Start::Settled), "the first slice is over");
+    // The stream brings the next slice to the worker, which does not know such jobs and says so.
+    world.settle().await;
+    let after = admin.get(&path).await.expect(200).body;
+    assert_eq!((&after["status"], &after["progress"]), (&json!("dead"), &json!({ "done": 5 })), "{after}");
+    world.advance(Duration::from_secs(301));
+    world.settle().await;
+    assert_eq!(admin.get(&path).await.expect(200).body, after, "the message of the first run is stale");
 }

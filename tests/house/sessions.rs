@@ -1,6 +1,6 @@
 //! Sessions: begun by signing in, carried on by rotating refresh tokens, ended for good.
 
-use crate::world::{PASSWORD, World};
+use crate::world::{PASSWORD, World, rounds};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::collections::HashSet;
@@ -24,16 +24,11 @@ async fn signing_in_begins_a_new_session_each_time() {
     assert_eq!(sessions.iter().filter(|session| session["current"] == true).count(), 1);
 }
 
-/// How often races are run. `ROUNDS=1000 cargo test` is the long way.
-fn rounds() -> u32 {
-    std::env::var_os("ROUNDS").and_then(|rounds| rounds.to_str()?.parse().ok()).unwrap_or(20)
-}
-
 #[tokio::test]
 async fn of_many_refreshes_at_once_all_get_the_one_successor() {
     let world = World::new().await;
     let mut current = world.user("ada").await.refresh_token;
-    for _ in 0..rounds() {
+    for _ in 0..rounds(20) {
         let stranger = world.stranger();
         let answers = join_all((0..64).map(|_| stranger.post("/v1/auth/refresh", refresh(&current)))).await;
         assert!(answers.iter().all(|answer| answer.status == 200), "no session is ended by a race");

@@ -105,7 +105,7 @@ fn every_event_source_reports_partial_batches_and_has_dead_letters() {
     let template = text("template.yaml");
     let sources =
         template.matches("Type: SQS\n          Properties:").count() + template.matches("Type: DynamoDB\n").count();
-    assert_eq!(sources, 3, "a new queue or stream: check it below, and count it here");
+    assert_eq!(sources, 5, "a new queue or stream: check it below, and count it here");
     assert_eq!(
         template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count(),
         sources,
@@ -114,7 +114,9 @@ fn every_event_source_reports_partial_batches_and_has_dead_letters() {
     for queue in ["JobsQueue", "JobsFifoQueue"] {
         let block = resource(queue);
         assert!(block.contains("RedrivePolicy") && block.contains("VisibilityTimeout: 360"), "{block}");
-        assert!(resource(&queue.replace("Queue", "DeadLetters")).contains("MessageRetentionPeriod: 1209600"));
+        let dead_letters = resource(&queue.replace("Queue", "DeadLetters"));
+        assert!(dead_letters.contains("MessageRetentionPeriod: 1209600"), "{dead_letters}");
+        assert!(dead_letters.contains("VisibilityTimeout: 360"), "the worker reads it, too: {dead_letters}");
     }
     assert!(resource("WorkerFunction").contains("Timeout: 60"), "visibility is six times the worker's timeout");
     assert!(resource("RelayFunction").contains("OnFailure"));

@@ -1,6 +1,6 @@
 //! Access tokens: every way to forge one, refused (RFC 8725).
 
-use crate::world::World;
+use crate::world::{PASSWORD, World};
 use axum::http::Method;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -87,10 +87,13 @@ async fn a_key_that_comes_with_the_token_is_not_a_key() {
     let own =
         Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref()).unwrap();
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(own.public_key().as_ref()) });
+    let attacker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    attacker.set_nonblocking(true).unwrap();
+    let theirs = format!("http://{}/jwks.json", attacker.local_addr().unwrap());
     let smuggled = [
         ("jwk", jwk),
-        ("jku", json!("http://127.0.0.1:1/jwks.json")),
-        ("x5u", json!("http://127.0.0.1:1/x")),
+        ("jku", json!(theirs)),
+        ("x5u", json!(theirs)),
         ("x5c", json!(["AAAA"])),
         ("crit", json!(["exp"])),
         ("b64", json!(false)),
@@ -108,11 +111,13 @@ async fn a_key_that_comes_with_the_token_is_not_a_key() {
             "{name}, well signed"
         );
     }
-    for kid in ["", "unknown", "../../etc/passwd", "' OR 1=1"] {
+    for kid in ["", "unknown", "../../etc/passwd", "' OR 1=1", &theirs] {
         let mut header = header.clone();
         header["kid"] = json!(kid);
         assert_eq!(status(&world, &signed(&own, &header.to_string(), &claims.to_string())).await, 401, "{kid}");
     }
+    let asked = attacker.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "nobody asked the attacker for keys");
 }
 
 #[tokio::test]
@@ -128,8 +133,22 @@ async fn every_claim_must_be_there_once_of_its_type_and_right() {
         let mut missing = claims.clone();
         missing.as_object_mut().unwrap().remove(name);
         assert_eq!(status(&world, &signed(&key, &header, &missing.to_string())).await, 401, "without {name}");
-        for wrong in [json!(null), json!([]), json!({}), json!(-1), json!(1.5), json!([claims[name]])] {
-            if claims[name].is_array() && wrong == json!([]) {
+        let as_text = json!(claims[name].to_string());
+        for wrong in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!(-1),
+            json!(1.5),
+            json!("yes"),
+            json!(if name == "email_verified" { json!("true") } else { json!(true) }),
+            json!([claims[name]]),
+            as_text,
+        ] {
+            // Texts of the right type are held below; a list of roles may be empty.
+            let is_same_type =
+                wrong.is_string() && claims[name].is_string() || claims[name].is_array() && wrong == json!([]);
+            if is_same_type {
                 continue;
             }
             let mut changed = claims.clone();
@@ -152,8 +171,136 @@ async fn every_claim_must_be_there_once_of_its_type_and_right() {
         changed[name] = value.clone();
         assert_eq!(status(&world, &signed(&key, &header, &changed.to_string())).await, 401, "{name}: {value}");
     }
-    let huge = claims.to_string().replacen("\"exp\":", "\"exp\":1e400,\"x\":", 1);
-    assert_eq!(status(&world, &signed(&key, &header, &huge)).await, 401);
+    for name in ["exp", "nbf", "iat"] {
+        let whole = format!("\"{name}\":{}", claims[name]);
+        for number in ["1e400", "-1e400", "9999999999.0", "18446744073709551616", "1e10", "0x1", "NaN", "01"] {
+            let text = claims.to_string().replacen(&whole, &format!("\"{name}\":{number}"), 1);
+            assert_eq!(status(&world, &signed(&key, &header, &text)).await, 401, "{name}: {number}");
+        }
+    }
+}
+
+/// Each kind of secret at each place that takes one: only its own takes it (R46).
+#[tokio::test]
+async fn a_secret_opens_the_one_door_it_is_for() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    for _ in 0..2 {
+        let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
+        admin.post("/v1/jobs", job).await.expect(202);
+    }
+    world
+        .stranger()
+        .post("/v1/auth/signup", json!({ "email": "new@example.org", "password": PASSWORD }))
+        .await
+        .expect(202);
+    world.settle().await;
+    let (access, refresh) = (admin.token.clone().unwrap(), ada.refresh_token.clone());
+    let code = world.code_for("new@example.org");
+    let page = admin.get("/v1/jobs?limit=1").await.expect(200).body;
+    let cursor = page["nextCursor"].as_str().unwrap().to_owned();
+    let stranger = world.stranger();
+    let doors = ["bearer", "refresh", "verify", "cursor"];
+    let open = async |door: &str, secret: &str| match door {
+        "bearer" => status(&world, secret).await,
+        "refresh" => stranger.post("/v1/auth/refresh", json!({ "refreshToken": secret })).await.status,
+        "verify" => {
+            stranger.post("/v1/auth/verify", json!({ "email": "new@example.org", "code": secret })).await.status
+        }
+        _ => admin.get(&format!("/v1/jobs?limit=1&cursor={secret}")).await.status,
+    };
+    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor]) {
+        for door in doors.iter().filter(|door| *door != own) {
+            assert!([400, 401].contains(&open(door, secret).await), "{own}'s at {door}");
+        }
+        let refused = stranger.post("/v1/auth/signin", json!({ "email": "ada@example.org", "password": secret })).await;
+        assert_eq!(refused.status, 401, "{own}'s as a password");
+    }
+    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor]) {
+        assert_eq!(open(own, secret).await, 200, "{own}'s at its own door, after all that");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_taken_from_or_put_into_a_url() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let stranger = world.stranger();
+    let token = ada.token.clone().unwrap();
+    for name in ["access_token", "accessToken", "token", "authorization", "jwt"] {
+        for path in ["/v1/auth/me", "/v1/auth/sessions", "/v1/collections", "/v1/jobs"] {
+            let refused = stranger.get(&format!("{path}?{name}={token}")).await;
+            assert_eq!(refused.status, 401, "{path}?{name}: {}", refused.text);
+            assert!(!refused.text.contains(&token) && !format!("{:?}", refused.headers).contains(&token));
+        }
+    }
+    let body = json!({});
+    let refused = stranger.post(&format!("/v1/auth/refresh?refreshToken={}", ada.refresh_token), body).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    stranger.post("/v1/auth/refresh", json!({ "refreshToken": ada.refresh_token })).await.expect(200);
+}
+
+/// The order of the curve's group, least byte first (RFC 8032, section 5.1).
+const GROUP_ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// The same signature with the order added to its second half: equal to a verifier that forgets to look.
+fn malleated(signature: &[u8]) -> Vec<u8> {
+    let (first, second) = signature.split_at(32);
+    let mut carry = 0;
+    let sum = second.iter().zip(GROUP_ORDER).map(|(byte, order)| {
+        carry = u16::from(*byte) + u16::from(order) + (carry >> 8);
+        carry as u8
+    });
+    first.iter().copied().chain(sum).collect()
+}
+
+#[tokio::test]
+async fn a_good_token_with_any_other_form_of_its_signature_is_refused() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let good = admin.token.clone().unwrap();
+    let (message, text) = good.rsplit_once('.').unwrap();
+    let signature = from_base64url(text).unwrap();
+    let (first, second) = signature.split_at(32);
+    let mut forms: Vec<(String, String)> = [
+        ("malleated", malleated(&signature)),
+        ("a byte short", signature[..63].to_vec()),
+        ("a byte long", [&signature[..], &[0]].concat()),
+        ("a byte in front", [&[0], &signature[..]].concat()),
+        ("a byte between", [first, &[0], second].concat()),
+        ("swapped", [second, first].concat()),
+        ("half", first.to_vec()),
+        ("twice", [&signature[..], &signature[..]].concat()),
+        ("zeros", vec![0; 64]),
+        ("the neutral element", [&[1], &[0; 63][..]].concat()),
+        ("the order for S", [first, &GROUP_ORDER].concat()),
+        ("as DER", [&[0x30, 0x40], &signature[..]].concat()),
+    ]
+    .map(|(form, bytes)| (form.to_owned(), base64url(&bytes)))
+    .into();
+    forms.extend((0..512).map(|bit| {
+        let mut flipped = signature.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        (format!("bit {bit} flipped"), base64url(&flipped))
+    }));
+    let last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let unused = last.find(&text[85..]).unwrap() + 1;
+    forms.push(("unused bits set".into(), format!("{}{}", &text[..85], &last[unused..=unused])));
+    forms.push(("padded".into(), format!("{text}==")));
+    forms.push(("another alphabet".into(), format!("{}+/", &text[..84])));
+    for (form, text) in forms {
+        assert_eq!(status(&world, &format!("{message}.{text}")).await, 401, "{form}");
+    }
+    for position in 0..good.len() {
+        let mut other = good.clone().into_bytes();
+        other[position] = if other[position] == b'A' { b'B' } else { b'A' };
+        assert_eq!(status(&world, &String::from_utf8(other).unwrap()).await, 401, "character {position} changed");
+        assert_eq!(status(&world, &good[..position]).await, 401, "cut at {position}");
+    }
+    assert_eq!(status(&world, &good).await, 200, "as it was made");
 }
 
 #[tokio::test]
@@ -189,6 +336,7 @@ async fn times_hold_to_the_second_with_half_a_minutes_leeway() {
     assert_eq!(at("exp", now - 30).await, 401);
     assert_eq!(at("nbf", now + 30).await, 200);
     assert_eq!(at("nbf", now + 31).await, 401);
+    assert_eq!(at("iat", now + 30).await, 200);
     assert_eq!(at("iat", now + 31).await, 401);
 
     assert_eq!(status(&world, admin.token.as_ref().unwrap()).await, 200);

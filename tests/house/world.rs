@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tower::ServiceExt;
 use undercroft::clock::Clock;
@@ -22,6 +23,12 @@ use undercroft_local::{FunctionError, Invoke, LocalCloud, Mail, Options, Templat
 pub const PASSWORD: &str = "correct horse battery staple";
 /// The address that bootstraps the admin, as template.yaml has it.
 pub const ADMIN: &str = "admin@example.com";
+
+/// How often something is tried that must never happen: `usual` times, or as often as the environment says with `ROUNDS=1000`,
+/// which is the long way that CI takes.
+pub fn rounds(usual: u32) -> u32 {
+    std::env::var_os("ROUNDS").and_then(|rounds| rounds.to_str()?.parse().ok()).unwrap_or(usual)
+}
 
 pub struct World {
     pub cloud: LocalCloud,
@@ -111,6 +118,47 @@ impl World {
     /// Ends every execution environment: whatever was only in memory is lost.
     pub fn restart_functions(&mut self) {
         self.functions = Functions::start(&self.cloud, &self.clock);
+    }
+
+    /// The functions, for who calls them by hand.
+    pub fn invoker(&self) -> &impl Invoke {
+        &self.functions
+    }
+
+    /// Lets long jobs give way after so many items.
+    pub fn work_in_slices_of(&mut self, items: usize) {
+        self.functions.worker = self.functions.worker.clone().in_slices_of(items);
+    }
+
+    /// Runs relay and worker, but ends the worker's environment when it has come back to life `wakes` times in an invocation.
+    /// Returns whether that ever happened.
+    pub async fn settle_killing_worker_after(&self, wakes: usize) -> bool {
+        struct Killing<'a>(&'a Functions, usize, AtomicBool);
+        impl Invoke for Killing<'_> {
+            async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
+                if function != "worker" {
+                    return self.0.invoke(function, event).await;
+                }
+                let mut work = std::pin::pin!(self.0.invoke(function, event));
+                let mut left = self.1;
+                let ended = std::future::poll_fn(|context| match (left, work.as_mut().poll(context)) {
+                    (_, Poll::Ready(answer)) => Poll::Ready(Some(answer)),
+                    (0, Poll::Pending) => Poll::Ready(None),
+                    (_, Poll::Pending) => {
+                        left -= 1;
+                        Poll::Pending
+                    }
+                });
+                ended.await.unwrap_or_else(|| {
+                    self.2.store(true, Ordering::Relaxed);
+                    Err(FunctionError("killed".into()))
+                })
+            }
+        }
+        self.unsettled.store(false, Ordering::Relaxed);
+        let killing = Killing(&self.functions, wakes, AtomicBool::new(false));
+        while self.cloud.pump(&killing).await.unwrap() > 0 {}
+        killing.2.into_inner()
     }
 
     /// Runs relay and worker until nothing more happens at this time.

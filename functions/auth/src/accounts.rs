@@ -3,8 +3,7 @@
 //! | pk | sk | what |
 //! |---|---|---|
 //! | `a#<email>` | `account` | id, password hash, roles |
-//! | `a#<email>` | `pending` | a sign-up that waits for its code: password hash, hash of the code |
-//! | `a#<email>` | `notice` | that somebody tried to sign up again; expires, means nothing |
+//! | `a#<email>` | `pending` | the newest sign-up, waiting for its code: password hash, hash of the code |
 //! | `bootstrap` | `admin` | that the first admin exists; written once, ever |
 
 use crate::sessions::NewSession;
@@ -43,6 +42,17 @@ pub struct Pending {
     expires_at: u64,
 }
 
+/// A sign-up about to be written.
+#[derive(Debug)]
+pub struct NewPending {
+    /// Argon2id PHC string of its password.
+    pub hash: String,
+    /// Whether another sign-up for the address, still in time, had another password.
+    pub is_contested: bool,
+    /// Hash of the code that its mail carries.
+    pub code_hash: String,
+}
+
 impl Pending {
     /// Whether it waits for the code with this hash.
     pub fn waits_for(&self, code_hash: &str) -> bool {
@@ -74,41 +84,37 @@ impl Accounts {
         }))
     }
 
-    /// Writes a sign-up that waits for the code with this hash, and asks for its mail, all or nothing. A newer sign-up
-    /// replaces an older one, whose code is void from then on.
+    /// Writes a sign-up that waits for its code, and asks for its mail, all or nothing. It replaces `earlier`, whose code is
+    /// void from then on, and nothing else: two sign-ups at the same moment cannot both believe they were the only one.
+    ///
+    /// Returns whether it was written. If not, another one came between: look again.
     pub async fn sign_up(
         &self,
         email: &Email,
-        hash: String,
-        is_contested: bool,
-        code_hash: String,
+        earlier: Option<&Pending>,
+        newer: NewPending,
         mail: TransactWriteItem,
-    ) -> Result<()> {
-        let expires_at = self.clock.seconds() + CODE_SECONDS;
+    ) -> Result<bool> {
+        let now = self.clock.seconds();
         let mut pending = item::key(&partition(email), "pending");
         pending.extend([
-            ("hash".to_owned(), string(hash)),
-            ("codeHash".to_owned(), string(code_hash)),
-            ("contested".to_owned(), item::from_json(&is_contested.into())),
-            ("expiresAt".to_owned(), number(expires_at)),
-            ("ttl".to_owned(), number(expires_at)),
+            ("hash".to_owned(), string(newer.hash)),
+            ("codeHash".to_owned(), string(newer.code_hash)),
+            ("contested".to_owned(), item::from_json(&newer.is_contested.into())),
+            ("expiresAt".to_owned(), number(now + CODE_SECONDS)),
+            ("ttl".to_owned(), number(now + CODE_SECONDS)),
         ]);
-        self.write_with_mail(pending, mail).await
-    }
-
-    /// What a sign-up for a known address does instead: as much work, no change to the account.
-    pub async fn notice(&self, email: &Email, mail: TransactWriteItem) -> Result<()> {
-        let mut notice = item::key(&partition(email), "notice");
-        notice.insert("ttl".to_owned(), number(self.clock.seconds() + CODE_SECONDS));
-        self.write_with_mail(notice, mail).await
-    }
-
-    async fn write_with_mail(&self, written: Item, mail: TransactWriteItem) -> Result<()> {
-        let put = put(self.identity.name(), written, None)?;
-        match self.identity.transact(vec![put, mail]).await? {
-            Transacted::Done => Ok(()),
-            Transacted::Refused(_) => Err(Error::internal("an unconditional transaction was refused")),
-        }
+        let as_read = Put::builder().table_name(self.identity.name()).set_item(Some(pending));
+        let as_read = match earlier {
+            Some(earlier) => as_read
+                .condition_expression("codeHash = :earlier")
+                .expression_attribute_values(":earlier", string(&earlier.code_hash)),
+            None => as_read
+                .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
+                .expression_attribute_values(":now", number(now)),
+        };
+        let as_read = TransactWriteItem::builder().put(as_read.build().map_err(Error::internal)?).build();
+        Ok(self.identity.transact(vec![as_read, mail]).await? == Transacted::Done)
     }
 
     /// The newest sign-up of an address, if it is still in time.
@@ -150,6 +156,7 @@ impl Accounts {
             refused if admin && refused.refused_at(bootstrap) && !refused.refused_at(0) => {
                 Box::pin(self.verify(email, pending, user.id, false, session)).await
             }
+            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
             Transacted::Refused(_) => Ok(None),
         }
     }

@@ -111,5 +111,5 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/auth/keys", post(not_built::api_keys))
         .route("/.well-known/jwks.json", get(jwks::jwks))
         .with_state(app);
-    Edge::new("auth", env).around(routes)
+    Edge::new("auth", env).without_idempotency_keys().around(routes)
 }

@@ -1,25 +1,59 @@
-//! `DELETE /v1/collections/{collection}` -> 204, once the collection holds no records.
+//! `DELETE /v1/collections/{collection}` -> 204. A collection that holds records goes only with `?records=delete`. It is gone at
+//! once; a job clears what is left of it.
+//!
+//! What a function that has not yet heard writes to an empty collection in these seconds goes with it.
 
-use crate::{App, change};
+use crate::App;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, IfMatch, Path, no_content};
-use undercroft::schema::Definition;
+use undercroft::http::{Admin, IfMatch, Path, Query, RequestId, no_content};
+use undercroft::id;
+use undercroft::schema::{Definition, PURGE_JOB};
 use undercroft::store::definitions::State as Stage;
+use undercroft::store::purge::Deleted;
 
-/// Deletes an empty collection.
-pub async fn delete(State(app): State<App>, _: Admin, Path(name): Path<String>, if_match: IfMatch) -> Result<Response> {
+/// Parameters of a delete.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    records: Option<Fate>,
+}
+
+/// What becomes of the records.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Fate {
+    Delete,
+}
+
+/// Deletes a collection.
+pub async fn delete(
+    State(app): State<App>,
+    _: Admin,
+    Path(name): Path<String>,
+    Query(options): Query<Options>,
+    if_match: IfMatch,
+    Extension(request): Extension<RequestId>,
+) -> Result<Response> {
     if name == "users" {
         return Err(Error::Forbidden("the collection users is part of the house"));
     }
     let stored = app.definitions.get(&name).await?.filter(|stored| stored.stage != Stage::Gone);
-    let stored = stored.ok_or(Error::NotFound("collection"))?;
-    if !if_match.allows(stored.definition.version) {
+    let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
+    if !if_match.allows(definition.version) {
         return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
     }
-    let announced = change::announce(&app, &stored).await?;
-    let gone = Definition { version: announced + 1, ..stored.definition };
-    app.definitions.put(&gone, Stage::Gone, announced).await?;
+    if options.records.is_none() && !app.records.is_empty(&definition).await? {
+        let detail = "the collection holds records: delete them first, or all at once with ?records=delete, for ever";
+        return Err(Error::conflict("not_empty", detail));
+    }
+    let deleted = json!(Deleted::new(&definition, app.clock.millis()));
+    let job = app.job(id::new(&app.clock), PURGE_JOB, deleted.as_object().cloned().unwrap_or_default(), &request.0);
+    let gone = Definition { version: definition.version + 1, work: None, ..definition.clone() };
+    app.definitions.put_with(&gone, Stage::Gone, definition.version, vec![app.jobs.enqueuing(&job)?]).await?;
     Ok(no_content())
 }

@@ -1,9 +1,9 @@
 //! What may be stored: definitions of collections, their indexes and their rules. For admins. And the document of all this
 //! house's routes, for everybody.
 
-mod change;
 mod delete;
 mod describe;
+mod dry_run;
 pub mod openapi;
 mod page;
 mod put;
@@ -12,6 +12,7 @@ mod read;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::get;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
@@ -20,15 +21,19 @@ use undercroft::error::{Result, Source};
 use undercroft::http::Edge;
 use undercroft::identity::keys::Authenticator;
 use undercroft::store::Table;
-use undercroft::store::definitions::Definitions;
+use undercroft::store::definitions::{Definitions, SETTLED_SECONDS};
+use undercroft::store::jobs::{Job, Jobs, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
+use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
 #[derive(Debug, Clone)]
 pub struct App {
     definitions: Arc<Definitions>,
     catalogue: Arc<describe::Catalogue>,
-    records: Table,
+    records: Records,
+    jobs: Jobs,
     authenticator: Arc<Authenticator>,
+    clock: Clock,
 }
 
 impl App {
@@ -45,13 +50,18 @@ impl App {
     /// # Errors
     /// When a variable is missing.
     pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
-        let records = Table::new(Aws::from_env(env)?.dynamodb(), env.required("RECORDS_TABLE")?);
-        let definitions = Arc::new(Definitions::new(records.clone(), clock.clone()));
+        let aws = Aws::from_env(env)?;
+        let table = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
+        let jobs = Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?);
+        let stack = env.required("UNDERCROFT_STACK")?;
+        let definitions = Arc::new(Definitions::new(table.clone(), clock.clone()));
         Ok(Self {
             catalogue: Arc::new(describe::Catalogue::new(definitions.clone(), clock.clone())),
             definitions,
-            authenticator: Arc::new(Authenticator::new(records.clone(), clock, &env.required("UNDERCROFT_STACK")?)),
-            records,
+            records: Records::new(table.clone(), clock.clone()),
+            jobs: Jobs::new(jobs, clock.clone()),
+            authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
+            clock,
         })
     }
 
@@ -59,6 +69,15 @@ impl App {
     /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
     pub async fn warm(&self) {
         self.authenticator.warm().await;
+    }
+
+    /// A job that looks after stored records, once no function still goes by the definition of before. It is given every
+    /// attempt there is: nobody asked for it by hand, and giving up leaves a definition half in force.
+    fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
+        let mut job = Job::new(id, kind, payload, request, self.clock.millis());
+        job.delay_seconds = u32::try_from(SETTLED_SECONDS).unwrap_or(MAX_DELAY_SECONDS);
+        job.max_attempts = MAX_ATTEMPTS;
+        job
     }
 }
 

@@ -1,4 +1,4 @@
-//! `GET /v1/collections` and `GET /v1/collections/{collection}`: definitions as they were put, with their version.
+//! `GET /v1/collections` and `GET /v1/collections/{collection}`: definitions as they were put, with their version and what they wait for.
 
 use crate::App;
 use axum::extract::State;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, IfNoneMatch, Path, etag};
 use undercroft::schema::Definition;
-use undercroft::store::definitions::{State as Stage, Stored};
+use undercroft::store::definitions::State as Stage;
 
 /// All definitions, by name. The built-in `users` is among them.
 pub async fn list(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>> {
-    let mut items: Vec<Value> = app.definitions.all().await?.iter().map(shown).collect();
-    items.push(shown(&users()));
+    let mut items: Vec<Value> = app.definitions.all().await?.iter().map(|stored| shown(&stored.definition)).collect();
+    items.push(shown(&Definition::users()));
     items.sort_by_key(|item| item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned());
     Ok(axum::Json(json!({ "items": items })))
 }
@@ -26,25 +26,34 @@ pub async fn one(
     Path(name): Path<String>,
     if_none_match: IfNoneMatch,
 ) -> Result<Response> {
-    let stored = if name == "users" { Some(users()) } else { app.definitions.get(&name).await? };
-    let stored = stored.filter(|stored| stored.stage != Stage::Gone).ok_or(Error::NotFound("collection"))?;
-    let tag = etag(stored.definition.version, true);
+    let definition = if name == "users" {
+        Definition::users()
+    } else {
+        let stored = app.definitions.get(&name).await?.filter(|stored| stored.stage != Stage::Gone);
+        stored.ok_or(Error::NotFound("collection"))?.definition
+    };
+    let tag = etag(definition.version, true);
     if if_none_match.matches(&tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    Ok(([(ETAG, tag)], axum::Json(shown(&stored))).into_response())
+    Ok(([(ETAG, tag)], axum::Json(shown(&definition))).into_response())
 }
 
-fn users() -> Stored {
-    Stored { definition: Definition::users(), stage: Stage::Ready }
-}
-
-/// A definition as the API shows it: what was put, its version, and whether it is being changed.
-pub fn shown(stored: &Stored) -> Value {
-    let mut shown = stored.definition.as_put();
+/// A definition as the API shows it: what was put, its version, which indexes are ready, and while there is work to do, the job
+/// that does it and the definition that waits for it.
+pub fn shown(definition: &Definition) -> Value {
+    let mut shown = definition.as_put();
+    let indexes = shown.get_mut("indexes").and_then(Value::as_array_mut).into_iter().flatten();
+    for (index, known) in indexes.zip(&definition.indexes) {
+        index.as_object_mut().map(|members| members.insert("ready".into(), known.ready.into()));
+    }
     if let Some(members) = shown.as_object_mut() {
-        members.insert("version".into(), stored.definition.version.into());
-        members.insert("status".into(), if stored.stage == Stage::Changing { "changing" } else { "ready" }.into());
+        members.insert("version".into(), definition.version.into());
+        members.insert("status".into(), definition.status().into());
+        if let Some(work) = &definition.work {
+            members.insert("job".into(), work.job.as_str().into());
+            members.extend(work.next.clone().map(|next| ("next".to_owned(), next)));
+        }
     }
     shown
 }

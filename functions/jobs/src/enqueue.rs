@@ -14,14 +14,17 @@ use undercroft::expr::number::fits_store;
 use undercroft::http::{Admin, Json, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
+use undercroft::schema::{BUILD_JOB, CHECK_JOB, PURGE_JOB};
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
 
 /// Largest payload, in bytes of JSON. The job's item and its stream record must hold it.
 const MAX_PAYLOAD_BYTES: usize = 100_000;
 
 /// Types the design names that no worker of this version runs.
-const NOT_BUILT: [&str; 6] =
-    ["webhook.deliver", "records.export", "records.import", "index.build", "records.cascade", "user.erase"];
+const NOT_BUILT: [&str; 5] = ["webhook.deliver", "records.export", "records.import", "records.cascade", "user.erase"];
+
+/// Types that only the house itself asks for.
+const OWN: [&str; 3] = [BUILD_JOB, CHECK_JOB, PURGE_JOB];
 
 /// The job asked for.
 #[derive(Deserialize)]
@@ -61,6 +64,9 @@ fn check(body: &Enqueue) -> Result<()> {
     let mut wrong = |pointer: &str, code, message: &str| errors.push(FieldError::new(pointer, code, message));
     if !is_name(&body.kind) {
         wrong("/type", "name", "a type is words of a-z, 0-9 and _ joined by dots, as in email.send");
+    }
+    if OWN.contains(&body.kind.as_str()) {
+        wrong("/type", "reserved", "such a job is started by putting or deleting the definition of a collection");
     }
     if serde_json::to_vec(&body.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
         wrong("/payload", "too_large", "a payload may be at most 100,000 bytes; put more into a record and name it");

@@ -1,28 +1,36 @@
-//! `DELETE /v1/collections/{collection}/records/{id}` -> 204. The record is gone for everybody at once.
+//! `DELETE /v1/collections/{collection}/records/{id}` -> 204: the record is gone for everybody at once. And
+//! `POST .../{id}/undelete` -> the record again, within the 30 days that its tombstone stays.
 
-use crate::{App, input};
+use crate::{App, answer, intent};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use undercroft::error::{Error, Result};
-use undercroft::expr::Rule;
-use undercroft::http::{IfMatch, Path, RequestId, no_content};
+use undercroft::error::Result;
+use undercroft::http::{Keyed, Path, Preconditions, RequestId};
 use undercroft::identity::Caller;
-use undercroft::policy::allow;
 
 /// Deletes a record.
 pub async fn delete(
     State(app): State<App>,
     caller: Caller,
     Path((name, id)): Path<(String, String)>,
-    if_match: IfMatch,
+    preconditions: Preconditions,
+    keyed: Keyed,
     Extension(request): Extension<RequestId>,
 ) -> Result<Response> {
-    let collection = app.writable(&name, &caller, Rule::Delete).await?;
-    let grant = allow(&caller, Rule::Delete, &collection, app.clock.millis())?;
-    if name == "users" {
-        return Err(Error::NotBuilt("erasing a user"));
-    }
-    app.records.delete(&grant, input::record_id(&id)?, &if_match, &request.0).await?;
-    Ok(no_content())
+    let intent = intent::delete(&app, &caller, (&name, &id), preconditions);
+    answer::write(&app, &caller, &keyed, &request.0, intent).await
+}
+
+/// Brings a deleted record back.
+pub async fn undelete(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, id)): Path<(String, String)>,
+    preconditions: Preconditions,
+    keyed: Keyed,
+    Extension(request): Extension<RequestId>,
+) -> Result<Response> {
+    let intent = intent::undelete(&app, &caller, (&name, &id), preconditions);
+    answer::write(&app, &caller, &keyed, &request.0, intent).await
 }

@@ -7,7 +7,7 @@ use undercroft::expr::is_system;
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::Collection;
-use undercroft::store::records::Target;
+use undercroft::store::write::Target;
 
 /// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
 ///
@@ -56,16 +56,13 @@ pub async fn targets(
         if relation.collection == "users" && id == caller.id() {
             continue;
         }
-        let pointer = format!("/{field}");
-        let nowhere = || Error::field(&pointer, "relation", "there is no such record to point at");
+        let nowhere = || Error::field(format!("/{field}"), "relation", "there is no such record to point at");
         if !id::is_valid(id) {
             return Err(nowhere());
         }
         let other = app.definitions.collection(&relation.collection).await?.ok_or_else(nowhere)?;
-        targets.push(Target { pointer, collection: other, id: id.to_owned() });
+        let (field, on_delete) = (field.to_owned(), relation.on_delete);
+        targets.push(Target { field, on_delete, collection: other, id: id.to_owned() });
     }
-    // Two fields may point at one record; a transaction looks at it once.
-    targets.sort_by(|a, b| a.id.cmp(&b.id));
-    targets.dedup_by(|a, b| a.id == b.id && a.collection.name() == b.collection.name());
     Ok(targets)
 }

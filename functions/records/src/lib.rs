@@ -1,8 +1,11 @@
 //! The data: read it, list it, write it. Under the rules of its collection, and at the cost that every answer states.
 
+mod answer;
+mod batch;
 mod create;
 mod delete;
 mod input;
+mod intent;
 mod list;
 mod not_built;
 mod patch;
@@ -12,7 +15,7 @@ mod schema;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
@@ -81,7 +84,7 @@ impl App {
 
     /// The collection of that name, to write to.
     async fn writable(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
-        self.definitions.writable(name).await?.ok_or_else(|| absent(caller, action))
+        self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))
     }
 }
 
@@ -106,9 +109,9 @@ pub fn routes(app: App, env: &Env) -> Router {
             "/v1/collections/{collection}/records/{id}",
             get(read::read).put(replace::replace).patch(patch::patch).delete(delete::delete),
         )
-        .route("/v1/collections/{collection}/records/{id}/undelete", any(not_built::undelete))
+        .route("/v1/collections/{collection}/records/{id}/undelete", post(delete::undelete))
         .route("/v1/collections/{collection}/schema", get(schema::schema))
-        .route("/v1/batch", any(not_built::batch))
+        .route("/v1/batch", post(batch::batch))
         .route("/v1/changes", any(not_built::changes))
         .with_state(app);
     Edge::new("records", env).around(routes)

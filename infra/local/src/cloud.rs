@@ -274,5 +274,7 @@ fn serve<F: Future<Output = ()> + Send + 'static>(
     server: impl FnOnce(oneshot::Receiver<()>) -> F,
 ) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = oneshot::channel();
-    (stop, tokio::spawn(server(stopped)))
+    #[expect(clippy::disallowed_methods, reason = "no function: a server runs until the cloud is stopped")]
+    let server = tokio::spawn(server(stopped));
+    (stop, server)
 }

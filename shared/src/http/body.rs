@@ -2,7 +2,7 @@
 
 use super::json;
 use crate::error::{Error, FieldError};
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -77,7 +77,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 }
 
 async fn read(request: Request) -> Result<Bytes, Error> {
-    match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
+    read_whole(request.into_body()).await
+}
+
+/// A whole body, if it is not too large.
+pub(super) async fn read_whole(body: Body) -> Result<Bytes, Error> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(MAX_BODY_BYTES)),
         Err(_) => Err(Error::bad_request("body", "the body ended early")),

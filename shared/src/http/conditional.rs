@@ -61,16 +61,60 @@ impl IfNoneMatch {
     }
 }
 
+/// The conditions of a request that writes, as RFC 9110 section 13.2.2 orders them: `If-Match` first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preconditions {
+    /// What is there must be this.
+    pub if_match: IfMatch,
+    /// What is there must not be this.
+    pub if_none_match: IfNoneMatch,
+}
+
+impl Preconditions {
+    /// No condition at all.
+    pub const NONE: Self = Self { if_match: IfMatch::Absent, if_none_match: IfNoneMatch::Absent };
+
+    /// Whether a record of this version may be written.
+    pub fn allow(&self, version: u64) -> bool {
+        let unwanted = match &self.if_none_match {
+            IfNoneMatch::Absent => false,
+            IfNoneMatch::Any => true,
+            IfNoneMatch::Tags(_) => self.unwanted_versions().contains(&version),
+        };
+        self.if_match.allows(version) && !unwanted
+    }
+
+    /// The versions that `If-None-Match` names.
+    pub fn unwanted_versions(&self) -> Vec<u64> {
+        match &self.if_none_match {
+            IfNoneMatch::Tags(tags) => tags.iter().filter_map(|tag| version(tag)).collect(),
+            IfNoneMatch::Absent | IfNoneMatch::Any => Vec::new(),
+        }
+    }
+
+    /// Whether the client has said which version it means: writing again on what somebody else has left would lose their
+    /// update.
+    pub fn name_a_version(&self) -> bool {
+        self.if_match.is_sent() || self.if_none_match != IfNoneMatch::Absent
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Preconditions {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Ok(Self {
+            if_match: IfMatch::from_request_parts(parts, state).await?,
+            if_none_match: IfNoneMatch::from_request_parts(parts, state).await?,
+        })
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Ok(match tags(&parts.headers, IF_MATCH)? {
-            None => Self::Absent,
-            Some(Tags::Any) => Self::Any,
-            // A weak tag never matches strongly, nor does a tag that is not ours: they leave no version that could match.
-            Some(Tags::Listed(tags)) => Self::Versions(tags.iter().filter_map(|tag| version(tag)).collect()),
-        })
+        Ok(tags(&parts.headers, IF_MATCH)?.into())
     }
 }
 
@@ -78,12 +122,43 @@ impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Ok(match tags(&parts.headers, IF_NONE_MATCH)? {
+        Ok(tags(&parts.headers, IF_NONE_MATCH)?.into())
+    }
+}
+
+impl From<Option<Tags>> for IfMatch {
+    fn from(tags: Option<Tags>) -> Self {
+        match tags {
+            None => Self::Absent,
+            Some(Tags::Any) => Self::Any,
+            // A weak tag never matches strongly, nor does a tag that is not ours: they leave no version that could match.
+            Some(Tags::Listed(tags)) => Self::Versions(tags.iter().filter_map(|tag| version(tag)).collect()),
+        }
+    }
+}
+
+impl From<Option<Tags>> for IfNoneMatch {
+    fn from(tags: Option<Tags>) -> Self {
+        match tags {
             None => Self::Absent,
             Some(Tags::Any) => Self::Any,
             Some(Tags::Listed(tags)) => {
                 Self::Tags(tags.iter().map(|tag| tag.trim_start_matches("W/").to_owned()).collect())
             }
+        }
+    }
+}
+
+impl Preconditions {
+    /// The conditions of one operation of a batch, written as the headers would be.
+    ///
+    /// # Errors
+    /// `BadRequest` when a text is neither `*` nor entity tags.
+    pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Self, Error> {
+        let read = |text: Option<&str>, name| text.map_or(Ok(None), |text| parse(text, name));
+        Ok(Self {
+            if_match: read(if_match, "ifMatch")?.into(),
+            if_none_match: read(if_none_match, "ifNoneMatch")?.into(),
         })
     }
 }
@@ -98,9 +173,11 @@ enum Tags {
 
 fn tags(headers: &HeaderMap, name: axum::http::HeaderName) -> Result<Option<Tags>, Error> {
     let lines: Vec<&str> = headers.get_all(&name).iter().map(|value| value.to_str().unwrap_or("?")).collect();
-    let text = lines.join(",");
+    if lines.is_empty() { Ok(None) } else { parse(&lines.join(","), name.as_str()) }
+}
+
+fn parse(text: &str, name: &str) -> Result<Option<Tags>, Error> {
     match text.trim() {
-        "" if lines.is_empty() => Ok(None),
         "*" => Ok(Some(Tags::Any)),
         listed => {
             let tags: Vec<String> = listed.split(',').map(|tag| tag.trim().to_owned()).collect();

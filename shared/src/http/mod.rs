@@ -8,12 +8,14 @@ mod caller;
 mod conditional;
 mod cors;
 mod json;
+mod once;
 mod problem;
 
 pub use body::{Json, MergePatch, Path, Query};
 pub use caller::Admin;
-pub use conditional::{IfMatch, IfNoneMatch, etag};
+pub use conditional::{IfMatch, IfNoneMatch, Preconditions, etag};
 pub use cors::Origins;
+pub use once::{Keyed, answered_once};
 pub use problem::not_found;
 
 use crate::config::Env;
@@ -40,12 +42,31 @@ pub struct RequestId(pub String);
 pub struct Edge {
     function: &'static str,
     origins: Origins,
+    keeps_answers: bool,
 }
 
 impl Edge {
     /// The edge of `function`, with the origins that `ALLOWED_ORIGINS` lists.
     pub fn new(function: &'static str, env: &Env) -> Self {
-        Self { function, origins: Origins::parse(env.optional("ALLOWED_ORIGINS").unwrap_or_default()) }
+        let origins = Origins::parse(env.optional("ALLOWED_ORIGINS").unwrap_or_default());
+        Self { function, origins, keeps_answers: true }
+    }
+
+    /// The edge of a function whose routes keep no answers: an `Idempotency-Key` is refused, not ignored.
+    pub fn without_idempotency_keys(self) -> Self {
+        Self { keeps_answers: false, ..self }
+    }
+
+    /// Lets a request in whose headers say one thing each.
+    async fn admit(&self, request: Request) -> Result<Request, Error> {
+        check_duplicates(request.headers())?;
+        let is_keyed = request.headers().contains_key(once::HEADER) && !is_safe(request.method());
+        // A key that would be ignored must not look as if it were kept.
+        if is_keyed && !self.keeps_answers {
+            Err(Error::NotBuilt("Idempotency-Key here"))
+        } else {
+            once::note(request).await
+        }
     }
 
     /// Puts the edge around a function's routes.
@@ -84,11 +105,10 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
 
     let preflight = edge.origins.preflight(&request);
     let work = CALLER.scope(Seen(Cell::new("unknown")), async {
-        let checked = check_duplicates(request.headers()).and_then(|()| refuse_idempotency_key(&request));
-        let response = match (preflight, checked) {
+        let response = match (preflight, edge.admit(request).await) {
             (Some(answer), _) => answer,
             (None, Err(error)) => error.into_response(),
-            (None, Ok(())) => run(request, next).await,
+            (None, Ok(request)) => run(request, next).await,
         };
         (response, CALLER.with(|caller| caller.0.get()))
     });
@@ -146,7 +166,7 @@ fn request_id(request: &Request) -> String {
 /// Two values where one decides who you are or what happens twice must not be guessed between. API Gateway joins duplicate
 /// headers with commas, so a comma means the same (R89).
 fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
-    for name in ["authorization", "idempotency-key", "content-type"] {
+    for name in ["authorization", once::HEADER, "content-type"] {
         let mut values = headers.get_all(name).iter();
         let first = values.next();
         if values.next().is_some() || first.is_some_and(|value| value.as_bytes().contains(&b',')) {
@@ -154,12 +174,6 @@ fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// A key that would be ignored must not look as if it were kept.
-fn refuse_idempotency_key(request: &Request) -> Result<(), Error> {
-    let is_promised = request.headers().contains_key("idempotency-key") && !is_safe(request.method());
-    if is_promised { Err(Error::NotBuilt("Idempotency-Key")) } else { Ok(()) }
 }
 
 fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: Option<&Cost>) {

@@ -37,6 +37,7 @@ fn status(error: &Error) -> StatusCode {
         Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Error::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::Batch(errors) => errors.first().map_or(StatusCode::BAD_REQUEST, |(_, error)| status(error)),
         Error::PreconditionRequired(_) => StatusCode::PRECONDITION_REQUIRED,
         Error::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
         Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -76,6 +77,9 @@ fn document(error: &Error, request_id: &str, method: &Method) -> Response {
             body.insert("errors".into(), json!(errors));
         }
         Error::Refused { advice, .. } => body.extend(advice.clone()),
+        Error::Batch(errors) => {
+            body.insert("operations".into(), errors.iter().map(|(at, error)| of_operation(*at, error)).collect());
+        }
         _ => {}
     }
     let text = if *method == Method::HEAD { String::new() } else { Value::Object(body).to_string() };
@@ -84,6 +88,24 @@ fn document(error: &Error, request_id: &str, method: &Method) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     add_hints(error, headers, method);
     response
+}
+
+/// What is wrong with one operation of a batch.
+fn of_operation(position: usize, error: &Error) -> Value {
+    let mut told = json!({
+        "pointer": format!("/operations/{position}"),
+        "status": status(error).as_u16(),
+        "code": code(error),
+        "detail": detail(error),
+    });
+    let errors = match error {
+        Error::Invalid(errors) => Some(json!(errors)),
+        _ => None,
+    };
+    if let (Some(members), Some(errors)) = (told.as_object_mut(), errors) {
+        members.insert("errors".into(), errors);
+    }
+    told
 }
 
 fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
@@ -112,6 +134,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::PreconditionFailed(_) => "precondition_failed",
         Error::TooLarge(_) => "too_large",
         Error::UnsupportedMediaType(_) => "unsupported_media_type",
+        Error::Batch(_) => "batch",
         Error::PreconditionRequired(_) => "precondition_required",
         Error::NotBuilt(_) => "not_built",
         Error::Unavailable { .. } => "unavailable",
@@ -131,6 +154,7 @@ fn detail(error: &Error) -> String {
         Error::MethodNotAllowed => "this path does not take this method: Allow says which it takes".to_owned(),
         Error::TooLarge(limit) => format!("the body may be at most {limit} bytes"),
         Error::UnsupportedMediaType(accepted) => format!("send the body as {accepted}, in UTF-8"),
+        Error::Batch(_) => "nothing was written: operations says what is wrong with which".to_owned(),
         Error::PreconditionRequired(how) => (*how).to_owned(),
         Error::NotBuilt(what) => format!("{what} is part of the design and not built yet"),
         Error::Unavailable { .. } => "not available right now: try again".to_owned(),

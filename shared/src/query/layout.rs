@@ -21,6 +21,18 @@ pub struct Index {
     pub slot: u8,
     /// The version of the definition it came with, so that a slot's earlier entries are never taken for its own.
     pub generation: u64,
+    /// Whether it holds every record. Until it does it is kept by every write and serves no list.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub ready: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+fn is_yes(ready: &bool) -> bool {
+    *ready
 }
 
 /// What the planner knows of a collection.
@@ -34,6 +46,15 @@ pub struct Layout {
     pub indexes: Vec<Index>,
     /// Its fields.
     pub fields: FieldTypes,
+}
+
+impl Layout {
+    /// The same, as it is once every index holds every record.
+    pub fn when_built(&self) -> Self {
+        let mut built = self.clone();
+        built.indexes.iter_mut().for_each(|index| index.ready = true);
+        built
+    }
 }
 
 /// A record's place in one index.

@@ -58,7 +58,19 @@ pub fn plan(layout: &Layout, query: &Query) -> Result<Plan, Refusal> {
         return Ok(plan);
     }
     let scanned = query.scan.and_then(|scan| scanning(layout, &possible(opaque), query.sort, scan));
-    scanned.ok_or_else(|| refuse(layout, &branches, query))
+    scanned.ok_or_else(|| building(layout, &branches, query.sort).unwrap_or_else(|| refuse(layout, &branches, query)))
+}
+
+/// The refusal of what an index will serve once it is built.
+fn building(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Refusal> {
+    let plan = exact(&layout.when_built(), branches, sort)?;
+    let unready = layout.indexes.iter().filter(|index| !index.ready);
+    let mut needed = unready.filter(|index| plan.ranges.iter().any(|range| range.is_of(&index.name)));
+    let message = format!(
+        "the index `{}` serves this and is still being built: wait for it, or read with scan=N",
+        needed.next()?.name
+    );
+    Some(Refusal { code: "index_building", message, add_index: None })
 }
 
 /// Either side of every `||` and every member of every `in`, as conjunctions of their own; `None` if there are more
@@ -129,7 +141,8 @@ fn scanning(layout: &Layout, branches: &[Branch], sort: &[SortField], scan: u32)
 /// Every way a branch can be read, the collection itself first.
 fn routes(layout: &Layout, branch: &Branch) -> Vec<Route> {
     let through = |index| (0..).map_while(move |skip| branch.through(layout, index, skip));
-    std::iter::once(branch.by_id()).chain(layout.indexes.iter().flat_map(through)).collect()
+    let ready = layout.indexes.iter().filter(|index| index.ready);
+    std::iter::once(branch.by_id()).chain(ready.flat_map(through)).collect()
 }
 
 /// The sort without the fields that have one value in all that is asked for.
@@ -185,6 +198,10 @@ impl Plan {
 }
 
 impl Range {
+    fn is_of(&self, index: &str) -> bool {
+        matches!(self, Self::Index { name, .. } if name == index)
+    }
+
     fn explain(&self) -> Value {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         match self {

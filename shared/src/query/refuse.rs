@@ -13,7 +13,7 @@ use super::ranges::{Branch, range_test};
 /// Why a list is refused.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Refusal {
-    /// Always `index_required`.
+    /// `index_required`, or `index_building` where waiting is enough.
     pub code: &'static str,
     /// What stands in the way, and what to do.
     pub message: String,

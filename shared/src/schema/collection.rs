@@ -1,44 +1,27 @@
 //! A collection ready for use: what the functions ask of it while they serve a request.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use crate::error::FieldError;
-use crate::expr::{Expr, Kind, RecordRef, Rule, moment};
+use crate::expr::{Expr, RecordRef, Rule, moment};
 use crate::query::{IndexKey, Layout};
 
 use super::definition::Definition;
 use super::field::{Field, Relation};
-use super::{field, rules, validate};
-
-/// The keywords at the top of a schema that speak of one member at a time, or of none.
-const MEMBERWISE: [&str; 11] = [
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "$defs",
-    "$schema",
-    "$comment",
-    "title",
-    "description",
-    "examples",
-    "default",
-];
+use super::rules;
+use super::shape::Shape;
 
 /// A definition compiled for use.
 #[derive(Debug)]
 pub struct Collection {
     definition: Definition,
-    fields: BTreeMap<String, Field>,
+    shape: Shape,
+    /// The schema that comes into force once every stored record fits it. What is written fits both.
+    next: Option<Shape>,
     rules: BTreeMap<Rule, Expr>,
     layout: Layout,
-    /// Made on first use: reading a record needs no validator, and a cold start should not wait for one.
-    records: OnceLock<Result<Validator, Vec<FieldError>>>,
-    members: OnceLock<Result<Validator, Vec<FieldError>>>,
 }
 
 impl Collection {
@@ -48,13 +31,25 @@ impl Collection {
     /// What [`Definition::parse`] would have refused of the fields and rules.
     pub fn compile(definition: Definition) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
-        let fields = field::read(&definition.schema, &mut problems);
-        let layout = definition.layout(&fields);
+        let shape = Shape::of(definition.schema.clone(), &mut problems);
+        let layout = definition.layout(&shape.fields);
         let rules = rules::read(&definition.rules, &layout, &mut problems);
+        let next = definition.next().and_then(|next| next.get("schema")).cloned();
+        let next = next.map(|schema| Shape::of(schema, &mut problems));
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Self { definition, fields, rules, layout, records: OnceLock::new(), members: OnceLock::new() })
+        Ok(Self { definition, shape, next, rules, layout })
+    }
+
+    /// The same collection without some of its indexes.
+    ///
+    /// # Errors
+    /// None for a collection that was compiled.
+    pub fn without_indexes(&self, names: &[String]) -> Result<Self, Vec<FieldError>> {
+        let mut definition = self.definition.clone();
+        definition.indexes.retain(|index| !names.contains(&index.name));
+        Self::compile(definition)
     }
 
     /// The definition it was compiled from.
@@ -79,12 +74,12 @@ impl Collection {
 
     /// What the schema says of a data field.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.get(name)
+        self.shape.fields.get(name)
     }
 
     /// The data fields clients never see.
     pub fn hidden_fields(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter(|(_, field)| field.value.hidden).map(|(name, _)| name.as_str())
+        self.shape.fields.iter().filter(|(_, field)| field.value.hidden).map(|(name, _)| name.as_str())
     }
 
     /// Whether only the server writes the field.
@@ -99,16 +94,15 @@ impl Collection {
 
     /// The fields that point at records, and where.
     pub fn relations(&self) -> impl Iterator<Item = (&str, &Relation)> {
-        self.fields.iter().filter_map(|(name, field)| Some((name.as_str(), field.relation.as_ref()?)))
+        self.shape.fields.iter().filter_map(|(name, field)| Some((name.as_str(), field.relation.as_ref()?)))
     }
 
-    /// Checks a whole record's data. Unknown fields are refused, not left out.
+    /// Checks a whole record's data, also against a schema that is to come. Unknown fields are refused, not left out.
     ///
     /// # Errors
     /// Everything that is wrong, each with the JSON pointer of the place in the data.
     pub fn validate(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
-        let validator = self.records.get_or_init(|| validate::of_records(&self.definition.schema));
-        self.find(validator, data)
+        all_of(self.shape.problems(data), self.next.as_ref().map(|next| next.problems(data)))
     }
 
     /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::can_patch_blind`] says that is enough.
@@ -116,43 +110,19 @@ impl Collection {
     /// # Errors
     /// Everything that is wrong, each with the JSON pointer of the place in the patch.
     pub fn validate_patch(&self, patch: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
-        let validator = self.members.get_or_init(|| validate::of_members(&self.definition.schema));
-        let (removed, set): (Map<_, _>, Map<_, _>) = patch.clone().into_iter().partition(|(_, value)| value.is_null());
-        let mut problems = self.find(validator, &set).err().unwrap_or_default();
-        for name in removed.keys() {
-            match self.field(name) {
-                None => problems.push(FieldError::new(
-                    format!("/{}", super::body::escaped(name)),
-                    "unknown_field",
-                    "there is no such field",
-                )),
-                Some(field) if field.required => {
-                    problems.push(FieldError::new(format!("/{name}"), "required", "this field is required"))
-                }
-                Some(_) => {}
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        all_of(self.shape.problems_of_patch(patch), self.next.as_ref().map(|next| next.problems_of_patch(patch)))
     }
 
-    fn find(
-        &self,
-        validator: &Result<Validator, Vec<FieldError>>,
-        data: &Map<String, Value>,
-    ) -> Result<(), Vec<FieldError>> {
-        let validator = validator.as_ref().map_err(Clone::clone)?;
-        let problems = validate::find(validator, &self.fields, data);
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    /// What is wrong with a stored record by the schema that is to come, if there is one.
+    pub fn disagreements(&self, data: &Map<String, Value>) -> Vec<FieldError> {
+        let of_next = |next: &Shape| [next.problems(data), next.loose_times(data)].concat();
+        self.next.as_ref().map(of_next).unwrap_or_default()
     }
 
     /// Whether a merge patch can be written without reading the record: the schema looks at one member at a time, none
     /// of the members is an object to be merged, and no index or unique constraint looks at any of them.
     pub fn can_patch_blind(&self, patch: &Map<String, Value>) -> bool {
-        let memberwise = self
-            .definition
-            .schema
-            .as_object()
-            .is_some_and(|root| root.keys().all(|key| MEMBERWISE.contains(&key.as_str())));
+        let memberwise = self.shape.is_memberwise() && self.next.as_ref().is_none_or(Shape::is_memberwise);
         let by_update = self.definition.indexes.iter().any(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
         memberwise && !by_update && patch.iter().all(|(name, value)| !value.is_object() && !self.is_keyed(name))
     }
@@ -167,7 +137,7 @@ impl Collection {
 
     /// Puts in the defaults of a new record where the client gave nothing.
     pub fn apply_defaults(&self, data: &mut Map<String, Value>) {
-        for (name, field) in &self.fields {
+        for (name, field) in &self.shape.fields {
             if let (Some(default), false) = (&field.default, data.contains_key(name)) {
                 data.insert(name.clone(), default.clone());
             }
@@ -178,7 +148,7 @@ impl Collection {
     /// whole records and for patches.
     pub fn canonicalise(&self, data: &mut Map<String, Value>) {
         for (name, value) in data.iter_mut() {
-            let is_moment = self.fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
+            let is_moment = self.shape.is_moment(name) || self.next.as_ref().is_some_and(|next| next.is_moment(name));
             if let (true, Some(canonical)) = (is_moment, value.as_str().and_then(moment::canonical)) {
                 *value = Value::String(canonical);
             }
@@ -202,4 +172,16 @@ impl Collection {
         }
         if problems.is_empty() { Ok(keys) } else { Err(problems) }
     }
+}
+
+/// What is wrong by either schema, each thing once.
+fn all_of(problems: Vec<FieldError>, by_next: Option<Vec<FieldError>>) -> Result<(), Vec<FieldError>> {
+    let known = |found: &FieldError| problems.iter().any(|known| known.pointer == found.pointer);
+    let to_come = |found: FieldError| {
+        let message = format!("{}, by the definition that is about to come into force", found.message);
+        FieldError { message, ..found }
+    };
+    let added: Vec<FieldError> = by_next.into_iter().flatten().filter(|found| !known(found)).map(to_come).collect();
+    let all = [problems, added].concat();
+    if all.is_empty() { Ok(()) } else { Err(all) }
 }

@@ -9,6 +9,7 @@ use crate::error::FieldError;
 use crate::expr::{FieldTypes, Rule};
 use crate::query::{Index, Layout};
 
+use super::field::OnDelete;
 use super::{body, field, index, rules, validate};
 
 /// The largest definition, in bytes of JSON.
@@ -21,6 +22,13 @@ pub const MAX_INDEXES: usize = 5;
 pub const MAX_UNIQUE: usize = 5;
 /// The most shards of a collection; each takes about 1,000 writes a second.
 pub const MAX_SHARDS: u8 = 64;
+
+/// The type of a job that brings what is kept beside records to what a definition says.
+pub const BUILD_JOB: &str = "index.build";
+/// The type of a job that does the same and decides besides whether a definition comes into force.
+pub const CHECK_JOB: &str = "records.check";
+/// The type of a job that clears a deleted collection.
+pub const PURGE_JOB: &str = "records.purge";
 
 /// A collection's definition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,14 +50,72 @@ pub struct Definition {
     /// Over how many partitions records are spread: a power of two.
     #[serde(default = "one_shard")]
     pub shards: u8,
+    /// Whose fields point at its records; kept by the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<Referrer>,
     /// Which collection of this name, counted from 1; kept by the server.
     pub generation: u32,
-    /// How often the definition was put; kept by the server.
+    /// Rises whenever the definition or what it is in force for changes; kept by the server.
     pub version: u64,
+    /// Since when how many shards count, earliest first; empty while it was always [`Definition::shards`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shard_history: Vec<ShardsSince>,
+    /// What a job has yet to do to the stored records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+    /// The job that last did all its work: how it knows that it did, should it be run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_by: Option<String>,
+}
+
+/// How many shards count for records made from some time on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardsSince {
+    /// Milliseconds since the Unix epoch, as in the id of a record.
+    pub from: u64,
+    /// How many.
+    pub shards: u8,
+}
+
+/// What a job has yet to do to the stored records, so that the definition is in force as it was put. Indexes that are to be
+/// built say so themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Work {
+    /// The job. Any other has been overtaken.
+    pub job: String,
+    /// When the work came to be, in milliseconds since the Unix epoch.
+    pub since: u64,
+    /// Unique constraints that not every stored record has claimed its values of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Vec<String>>,
+    /// A definition, as it was put, that comes into force once every stored record fits its schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Value>,
+}
+
+/// A field of some collection that points at records of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// The collection that has the field.
+    pub collection: String,
+    /// The field.
+    pub field: String,
+    /// What happens there when a record here is deleted.
+    pub on_delete: OnDelete,
 }
 
 fn one_shard() -> u8 {
     1
+}
+
+impl Work {
+    /// The type of the job that does it.
+    pub fn kind(&self) -> &'static str {
+        if self.next.is_some() || !self.claims.is_empty() { CHECK_JOB } else { BUILD_JOB }
+    }
 }
 
 impl Definition {
@@ -71,12 +137,16 @@ impl Definition {
             unique: body.unique,
             rules: body.rules,
             shards: body.shards,
+            referrers: previous.map_or_else(Vec::new, |previous| previous.referrers.clone()),
             generation: previous.map_or(1, |previous| previous.generation),
             version,
+            shard_history: previous.map_or_else(Vec::new, |previous| previous.shard_history.clone()),
+            work: None,
+            settled_by: previous.and_then(|previous| previous.settled_by.clone()),
         };
         if problems.is_empty() {
             validate::check_schema(&definition.schema, &fields, &mut problems);
-            rules::check(&definition.rules, &definition.layout(&fields), &mut problems);
+            rules::check(&definition.rules, &definition.layout(&fields).when_built(), &mut problems);
         }
         if problems.is_empty() { Ok(definition) } else { Err(problems) }
     }
@@ -92,6 +162,42 @@ impl Definition {
             "rules": self.rules,
             "shards": self.shards,
         })
+    }
+
+    /// What was put last: the definition itself, or the one that is to come.
+    pub fn last_put(&self) -> Value {
+        self.next().cloned().unwrap_or_else(|| self.as_put())
+    }
+
+    /// The definition that comes into force once every stored record fits it, as it was put.
+    pub fn next(&self) -> Option<&Value> {
+        self.work.as_ref()?.next.as_ref()
+    }
+
+    /// The unique constraints that not every stored record has claimed its values of.
+    pub fn claims(&self) -> &[Vec<String>] {
+        self.work.as_ref().map_or(&[], |work| &work.claims)
+    }
+
+    /// In one word, what the definition still waits for.
+    pub fn status(&self) -> &'static str {
+        if self.next().is_some() || !self.claims().is_empty() {
+            "narrowing"
+        } else if self.indexes.iter().any(|index| !index.ready) {
+            "building"
+        } else {
+            "ready"
+        }
+    }
+
+    /// How many shards count for a record made at that time, in milliseconds since the Unix epoch: the time in its id.
+    pub fn shards_at(&self, made: u64) -> u8 {
+        self.shard_history.iter().rev().find(|since| since.from <= made).map_or(self.shards, |since| since.shards)
+    }
+
+    /// In how many shards there may be records. Those of fewer shards are among those of more.
+    pub fn shards_ever(&self) -> u8 {
+        self.shard_history.iter().map(|since| since.shards).fold(self.shards, u8::max)
     }
 
     /// Where the collection's records can be found.

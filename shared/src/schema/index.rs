@@ -101,7 +101,7 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
 }
 
 /// Gives every index a slot. One that did not change keeps its own; a new one takes, if it can, a slot that was empty,
-/// so that it does not wait for another's entries to be cleared.
+/// so that it does not wait for another's entries to be cleared. It is ready at once only in a collection that is new.
 pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&Definition>, version: u64) -> Vec<Index> {
     let before: &[Index] = previous.map_or(&[], |previous| &previous.indexes);
     let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();
@@ -111,7 +111,8 @@ pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&Definition>,
         placed.push(kept(&index).unwrap_or_else(|| {
             let slot = free_slot(&taken, before);
             taken.push(slot);
-            Index { name: index.name, partition: index.partition, sort: index.sort, slot, generation: version }
+            let (name, partition, sort) = (index.name, index.partition, index.sort);
+            Index { name, partition, sort, slot, generation: version, ready: previous.is_none() }
         }));
     }
     placed

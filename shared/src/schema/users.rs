@@ -27,8 +27,12 @@ impl Definition {
             indexes: Vec::new(),
             rules: BTreeMap::from([own(Rule::Read), own(Rule::Update)]),
             shards: 1,
+            referrers: Vec::new(),
             generation: 1,
             version: 1,
+            shard_history: Vec::new(),
+            work: None,
+            settled_by: None,
         }
     }
 }

@@ -1,48 +1,72 @@
-//! Writing a whole record: alone where nothing else depends on it, else in one transaction with the unique values it claims
-//! and a look at the records it points at.
+//! Making decided writes, all or none: a single one alone where nothing else depends on it; else one transaction with the unique
+//! values they claim, a look at the records they point at, and the answer to keep for an idempotency key.
 
 use super::definitions::WRITE_SECONDS;
 use super::item::Item;
+use super::once::{Answer, Once, in_progress};
 use super::record::{Record, key};
-use super::records::{Records, TRIES, Target};
+use super::records::{Records, TRIES};
 use super::unique::{Marker, markers};
+use super::write::{Failed, Target, What, Write};
 use super::{Expression, Transacted, Written};
 use crate::error::{Error, Result};
-use crate::policy::Grant;
 use crate::schema::Collection;
-use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use std::collections::HashMap;
 
+/// Most items of a transaction: DynamoDB's limit.
+const MAX_ITEMS: usize = 100;
+
+/// A key, and the answer to keep for it, once it is known what is written.
+pub struct Promise<'a> {
+    /// The key.
+    pub once: &'a Once,
+    /// The answer.
+    pub answer: &'a (dyn Fn(&[&Record]) -> Answer + Sync),
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub(super) enum Committed {
+    /// All of it was written.
+    Done,
+    /// Nothing was: what is stored is not what the write at this position was decided upon.
+    Refused { position: usize, old: Option<Item> },
+}
+
 /// A unique value on its way to the record, from another that was seen not to hold it any more.
-struct Claim {
+struct Claim<'a> {
+    position: usize,
+    write: &'a Write<'a>,
     marker: Marker,
     from: Option<String>,
 }
 
+/// What stands in a transaction whatever the claims are, in this order: the writes, the looks at their targets, the references to
+/// them, the answer to keep.
+struct Fixed<'a> {
+    items: Vec<TransactWriteItem>,
+    writes: usize,
+    targets: Vec<(usize, &'a Target)>,
+    keeps_answer: bool,
+}
+
 impl Records {
-    /// Writes a whole record if `condition` holds for what is stored.
+    /// Makes the writes.
     ///
     /// # Errors
-    /// `Conflict` when a unique value belongs to another record, `Invalid` when a target is not there.
+    /// `Conflict` when a unique value belongs to another record, `Invalid` when a target is not there; for each write that is why.
     pub(super) async fn commit(
         &self,
-        grant: &Grant,
-        record: &Record,
-        condition: Expression,
-        targets: &[Target],
-    ) -> Result<Written> {
-        let collection = grant.collection();
-        let written = record.to_item(collection, grant.caller())?;
-        let markers = markers(collection, &record.data);
-        if markers.is_empty() && targets.is_empty() {
-            return self.table().put(written, condition).await;
+        writes: &[Write<'_>],
+        promise: Option<&Promise<'_>>,
+    ) -> Result<Committed, Failed> {
+        let mut claims = claims(writes)?;
+        let targets = targets(writes)?;
+        if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), promise) {
+            return Ok(self.alone(write).await?);
         }
-        let table = self.table().name();
-        let mut fixed = vec![conditional_put(table, written, &condition)?];
-        for target in targets {
-            fixed.push(is_there(table, target)?);
-        }
-        let mut claims: Vec<Claim> = markers.into_iter().map(|marker| Claim { marker, from: None }).collect();
+        let fixed = self.fixed(writes, targets, promise)?;
         let mut unheld: HashMap<String, TransactWriteItem> = HashMap::new();
         let began = self.seconds();
         for _ in 0..TRIES {
@@ -50,15 +74,27 @@ impl Records {
             if self.seconds() > began + WRITE_SECONDS {
                 break;
             }
-            let mut all = fixed.clone();
+            let mut all = fixed.items.clone();
             for claim in &claims {
-                all.push(claim.marker.reserve(table, &record.id, claim.from.as_deref())?);
+                all.push(claim.marker.reserve(self.table().name(), &claim.write.record.id, claim.from.as_deref())?);
             }
             all.extend(unheld.values().cloned());
-            let Transacted::Refused(reasons) = self.table().transact(all).await? else { return Ok(Written::Done(())) };
-            let (record_and_targets, of_claims) = reasons.split_at(fixed.len().min(reasons.len()));
-            if let Some(old) = settled(record_and_targets, targets)? {
-                return Ok(Written::Refused(old));
+            if all.len() > MAX_ITEMS {
+                return Err(Failed::Whole(TOO_MANY()));
+            }
+            let reasons = match self.table().transact(all).await? {
+                Transacted::Done => return Ok(Committed::Done),
+                Transacted::Conflicted(positions)
+                    if fixed.keeps_answer && positions.contains(&(fixed.items.len() - 1)) =>
+                {
+                    return Err(Failed::Whole(in_progress()));
+                }
+                Transacted::Conflicted(_) => return Err(Failed::Whole(Transacted::CONFLICT)),
+                Transacted::Refused(reasons) => reasons,
+            };
+            let (of_fixed, of_claims) = reasons.split_at(fixed.items.len().min(reasons.len()));
+            if let Some(refused) = fixed.settled(of_fixed)? {
+                return Ok(refused);
             }
             // A record that had let go has been written since: look again at whoever holds the value now.
             if of_claims.iter().skip(claims.len()).any(Option::is_some) {
@@ -68,11 +104,71 @@ impl Records {
             for (claim, reason) in claims.iter_mut().zip(of_claims) {
                 let Some(Some(found)) = reason else { continue };
                 let holder = Marker::holder(found).unwrap_or_default();
-                unheld.insert(holder.to_owned(), self.no_longer_held(collection, &claim.marker, holder).await?);
+                if !lets_go(writes, claim, holder) {
+                    let collection = claim.write.intent.grant.collection();
+                    let seen = self.no_longer_held(collection, &claim.marker, holder).await;
+                    unheld
+                        .insert(holder.to_owned(), seen.map_err(|error| Failed::Each(vec![(claim.position, error)]))?);
+                }
                 claim.from = Some(holder.to_owned());
             }
         }
-        Err(Error::Unavailable { retry_after: 1, source: Some("a unique value changes hands too fast".into()) })
+        Err(Failed::Whole(Error::Unavailable {
+            retry_after: 1,
+            source: Some("a unique value changes hands too fast".into()),
+        }))
+    }
+
+    /// One write that nothing else depends on: one conditional put or update.
+    async fn alone(&self, write: &Write<'_>) -> Result<Committed> {
+        let condition = write.condition.clone();
+        let written = match write.intent.what {
+            What::Delete => {
+                let burial = self.burial(&write.intent.grant, &write.record.request_id);
+                match self.table().update(write.key(), burial, condition).await? {
+                    Written::Done(_) => Written::Done(()),
+                    Written::Refused(old) => Written::Refused(old),
+                }
+            }
+            _ => self.table().put(write.item()?, condition).await?,
+        };
+        Ok(match written {
+            Written::Done(()) => Committed::Done,
+            Written::Refused(old) => Committed::Refused { position: 0, old },
+        })
+    }
+
+    fn fixed<'a>(
+        &self,
+        writes: &'a [Write<'a>],
+        targets: Vec<(usize, &'a Target)>,
+        promise: Option<&Promise<'_>>,
+    ) -> Result<Fixed<'a>, Failed> {
+        let table = self.table().name();
+        let mut items = Vec::new();
+        for (position, write) in writes.iter().enumerate() {
+            let item = match write.intent.what {
+                What::Delete => {
+                    let burial = self.burial(&write.intent.grant, &write.record.request_id);
+                    conditional_update(table, write.key(), burial, &write.condition)
+                }
+                _ => write.item().and_then(|item| conditional_put(table, item, &write.condition)),
+            };
+            items.push(item.map_err(|error| Failed::Each(vec![(position, error)]))?);
+        }
+        for (_, target) in &targets {
+            items.push(target.is_there(table, self.seconds())?);
+        }
+        for write in writes.iter().filter(|write| !write.record.deleted) {
+            for target in &write.intent.targets {
+                items.extend(target.reference(table, write)?);
+            }
+        }
+        if let Some(promise) = promise {
+            let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
+            items.push(promise.once.keep(self.table(), &(promise.answer)(&records), self.clock())?);
+        }
+        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: promise.is_some() })
     }
 
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
@@ -91,17 +187,93 @@ impl Records {
     }
 }
 
-/// What a refused transaction says of the record itself, if that is why; a missing target is the client's error.
-fn settled(reasons: &[Option<Option<Item>>], targets: &[Target]) -> Result<Option<Option<Item>>> {
-    let Some((of_record, of_targets)) = reasons.split_first() else { return Ok(None) };
-    if let Some(old) = of_record {
-        return Ok(Some(old.clone()));
-    }
-    match targets.iter().zip(of_targets).find(|(_, reason)| reason.is_some()) {
-        Some((target, _)) => Err(Error::field(&target.pointer, "relation", "there is no such record to point at")),
-        None => Ok(None),
+impl Fixed<'_> {
+    /// What a refused transaction says of what does not change between tries. A missing target is the client's error, and so is
+    /// an answer that is kept already: the edge gives it.
+    fn settled(&self, reasons: &[Option<Option<Item>>]) -> Result<Option<Committed>, Failed> {
+        if self.keeps_answer && reasons.last().is_some_and(Option::is_some) {
+            return Err(Failed::Whole(in_progress()));
+        }
+        let (of_writes, of_targets) = reasons.split_at(self.writes.min(reasons.len()));
+        if let Some((position, old)) = of_writes.iter().enumerate().find_map(|(at, reason)| Some((at, reason.clone()?)))
+        {
+            return Ok(Some(Committed::Refused { position, old }));
+        }
+        let missing =
+            self.targets.iter().zip(of_targets).filter_map(|(target, reason)| Some((target, reason.as_ref()?)));
+        let errors: Vec<(usize, Error)> =
+            missing.map(|((position, target), old)| (*position, target.refusal(old.as_ref()))).collect();
+        if errors.is_empty() { Ok(None) } else { Err(Failed::Each(errors)) }
     }
 }
+
+impl Write<'_> {
+    fn item(&self) -> Result<Item> {
+        self.record.to_item(self.intent.grant.collection(), self.intent.grant.caller())
+    }
+}
+
+impl Target {
+    /// The answer when it is not there.
+    pub fn nowhere(&self) -> Error {
+        Error::field(format!("/{}", self.field), "relation", "there is no such record to point at")
+    }
+
+    fn is(&self, write: &Write<'_>) -> bool {
+        self.id == write.intent.id && self.collection.name() == write.intent.grant.collection().name()
+    }
+}
+
+/// The values that the writes claim, each once.
+fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
+    let mut claims: Vec<Claim<'a>> = Vec::new();
+    for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
+        for marker in markers(write.intent.grant.collection(), &write.record.data) {
+            if claims.iter().any(|claim| claim.marker.is(&marker)) {
+                return Err(Failed::Each(vec![(position, marker.taken())]));
+            }
+            claims.push(Claim { position, write, marker, from: None });
+        }
+    }
+    Ok(claims)
+}
+
+/// The records to be seen alive, each once. What is written here as well needs no look, unless it is deleted here.
+fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<(usize, &'a Target)>, Failed> {
+    let mut targets: Vec<(usize, &Target)> = Vec::new();
+    for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
+        for target in &write.intent.targets {
+            match writes.iter().find(|other| target.is(other)) {
+                Some(other) if other.record.deleted => return Err(Failed::Each(vec![(position, target.nowhere())])),
+                Some(_) => {}
+                None if targets.iter().any(|(_, known)| known.names_the_same(target)) => {}
+                None => targets.push((position, target)),
+            }
+        }
+    }
+    Ok(targets)
+}
+
+/// Whether the record that holds a claimed value is written here as well, and gives it up.
+fn lets_go(writes: &[Write<'_>], claim: &Claim<'_>, holder: &str) -> bool {
+    let collection = claim.write.intent.grant.collection();
+    let same =
+        |write: &&Write<'_>| write.intent.id == holder && write.intent.grant.collection().name() == collection.name();
+    writes.iter().find(same).is_some_and(|write| !claim.marker.is_held_by(collection, &write.record))
+}
+
+impl Target {
+    fn names_the_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.collection.name() == other.collection.name()
+    }
+}
+
+const TOO_MANY: fn() -> Error = || {
+    Error::bad_request(
+        "too_many_writes",
+        "together with the unique values and relations to check these are more than 100 writes: split them",
+    )
+};
 
 fn conditional_put(table: &str, written: Item, condition: &Expression) -> Result<TransactWriteItem> {
     let put = Put::builder()
@@ -116,12 +288,17 @@ fn conditional_put(table: &str, written: Item, condition: &Expression) -> Result
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-fn is_there(table: &str, target: &Target) -> Result<TransactWriteItem> {
-    let check = ConditionCheck::builder()
+fn conditional_update(table: &str, key: Item, change: Expression, condition: &Expression) -> Result<TransactWriteItem> {
+    let all = change.clone().with_placeholders_of(condition);
+    let update = Update::builder()
         .table_name(table)
-        .set_key(Some(key(&target.collection, &target.id)))
-        .condition_expression("attribute_exists(pk) AND attribute_not_exists(del)")
+        .set_key(Some(key))
+        .update_expression(change.text)
+        .condition_expression(&condition.text)
+        .set_expression_attribute_names(all.names())
+        .set_expression_attribute_values(all.values())
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .build()
         .map_err(Error::internal)?;
-    Ok(TransactWriteItem::builder().condition_check(check).build())
+    Ok(TransactWriteItem::builder().update(update).build())
 }

@@ -1,16 +1,17 @@
 //! Definitions of collections: items of the `Records` table, and a cache in front of them.
 //!
-//! A definition may be acted upon for [`STALE_SECONDS`] after it was read, and a write takes its time besides. Whoever changes
-//! how records are stored waits [`SETTLED_SECONDS`] between announcing the change (`changing`) and making it, so that no
-//! function still writes the old way.
+//! A definition may be acted upon for [`STALE_SECONDS`] after it was read, and a write takes its time besides. So what has to
+//! be done to stored records because a definition changed begins [`SETTLED_SECONDS`] after it did: no function then still
+//! writes the old way, and nobody had to wait.
 
 use super::item::{self, Item, string, text};
 use super::keys::DEFINITIONS;
-use super::{Expression, Query, Table, Written};
+use super::{Expression, Query, Table, Transacted, Written};
 use crate::aws::OPERATION_SECONDS;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::schema::{Collection, Definition, is_collection_name};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,10 @@ pub const STALE_SECONDS: u64 = 5;
 pub const WRITE_SECONDS: u64 = 2;
 /// After this many seconds no write by an earlier definition can still arrive.
 pub const SETTLED_SECONDS: u64 = STALE_SECONDS + WRITE_SECONDS + OPERATION_SECONDS + 1;
+/// How far a client's clock, and so the time in an id of the client's, may be ahead of ours, in seconds.
+const AHEAD_SECONDS: u64 = 60;
+/// After this many seconds every id that carries a later time is made by an up-to-date function.
+pub const SHARDS_SECONDS: u64 = SETTLED_SECONDS + AHEAD_SECONDS;
 /// Most collections of a stack.
 pub const MAX_COLLECTIONS: usize = 200;
 
@@ -37,8 +42,6 @@ pub struct Stored {
 pub enum State {
     /// Reading and writing.
     Ready,
-    /// Reading; how records are stored is about to change.
-    Changing,
     /// Nothing: the collection was deleted. What stays is its generation, so that a later one of the same name never meets
     /// what is left of this one.
     Gone,
@@ -55,7 +58,6 @@ pub struct Definitions {
 #[derive(Debug, Clone)]
 struct Cached {
     collection: Arc<Collection>,
-    changing: bool,
     read_at: u64,
 }
 
@@ -65,25 +67,8 @@ impl Definitions {
         Self { table, clock, cache: Mutex::default() }
     }
 
-    /// A collection to read from, at most [`STALE_SECONDS`] old. `None` if there is none; that is never remembered.
+    /// A collection, at most [`STALE_SECONDS`] old. `None` if there is none; that is never remembered.
     pub async fn collection(&self, name: &str) -> Result<Option<Arc<Collection>>> {
-        Ok(self.cached(name).await?.map(|cached| cached.collection))
-    }
-
-    /// A collection to write to.
-    ///
-    /// # Errors
-    /// `Unavailable` while its storage is being changed.
-    pub async fn writable(&self, name: &str) -> Result<Option<Arc<Collection>>> {
-        match self.cached(name).await? {
-            Some(cached) if cached.changing => {
-                Err(Error::Unavailable { retry_after: SETTLED_SECONDS as u32, source: None })
-            }
-            cached => Ok(cached.map(|cached| cached.collection)),
-        }
-    }
-
-    async fn cached(&self, name: &str) -> Result<Option<Cached>> {
         if !is_collection_name(name) {
             return Ok(None);
         }
@@ -92,7 +77,7 @@ impl Definitions {
             let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             let fresh = cache.get(name).filter(|cached| now < cached.read_at + STALE_SECONDS * 1000);
             if let Some(cached) = fresh {
-                return Ok(Some(cached.clone()));
+                return Ok(Some(cached.collection.clone()));
             }
         }
         let found = if name == "users" {
@@ -113,9 +98,8 @@ impl Definitions {
                 Collection::compile(found.definition).map_err(|errors| Error::internal(format!("{errors:?}")))?,
             ),
         };
-        let cached = Cached { collection, changing: found.stage == State::Changing, read_at: now };
-        cache.insert(name.to_owned(), cached.clone());
-        Ok(Some(cached))
+        cache.insert(name.to_owned(), Cached { collection: collection.clone(), read_at: now });
+        Ok(Some(collection))
     }
 
     /// A definition as it is stored right now, even of a collection that is gone.
@@ -149,16 +133,54 @@ impl Definitions {
     /// # Errors
     /// `Conflict` when somebody else has changed it meanwhile.
     pub async fn put(&self, definition: &Definition, state: State, previous: u64) -> Result<()> {
-        let mut found = item::key(DEFINITIONS, &definition.name);
-        let text = serde_json::to_string(definition).map_err(Error::internal)?;
-        found.insert("definition".into(), string(text));
-        found.insert("v".into(), item::number(definition.version));
-        match state {
-            State::Ready => None,
-            State::Changing => found.insert("changing".into(), item::from_json(&true.into())),
-            State::Gone => found.insert("gone".into(), item::from_json(&true.into())),
-        };
-        unchanged(self.table.put(found, is_version(previous)).await?)
+        let written = to_item(definition, state)?;
+        match self.table.put(written.clone(), is_version(previous)).await? {
+            Written::Done(()) => Ok(()),
+            // Our own retry after a lost answer: the first try had arrived.
+            Written::Refused(Some(old)) if old == written => Ok(()),
+            Written::Refused(_) => Err(CHANGED()),
+        }
+    }
+
+    /// Stores a definition as [`Definitions::put`] does, and with it what must be written with it: all, or nothing.
+    ///
+    /// # Errors
+    /// `Conflict` when somebody else has changed it, or another definition that changes with it, meanwhile.
+    pub async fn put_with(
+        &self,
+        definition: &Definition,
+        state: State,
+        previous: u64,
+        others: Vec<TransactWriteItem>,
+    ) -> Result<()> {
+        if others.is_empty() {
+            return self.put(definition, state, previous).await;
+        }
+        let mut all = vec![self.putting(definition, state, previous)?];
+        all.extend(others);
+        match self.table.transact(all).await? {
+            Transacted::Done => Ok(()),
+            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
+            Transacted::Refused(_) => Err(CHANGED()),
+        }
+    }
+
+    /// The storing of a definition as a part of a transaction.
+    pub fn putting(&self, definition: &Definition, state: State, previous: u64) -> Result<TransactWriteItem> {
+        let condition = is_version(previous);
+        let put = Put::builder()
+            .table_name(self.table.name())
+            .set_item(Some(to_item(definition, state)?))
+            .condition_expression(&condition.text)
+            .set_expression_attribute_values(condition.values())
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// The table, for what is kept beside definitions.
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 }
 
@@ -169,22 +191,23 @@ fn is_version(previous: u64) -> Expression {
     }
 }
 
-fn unchanged(written: Written) -> Result<()> {
-    match written {
-        Written::Done(()) => Ok(()),
-        Written::Refused(_) => {
-            Err(Error::conflict("changed", "somebody else has changed this definition: read it and try again"))
-        }
+const CHANGED: fn() -> Error =
+    || Error::conflict("changed", "somebody else has changed this definition: read it and try again");
+
+fn to_item(definition: &Definition, state: State) -> Result<Item> {
+    let mut found = item::key(DEFINITIONS, &definition.name);
+    let text = serde_json::to_string(definition).map_err(Error::internal)?;
+    found.insert("definition".into(), string(text));
+    found.insert("v".into(), item::number(definition.version));
+    if state == State::Gone {
+        found.insert("gone".into(), item::from_json(&true.into()));
     }
+    Ok(found)
 }
 
 fn from_item(found: &Item) -> Result<Stored> {
     let stored = text(found, "definition").unwrap_or_default();
     let definition = serde_json::from_str(stored).map_err(Error::internal)?;
-    let stage = match (found.contains_key("gone"), found.contains_key("changing")) {
-        (true, _) => State::Gone,
-        (_, true) => State::Changing,
-        _ => State::Ready,
-    };
+    let stage = if found.contains_key("gone") { State::Gone } else { State::Ready };
     Ok(Stored { definition, stage })
 }

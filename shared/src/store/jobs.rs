@@ -3,15 +3,22 @@
 //!
 //! ```text
 //! queued ──start──> running ──succeed──> succeeded
-//!   ^ │                │ └────fail─────> retrying ──start──> running      (attempts left)
-//!   │ └─cancel─> cancelled └──fail─────> dead                             (none left)
-//!   └───────redrive──────── dead, cancelled
+//!   ^ │               ││ └────fail─────> retrying ──start──> running      (attempts left)
+//!   │ └─cancel─> cancelled└───fail─────> dead                             (none left)
+//!   ├───────redrive────│─── dead, cancelled
+//!   └────────────go_on─┘                                                  (the next slice of a long job)
 //! ```
+//!
+//! A long job works in slices, each shorter than a worker may live. Between two it is queued again, a run further, with its
+//! `progress` in the item: a crash repeats one slice at most.
+
+mod undelivered;
 
 use super::item::{self, Item, integer, number, string, text};
 use super::{Expression, Page, Query, Table, Written};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Error, Result};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -88,6 +95,9 @@ pub struct Job {
     /// What it gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+    /// How far a long job has come, for its next slice and for whoever waits. Its shape is its type's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Value>,
     /// Seconds to wait before the first attempt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub delay_seconds: u32,
@@ -119,6 +129,7 @@ impl Job {
             group: None,
             last_error: None,
             result: None,
+            progress: None,
             delay_seconds: 0,
             run: 1,
             request_id: request_id.to_owned(),
@@ -169,6 +180,20 @@ impl Jobs {
         Self { table, clock }
     }
 
+    /// The enqueuing of a job as a part of a transaction, so that what asks for it is written with it or not at all.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn enqueuing(&self, job: &Job) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(self.table.name())
+            .set_item(Some(job.to_item()))
+            .condition_expression("attribute_not_exists(id)")
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
     /// Enqueues a job: one write, and the stream does the rest.
     pub async fn enqueue(&self, job: &Job) -> Result<()> {
         let condition = Expression::new("attribute_not_exists(id)");
@@ -182,7 +207,8 @@ impl Jobs {
 
     /// A job by id.
     pub async fn get(&self, id: &str) -> Result<Option<Job>> {
-        self.table.get_by(key(id), true).await?.map(|found| Job::from_item(&found)).transpose()
+        let found = self.table.get_by(key(id), true).await?.filter(|found| !self.is_over(found));
+        found.map(|found| Job::from_item(&found)).transpose()
     }
 
     /// Jobs newest first, after the job `after`: all that are not dead, or the dead ones. Also the id after which the next
@@ -198,8 +224,8 @@ impl Jobs {
         let Page { items, last_key } = self.table.query(&query).await?;
         let keys: Vec<Item> = items.iter().filter_map(|found| text(found, "id").map(key)).collect();
         let mut jobs: Vec<Job> = Vec::new();
-        for found in self.table.batch_get(keys).await? {
-            jobs.push(Job::from_item(&found)?);
+        for found in self.table.batch_get(keys).await?.iter().filter(|found| !self.is_over(found)) {
+            jobs.push(Job::from_item(found)?);
         }
         jobs.sort_by(|a, b| b.id.cmp(&a.id));
         Ok((jobs, last_key.and_then(|last| text(&last, "id").map(str::to_owned))))
@@ -223,7 +249,10 @@ impl Jobs {
     pub async fn redrive(&self, id: &str) -> Result<Job> {
         let mut condition = status_is(&[Status::Dead, Status::Cancelled]);
         // A job whose worker and message are both lost is stuck in `running`; this gets it out.
-        condition.text.push_str(" OR (#status = :running AND lease < :now)");
+        condition.text = format!(
+            "({} OR (#status = :running AND lease < :now)) AND (attribute_not_exists(#ttl) OR #ttl > :now)",
+            condition.text
+        );
         let condition =
             condition.value(":running", string(Status::Running.as_str())).value(":now", number(self.clock.seconds()));
         let set = ", attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
@@ -305,6 +334,19 @@ impl Jobs {
         Ok(again)
     }
 
+    /// Ends a slice of a long job and queues the next, to start after `delay_seconds`, with all attempts anew. Only the
+    /// attempt that started this slice can.
+    pub async fn go_on(&self, job: &Job, progress: &Value, delay_seconds: u32) -> Result<()> {
+        let set = ", progress = :progress, run = run + :one, attempts = :zero, delaySeconds = :delay";
+        let change = self
+            .to_status(Status::Queued, set, " REMOVE lease, lastError")
+            .value(":progress", item::from_json(progress))
+            .value(":one", number(1))
+            .value(":zero", number(0))
+            .value(":delay", number(delay_seconds.min(MAX_DELAY_SECONDS).into()));
+        self.finish(job, change).await
+    }
+
     async fn finish(&self, job: &Job, change: Expression) -> Result<()> {
         let ended = change.values.get(":status").and_then(|status| status.as_s().ok()).cloned().unwrap_or_default();
         let condition = Expression::new("run = :run AND attempts = :attempts AND #status = :running")
@@ -324,12 +366,17 @@ impl Jobs {
     async fn step(&self, id: &str, change: Expression, condition: Expression, rule: &'static str) -> Result<Job> {
         match self.table.update(key(id), change, condition).await? {
             Written::Done(changed) => Job::from_item(&changed),
-            Written::Refused(Some(old)) => {
+            Written::Refused(Some(old)) if !self.is_over(&old) => {
                 let status = text(&old, "status").unwrap_or("unknown");
                 Err(Error::conflict("wrong_status", format!("{rule}; this one is {status}")))
             }
-            Written::Refused(None) => Err(Error::NotFound("job")),
+            Written::Refused(_) => Err(Error::NotFound("job")),
         }
+    }
+
+    /// Whether it has been kept for long enough. Time to live removes items late, so the time is compared here as well.
+    fn is_over(&self, found: &Item) -> bool {
+        integer(found, "ttl").is_some_and(|until| until <= self.clock.seconds())
     }
 
     fn to_status(&self, status: Status, set: &str, rest: &str) -> Expression {
@@ -359,8 +406,11 @@ fn is_running(found: &Item, run: u64) -> bool {
     text(found, "status") == Some(Status::Running.as_str()) && integer(found, "run") == Some(run)
 }
 
-/// Whether an item is this very attempt, ended this way.
+/// Whether an item is this very attempt, ended this way. What is a run further has had its slice, whoever wrote it down.
 fn is_ended(found: &Item, job: &Job, status: &str) -> bool {
+    if status == Status::Queued.as_str() {
+        return integer(found, "run").is_some_and(|run| run > job.run);
+    }
     text(found, "status") == Some(status)
         && integer(found, "run") == Some(job.run)
         && integer(found, "attempts") == Some(job.attempts.into())

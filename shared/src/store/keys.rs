@@ -4,9 +4,11 @@
 //! | prefix | what | written by |
 //! |---|---|---|
 //! | `k` | published signing keys | auth |
-//! | `d` | definitions of collections | collections |
-//! | `c#` | records | records (and auth, for `users`) |
-//! | `u#` | uniqueness markers | records |
+//! | `d` | definitions of collections | collections, and worker when their work is done |
+//! | `c#` | records | records (auth for `users`, worker what is kept beside the data) |
+//! | `u#` | uniqueness markers | records, and worker for records from before a constraint |
+//! | `r#` | references that restrict a record's deletion | records |
+//! | `i#` | answers kept for idempotency keys | records, collections, jobs |
 
 use ring::digest::{SHA256, digest};
 
@@ -18,7 +20,8 @@ pub fn record_partition(collection: &str, generation: u32, shard: u16) -> String
     format!("c#{collection}#{generation}#{shard}")
 }
 
-/// Which of `shards` (a power of two) a record lives in. The id's last bytes are random, so they spread evenly.
+/// Which of `shards` (a power of two) a record lives in; how many count for it, the definition tells from the time in its id.
+/// The id's last bytes are random, so they spread evenly.
 pub fn shard_of(id: &str, shards: u16) -> u16 {
     let tail = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
     u16::from_str_radix(tail, 16).unwrap_or(0) % shards.max(1)
@@ -32,6 +35,19 @@ pub fn unique_partition(collection: &str, generation: u32, fields: &[String], va
 
 /// Sort key of every uniqueness marker.
 pub const UNIQUE_SORT: &str = "u";
+
+/// Partition of the references to a record: who points at it and restricts its deletion.
+pub fn reference_partition(collection: &str, generation: u32, id: &str) -> String {
+    format!("r#{collection}#{generation}#{id}")
+}
+
+/// Partition of the answer kept for an idempotency key, by the hash of the key and its scope.
+pub fn once_partition(hash: &str) -> String {
+    format!("i#{hash}")
+}
+
+/// Sort key of every kept answer.
+pub const ONCE_SORT: &str = "i";
 
 #[cfg(test)]
 mod tests {

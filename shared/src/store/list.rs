@@ -127,7 +127,7 @@ fn of_range(collection: &Collection, range: &Range, forward: bool, position: Opt
             };
             let text = |bytes: Vec<u8>| string(String::from_utf8_lossy(&bytes).into_owned());
             let definition = collection.definition();
-            let shards = (0..u16::from(definition.shards)).map(|shard| {
+            let shards = (0..u16::from(definition.shards_ever())).map(|shard| {
                 let partition = record_partition(&definition.name, definition.generation, shard);
                 reader(None, ("pk", "sk"), partition, text(lower.clone()), text(upper.clone()), 0, forward)
             });

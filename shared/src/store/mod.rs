@@ -3,23 +3,28 @@
 //!
 //! There is no `Scan` here, and there will be none: a page costs a page.
 
-mod commit;
+pub mod commit;
 pub mod definitions;
 pub mod item;
 pub mod jobs;
 pub mod keys;
 pub mod list;
+pub mod once;
+pub mod purge;
 pub mod record;
 pub mod records;
+mod references;
 mod unique;
+pub mod walk;
+pub mod write;
 
 use crate::cost;
 use crate::error::{Error, Result};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
+    AttributeValue, CancellationReason, DeleteRequest, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
 };
 use item::Item;
 use std::collections::HashMap;
@@ -66,7 +71,7 @@ impl Expression {
     }
 
     /// Takes the placeholders of another expression along, not its text.
-    fn with_placeholders_of(mut self, other: &Self) -> Self {
+    pub(crate) fn with_placeholders_of(mut self, other: &Self) -> Self {
         self.names.extend(other.names.clone());
         self.values.extend(other.values.clone());
         self
@@ -114,6 +119,8 @@ pub struct Query {
     pub limit: i32,
     /// Start after this key.
     pub after: Option<Item>,
+    /// See every write that was answered before, at twice the price. Tables only.
+    pub consistent: bool,
 }
 
 /// A DynamoDB table.
@@ -264,11 +271,13 @@ impl Table {
             .query()
             .table_name(&self.name)
             .set_index_name(query.index.clone())
+            .consistent_read(query.consistent)
             .key_condition_expression(&query.key.text)
             .set_filter_expression(query.filter.as_ref().map(|filter| filter.text.clone()))
             .set_expression_attribute_names(all.names())
             .set_expression_attribute_values(all.values())
             .scan_index_forward(query.forward)
+            .set_consistent_read(query.consistent.then_some(true))
             .limit(query.limit)
             .set_exclusive_start_key(query.after.clone())
             .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
@@ -305,6 +314,28 @@ impl Table {
         Ok(found)
     }
 
+    /// Removes up to 25 items of this table by key, each a different one, until DynamoDB has removed them all.
+    pub async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
+        let request = |key| {
+            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        let mut waiting: Vec<WriteRequest> = keys.into_iter().map(request).collect::<Result<_>>()?;
+        while !waiting.is_empty() {
+            let answer = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, waiting)
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map_err(failed)?;
+            cost::write(answer.consumed_capacity());
+            waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+        }
+        Ok(())
+    }
+
     /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
     pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<Transacted> {
         let sent = self
@@ -323,9 +354,9 @@ impl Table {
                 Some(reasons) if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) => {
                     Err(TOO_LARGE())
                 }
-                // Another transaction held an item: nothing was written, and trying again is right.
                 Some(reasons) if reasons.iter().any(is_conflict) => {
-                    Err(Error::Unavailable { retry_after: 1, source: None })
+                    let positions = reasons.iter().enumerate().filter(|(_, reason)| is_conflict(reason));
+                    Ok(Transacted::Conflicted(positions.map(|(position, _)| position).collect()))
                 }
                 Some(reasons) => Ok(Transacted::Refused(reasons.iter().map(condition_failed).collect())),
                 None => Err(failed(error)),
@@ -339,11 +370,16 @@ impl Table {
 pub enum Transacted {
     /// All of it was written.
     Done,
+    /// Nothing was: others were writing the items at these positions. Trying again is right.
+    Conflicted(Vec<usize>),
     /// Nothing was. For each item: whether its condition failed, and what stood there.
     Refused(Vec<Option<Option<Item>>>),
 }
 
 impl Transacted {
+    /// The answer where others were writing the same items.
+    pub const CONFLICT: Error = Error::Unavailable { retry_after: 1, source: None };
+
     /// Whether the condition of the item at `position` was one that failed.
     pub fn refused_at(&self, position: usize) -> bool {
         matches!(self, Self::Refused(reasons) if reasons.get(position).is_some_and(Option::is_some))

@@ -8,6 +8,8 @@
 //! | `ca`, `ua` | created and last changed, RFC 3339 |
 //! | `by`, `rid` | who wrote it last, and under which request |
 //! | `del`, `ttl` | when it was deleted, and when the tombstone may go |
+//! | `follow` | of a tombstone: what must happen to the records that point at it |
+//! | `lk`, `lr` | until when, and by which request, it is locked to be deleted |
 //! | `ix1p`, `ix1s`, ... | its places in the declared indexes |
 
 use super::item::{self, Item, integer, number, string, text};
@@ -36,6 +38,8 @@ pub struct Record {
     pub data: Map<String, Value>,
     /// Whether it was deleted and only its tombstone is left.
     pub deleted: bool,
+    /// When its tombstone goes, in seconds since the Unix epoch. DynamoDB is late in removing it.
+    pub gone_at: Option<u64>,
     /// The request that wrote it last.
     pub request_id: String,
 }
@@ -77,6 +81,7 @@ impl Record {
             version: integer(found, "v")?,
             data: item::to_members(found.get("d")?.as_m().ok()?),
             deleted: found.contains_key("del"),
+            gone_at: integer(found, "ttl"),
             request_id: text(found, "rid").unwrap_or_default().to_owned(),
         })
     }
@@ -118,7 +123,8 @@ impl Record {
 /// The key of a record.
 pub fn key(collection: &Collection, id: &str) -> Item {
     let definition = collection.definition();
-    let shard = shard_of(id, definition.shards.into());
+    let shards = definition.shards_at(crate::id::millis(id).unwrap_or_default());
+    let shard = shard_of(id, shards.into());
     item::key(&record_partition(&definition.name, definition.generation, shard), id)
 }
 

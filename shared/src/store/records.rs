@@ -1,47 +1,25 @@
 //! Records, opened for a `Grant` and for nothing else.
 //!
-//! A write is one conditional write where one suffices; the rule on the stored record is part of its condition, so deciding
-//! and writing are one step (R72). A unique value or a relation to check makes it one transaction.
+//! Reading, and writing without reading first: the rule on the stored record is part of the write's condition, so deciding and
+//! writing are one step (R72). What cannot be written unread is decided in `write` and made in `commit`.
 
-use super::definitions::WRITE_SECONDS;
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
+use super::write::{Intent, What};
 use super::{Expression, Table, Written};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Input};
-use crate::http::IfMatch;
-use crate::id;
+use crate::http::{IfMatch, IfNoneMatch, Preconditions};
 use crate::policy::Grant;
 use crate::query::condition;
 use crate::schema::Collection;
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// How long a deleted record's tombstone stays, in seconds.
 pub const TOMBSTONE_SECONDS: u64 = 30 * 86_400;
 /// How often a write without `If-Match` that met another write is tried again.
 pub(super) const TRIES: usize = 8;
-
-/// A record that another one points at, to be seen alive by the write that makes it point there.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// Where in the body it is named.
-    pub pointer: String,
-    /// Its collection.
-    pub collection: Arc<Collection>,
-    /// Its id.
-    pub id: String,
-}
-
-/// What is to become of a stored record's data.
-#[derive(Debug, Clone, Copy)]
-pub enum Change<'a> {
-    /// These members, and only these.
-    Replace(&'a Map<String, Value>),
-    /// A JSON Merge Patch (RFC 7396).
-    Merge(&'a Map<String, Value>),
-}
 
 /// The `Records` table.
 #[derive(Debug, Clone)]
@@ -56,13 +34,18 @@ impl Records {
         Self { table, clock }
     }
 
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Seconds since the Unix epoch.
     pub(super) fn seconds(&self) -> u64 {
         self.clock.seconds()
     }
 
-    /// The table, for paging through it.
-    pub(crate) fn table(&self) -> &Table {
+    /// The table, for paging through it and for what is kept beside records.
+    pub fn table(&self) -> &Table {
         &self.table
     }
 
@@ -77,43 +60,18 @@ impl Records {
         Ok(found.as_ref().and_then(Record::from_item))
     }
 
-    /// Writes a new record. `data` has been validated.
-    ///
-    /// # Errors
-    /// `PreconditionFailed` when the id is taken, `Conflict` when a unique value is, `Invalid` when a relation points
-    /// nowhere.
-    pub async fn create(
-        &self,
-        grant: &Grant,
-        id: String,
-        data: Map<String, Value>,
-        targets: &[Target],
-        request: &str,
-    ) -> Result<Record> {
-        // A record is as old as its id says: lists by time read the ids.
-        let created_at = rfc3339(id::millis(&id).ok_or(Error::NotFound("record"))?);
-        let updated_at = rfc3339(self.clock.millis()).max(created_at.clone());
-        let record =
-            Record { id, created_at, updated_at, version: 1, data, deleted: false, request_id: request.to_owned() };
-        let condition = Expression::new("attribute_not_exists(pk)");
-        match self.commit(grant, &record, condition, targets).await? {
-            Written::Done(()) => Ok(record),
-            // Our own retry after a lost answer: the first try had arrived.
-            Written::Refused(Some(old)) if written_by(&old, request) => Ok(record),
-            Written::Refused(_) => Err(Error::PreconditionFailed("a record with this id exists, or has existed")),
+    /// Does what an intent says without reading the record, where that can be: one round trip, one write. `None` where it cannot.
+    pub(super) async fn unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
+        match &intent.what {
+            What::Merge { patch, blind: true } => self.patch_unread(intent, patch, request).await,
+            What::Delete if !intent.is_restricted() => self.delete_unread(intent, request).await,
+            _ => Ok(None),
         }
     }
 
-    /// Changes a record without reading it, where schema and rule allow: one round trip, one write. `None` where they do
-    /// not. The patch has been validated, member by member.
-    pub async fn patch_blind(
-        &self,
-        grant: &Grant,
-        id: &str,
-        patch: &Map<String, Value>,
-        if_match: &IfMatch,
-        request: &str,
-    ) -> Result<Option<Record>> {
+    /// Changes a record. The patch has been validated, member by member.
+    async fn patch_unread(&self, intent: &Intent, patch: &Map<String, Value>, request: &str) -> Result<Option<Record>> {
+        let Intent { grant, id, preconditions, .. } = intent;
         let Some(rule) = rule_condition(grant) else { return Ok(None) };
         let mut sets = vec!["v = v + :one".to_owned(), "ua = :ua".into(), "#by = :by".into(), "rid = :rid".into()];
         let mut removes = Vec::new();
@@ -137,127 +95,56 @@ impl Records {
         if !removes.is_empty() {
             change.text.push_str(&format!(" REMOVE {}", removes.join(", ")));
         }
-        let condition = alive().and(version_condition(if_match)).and(rule);
+        let condition = alive().and(version_condition(preconditions)).and(rule);
         match self.table.update(key(grant.collection(), id), change, condition).await? {
             Written::Done(changed) => Ok(Record::from_item(&changed)),
             Written::Refused(Some(old)) if written_by(&old, request) => Ok(Record::from_item(&old)),
-            Written::Refused(old) => Err(refusal(grant, old.as_ref(), if_match, Input::Patch(patch))),
+            Written::Refused(old) => Err(refusal(intent, old.as_ref(), Input::Patch(patch))),
         }
-    }
-
-    /// Reads a record, changes it by `change`, validates all of it and writes it on the condition that nobody else has
-    /// written meanwhile. Without `If-Match` it tries again on what the other has left.
-    pub async fn change(
-        &self,
-        grant: &Grant,
-        id: &str,
-        change: Change<'_>,
-        if_match: &IfMatch,
-        targets: &[Target],
-        request: &str,
-    ) -> Result<Record> {
-        let began = self.clock.seconds();
-        for _ in 0..TRIES {
-            if self.clock.seconds() > began + WRITE_SECONDS {
-                break;
-            }
-            let stored = self.stored(grant.collection(), id, true).await?.filter(|record| !record.deleted);
-            let stored = stored.ok_or(Error::NotFound("record"))?;
-            if stored.request_id == request {
-                return Ok(stored);
-            }
-            // What is wrong with a change is told to those who may make one.
-            let may = grant.allows(&stored.view(), Input::Whole(&stored.data));
-            let data =
-                changed(grant, &stored, change).map_err(|error| if may { error } else { Error::NotFound("record") })?;
-            if !grant.allows(&stored.view(), Input::Whole(&data)) {
-                return Err(Error::NotFound("record"));
-            }
-            if !if_match.allows(stored.version) {
-                return Err(OTHER_VERSION);
-            }
-            let record = Record {
-                updated_at: rfc3339(self.clock.millis()),
-                version: stored.version + 1,
-                request_id: request.to_owned(),
-                data,
-                ..stored.clone()
-            };
-            let condition = alive().and(Expression::new("v = :v").value(":v", number(stored.version)));
-            match self.commit(grant, &record, condition, targets).await? {
-                Written::Done(()) => return Ok(record),
-                Written::Refused(Some(old)) if written_by(&old, request) => return Ok(record),
-                Written::Refused(_) if if_match.is_sent() => return Err(OTHER_VERSION),
-                Written::Refused(_) => {}
-            }
-        }
-        Err(Error::Unavailable {
-            retry_after: 1,
-            source: Some("a record is written faster than it can be read".into()),
-        })
     }
 
     /// Deletes a record: it becomes a tombstone, absent for everybody at once and gone after [`TOMBSTONE_SECONDS`].
-    pub async fn delete(&self, grant: &Grant, id: &str, if_match: &IfMatch, request: &str) -> Result<()> {
-        let Some(rule) = rule_condition(grant) else { return self.read_and_delete(grant, id, if_match, request).await };
-        let condition = alive().and(version_condition(if_match)).and(rule);
-        match self.bury(grant, id, condition, request).await? {
-            Written::Done(_) => Ok(()),
-            Written::Refused(Some(old)) if written_by(&old, request) => Ok(()),
-            Written::Refused(old) => Err(refusal(grant, old.as_ref(), if_match, Input::None)),
+    async fn delete_unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
+        let Some(rule) = rule_condition(&intent.grant) else { return Ok(None) };
+        let condition = alive().and(version_condition(&intent.preconditions)).and(rule);
+        let burial = self.burial(&intent.grant, request);
+        match self.table.update(key(intent.grant.collection(), &intent.id), burial, condition).await? {
+            Written::Done(buried) => Ok(Record::from_item(&buried)),
+            Written::Refused(Some(old)) if written_by(&old, request) => Ok(Record::from_item(&old)),
+            Written::Refused(old) => Err(refusal(intent, old.as_ref(), Input::None)),
         }
-    }
-
-    /// The way for a rule that DynamoDB cannot be asked: decide here, write on the condition of the version decided upon.
-    async fn read_and_delete(&self, grant: &Grant, id: &str, if_match: &IfMatch, request: &str) -> Result<()> {
-        for _ in 0..TRIES {
-            let stored = self.stored(grant.collection(), id, true).await?;
-            let stored = stored.filter(|record| !record.deleted && grant.allows(&record.view(), Input::None));
-            let stored = stored.ok_or(Error::NotFound("record"))?;
-            if !if_match.allows(stored.version) {
-                return Err(OTHER_VERSION);
-            }
-            let condition = alive().and(Expression::new("v = :v").value(":v", number(stored.version)));
-            match self.bury(grant, id, condition, request).await? {
-                Written::Done(_) => return Ok(()),
-                Written::Refused(Some(old)) if written_by(&old, request) => return Ok(()),
-                Written::Refused(_) => {}
-            }
-        }
-        Err(Error::Unavailable { retry_after: 1, source: None })
-    }
-
-    async fn bury(&self, grant: &Grant, id: &str, condition: Expression, request: &str) -> Result<Written<Item>> {
-        let slots = grant.collection().definition().indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot));
-        let remove: String = slots.collect();
-        let remove = remove.trim_start_matches(", ");
-        let remove = if remove.is_empty() { String::new() } else { format!(" REMOVE {remove}") };
-        let now = rfc3339(self.clock.millis());
-        let change = Expression::new(format!(
-            "SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid{remove}"
-        ))
-        .name("#ttl", "ttl")
-        .name("#by", "by")
-        .value(":one", number(1))
-        .value(":now", string(now))
-        .value(":ttl", number(self.clock.seconds() + TOMBSTONE_SECONDS))
-        .value(":by", string(grant.caller()))
-        .value(":rid", string(request));
-        self.table.update(key(grant.collection(), id), change, condition).await
     }
 }
 
-const OTHER_VERSION: Error = Error::PreconditionFailed("the record is not of the version in If-Match: read it again");
+pub(super) const OTHER_VERSION: Error =
+    Error::PreconditionFailed("the record is not of the version the conditions of the request name: read it again");
 
-fn alive() -> Expression {
+pub(super) fn alive() -> Expression {
     Expression::new("attribute_exists(pk) AND attribute_not_exists(del)")
 }
 
-fn version_condition(if_match: &IfMatch) -> Expression {
-    let IfMatch::Versions(versions) = if_match else { return Expression::default() };
-    let placeholders: Vec<String> = (0..versions.len().max(1)).map(|at| format!(":v{at}")).collect();
+/// The conditions of the request on the version that is stored.
+fn version_condition(preconditions: &Preconditions) -> Expression {
+    let wanted = match &preconditions.if_match {
+        IfMatch::Versions(versions) => is_one_of("v", versions),
+        IfMatch::Absent | IfMatch::Any => Expression::default(),
+    };
+    let unwanted = match preconditions.if_none_match {
+        IfNoneMatch::Absent => return wanted,
+        // Whatever is there is not wanted, and to what is not there nothing is done.
+        IfNoneMatch::Any => is_one_of("n", &[]),
+        IfNoneMatch::Tags(_) => {
+            let versions = is_one_of("n", &preconditions.unwanted_versions());
+            Expression { text: format!("NOT {}", versions.text), ..versions }
+        }
+    };
+    wanted.and(unwanted)
+}
+
+fn is_one_of(prefix: &str, versions: &[u64]) -> Expression {
     // No version at all can match: a version that no record has says so.
     let versions = if versions.is_empty() { &[0][..] } else { versions };
+    let placeholders: Vec<String> = (0..versions.len()).map(|at| format!(":{prefix}{at}")).collect();
     let start = Expression::new(format!("v IN ({})", placeholders.join(", ")));
     placeholders.iter().zip(versions).fold(start, |all, (name, version)| all.value(name, number(*version)))
 }
@@ -279,28 +166,29 @@ fn written_by(old: &Item, request: &str) -> bool {
 }
 
 /// Why a write was refused, told from what stood there: what the caller may not see does not exist (R64), then the version.
-fn refusal(grant: &Grant, old: Option<&Item>, if_match: &IfMatch, input: Input) -> Error {
+fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
     let visible =
-        old.and_then(Record::from_item).filter(|record| !record.deleted && grant.allows(&record.view(), input));
+        old.and_then(Record::from_item).filter(|record| !record.deleted && intent.grant.allows(&record.view(), input));
     match visible {
         None => Error::NotFound("record"),
-        Some(record) if !if_match.allows(record.version) => OTHER_VERSION,
+        Some(record) if !intent.preconditions.allow(record.version) => OTHER_VERSION,
         Some(_) => Error::Unavailable { retry_after: 1, source: Some("a condition failed that holds".into()) },
     }
 }
 
 /// The data after a change: merged or replaced, in one form, valid, and with nothing changed that must not be.
-fn changed(grant: &Grant, stored: &Record, change: Change<'_>) -> Result<Map<String, Value>> {
+pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<Map<String, Value>> {
     let collection = grant.collection();
     let mut data = match change {
-        Change::Replace(data) => data.clone(),
-        Change::Merge(patch) => {
+        What::Create(data) | What::Replace(data) => data.clone(),
+        What::Delete | What::Undelete => stored.data.clone(),
+        What::Merge { patch, .. } => {
             let mut data = stored.data.clone();
             merge(&mut data, patch);
             data
         }
     };
-    if !grant.sees_all() && matches!(change, Change::Replace(_)) {
+    if !grant.sees_all() && matches!(change, What::Replace(_)) {
         keep_unseen(collection, stored, &mut data);
     }
     collection.validate(&data).map_err(Error::Invalid)?;

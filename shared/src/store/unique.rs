@@ -4,6 +4,7 @@
 //! those writes stay single; instead, who meets a marker looks whether its record still holds the value, and takes the
 //! marker over if not, on the condition that both marker and record are still as seen.
 
+use super::Expression;
 use super::item::{self, Item, string, text};
 use super::keys::{UNIQUE_SORT, unique_partition};
 use super::record::Record;
@@ -22,14 +23,19 @@ pub struct Marker {
 /// The markers a record with this data needs. A constraint with an absent or null field constrains nothing.
 pub fn markers(collection: &Collection, data: &Map<String, Value>) -> Vec<Marker> {
     let definition = collection.definition();
+    markers_of(&definition.name, definition.generation, &definition.unique, data)
+}
+
+/// The same, for a collection of which nothing but this is known any more.
+pub fn markers_of(name: &str, generation: u32, unique: &[Vec<String>], data: &Map<String, Value>) -> Vec<Marker> {
     let marker = |fields: &Vec<String>| {
         let values: Vec<&Value> =
             fields.iter().map(|field| data.get(field).filter(|value| !value.is_null())).collect::<Option<_>>()?;
         let values = serde_json::to_string(&values).ok()?;
-        let partition = unique_partition(&definition.name, definition.generation, fields, &values);
+        let partition = unique_partition(name, generation, fields, &values);
         Some(Marker { partition, fields: fields.clone() })
     };
-    definition.unique.iter().filter_map(marker).collect()
+    unique.iter().filter_map(marker).collect()
 }
 
 impl Marker {
@@ -38,13 +44,33 @@ impl Marker {
         item::key(&self.partition, UNIQUE_SORT)
     }
 
-    /// Reserves the value for a record, unless another has it. `taken_from` is a record that was seen to hold it no longer.
-    pub fn reserve(&self, table: &str, id: &str, taken_from: Option<&str>) -> Result<TransactWriteItem> {
+    /// The constraint it belongs to.
+    pub fn fields(&self) -> &Vec<String> {
+        &self.fields
+    }
+
+    /// The value, as the name of its partition.
+    pub fn value(&self) -> &str {
+        &self.partition
+    }
+
+    /// The marker's item, naming a record.
+    pub fn named(&self, id: &str) -> Item {
         let mut written = self.key();
         written.insert("rec".into(), string(id));
+        written
+    }
+
+    /// That the value is nobody's, or this record's already.
+    pub fn free_for(&self, id: &str) -> Expression {
+        Expression::new("attribute_not_exists(pk) OR rec = :id").value(":id", string(id))
+    }
+
+    /// Reserves the value for a record, unless another has it. `taken_from` is a record that was seen to hold it no longer.
+    pub fn reserve(&self, table: &str, id: &str, taken_from: Option<&str>) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(table)
-            .set_item(Some(written))
+            .set_item(Some(self.named(id)))
             .condition_expression("attribute_not_exists(pk) OR rec IN (:id, :from)")
             .expression_attribute_values(":id", string(id))
             .expression_attribute_values(":from", string(taken_from.unwrap_or(id)))
@@ -74,6 +100,11 @@ impl Marker {
             }
         };
         Ok(TransactWriteItem::builder().condition_check(check.build().map_err(Error::internal)?).build())
+    }
+
+    /// Whether it reserves the same value.
+    pub fn is(&self, other: &Self) -> bool {
+        self.partition == other.partition
     }
 
     /// The answer when another record holds the value.

@@ -19,22 +19,22 @@ pub fn routes() -> Vec<Route> {
         put("/v1/collections/{collection}", "putCollection", Admin)
             .does("Defines a collection, or changes its definition.")
             .note(
-                "Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index.",
+                "One write, whatever changes; what has to be done to stored records is a job's, and reads and writes go on. Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index.",
             )
             .takes(&["DryRun", "IfMatch", "IfNoneMatch"])
             .reads("DefinitionInput")
             .answers(201, "Definition", "The collection is new.")
             .with(&["ETag"])
-            .answers(200, "Definition", "The definition as it stands now.")
+            .answers(202, "Definition", "In force once every stored record fits `next`: `job` finds out.")
             .with(&["ETag"])
+            .answers(200, "Put", "The definition as it stands now; with `dryRun=true` what would be done.")
             .refuses(409, "Somebody else has changed it meanwhile, or there are as many collections as there may be.")
-            .refuses(501, "A change of storage while the collection holds records, `dryRun`, or a change of `users`."),
+            .refuses(501, "A change of `users`."),
         delete("/v1/collections/{collection}", "deleteCollection", Admin)
-            .does("Deletes an empty collection.")
-            .takes(&["IfMatch"])
+            .does("Deletes a collection. It is gone at once; a job clears what is left of it.")
+            .takes(&["FateOfRecords", "IfMatch"])
             .answers_empty(204, "It is gone.")
-            .refuses(409, "Somebody else has changed it meanwhile.")
-            .refuses(501, "It holds records."),
+            .refuses(409, "It holds records, or somebody else has changed it meanwhile."),
         get("/openapi.json", "openapi", AnyoneByToken)
             .does("This document. For admins it has every collection.")
             .takes(&["Collections", "IfNoneMatch"])

@@ -116,7 +116,9 @@ fn operation(route: &Route, tag: &str, naming: &Naming<'_>) -> Value {
 fn security(policy: Policy) -> Value {
     match policy {
         Policy::Anyone => json!([]),
-        Policy::AnyoneByToken | Policy::Session | Policy::Rules(_) => json!([{ "bearer": [] }, {}]),
+        Policy::AnyoneByToken | Policy::Session | Policy::EachOperation | Policy::Rules(_) => {
+            json!([{ "bearer": [] }, {}])
+        }
         Policy::SignedIn | Policy::Admin => json!([{ "bearer": [] }]),
     }
 }

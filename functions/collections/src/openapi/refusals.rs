@@ -9,7 +9,7 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (401, "Unauthenticated", "No credentials, or none that prove anything."),
     (403, "Forbidden", "Known, but not allowed to do this."),
     (404, "NotFound", "Absent, or not the caller's to see: one cannot be told from the other."),
-    (409, "Conflict", "The state of things does not allow it."),
+    (409, "Conflict", "The state of things does not allow it, or a request with the same key is being done."),
     (410, "Gone", "It was there and is kept no longer."),
     (412, "PreconditionFailed", "`If-Match` or `If-None-Match` does not hold."),
     (413, "TooLarge", "The body is larger than 1 MiB."),
@@ -18,7 +18,11 @@ const REFUSALS: [(u16, &str, &str); 14] = [
         "UnsupportedMediaType",
         "The body has another media type than `Accept` names, or another charset than UTF-8.",
     ),
-    (422, "Refused", "Understood and refused; the problem says what would help."),
+    (
+        422,
+        "Refused",
+        "Understood and refused, as a key that was used for another request; the problem says what would help.",
+    ),
     (428, "PreconditionRequired", "This needs `If-Match` or `If-None-Match`."),
     (500, "Internal", "Our fault. The request id names it in the logs."),
     (501, "NotBuilt", "Part of the design and not built yet."),
@@ -59,8 +63,9 @@ pub fn of(route: &Route) -> Vec<(u16, Option<&'static str>)> {
     add(matches!(route.policy, Policy::Rules(_)) || route.path.contains('{'), &[404]);
     add(has("IfMatch") || (has("IfNoneMatch") && !route.is_safe()), &[412]);
     add(route.body.is_some(), &[413, 415]);
-    // Idempotency-Key is refused on every write rather than ignored.
-    add(!route.is_safe(), &[501]);
+    // A key is kept, or refused rather than ignored.
+    add(has("IdempotencyKey"), &[409, 413, 422]);
+    add(!route.is_safe() && !has("IdempotencyKey"), &[501]);
     for (status, reason) in &route.refusals {
         found.retain(|(known, _)| known != status);
         found.push((*status, Some(reason)));

@@ -13,6 +13,8 @@ pub enum Policy {
     SignedIn,
     /// Admins.
     Admin,
+    /// Whoever may do each of the operations in the body, by the rules of their collections.
+    EachOperation,
     /// Whoever one of these rules of the collection allows.
     Rules(&'static [&'static str]),
 }
@@ -24,6 +26,7 @@ impl std::fmt::Display for Policy {
             Self::Session => f.write_str("session"),
             Self::SignedIn => f.write_str("signed-in"),
             Self::Admin => f.write_str("admin"),
+            Self::EachOperation => f.write_str("each-operation"),
             Self::Rules(rules) => write!(f, "rule:{}", rules.join(",")),
         }
     }
@@ -133,6 +136,11 @@ impl Route {
     pub fn takes(mut self, parameters: &[&'static str]) -> Self {
         self.parameters.extend(parameters);
         self
+    }
+
+    /// Keeps its answer for an `Idempotency-Key`.
+    pub fn keyed(self) -> Self {
+        self.takes(&["IdempotencyKey"])
     }
 
     /// Reads a JSON body.

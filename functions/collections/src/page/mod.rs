@@ -113,6 +113,7 @@ fn who(policy: &str) -> String {
         None => match policy {
             "admin" => "admins".to_owned(),
             "signed-in" => "whoever is signed in".to_owned(),
+            "each-operation" => "whom the rules allow each operation".to_owned(),
             "session" => "whoever holds a token of the session".to_owned(),
             _ => "everybody".to_owned(),
         },

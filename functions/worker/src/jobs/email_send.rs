@@ -3,9 +3,9 @@
 //! SES has no idempotency key. A mail is sent at least once: if the worker dies between SES's answer and writing it down,
 //! it is sent again.
 
-use super::{Failure, Tools};
+use super::{Failure, Outcome, Tools};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use undercroft::aws::Service;
 
 /// The type of this job.
@@ -23,7 +23,7 @@ pub struct Payload {
 }
 
 /// Sends it. The result names SES's message id.
-pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Option<Value>, Failure> {
+pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Outcome, Failure> {
     let text = match (mail.text, mail.sealed_text) {
         (Some(text), None) => Some(text),
         (None, Some(sealed)) => Some(open(tools, job_id, &sealed).await?),
@@ -46,7 +46,7 @@ pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Option<Va
         .await
         .map_err(|_| Failure::new("SES did not answer"))?;
     match answer.status {
-        200 => Ok(Some(json!({ "messageId": answer.body.get("MessageId") }))),
+        200 => Ok(Outcome::Done(Some(json!({ "messageId": answer.body.get("MessageId") })))),
         status => {
             Err(Failure::new(format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message())))
         }

@@ -1,13 +1,23 @@
 //! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
 mod email_send;
+mod index_build;
+mod records_purge;
+mod slice;
+
+pub use slice::{ITEMS as SLICE_ITEMS, Slice};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
 use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::error::Error;
 use undercroft::identity::seal::Seal;
+use undercroft::schema::{BUILD_JOB, CHECK_JOB, PURGE_JOB};
+use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Job;
+use undercroft::store::records::Records;
 
 /// What jobs may use. A job's function takes only what it needs of these.
 #[derive(Debug, Clone)]
@@ -18,6 +28,23 @@ pub struct Tools {
     pub mail_from: Arc<str>,
     /// Opens what was sealed for this function.
     pub seal: Arc<Seal>,
+    /// Definitions of collections.
+    pub definitions: Arc<Definitions>,
+    /// Records, for jobs that look after all of a collection.
+    pub records: Records,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// How an attempt ended well.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The job is done; this is its result.
+    Done(Option<Value>),
+    /// The slice is over and the job is not: it goes on from this progress, which comes back in [`Job::progress`].
+    More(Value),
+    /// The same, after so many seconds.
+    Later(Value, u32),
 }
 
 /// Why an attempt failed, in words that may be shown to an admin: no secrets, no internals.
@@ -37,10 +64,23 @@ impl Failure {
     }
 }
 
-/// Runs one attempt of a job. Every kind must be safe to run twice.
-pub async fn run(tools: &Tools, job: &Job) -> Result<Option<Value>, Failure> {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        tracing::warn!(function = "worker", cause = %error, "a job met a failure");
+        match error {
+            Error::Internal(_) => Self::new("something went wrong inside; the log says what"),
+            Error::Unavailable { .. } => Self::new("the database did not answer in time"),
+            error => Self::new(error.to_string()),
+        }
+    }
+}
+
+/// Runs one attempt of a job. Every kind must be safe to run twice, and what may take long ends when the slice does.
+pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Failure> {
     match job.kind.as_str() {
         email_send::KIND => email_send::run(tools, &job.id, payload(job)?).await,
+        BUILD_JOB | CHECK_JOB => index_build::run(tools, job, payload(job)?, slice).await,
+        PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
         other => Err(Failure::new(format!("no worker knows jobs of type {other}"))),
     }
 }

@@ -17,6 +17,7 @@ fn layout() -> Layout {
         sort: sort.iter().map(|by| SortField::from(by.to_string())).collect(),
         slot,
         generation: 1,
+        ready: true,
     };
     let indexes = vec![
         index(1, "mine", &["owner"], &["status", "-priority"]),

@@ -1,0 +1,202 @@
+//! `index.build` and `records.check`: what has to be done to the stored records of a collection because its definition was
+//! changed. One walk through all of them does it: it fills the indexes that are being built, clears what dropped ones left,
+//! claims unique values, and holds each record against the schema that is to come. Then the definition is put in force; what
+//! records stood in the way of is taken back, and the result says which.
+//!
+//! A job whose definition was changed again is overtaken: the definition names another job, or none.
+
+use super::{Failure, Outcome, Slice, Tools};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use undercroft::error::{Error, FieldError};
+use undercroft::futures::future::try_join_all;
+use undercroft::schema::{Collection, Definition, Put, Refused, Work};
+use undercroft::store::definitions::{SETTLED_SECONDS, SHARDS_SECONDS, State};
+use undercroft::store::item::text;
+use undercroft::store::jobs::Job;
+use undercroft::store::walk::Disagreement;
+
+/// Items read at once.
+const PAGE: i32 = 128;
+/// Records worked on side by side.
+const SIDE_BY_SIDE: usize = 16;
+/// How many of the records that disagree are listed.
+const LISTED: usize = 20;
+/// How often putting the definition in force is tried while others change it.
+const TRIES: usize = 8;
+
+/// Which collection.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    collection: String,
+    generation: u32,
+}
+
+/// How far the walk has come.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Progress {
+    /// The work it is about: [`Work::since`].
+    since: u64,
+    shard: u16,
+    /// The last id that was looked at in this shard.
+    after: Option<String>,
+    /// Whether every record was looked at.
+    walked: bool,
+    checked: u64,
+    disagree: Disagree,
+    refused: Refused,
+}
+
+/// The records that disagree.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Disagree {
+    count: u64,
+    first: Vec<Value>,
+}
+
+/// Works on it for a slice.
+pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> Result<Outcome, Failure> {
+    let known: Progress =
+        job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
+    let Some(definition) = defined(tools, &payload).await? else { return Ok(overtaken()) };
+    let Some(work) = ours(&definition, &job.id) else {
+        let done = definition.settled_by.as_ref() == Some(&job.id);
+        return Ok(if done { Outcome::Done(Some(known.result())) } else { overtaken() });
+    };
+    let mut progress =
+        if known.since == work.since { known } else { Progress { since: work.since, ..Progress::default() } };
+    let begins = work.since + SETTLED_SECONDS * 1000;
+    let now = tools.clock.millis();
+    if now < begins {
+        return Ok(progress.later(begins - now));
+    }
+    if progress.walked {
+        return conclude(tools, &job.id, &payload, progress).await;
+    }
+    let is_current = walk(tools, &job.id, &payload, &mut progress, slice).await?;
+    // What was found is kept before anything is decided by it: deciding again must not forget it.
+    Ok(if is_current { Outcome::More(progress.shown()) } else { overtaken() })
+}
+
+/// The definition as it is right now, if it is still of this collection.
+async fn defined(tools: &Tools, payload: &Payload) -> Result<Option<Definition>, Failure> {
+    let stored = tools.definitions.get(&payload.collection).await?;
+    let stored = stored.filter(|stored| stored.stage == State::Ready).map(|stored| stored.definition);
+    Ok(stored.filter(|definition| definition.generation == payload.generation))
+}
+
+fn ours<'a>(definition: &'a Definition, job: &str) -> Option<&'a Work> {
+    definition.work.as_ref().filter(|work| work.job == job)
+}
+
+fn overtaken() -> Outcome {
+    Outcome::Done(Some(json!({ "superseded": true })))
+}
+
+/// Walks on until the end or until the slice is over. Returns whether the work is still ours.
+async fn walk(
+    tools: &Tools,
+    job: &str,
+    payload: &Payload,
+    progress: &mut Progress,
+    slice: &Slice,
+) -> Result<bool, Failure> {
+    let mut worked = 0;
+    while !progress.walked && (worked == 0 || !slice.is_over(worked)) {
+        let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(false) };
+        let page = tools
+            .records
+            .in_shard(&collection, progress.shard, progress.after.as_deref(), slice.room(worked, PAGE))
+            .await?;
+        worked += page.items.len().max(1);
+        for found in page.items.chunks(SIDE_BY_SIDE) {
+            // Like every writer, this one goes by a definition a few seconds old at most.
+            let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(false) };
+            let settled = found.iter().map(|found| tools.records.settle(&collection, found.clone()));
+            let settled = try_join_all(settled).await?;
+            for (found, disagreement) in found.iter().zip(settled) {
+                progress.note(text(found, "sk").unwrap_or_default(), disagreement);
+            }
+        }
+        if page.last_key.is_none() {
+            progress.shard += 1;
+            progress.after = None;
+            progress.walked = progress.shard >= u16::from(collection.definition().shards_ever());
+        }
+    }
+    Ok(true)
+}
+
+async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Result<Option<Arc<Collection>>, Failure> {
+    let collection = tools.definitions.collection(&payload.collection).await?;
+    Ok(collection.filter(|collection| {
+        let definition = collection.definition();
+        definition.generation == payload.generation && ours(definition, job).is_some_and(|work| work.since == since)
+    }))
+}
+
+/// Puts the definition in force, without what records stand in the way of.
+async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progress) -> Result<Outcome, Failure> {
+    for _ in 0..TRIES {
+        let Some(definition) = defined(tools, payload).await? else { break };
+        if ours(&definition, job).is_none_or(|work| work.since != progress.since) {
+            break;
+        }
+        let now = tools.clock.millis();
+        let concluded = definition.concluded(&progress.refused, Put { now, heard: now + SHARDS_SECONDS * 1000, job });
+        match tools.definitions.put(&concluded, State::Ready, definition.version).await {
+            Ok(()) if concluded.work.is_some() => {
+                return Ok(Progress { since: now, ..Progress::default() }.later(SETTLED_SECONDS * 1000));
+            }
+            Ok(()) => return Ok(Outcome::Done(Some(progress.result()))),
+            // Rules, say, were changed meanwhile.
+            Err(Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(overtaken())
+}
+
+impl Progress {
+    fn note(&mut self, id: &str, against: Disagreement) {
+        self.after = Some(id.to_owned());
+        self.checked += 1;
+        if against.errors.is_empty() {
+            return;
+        }
+        self.disagree.count += 1;
+        if self.disagree.first.len() < LISTED {
+            self.disagree
+                .first
+                .push(json!({ "id": id, "errors": against.errors.iter().take(LISTED).collect::<Vec<&FieldError>>() }));
+        }
+        self.refused.schema |= against.refused.schema;
+        merge(&mut self.refused.indexes, against.refused.indexes);
+        merge(&mut self.refused.unique, against.refused.unique);
+    }
+
+    fn shown(&self) -> Value {
+        json!(self)
+    }
+
+    /// To be gone on with after so many milliseconds.
+    fn later(&self, millis: u64) -> Outcome {
+        Outcome::Later(self.shown(), u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    fn result(&self) -> Value {
+        json!({ "checked": self.checked, "disagree": self.disagree, "refused": self.refused })
+    }
+}
+
+fn merge<T: PartialEq>(known: &mut Vec<T>, found: Vec<T>) {
+    for one in found {
+        if !known.contains(&one) {
+            known.push(one);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What callers want written, decided: each intent and the record it is about become a write, with the condition under
+//! which that decision still holds. `commit` makes them, all or none.
+
+use super::Expression;
+use super::commit::{Committed, Promise};
+use super::definitions::WRITE_SECONDS;
+use super::item::{self, number, string};
+use super::record::{Record, key};
+use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
+use crate::clock::rfc3339;
+use crate::error::{Error, Result};
+use crate::expr::Input;
+use crate::http::Preconditions;
+use crate::id;
+use crate::policy::Grant;
+use crate::schema::{Collection, OnDelete, Referrer};
+use futures_util::future::try_join_all;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A record that another one points at, to be seen alive by the write that makes it point there.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The field that names it.
+    pub field: String,
+    /// What its deletion means for the record that points at it.
+    pub on_delete: OnDelete,
+    /// Its collection.
+    pub collection: Arc<Collection>,
+    /// Its id.
+    pub id: String,
+}
+
+/// What is to become of a record.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// It is made, with this data, which has been validated.
+    Create(Map<String, Value>),
+    /// It gets these members, and only these.
+    Replace(Map<String, Value>),
+    /// It gets a JSON Merge Patch (RFC 7396).
+    Merge {
+        /// The patch.
+        patch: Map<String, Value>,
+        /// Whether it has been validated, and schema and indexes allow it to be written unread.
+        blind: bool,
+    },
+    /// It becomes a tombstone.
+    Delete,
+    /// It comes back from its tombstone.
+    Undelete,
+}
+
+/// What a caller who may wants written.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// That they may, as far as it can be known without the record.
+    pub grant: Grant,
+    /// The record's id.
+    pub id: String,
+    /// What is to become of it.
+    pub what: What,
+    /// Under which conditions.
+    pub preconditions: Preconditions,
+    /// The records it will point at.
+    pub targets: Vec<Target>,
+}
+
+impl Intent {
+    /// Whether others may restrict its record from being deleted.
+    pub fn is_restricted(&self) -> bool {
+        let referrers = &self.grant.collection().definition().referrers;
+        referrers.iter().any(|referrer| referrer.on_delete == OnDelete::Restrict)
+    }
+}
+
+/// A write that has been decided.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    pub intent: &'a Intent,
+    /// The record as it will be.
+    pub record: Record,
+    /// What must hold of what is stored.
+    pub condition: Expression,
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub enum Failed {
+    /// For a reason that is of no single intent.
+    Whole(Error),
+    /// For these intents, by position.
+    Each(Vec<(usize, Error)>),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Whole(error)
+    }
+}
+
+impl Failed {
+    /// Why the only intent failed.
+    pub fn single(self) -> Error {
+        match self {
+            Self::Whole(error) => error,
+            Self::Each(errors) => match errors.into_iter().next() {
+                Some((_, error)) => error,
+                None => Error::internal("a failure without a reason"),
+            },
+        }
+    }
+}
+
+impl Records {
+    /// Does what one intent says, by the shortest way there is: one conditional write where schema, rule and the absence of a
+    /// key to keep allow it.
+    ///
+    /// # Errors
+    /// `NotFound`, `PreconditionFailed`, `Conflict`, `Invalid`: as each kind of intent has them.
+    pub async fn write_one(&self, intent: &Intent, request: &str, promise: Option<&Promise<'_>>) -> Result<Record> {
+        if promise.is_none()
+            && let Some(record) = self.unread(intent, request).await?
+        {
+            return Ok(record);
+        }
+        let written = self.write(std::slice::from_ref(intent), request, promise).await.map_err(Failed::single)?;
+        written.into_iter().next().ok_or_else(|| Error::internal("a write without a record"))
+    }
+
+    /// Does what all intents say, or nothing. Without a version to hold on to it tries again on what another has left.
+    ///
+    /// # Errors
+    /// Every intent that cannot be done, and why.
+    pub async fn write(
+        &self,
+        intents: &[Intent],
+        request: &str,
+        promise: Option<&Promise<'_>>,
+    ) -> Result<Vec<Record>, Failed> {
+        for _ in 0..TRIES {
+            self.in_time(intents)?;
+            let stored = try_join_all(intents.iter().map(|intent| self.before(intent))).await?;
+            let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
+            let mut writes = all_or_errors(decided)?;
+            if !self.lock_restricted(&mut writes, request).await? {
+                continue;
+            }
+            match self.commit(&writes, promise).await? {
+                Committed::Done => return Ok(writes.into_iter().map(|write| write.record).collect()),
+                Committed::Refused { position, old } => {
+                    // Our own retry after a lost answer: the first try had arrived.
+                    if old.as_ref().and_then(|old| item::text(old, "rid")) == Some(request) {
+                        return Ok(writes.into_iter().map(|write| write.record).collect());
+                    }
+                    if let Some(error) = writes.get(position).and_then(|write| lost(write.intent)) {
+                        return Err(Failed::Each(vec![(position, error)]));
+                    }
+                }
+            }
+        }
+        Err(Failed::Whole(Error::Unavailable {
+            retry_after: 1,
+            source: Some("a record is written faster than it can be read".into()),
+        }))
+    }
+
+    /// A write that begins later than this may meet a definition that it has not heard of: see `definitions`.
+    fn in_time(&self, intents: &[Intent]) -> Result<()> {
+        let oldest = intents.iter().map(|intent| intent.grant.given_at()).min().unwrap_or_default();
+        if self.seconds() > oldest + WRITE_SECONDS {
+            return Err(Error::Unavailable { retry_after: 1, source: Some("a write took too long to begin".into()) });
+        }
+        Ok(())
+    }
+
+    /// The record as it is, where the decision needs it.
+    async fn before(&self, intent: &Intent) -> Result<Option<Record>> {
+        match intent.what {
+            What::Create(_) => Ok(None),
+            _ => self.stored(intent.grant.collection(), &intent.id, true).await,
+        }
+    }
+
+    fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
+        let (record, condition) = match &intent.what {
+            What::Create(data) => (self.made(intent, data, request)?, Expression::new("attribute_not_exists(pk)")),
+            what => {
+                let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
+                let state = match what {
+                    What::Undelete => Expression::new("attribute_exists(del)"),
+                    _ => alive(),
+                };
+                let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
+                (self.after(intent, stored, request)?, condition)
+            }
+        };
+        Ok(Write { intent, record, condition })
+    }
+
+    /// A new record. It is as old as its id says: lists by time read the ids.
+    fn made(&self, intent: &Intent, data: &Map<String, Value>, request: &str) -> Result<Record> {
+        let created_at = rfc3339(id::millis(&intent.id).ok_or(Error::NotFound("record"))?);
+        Ok(Record {
+            id: intent.id.clone(),
+            updated_at: self.now().max(created_at.clone()),
+            created_at,
+            version: 1,
+            data: data.clone(),
+            deleted: false,
+            gone_at: None,
+            request_id: request.to_owned(),
+        })
+    }
+
+    /// Whether the record, or its tombstone, is still kept.
+    fn is_there(&self, record: &Record) -> bool {
+        !record.deleted || record.gone_at.is_none_or(|gone| self.seconds() < gone)
+    }
+
+    /// The data of a tombstone that this grant's caller may bring back.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` when the record is not deleted.
+    pub async fn buried(&self, grant: &Grant, id: &str) -> Result<Map<String, Value>> {
+        let stored = self.stored(grant.collection(), id, true).await?.filter(|record| self.is_there(record));
+        match stored.filter(|record| grant.allows(&record.view(), Input::None)) {
+            None => Err(Error::NotFound("record")),
+            Some(record) if !record.deleted => Err(NOT_DELETED()),
+            Some(record) => Ok(record.data),
+        }
+    }
+
+    /// A stored record as it will be, if the caller may and the conditions hold. What they may not see does not exist (R64),
+    /// and what is wrong with a change is told to those who may make one.
+    fn after(&self, intent: &Intent, stored: Record, request: &str) -> Result<Record> {
+        let Intent { grant, preconditions, .. } = intent;
+        let nowhere = || Error::NotFound("record");
+        let data = match &intent.what {
+            What::Undelete if !stored.deleted && grant.allows(&stored.view(), Input::None) => return Err(NOT_DELETED()),
+            What::Undelete if !stored.deleted => return Err(nowhere()),
+            What::Undelete => stored.data.clone(),
+            _ if stored.deleted => return Err(nowhere()),
+            What::Replace(_) | What::Merge { .. } => {
+                let may = grant.allows(&stored.view(), Input::Whole(&stored.data));
+                let data = changed(grant, &stored, &intent.what);
+                let data = data.map_err(|error| if may { error } else { nowhere() })?;
+                if !grant.allows(&stored.view(), Input::Whole(&data)) {
+                    return Err(nowhere());
+                }
+                data
+            }
+            _ => stored.data.clone(),
+        };
+        let removes = matches!(intent.what, What::Delete | What::Undelete);
+        if removes && !grant.allows(&stored.view(), Input::None) {
+            return Err(nowhere());
+        }
+        if !preconditions.allow(stored.version) {
+            return Err(OTHER_VERSION);
+        }
+        Ok(Record {
+            updated_at: self.now(),
+            version: stored.version + 1,
+            request_id: request.to_owned(),
+            deleted: matches!(intent.what, What::Delete),
+            gone_at: None,
+            data,
+            ..stored
+        })
+    }
+
+    /// Now, as records keep it.
+    pub(super) fn now(&self) -> String {
+        rfc3339(self.clock().millis())
+    }
+
+    /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it. What must follow in
+    /// the records that point at it is written down with it, so that the stream can tell.
+    pub(super) fn burial(&self, grant: &Grant, request: &str) -> Expression {
+        let definition = grant.collection().definition();
+        let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
+        let follow: Vec<&Referrer> =
+            definition.referrers.iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict).collect();
+        let buried = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")
+            .name("#ttl", "ttl")
+            .name("#by", "by")
+            .value(":one", number(1))
+            .value(":now", string(self.now()))
+            .value(":ttl", number(self.seconds() + TOMBSTONE_SECONDS))
+            .value(":by", string(grant.caller()))
+            .value(":rid", string(request));
+        let mut buried = match serde_json::to_value(&follow) {
+            Ok(follow) if follow != Value::Array(Vec::new()) => {
+                let text = format!("{}, follow = :follow", buried.text);
+                Expression { text, ..buried.value(":follow", item::from_json(&follow)) }
+            }
+            _ => buried,
+        };
+        buried.text.push_str(&format!(" REMOVE lk, lr{remove}"));
+        buried
+    }
+}
+
+impl Write<'_> {
+    /// The key of its record.
+    pub fn key(&self) -> super::item::Item {
+        key(self.intent.grant.collection(), &self.intent.id)
+    }
+}
+
+/// What a refused write means where trying again would not be right: the record is not what the client said it is.
+fn lost(intent: &Intent) -> Option<Error> {
+    match intent.what {
+        What::Create(_) => Some(Error::PreconditionFailed("a record with this id exists, or has existed")),
+        _ if intent.preconditions.name_a_version() => Some(OTHER_VERSION),
+        _ => None,
+    }
+}
+
+const NOT_DELETED: fn() -> Error = || Error::conflict("not_deleted", "the record is not deleted");
+
+fn all_or_errors<'a>(decided: impl Iterator<Item = Result<Write<'a>>>) -> Result<Vec<Write<'a>>, Failed> {
+    let (mut writes, mut errors) = (Vec::new(), Vec::new());
+    for (position, write) in decided.enumerate() {
+        match write {
+            Ok(write) => writes.push(write),
+            Err(error) => errors.push((position, error)),
+        }
+    }
+    if errors.is_empty() { Ok(writes) } else { Err(Failed::Each(errors)) }
+}
