@@ -18,4 +18,5 @@ mod openapi;
 mod sessions;
 mod template;
 mod tokens;
+mod told;
 mod watch;
