@@ -19,5 +19,6 @@ mod openapi;
 mod sessions;
 mod template;
 mod tokens;
+mod told;
 mod watch;
 mod writes;
