@@ -7,6 +7,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 use undercroft::schema::Definition;
 use undercroft_collections::openapi::{Policy, document, routes};
 
