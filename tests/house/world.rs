@@ -3,6 +3,7 @@
 //! Functions run in this process, routed by template.yaml; queues and streams are carried to them by the local cloud's own
 //! event-source mappings. Time moves when a test says so.
 
+use crate::contract;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -359,13 +360,15 @@ impl Knock<'_> {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer {
+        let answer = Answer {
             asked: format!("{} {}", self.method, self.path),
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
-        }
+        };
+        contract::hold(&self.method, &self.path, &answer);
+        answer
     }
 }
 

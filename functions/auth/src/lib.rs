@@ -21,7 +21,7 @@ mod verify;
 use accounts::Accounts;
 use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use sessions::Sessions;
 use signing::SigningKeys;
 use std::sync::Arc;
@@ -103,12 +103,12 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/auth/signout", post(signout::signout))
         .route("/v1/auth/me", get(me::me))
         .route("/v1/auth/sessions", get(me::sessions))
-        .route("/v1/auth/reset", any(not_built::reset))
-        .route("/v1/auth/magic", any(not_built::magic_link))
-        .route("/v1/auth/totp", any(not_built::totp))
-        .route("/v1/auth/passkeys", any(not_built::passkeys))
-        .route("/v1/auth/oidc", any(not_built::oidc))
-        .route("/v1/auth/keys", any(not_built::api_keys))
+        .route("/v1/auth/reset", post(not_built::reset))
+        .route("/v1/auth/magic", post(not_built::magic_link))
+        .route("/v1/auth/totp", post(not_built::totp))
+        .route("/v1/auth/passkeys", post(not_built::passkeys))
+        .route("/v1/auth/oidc", post(not_built::oidc))
+        .route("/v1/auth/keys", post(not_built::api_keys))
         .route("/.well-known/jwks.json", get(jwks::jwks))
         .with_state(app);
     Edge::new("auth", env).without_idempotency_keys().around(routes)

@@ -1,7 +1,11 @@
-//! What may be stored: definitions of collections, their indexes and their rules. For admins.
+//! What may be stored: definitions of collections, their indexes and their rules. For admins. And the document of all this
+//! house's routes, for everybody.
 
 mod delete;
+mod describe;
 mod dry_run;
+pub mod openapi;
+mod page;
 mod put;
 mod read;
 mod relations;
@@ -26,6 +30,7 @@ use undercroft::store::records::Records;
 #[derive(Debug, Clone)]
 pub struct App {
     definitions: Arc<Definitions>,
+    catalogue: Arc<describe::Catalogue>,
     records: Records,
     jobs: Jobs,
     authenticator: Arc<Authenticator>,
@@ -50,8 +55,10 @@ impl App {
         let table = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let jobs = Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?);
         let stack = env.required("UNDERCROFT_STACK")?;
+        let definitions = Arc::new(Definitions::new(table.clone(), clock.clone()));
         Ok(Self {
-            definitions: Arc::new(Definitions::new(table.clone(), clock.clone())),
+            catalogue: Arc::new(describe::Catalogue::new(definitions.clone(), clock.clone())),
+            definitions,
             records: Records::new(table.clone(), clock.clone()),
             jobs: Jobs::new(jobs, clock.clone()),
             authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
@@ -86,6 +93,15 @@ pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/collections", get(read::list))
         .route("/v1/collections/{collection}", get(read::one).put(put::put).delete(delete::delete))
+        .merge(description(env))
         .with_state(app);
     Edge::new("collections", env).around(routes)
+}
+
+/// What describes the house, unless it was switched off (R123): then it is not there at all.
+fn description(env: &Env) -> Router<App> {
+    match env.optional("API_DOCS") {
+        Some("off") => Router::new(),
+        _ => Router::new().route("/openapi.json", get(describe::openapi)).route("/docs", get(describe::docs)),
+    }
 }

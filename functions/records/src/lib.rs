@@ -11,15 +11,15 @@ mod expand;
 mod input;
 mod intent;
 mod list;
-mod not_built;
 mod patch;
 mod read;
 mod refusal;
 mod replace;
+mod schema;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
@@ -117,7 +117,7 @@ pub fn routes(app: App, env: &Env) -> Router {
             get(read::read).put(replace::replace).patch(patch::patch).delete(delete::delete),
         )
         .route("/v1/collections/{collection}/records/{id}/undelete", post(delete::undelete))
-        .route("/v1/collections/{collection}/schema", any(not_built::schema))
+        .route("/v1/collections/{collection}/schema", get(schema::schema))
         .route("/v1/batch", post(batch::batch))
         .route("/v1/changes", get(changes::changes))
         .with_state(app);

@@ -230,3 +230,18 @@ fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> Vec<(String
     };
     inner.into_iter().filter_map(|(place, schema)| Some((place, schema.as_object()?))).collect()
 }
+
+/// Does something to a schema and to every schema inside it.
+pub(super) fn each(schema: &mut Map<String, Value>, change: &mut impl FnMut(&mut Map<String, Value>)) {
+    change(schema);
+    for (keyword, value) in schema.iter_mut() {
+        let keyword = keyword.as_str();
+        let inner: Vec<&mut Value> = match value {
+            value if ONE.contains(&keyword) => vec![value],
+            Value::Array(schemas) if LISTS.contains(&keyword) => schemas.iter_mut().collect(),
+            Value::Object(schemas) if NAMED.contains(&keyword) => schemas.values_mut().collect(),
+            _ => Vec::new(),
+        };
+        inner.into_iter().filter_map(Value::as_object_mut).for_each(|schema| each(schema, change));
+    }
+}

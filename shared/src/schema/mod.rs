@@ -13,6 +13,7 @@ mod index;
 mod keywords;
 mod rules;
 mod shape;
+mod told;
 mod users;
 mod validate;
 mod widening;
@@ -25,6 +26,7 @@ pub use definition::{
 };
 pub use field::{Field, OnDelete, Relation};
 pub use rules::unserved;
+pub use told::refer;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,107 @@
+//! `GET /openapi.json` and `GET /docs`: what there is, for programs and for people. Everybody hears of the routes; admins
+//! hear of the collections too. The template's `ApiDocs` switches both off.
+
+use crate::{App, openapi, page};
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
+use undercroft::clock::Clock;
+use undercroft::error::{Error, Result};
+use undercroft::http::{IfNoneMatch, Query};
+use undercroft::id;
+use undercroft::identity::Caller;
+use undercroft::schema::Definition;
+use undercroft::store::definitions::{Definitions, STALE_SECONDS};
+
+/// The largest document, in bytes: Lambda carries answers of up to 6 MB.
+const MAX_BYTES: usize = 5_000_000;
+
+/// Parameters of both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Names of collections, separated by commas. All of them when absent.
+    collections: Option<String>,
+}
+
+/// The document.
+pub async fn openapi(
+    State(app): State<App>,
+    caller: Caller,
+    Query(options): Query<Options>,
+    known: IfNoneMatch,
+) -> Result<Response> {
+    let text = document(&app, &caller, &options).await?.to_string();
+    answer(text, &[(CONTENT_TYPE, "application/json".to_owned())], &known)
+}
+
+/// The page made of it.
+pub async fn docs(
+    State(app): State<App>,
+    caller: Caller,
+    Query(options): Query<Options>,
+    known: IfNoneMatch,
+) -> Result<Response> {
+    let text = page::page(&document(&app, &caller, &options).await?);
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (CONTENT_SECURITY_POLICY, page::content_security_policy()),
+    ];
+    answer(text, &headers, &known)
+}
+
+async fn document(app: &App, caller: &Caller, options: &Options) -> Result<Value> {
+    let visible = if caller.is_admin() { app.catalogue.definitions().await? } else { Arc::default() };
+    let Some(asked) = &options.collections else { return Ok(openapi::document(&visible)) };
+    let find = |name: &str| visible.iter().find(|definition| definition.name == name).cloned();
+    let named: Option<Vec<Definition>> = asked.split(',').map(find).collect();
+    Ok(openapi::document(&named.ok_or(Error::NotFound("collection"))?))
+}
+
+/// May be kept, but not used without asking: who else uses the same cache may see less.
+fn answer(text: String, headers: &[(HeaderName, String)], known: &IfNoneMatch) -> Result<Response> {
+    if text.len() > MAX_BYTES {
+        return Err(Error::refused("too_large", "name the collections you need, as in ?collections=tasks,users"));
+    }
+    let tag = format!("\"{}\"", id::sha256(text.as_bytes()));
+    let status = if known.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let caching = [(ETAG, tag), (CACHE_CONTROL, "private, no-cache".to_owned()), (VARY, "Authorization".to_owned())];
+    let mut response = if status == StatusCode::OK { text.into_response() } else { status.into_response() };
+    for (name, value) in headers.iter().filter(|_| status == StatusCode::OK).chain(&caching) {
+        response.headers_mut().insert(name, value.parse().map_err(Error::internal)?);
+    }
+    Ok(response)
+}
+
+/// All definitions, at most [`STALE_SECONDS`] old.
+#[derive(Debug)]
+pub struct Catalogue {
+    stored: Arc<Definitions>,
+    clock: Clock,
+    cache: Mutex<Option<(u64, Arc<Vec<Definition>>)>>,
+}
+
+impl Catalogue {
+    /// A catalogue of what is stored.
+    pub fn new(stored: Arc<Definitions>, clock: Clock) -> Self {
+        Self { stored, clock, cache: Mutex::default() }
+    }
+
+    async fn definitions(&self) -> Result<Arc<Vec<Definition>>> {
+        let now = self.clock.millis();
+        let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, fresh)) = cached.filter(|(read_at, _)| now < read_at + STALE_SECONDS * 1000) {
+            return Ok(fresh);
+        }
+        let stored = self.stored.all().await?.into_iter().map(|stored| stored.definition);
+        let mut all: Vec<Definition> = stored.chain([Definition::users()]).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let all = Arc::new(all);
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, all.clone()));
+        Ok(all)
+    }
+}

@@ -1,0 +1,53 @@
+//! The routes of the function `collections`: what may be stored, and this document itself.
+
+use super::route::Policy::{Admin, AnyoneByToken};
+use super::route::{Route, delete, get, put};
+
+/// Every route of `collections`.
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("/v1/collections", "listCollections", Admin).does("All definitions, by name.").answers(
+            200,
+            "DefinitionList",
+            "The definitions; the built-in `users` is among them.",
+        ),
+        get("/v1/collections/{collection}", "readCollection", Admin)
+            .does("One definition.")
+            .takes(&["IfNoneMatch"])
+            .answers(200, "Definition", "The definition.")
+            .with(&["ETag"]),
+        put("/v1/collections/{collection}", "putCollection", Admin)
+            .does("Defines a collection, or changes its definition.")
+            .note(
+                "One write, whatever changes; what has to be done to stored records is a job's, and reads and writes go on. Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index.",
+            )
+            .takes(&["DryRun", "IfMatch", "IfNoneMatch"])
+            .reads("DefinitionInput")
+            .answers(201, "Definition", "The collection is new.")
+            .with(&["ETag"])
+            .answers(202, "Definition", "In force once every stored record fits `next`: `job` finds out.")
+            .with(&["ETag"])
+            .answers(200, "Put", "The definition as it stands now; with `dryRun=true` what would be done.")
+            .refuses(409, "Somebody else has changed it meanwhile, or there are as many collections as there may be.")
+            .refuses(501, "A change of `users`."),
+        delete("/v1/collections/{collection}", "deleteCollection", Admin)
+            .does("Deletes a collection. It is gone at once; a job clears what is left of it.")
+            .takes(&["FateOfRecords", "IfMatch"])
+            .answers_empty(204, "It is gone.")
+            .refuses(409, "It holds records, or somebody else has changed it meanwhile."),
+        get("/openapi.json", "openapi", AnyoneByToken)
+            .does("This document. For admins it has every collection.")
+            .takes(&["Collections", "IfNoneMatch"])
+            .answers(200, "OpenApi", "An OpenAPI 3.1 document.")
+            .with(&["ETag", "Cache-Control"])
+            .refuses(404, "One of the collections asked for does not exist, or is not yours to see.")
+            .refuses(422, "With every collection it would be larger than an answer may be: ask for some by name."),
+        get("/docs", "docs", AnyoneByToken)
+            .does("This document as a page to read.")
+            .takes(&["Collections", "IfNoneMatch"])
+            .answers_as("text/html", 200, "Html", "The page.")
+            .with(&["ETag", "Cache-Control"])
+            .refuses(404, "One of the collections asked for does not exist, or is not yours to see.")
+            .refuses(422, "With every collection it would be larger than an answer may be: ask for some by name."),
+    ]
+}

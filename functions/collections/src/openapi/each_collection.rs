@@ -1,0 +1,97 @@
+//! The part of the document that is one collection's: its records' routes under its own name, with its own schemas.
+
+use super::{Naming, Route, add, operation, records};
+use serde_json::{Map, Value};
+use undercroft::schema::{Definition, refer};
+
+/// Adds a collection's routes and schemas.
+pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, collection: &Definition) {
+    let name = &collection.name;
+    for route in records::of_collections() {
+        let path = route.path.replace("{collection}", name);
+        let mut operation = operation(&route, &format!("{name} records"), &Naming { collection: Some(collection) });
+        if let Some(members) = operation.as_object_mut() {
+            members.insert("operationId".into(), format!("{}_{name}", verb(&route)).into());
+            members.insert("x-rules".into(), rules(&route, collection));
+        }
+        add(paths, &path, route.method, operation);
+    }
+    let own = [
+        ("Record", collection.record_schema(false)),
+        ("RecordInput", collection.input_schema()),
+        ("RecordPatch", collection.patch_schema()),
+    ];
+    for (part, schema) in own {
+        place(schemas, name, self::schema(Some(name), part), schema);
+    }
+    for part in ["RecordPage", "RecordList"] {
+        let of_any = schemas.get(part).cloned().unwrap_or_default();
+        schemas.insert(self::schema(Some(name), part), renamed(of_any, name));
+    }
+}
+
+/// The name of a schema in the document: a record's is different for each collection.
+pub fn schema(collection: Option<&str>, name: &str) -> String {
+    let part = match name {
+        "Record" => "record",
+        "RecordInput" => "input",
+        "RecordPatch" => "patch",
+        "RecordPage" => "page",
+        "RecordList" => "list",
+        other => return other.to_owned(),
+    };
+    collection.map_or_else(|| name.to_owned(), |collection| format!("{collection}_{part}"))
+}
+
+/// `list` of `listRecords`.
+fn verb(route: &Route) -> &'static str {
+    route.id.trim_end_matches("Records").trim_end_matches("Record")
+}
+
+/// The rules that decide, as the collection has them.
+fn rules(route: &Route, collection: &Definition) -> Value {
+    let super::Policy::Rules(names) = route.policy else { return Value::Object(Map::new()) };
+    let stated = collection.rules.iter().filter(|(rule, _)| names.contains(&rule.name()));
+    stated.map(|(rule, source)| (rule.name().to_owned(), Value::from(source.as_str()))).collect()
+}
+
+/// Makes a schema that stood alone a part of the document: what it refers to inside itself is elsewhere now. Its `$defs` become
+/// schemas of their own, where generators of code look for them.
+fn place(schemas: &mut Map<String, Value>, collection: &str, key: String, mut schema: Value) {
+    let elsewhere = |reference: &str| {
+        let path = reference.strip_prefix('#')?;
+        let (name, rest) = definition(path).unwrap_or_default();
+        Some(match is_plain(name) {
+            true => format!("#/components/schemas/{collection}.{name}{rest}"),
+            false => format!("#/components/schemas/{key}{path}"),
+        })
+    };
+    refer(&mut schema, &elsewhere);
+    if let Some(Value::Object(defined)) = schema.as_object_mut().and_then(|root| root.remove("$defs")) {
+        let (plain, odd): (Map<_, _>, Map<_, _>) = defined.into_iter().partition(|(name, _)| is_plain(name));
+        schemas.extend(plain.into_iter().map(|(name, schema)| (format!("{collection}.{name}"), schema)));
+        if let (false, Some(root)) = (odd.is_empty(), schema.as_object_mut()) {
+            root.insert("$defs".into(), odd.into());
+        }
+    }
+    schemas.insert(key, schema);
+}
+
+/// `place` and `/properties/city` of `/$defs/place/properties/city`.
+fn definition(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/$defs/")?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+/// Whether it can name a schema of the document.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+fn renamed(mut of_any: Value, collection: &str) -> Value {
+    refer(&mut of_any, &|reference| {
+        let (place, name) = reference.rsplit_once('/')?;
+        Some(format!("{place}/{}", schema(Some(collection), name)))
+    });
+    of_any
+}

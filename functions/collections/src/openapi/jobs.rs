@@ -1,0 +1,35 @@
+//! The routes of the function `jobs`: background work.
+
+use super::route::Policy::Admin;
+use super::route::{Route, get, post};
+
+/// Every route of `jobs`.
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("/v1/jobs", "listJobs", Admin)
+            .does("Jobs, newest first: all that are not dead, or the dead ones.")
+            .takes(&["Dead", "Limit", "Cursor"])
+            .answers(200, "JobList", "A page of jobs."),
+        post("/v1/jobs", "enqueueJob", Admin)
+            .does("Enqueues a job. One write; the stream, the relay, the queue and the worker do the rest.")
+            .reads("JobInput")
+            .answers(202, "Job", "The job, queued.")
+            .with(&["Location"])
+            .refuses(409, "A job with this id exists.")
+            .refuses(501, "This type of job."),
+        post("/v1/jobs/redrive", "redriveJobs", Admin).does("Queues dead jobs anew, a hundred a call.").answers(
+            200,
+            "Redriven",
+            "How many, and whether to call again.",
+        ),
+        get("/v1/jobs/{id}", "readJob", Admin).does("A job as it stands.").answers(200, "Job", "The job."),
+        post("/v1/jobs/{id}/cancel", "cancelJob", Admin)
+            .does("Takes a queued or retrying job back.")
+            .answers(200, "Job", "The job, which will not run.")
+            .refuses(409, "It is in another status."),
+        post("/v1/jobs/{id}/redrive", "redriveJob", Admin)
+            .does("Queues a dead or cancelled job anew, with all its attempts.")
+            .answers(200, "Job", "The job, queued.")
+            .refuses(409, "It is in another status."),
+    ]
+}

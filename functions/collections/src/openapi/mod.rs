@@ -1,0 +1,187 @@
+//! The document that tells clients what there is (OpenAPI 3.1): every route of every function, and for admins every
+//! collection.
+//!
+//! It is written once, as one table of routes a function, and tests hold it to what the functions do: every route is in it,
+//! every answer that any test receives is one it names, every policy is the one that is kept.
+
+mod auth;
+mod collections;
+mod each_collection;
+mod jobs;
+mod records;
+mod refusals;
+mod route;
+
+pub use route::{Answer, Body, Policy, Route};
+
+use serde_json::{Map, Value, json};
+use undercroft::schema::Definition;
+
+const ABOUT: &str = "A complete backend in your own AWS account. Every answer says what it cost (`Undercroft-Cost`); every \
+refusal is a problem document (RFC 9457) with a stable `code`. HEAD is answered wherever GET is. What the caller may not see \
+does not exist. Two answers come from API Gateway itself and are no problem documents: 404 for a path under no route, and 503 \
+while a function cannot start.";
+
+/// Every route, by the function that serves it.
+pub fn routes() -> [(&'static str, Vec<Route>); 4] {
+    [
+        ("auth", auth::routes()),
+        ("collections", collections::routes()),
+        ("records", records::routes()),
+        ("jobs", jobs::routes()),
+    ]
+}
+
+/// The document with these collections.
+pub fn document(collections: &[Definition]) -> Value {
+    let mut paths = Map::new();
+    for (function, routes) in routes() {
+        for route in routes {
+            let operation = operation(&route, function, &Naming::plain());
+            add(&mut paths, route.path, route.method, operation);
+        }
+    }
+    let mut schemas = part(include_str!("schemas.json"));
+    for collection in collections {
+        each_collection::add_to(&mut paths, &mut schemas, collection);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Undercroft", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT,
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": "/", "description": "where this document is" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "parameters": part(include_str!("parameters.json")),
+            "headers": part(include_str!("headers.json")),
+            "responses": refusals(),
+            "securitySchemes": { "bearer": {
+                "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "the accessToken of sign-in",
+            } },
+        },
+    })
+}
+
+/// How the operations of one collection differ from those of any.
+struct Naming<'a> {
+    collection: Option<&'a Definition>,
+}
+
+impl Naming<'_> {
+    /// Those of any collection.
+    fn plain() -> Self {
+        Self { collection: None }
+    }
+
+    fn schema(&self, name: &str) -> String {
+        each_collection::schema(self.collection.map(|collection| collection.name.as_str()), name)
+    }
+}
+
+fn add(paths: &mut Map<String, Value>, path: &str, method: &str, operation: Value) {
+    let item = paths.entry(path).or_insert_with(|| Value::Object(Map::new()));
+    if let Some(operations) = item.as_object_mut() {
+        operations.insert(method.to_owned(), operation);
+    }
+}
+
+fn operation(route: &Route, tag: &str, naming: &Naming<'_>) -> Value {
+    let mut operation = Map::new();
+    let mut set = |name: &str, value: Value| operation.insert(name.to_owned(), value);
+    set("operationId", route.id.into());
+    set("tags", json!([tag]));
+    set("summary", route.summary.into());
+    set("x-policy", route.policy.to_string().into());
+    set("security", security(route.policy));
+    set("responses", responses(route, naming));
+    if !route.description.is_empty() {
+        set("description", route.description.into());
+    }
+    let parameters: Vec<Value> = parameters(route, naming).map(|name| reference("parameters", name)).collect();
+    if !parameters.is_empty() {
+        set("parameters", parameters.into());
+    }
+    if let Some(body) = &route.body {
+        let schema = reference("schemas", &naming.schema(body.schema));
+        let content: Map<String, Value> =
+            body.media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
+        set("requestBody", json!({ "required": !body.optional, "content": content }));
+    }
+    Value::Object(operation)
+}
+
+fn security(policy: Policy) -> Value {
+    match policy {
+        Policy::Anyone => json!([]),
+        Policy::AnyoneByToken | Policy::Session | Policy::EachOperation | Policy::Rules(_) => {
+            json!([{ "bearer": [] }, {}])
+        }
+        Policy::SignedIn | Policy::Admin => json!([{ "bearer": [] }]),
+    }
+}
+
+/// Those of the path first.
+fn parameters<'a>(route: &'a Route, naming: &Naming<'_>) -> impl Iterator<Item = &'static str> + use<'a> {
+    let of_any = naming.collection.is_none() && route.path.contains("{collection}");
+    let id = match route.path {
+        path if !path.contains("{id}") => None,
+        path if path.starts_with("/v1/jobs/") => Some("JobId"),
+        _ => Some("RecordId"),
+    };
+    of_any.then_some("Collection").into_iter().chain(id).chain(route.parameters.iter().copied())
+}
+
+fn responses(route: &Route, naming: &Naming<'_>) -> Value {
+    let mut responses = Map::new();
+    for answer in &route.answers {
+        let mut response = json!({ "description": answer.means, "headers": headers(answer.status, &answer.headers) });
+        if let (Some((media, schema)), Some(members)) = (answer.body, response.as_object_mut()) {
+            let schema = reference("schemas", &naming.schema(schema));
+            members.insert("content".into(), json!({ media: { "schema": schema } }));
+        }
+        responses.insert(answer.status.to_string(), response);
+    }
+    if route.is_safe() && route.parameters.contains(&"IfNoneMatch") {
+        responses.insert("304".into(), reference("responses", "NotModified"));
+    }
+    for (status, reason) in refusals::of(route) {
+        let mut response = reference("responses", refusals::name(status));
+        if let (Some(reason), Some(members)) = (reason, response.as_object_mut()) {
+            members.insert("description".into(), reason.into());
+        }
+        responses.insert(status.to_string(), response);
+    }
+    Value::Object(responses)
+}
+
+fn refusals() -> Value {
+    let content = json!({ "application/problem+json": { "schema": reference("schemas", "Problem") } });
+    let routes: Vec<Route> = routes().into_iter().flat_map(|(_, routes)| routes).collect();
+    let mut all: Map<String, Value> = refusals::among(&routes)
+        .map(|(status, name, reason)| {
+            let headers = headers(status, refusals::headers(status));
+            (name.to_owned(), json!({ "description": reason, "headers": headers, "content": content }))
+        })
+        .collect();
+    let unchanged = json!({ "description": "The caller has it already.", "headers": headers(304, &["ETag"]) });
+    all.insert("NotModified".into(), unchanged);
+    Value::Object(all)
+}
+
+fn headers(status: u16, own: &[&str]) -> Value {
+    let cost = if matches!(status, 403 | 404) { "CostForAdmins" } else { "Cost" };
+    let every = [("X-Request-Id", "Request-Id"), ("Undercroft-Cost", cost)];
+    let own = own.iter().map(|name| (*name, *name));
+    every.into_iter().chain(own).map(|(name, part)| (name.to_owned(), reference("headers", part))).collect()
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+fn part(text: &'static str) -> Map<String, Value> {
+    serde_json::from_str(text).expect("a part of the document is a JSON object")
+}

@@ -1,0 +1,95 @@
+//! The routes of the function `records`: the data. In the document for admins, each collection has them under its own name.
+
+use super::route::Policy::{Anyone, EachOperation, Rules};
+use super::route::{Route, delete, get, patch, post, put};
+
+const RECORDS: &str = "/v1/collections/{collection}/records";
+const RECORD: &str = "/v1/collections/{collection}/records/{id}";
+
+/// Every route of `records`.
+pub fn routes() -> Vec<Route> {
+    let mut routes = of_collections();
+    routes.extend([
+        post("/v1/batch", "batch", EachOperation)
+            .does("Up to 100 writes in any collections, all or nothing.")
+            .note("Each operation is the request it would be by itself. When one fails nothing is written, and `operations` of the problem says what is wrong with which; its status is that of the first.")
+            .reads("Batch")
+            .keyed()
+            .answers(200, "BatchResult", "What each operation answers, in their order.")
+            .refuses(403, "A rule does not allow one of the records.")
+            .refuses(404, "One of the records or collections is absent, or not the caller's to see.")
+            .refuses(412, "A condition of one of the operations does not hold.")
+            .refuses(428, "One of the operations needs `ifMatch` or `ifNoneMatch`.")
+            .refuses(501, "Erasing a user."),
+        get("/v1/changes", "listChanges", Anyone).does("What changed, in order.").not_built(),
+    ]);
+    routes
+}
+
+/// The routes that every collection has.
+pub fn of_collections() -> Vec<Route> {
+    vec![
+        get(RECORDS, "listRecords", Rules(&["list"]))
+            .does("A page of records, from a key or a declared index.")
+            .note("A page costs a page: what no index serves is refused with the index that would serve it.")
+            .takes(&["Filter", "Sort", "Limit", "Cursor", "Fields", "Scan", "Explain"])
+            .answers(200, "RecordList", "A page; with `explain=true` the plan instead.")
+            .refuses(422, "No index serves this: `addIndex` says which one would.")
+            .refuses(501, "`expand` and `count`."),
+        post(RECORDS, "createRecord", Rules(&["create"]))
+            .does("Creates a record with an id of the server's.")
+            .reads("RecordInput")
+            .keyed()
+            .answers(201, "Record", "The record, with defaults applied.")
+            .with(&["ETag", "Location"])
+            .refuses(403, "The rule does not allow this record.")
+            .refuses(409, "Another record has one of its unique values."),
+        get(RECORD, "readRecord", Rules(&["read"]))
+            .does("Reads a record: one round trip, half a read unit.")
+            .takes(&["Consistent", "IfMatch", "IfNoneMatch"])
+            .answers(200, "Record", "The record.")
+            .with(&["ETag"])
+            .refuses(501, "`expand`."),
+        put(RECORD, "replaceRecord", Rules(&["update", "create"]))
+            .does("Replaces a record (`If-Match`), or makes one with an id of the client's (`If-None-Match: *`).")
+            .note("One of the two must be sent. The body may repeat the id of the path. Fields the caller does not see or write stay as they are.")
+            .takes(&["IfMatch", "IfNoneMatch"])
+            .reads("RecordInput")
+            .keyed()
+            .answers(200, "Record", "The record, replaced.")
+            .with(&["ETag"])
+            .answers(201, "Record", "The record, made.")
+            .with(&["ETag", "Location"])
+            .refuses(403, "The rule does not allow this record.")
+            .refuses(409, "Another record has one of its unique values.")
+            .refuses(428, "Neither `If-Match` nor `If-None-Match: *` was sent."),
+        patch(RECORD, "patchRecord", Rules(&["update"]))
+            .does("Changes some members of a record: a JSON Merge Patch (RFC 7396).")
+            .takes(&["IfMatch", "IfNoneMatch"])
+            .keyed()
+            .reads_as(&["application/merge-patch+json", "application/json"], "RecordPatch")
+            .answers(200, "Record", "The record, changed.")
+            .with(&["ETag"])
+            .refuses(409, "Another record has one of its unique values."),
+        delete(RECORD, "deleteRecord", Rules(&["delete"]))
+            .does("Deletes a record. It is gone for everybody at once.")
+            .takes(&["IfMatch", "IfNoneMatch"])
+            .keyed()
+            .answers_empty(204, "It is gone.")
+            .refuses(409, "Other records point at it, and their relation says `restrict`.")
+            .refuses(501, "Erasing a user."),
+        post("/v1/collections/{collection}/records/{id}/undelete", "undeleteRecord", Rules(&["delete"]))
+            .does("Brings a deleted record back, within 30 days.")
+            .takes(&["IfMatch", "IfNoneMatch"])
+            .keyed()
+            .answers(200, "Record", "The record, as it was.")
+            .with(&["ETag"])
+            .refuses(409, "It is not deleted, or another record has one of its unique values.")
+            .refuses(501, "Users are not erased, so none comes back."),
+        get("/v1/collections/{collection}/schema", "describeRecords", Rules(&["list", "read", "create"]))
+            .does("The JSON Schema (2020-12) of a record as the caller sees it, for code generators.")
+            .takes(&["IfNoneMatch"])
+            .answers_as("application/schema+json", 200, "Schema", "The schema.")
+            .with(&["ETag"]),
+    ]
+}

@@ -1,0 +1,74 @@
+//! What a route refuses because of who may call and what it takes, and the words for each status.
+
+use super::route::{Policy, Route};
+use std::collections::BTreeSet;
+
+/// A status that is a refusal: its name in the document, and why in general.
+const REFUSALS: [(u16, &str, &str); 14] = [
+    (400, "BadRequest", "Malformed, or wrong in the members that `errors` lists."),
+    (401, "Unauthenticated", "No credentials, or none that prove anything."),
+    (403, "Forbidden", "Known, but not allowed to do this."),
+    (404, "NotFound", "Absent, or not the caller's to see: one cannot be told from the other."),
+    (409, "Conflict", "The state of things does not allow it, or a request with the same key is being done."),
+    (410, "Gone", "It was there and is kept no longer."),
+    (412, "PreconditionFailed", "`If-Match` or `If-None-Match` does not hold."),
+    (413, "TooLarge", "The body is larger than 1 MiB."),
+    (
+        415,
+        "UnsupportedMediaType",
+        "The body has another media type than `Accept` names, or another charset than UTF-8.",
+    ),
+    (
+        422,
+        "Refused",
+        "Understood and refused, as a key that was used for another request; the problem says what would help.",
+    ),
+    (428, "PreconditionRequired", "This needs `If-Match` or `If-None-Match`."),
+    (500, "Internal", "Our fault. The request id names it in the logs."),
+    (501, "NotBuilt", "Part of the design and not built yet."),
+    (503, "Unavailable", "Try again: nothing was done, or what was done is safe to repeat."),
+];
+
+/// Every refusal that one of these routes has: status, name, reason.
+pub fn among(routes: &[Route]) -> impl Iterator<Item = (u16, &'static str, &'static str)> {
+    let used: BTreeSet<u16> = routes.iter().flat_map(of).map(|(status, _)| status).collect();
+    REFUSALS.into_iter().filter(move |(status, ..)| used.contains(status))
+}
+
+/// The name of a status.
+pub fn name(status: u16) -> &'static str {
+    REFUSALS.iter().find(|(known, ..)| *known == status).map_or("Internal", |(_, name, _)| name)
+}
+
+/// Headers a refusal has besides those of every answer.
+pub fn headers(status: u16) -> &'static [&'static str] {
+    match status {
+        401 => &["WWW-Authenticate"],
+        415 => &["Accept"],
+        503 => &["Retry-After"],
+        _ => &[],
+    }
+}
+
+/// The statuses a route refuses with, each with its own reason where it has one.
+pub fn of(route: &Route) -> Vec<(u16, Option<&'static str>)> {
+    let has = |name: &str| route.parameters.contains(&name);
+    let mut found: Vec<(u16, Option<&'static str>)> = vec![(400, None), (500, None), (503, None)];
+    let mut add = |applies: bool, statuses: &[u16]| {
+        let statuses = statuses.iter().filter(|_| applies);
+        found.extend(statuses.map(|status| (*status, None)));
+    };
+    add(!matches!(route.policy, Policy::Anyone), &[401]);
+    add(route.policy == Policy::Admin, &[403]);
+    add(matches!(route.policy, Policy::Rules(_)) || route.path.contains('{'), &[404]);
+    add(has("IfMatch") || (has("IfNoneMatch") && !route.is_safe()), &[412]);
+    add(route.body.is_some(), &[413, 415]);
+    // A key is kept, or refused rather than ignored.
+    add(has("IdempotencyKey"), &[409, 413, 422]);
+    add(!route.is_safe() && !has("IdempotencyKey"), &[501]);
+    for (status, reason) in &route.refusals {
+        found.retain(|(known, _)| known != status);
+        found.push((*status, Some(reason)));
+    }
+    found
+}

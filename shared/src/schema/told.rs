@@ -1,0 +1,244 @@
+//! A collection's schema as clients are told it: of a record they read, of the data they send, of a patch.
+//!
+//! What is told is true of every record and every request; where a keyword speaks of a whole object whose members are not all
+//! told, it is left out rather than bent.
+
+use serde_json::{Map, Value, json};
+
+use super::definition::Definition;
+use super::keywords;
+
+/// Keywords that speak of one member at a time, or of none.
+const MEMBERWISE: [&str; 4] = ["type", "title", "description", "$defs"];
+/// Ours, under the names a reader of plain JSON Schema knows to be extensions.
+const RENAMED: [(&str, &str); 3] = [("relation", "x-relation"), ("writeOnce", "x-writeOnce"), ("hidden", "x-hidden")];
+
+impl Definition {
+    /// The JSON Schema of a record as it is read: what the server keeps, and the data. Hidden fields are there only for those
+    /// who see them (`whole`).
+    pub fn record_schema(&self, whole: bool) -> Value {
+        let seen = |property: &Value| whole || !flag(property, "hidden");
+        let mut told = self.memberwise();
+        let mut properties = kept_by_the_server();
+        properties.extend(self.properties().into_iter().filter(|(_, property)| seen(property)).map(as_told));
+        let system = ["id", "createdAt", "updatedAt", "version"].map(str::to_owned);
+        let required: Vec<String> =
+            system.into_iter().chain(self.required().filter(|name| properties.contains_key(name))).collect();
+        told.insert("properties".into(), properties.into());
+        told.insert("required".into(), required.into());
+        finished(told)
+    }
+
+    /// The JSON Schema of the data that makes or replaces a record. A hidden field is `writeOnly`; what has a default may be
+    /// left out.
+    pub fn input_schema(&self) -> Value {
+        let all = self.properties();
+        let sent: Map<String, Value> = all
+            .iter()
+            .filter(|(_, property)| !flag(property, "readOnly"))
+            .map(|(n, p)| (n.clone(), p.clone()))
+            .collect();
+        let needed = |name: &String| sent.get(name).is_some_and(|property| property.get("default").is_none());
+        let required: Vec<String> = self.required().filter(needed).collect();
+        let mut told = if sent.len() == all.len() { self.root() } else { self.memberwise() };
+        told.insert("properties".into(), sent.into_iter().map(as_told).map(as_sent).collect());
+        told.insert("required".into(), required.into());
+        told.insert("additionalProperties".into(), false.into());
+        finished(told)
+    }
+
+    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes a field that need not be there.
+    pub fn patch_schema(&self) -> Value {
+        let required: Vec<String> = self.required().collect();
+        let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
+        let member = |(name, property): (String, Value)| {
+            let (name, property) = as_told((name, property));
+            let patched = match (may_be_object(&property), required.contains(&name)) {
+                (true, _) => json!({}),
+                (false, true) => property,
+                (false, false) => json!({ "anyOf": [property, { "type": "null" }] }),
+            };
+            (name, patched)
+        };
+        let properties: Map<String, Value> =
+            self.properties().into_iter().filter(|(_, property)| !fixed(property)).map(member).collect();
+        let mut told = self.memberwise();
+        told.insert("properties".into(), properties.into());
+        told.insert("additionalProperties".into(), false.into());
+        finished(told)
+    }
+
+    fn root(&self) -> Map<String, Value> {
+        self.schema.as_object().cloned().unwrap_or_default()
+    }
+
+    fn memberwise(&self) -> Map<String, Value> {
+        self.root().into_iter().filter(|(keyword, _)| MEMBERWISE.contains(&keyword.as_str())).collect()
+    }
+
+    fn properties(&self) -> Map<String, Value> {
+        self.schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
+    fn required(&self) -> impl Iterator<Item = String> {
+        let names = self.schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(str::to_owned))
+    }
+}
+
+/// Points every `$ref` in a schema to where `target` says; one for which it says nothing is left out.
+pub fn refer(schema: &mut Value, target: &dyn Fn(&str) -> Option<String>) {
+    let Some(root) = schema.as_object_mut() else { return };
+    keywords::each(root, &mut |schema| {
+        if let Some(Value::String(reference)) = schema.remove("$ref")
+            && let Some(target) = target(&reference)
+        {
+            schema.insert("$ref".into(), target.into());
+        }
+    });
+}
+
+fn flag(property: &Value, name: &str) -> bool {
+    property.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn kept_by_the_server() -> Map<String, Value> {
+    let moment =
+        |description| json!({ "type": "string", "format": "date-time", "readOnly": true, "description": description });
+    Map::from_iter([
+        ("id".to_owned(), json!({ "type": "string", "format": "uuid", "readOnly": true, "description": "UUIDv7" })),
+        ("createdAt".to_owned(), moment("when it was made")),
+        ("updatedAt".to_owned(), moment("when it was last changed")),
+        (
+            "version".to_owned(),
+            json!({ "type": "integer", "minimum": 1, "readOnly": true, "description": "how often it was written" }),
+        ),
+    ])
+}
+
+fn as_told((name, mut property): (String, Value)) -> (String, Value) {
+    if let Some(members) = property.as_object_mut() {
+        for (ours, told) in RENAMED {
+            if let Some(value) = members.remove(ours) {
+                members.insert(told.to_owned(), value);
+            }
+        }
+    }
+    (name, property)
+}
+
+/// Who sends a hidden field does not get it back.
+fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
+    if let (true, Some(members)) = (flag(&property, "x-hidden"), property.as_object_mut()) {
+        members.insert("writeOnly".into(), true.into());
+    }
+    (name, property)
+}
+
+/// Whether a value of this property could be an object, which a merge patch may send in part.
+fn may_be_object(property: &Value) -> bool {
+    let is_object = |name: &Value| name == "object";
+    match (property.get("type"), property.get("enum")) {
+        (Some(Value::Array(names)), _) => names.iter().any(is_object),
+        (Some(name), _) => is_object(name),
+        (None, Some(Value::Array(values))) => values.iter().any(Value::is_object),
+        (None, _) => true,
+    }
+}
+
+/// Leaves out what nothing told refers to, and references to what is not told.
+fn finished(mut told: Map<String, Value>) -> Value {
+    let defined = told.remove("$defs").and_then(|defs| defs.as_object().cloned()).unwrap_or_default();
+    let mut schema = Value::Object(told);
+    let mut used = Map::new();
+    loop {
+        let wanted = references(&schema);
+        let is_new = |name: &String| wanted.contains(&format!("#/$defs/{name}")) && !used.contains_key(name);
+        let found: Vec<String> = defined.keys().filter(|name| is_new(name)).cloned().collect();
+        if found.is_empty() {
+            break;
+        }
+        used.extend(found.into_iter().filter_map(|name| defined.get(&name).map(|def| (name.clone(), def.clone()))));
+        if let Some(root) = schema.as_object_mut() {
+            root.insert("$defs".into(), used.clone().into());
+        }
+    }
+    let whole = schema.clone();
+    let told = |reference: &str| {
+        let path = reference.strip_prefix('#').filter(|path| path.starts_with('/'))?;
+        whole.pointer(path).map(|_| reference.to_owned())
+    };
+    refer(&mut schema, &told);
+    if let Some(root) = schema.as_object_mut() {
+        keywords::each(root, &mut |schema| {
+            schema.remove("$anchor");
+        });
+    }
+    schema
+}
+
+fn references(schema: &Value) -> Vec<String> {
+    let found = std::cell::RefCell::new(Vec::new());
+    refer(&mut schema.clone(), &|reference| {
+        found.borrow_mut().push(reference.to_owned());
+        None
+    });
+    found.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition() -> Definition {
+        let body = json!({ "name": "notes", "rules": {}, "schema": {
+            "type": "object", "required": ["title", "state", "secret", "kept"], "minProperties": 2,
+            "$defs": { "place": { "type": "object", "$anchor": "p", "properties": { "of": { "$ref": "#/$defs/name" } } },
+                       "name": { "type": "string" }, "inner": { "const": "canary" } },
+            "properties": {
+                "title": { "type": "string", "writeOnce": true },
+                "state": { "enum": ["open", "done"], "default": "open" },
+                "secret": { "type": "string", "hidden": true, "$ref": "#/$defs/inner" },
+                "kept": { "type": "integer", "readOnly": true },
+                "place": { "$ref": "#/$defs/place" },
+                "like": { "$ref": "#/properties/secret" },
+                "note": { "type": "string" },
+                "owner": { "type": "string", "relation": { "collection": "users" } } } } });
+        Definition::parse("notes", body, None).unwrap()
+    }
+
+    #[test]
+    fn a_reader_is_told_nothing_of_what_is_hidden() {
+        let told = definition().record_schema(false);
+        assert!(!told.to_string().contains("secret") && !told.to_string().contains("canary"), "{told}");
+        assert_eq!(told["required"], json!(["id", "createdAt", "updatedAt", "version", "title", "state", "kept"]));
+        assert_eq!(
+            told["$defs"],
+            json!({ "name": { "type": "string" },
+            "place": { "type": "object", "properties": { "of": { "$ref": "#/$defs/name" } } } })
+        );
+        assert_eq!(told["properties"]["like"], json!({}), "a reference to what is hidden leads nowhere");
+        assert_eq!(told["properties"]["title"], json!({ "type": "string", "x-writeOnce": true }));
+        assert_eq!(told["minProperties"], Value::Null, "the server's own members count too");
+        assert!(definition().record_schema(true).to_string().contains("canary"));
+    }
+
+    #[test]
+    fn a_writer_is_told_what_may_be_sent() {
+        let told = definition().input_schema();
+        assert_eq!(told["required"], json!(["title", "secret"]));
+        assert_eq!(told["properties"]["kept"], Value::Null);
+        assert_eq!(told["properties"]["secret"]["writeOnly"], true);
+        assert_eq!(told["additionalProperties"], false);
+    }
+
+    #[test]
+    fn a_patch_removes_by_null_what_need_not_be_there() {
+        let told = definition().patch_schema();
+        assert_eq!(told["properties"]["note"], json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }));
+        assert_eq!(told["properties"]["state"], json!({ "enum": ["open", "done"], "default": "open" }));
+        assert_eq!(told["properties"]["place"], json!({}), "an object is merged, and may be sent in part");
+        assert_eq!(told["properties"]["title"], Value::Null, "it stays as it was made");
+        assert_eq!(told["required"], Value::Null);
+    }
+}
