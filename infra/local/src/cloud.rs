@@ -1,7 +1,7 @@
 //! The local cloud as a whole: services up, template executed, mappings ready to be pumped or run.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::client::{CallError, Client};
+use crate::client::{CLOUD, CallError, Client};
 use crate::clock::Clock;
 use crate::deploy::{Deployer, Deployment, STACK};
 use crate::depths::{self, QueueDepth};
@@ -18,6 +18,7 @@ use crate::elsewhere;
 use crate::error::StartError;
 use crate::folder::DataFolder;
 use crate::mapping::{Invoke, Patience, Reach};
+use crate::permissions::{Grant, Permissions, access_key};
 use crate::run::Runner;
 use crate::service::mail::{Mail, Mails};
 use crate::service::parameters::Parameters;
@@ -26,6 +27,9 @@ use crate::service::state::State;
 use crate::service::tables::Tables;
 use crate::service::{Fault, Service, Services};
 use crate::template::{Function, REGION, Route, Template};
+
+/// The secret behind every access key here.
+pub const SECRET: &str = "local";
 
 /// How a local cloud is started.
 #[derive(Debug)]
@@ -114,16 +118,19 @@ impl LocalCloud {
             elsewhere,
             engine: engine_address,
             client: client.clone(),
+            permissions: OnceLock::new(),
             writes: watch::Sender::new(0),
         });
         let servers = vec![
             serve(|stop| Arc::clone(&services).serve(door, stop)),
             serve(|stop| tables.clone().serve(engine, stop)),
         ];
-        let reach = Reach { client, endpoint, clock: options.clock };
+        let reach = Reach { client, endpoint, key: CLOUD.to_owned(), clock: options.clock };
         let deployer =
             Deployer { template: &options.template, scope, reach: &reach, state, api: &options.api, guards_groups };
         let deployment = deployer.deploy().await?;
+        let permissions = deployment.permissions().map_err(StartError::Template)?;
+        let _ = services.permissions.set(permissions);
         Ok(Self {
             reach,
             services,
@@ -140,7 +147,8 @@ impl LocalCloud {
         &self.reach.endpoint
     }
 
-    /// The environment of the function with this binary: the template's, and how an SDK reaches this cloud.
+    /// The environment of the function with this binary: the template's, how an SDK reaches this cloud, and the access key
+    /// by which the function is known and held to its role.
     pub fn environment(&self, function: &str) -> BTreeMap<String, String> {
         let declared = self.deployment.functions.iter().find(|declared| declared.binary == function);
         let mut environment = declared.map(|declared| declared.environment.clone()).unwrap_or_default();
@@ -148,8 +156,8 @@ impl LocalCloud {
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_ACCESS_KEY_ID", &access_key(function)),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
         ];
         environment.extend(sdk.map(|(name, value)| (name.to_owned(), value.to_owned())));
         environment
@@ -215,6 +223,24 @@ impl LocalCloud {
     /// See [`CallError`].
     pub async fn call(&self, action: &str, body: &Value) -> Result<Value, CallError> {
         self.reach.call(action, body).await
+    }
+
+    /// The same, under a function's role.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AccessDeniedException` where the role does not allow it.
+    pub async fn call_as(&self, function: &str, action: &str, body: &Value) -> Result<Value, CallError> {
+        self.reach.acting_for(function).call(action, body).await
+    }
+
+    /// Everything the roles of this cloud's functions allow.
+    pub fn grants(&self) -> BTreeSet<Grant> {
+        self.services.permissions.get().map(Permissions::grants).unwrap_or_default()
+    }
+
+    /// What some call so far could not have done without: no other statement allowed it.
+    pub fn grants_relied_on(&self) -> BTreeSet<Grant> {
+        self.services.permissions.get().map(Permissions::relied_on).unwrap_or_default()
     }
 
     /// Runs every mapping once over what is there now, in the template's order. Returns how many records moved: delivered,

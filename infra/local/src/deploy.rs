@@ -1,5 +1,6 @@
 //! Makes what the template describes: tables and queues first, in the order they refer to each other, then functions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use serde_json::{Value, json};
 use crate::client::CallError;
 use crate::error::StartError;
 use crate::mapping::{Checkpoints, Mapping, QueueMapping, Reach, StreamMapping};
+use crate::permissions::{Caller, Permissions, Role, TableKeys};
 use crate::service::state::State;
 use crate::template::{
-    ACCOUNT, Event, Function, Queue, QueueEvent, REGION, Resource, Scope, StreamEvent, Table, Template, Unresolved,
+    ACCOUNT, Event, Function, Queue, QueueEvent, REGION, Refusal, Resource, Scope, StreamEvent, Table, Template,
+    Unresolved,
 };
 
 /// The stack's name: the first part of every physical name.
@@ -26,6 +29,10 @@ pub struct Deployment {
     /// The functions, their environments complete.
     pub functions: Vec<Function>,
     pub(crate) mappings: Vec<Mapping>,
+    /// What is known about each table's keys, by its name.
+    pub(crate) keys: BTreeMap<String, TableKeys>,
+    /// The roles, by ARN.
+    roles: BTreeMap<String, Role>,
 }
 
 /// A queue that stands.
@@ -119,6 +126,7 @@ impl Deployer<'_> {
                 self.scope.learn(resource.name, "", table.name.clone());
                 self.scope.learn(resource.name, "Arn", attribute("TableArn"));
                 self.scope.learn(resource.name, "StreamArn", attribute("LatestStreamArn"));
+                deployment.keys.insert(table.name.clone(), TableKeys::read(&made));
                 deployment.tables.push(table.name);
             }
             "AWS::SQS::Queue" => {
@@ -128,6 +136,19 @@ impl Deployer<'_> {
                 self.scope.learn(resource.name, "QueueName", queue.name.clone());
                 self.scope.learn(resource.name, "Arn", queue.arn.clone());
                 deployment.queues.push(queue);
+            }
+            "AWS::IAM::Role" => {
+                let role = Role::read(name.clone(), properties)
+                    .map_err(|refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal))))?;
+                let arn = format!("arn:aws:iam::{ACCOUNT}:role/{name}");
+                self.scope.learn(resource.name, "", name);
+                self.scope.learn(resource.name, "Arn", arn.clone());
+                deployment.roles.insert(arn, role);
+            }
+            "AWS::Logs::LogGroup" => {
+                let group = properties.get("LogGroupName").and_then(Value::as_str).unwrap_or(&name);
+                self.scope.learn(resource.name, "", group);
+                self.scope.learn(resource.name, "Arn", format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"));
             }
             _ => {
                 self.scope.learn(resource.name, "", resource.name);
@@ -272,6 +293,27 @@ impl Deployer<'_> {
 }
 
 impl Deployment {
+    /// The roles as the functions hold them. Every mapping's function must be allowed what the mapping does for it.
+    ///
+    /// # Errors
+    /// A role is not of this template, or does not suffice.
+    pub(crate) fn permissions(&self) -> Result<Permissions, Refusal> {
+        let mut permissions = Permissions::over(self.keys.clone());
+        for function in &self.functions {
+            let Some(arn) = &function.role else { continue };
+            let role = self.roles.get(arn).cloned();
+            let role = role.ok_or_else(|| Refusal::new(&function.binary, "Role", "is no role of this template"))?;
+            if !permissions.give(&function.binary, role) {
+                return Err(Refusal::new(&function.binary, "", "is too like another function's name"));
+            }
+        }
+        for mapping in &self.mappings {
+            let allowed = permissions.check(&Caller::function(mapping.function()), &mapping.needs());
+            allowed.map_err(|fault| Refusal::new(mapping.function(), "Role", fault.message))?;
+        }
+        Ok(permissions)
+    }
+
     fn url_of(&self, arn: &str) -> Result<String, String> {
         let queue = self.queues.iter().find(|queue| queue.arn == arn);
         queue.map(|queue| queue.url.clone()).ok_or_else(|| format!("{arn} is no queue of this template"))
@@ -279,7 +321,7 @@ impl Deployment {
 }
 
 fn event_refusal(event: &str, why: String) -> StartError {
-    StartError::Template(crate::template::Refusal::new(event, "", why))
+    StartError::Template(Refusal::new(event, "", why))
 }
 
 fn text(value: &Value, field: &str) -> String {

@@ -11,11 +11,11 @@ pub mod state;
 pub mod tables;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::Value;
@@ -24,7 +24,8 @@ use tokio::sync::{oneshot, watch};
 
 pub use fault::Fault;
 
-use crate::client::Client;
+use crate::client::{CLOUD, Client};
+use crate::permissions::{Caller, Need, Permissions, of_call, of_mail};
 use mail::Mails;
 use parameters::Parameters;
 use queues::Queues;
@@ -58,6 +59,8 @@ pub struct Services {
     pub engine: String,
     /// Client for both.
     pub client: Client,
+    /// The functions' roles, once the template has been executed.
+    pub permissions: OnceLock<Permissions>,
     /// Moves whenever something was written to a table.
     pub writes: watch::Sender<u64>,
 }
@@ -79,7 +82,11 @@ impl Services {
             return Fault::new("RequestTooLarge", "the request is larger than any service takes")
                 .into_answer("com.amazonaws");
         };
+        let caller = Caller::of(&parts);
         if parts.method == Method::POST && parts.uri.path() == "/v2/email/outbound-emails" {
+            if let Err(denied) = self.check(&caller, &body, |body, _| Ok(of_mail(body))) {
+                return (StatusCode::FORBIDDEN, denied.into_answer("com.amazonaws.sesv2")).into_response();
+            }
             return as_json(self.mails.send(&body), "com.amazonaws.sesv2", "application/json");
         }
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
@@ -89,6 +96,9 @@ impl Services {
             let why = format!("no service here answers {} {} {target}", parts.method, parts.uri.path());
             return Fault::new("UnknownOperationException", why).into_answer("com.amazonaws");
         };
+        if let Err(denied) = self.check(&caller, &body, |body, known| of_call(target, body, known.tables())) {
+            return denied.into_answer("com.amazon.coral.service");
+        }
         let address = self.elsewhere.get(&service).or((service == Service::Tables).then_some(&self.engine));
         match (service, address) {
             (_, Some(address)) => self.pass_on(service, address, action, &parts.headers, body).await,
@@ -101,15 +111,28 @@ impl Services {
         }
     }
 
+    /// Holds a call against the caller's role, where it has one.
+    fn check(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+        needs: impl FnOnce(&Value, &Permissions) -> Result<Vec<Need>, Fault>,
+    ) -> Result<(), Fault> {
+        match self.permissions.get().filter(|permissions| permissions.bind(caller)) {
+            Some(permissions) => permissions.check(caller, &needs(&serde_json::from_slice(body)?, permissions)?),
+            None => Ok(()),
+        }
+    }
+
     async fn pass_on(
         &self,
         service: Service,
         address: &str,
         action: &str,
-        headers: &header::HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
     ) -> Response {
-        match self.client.pass_on(address, headers, body).await {
+        match self.client.pass_on(address, &as_the_cloud(headers), body).await {
             Ok((status, headers, body)) => {
                 match service {
                     Service::Tables if tables::writes(action) => self.writes.send_modify(|count| *count += 1),
@@ -140,6 +163,21 @@ fn service_of(prefix: &str) -> Option<Service> {
         "AmazonSSM" => Some(Service::Parameters),
         _ => None,
     }
+}
+
+/// The same headers, signed for by the cloud's own key: some emulators keep apart what different keys made.
+fn as_the_cloud(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    let signed = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let renamed = signed.and_then(|text| {
+        let (before, credential) = text.split_once("Credential=")?;
+        let (_, scope) = credential.split_once('/')?;
+        HeaderValue::from_str(&format!("{before}Credential={CLOUD}/{scope}")).ok()
+    });
+    if let Some(renamed) = renamed {
+        headers.insert(header::AUTHORIZATION, renamed);
+    }
+    headers
 }
 
 fn as_json(answer: Result<Value, Fault>, namespace: &str, content_type: &'static str) -> Response {

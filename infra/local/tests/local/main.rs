@@ -5,6 +5,7 @@
 
 mod elsewhere;
 mod events;
+mod permissions;
 mod queues;
 mod restart;
 mod services;
