@@ -13,6 +13,7 @@ mod doors;
 mod http;
 mod jobs;
 mod journey;
+mod objects;
 mod permissions;
 mod sessions;
 mod template;

@@ -1,9 +1,12 @@
 //! One role a function, and no more in it than the function needs: held against the real calls, as AWS would.
 
+use crate::objects::{files, follow};
 use crate::world::{World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+use undercroft::aws::objects::{Link, LinkKind};
 
 const RECORDS: &str = "undercroft-local-RecordsTable";
 const IDENTITY: &str = "undercroft-local-IdentityTable";
@@ -133,7 +136,7 @@ async fn do_everything(world: &World, first: &str) {
     admin.get(&dead).await.expect(200);
     admin.post(&format!("{dead}/redrive"), json!({})).await.expect(200);
     world.settle().await;
-    world.advance(std::time::Duration::from_secs(120));
+    world.advance(Duration::from_secs(120));
     world.settle().await;
 
     for path in [first, records, "/v1/jobs"] {
@@ -142,4 +145,23 @@ async fn do_everything(world: &World, first: &str) {
         admin.get(&format!("{path}?limit=1&cursor={cursor}")).await.expect(200);
     }
     ada.post("/v1/auth/signout", json!({})).await.expect(204);
+    move_files(world).await;
+}
+
+/// What imports and exports will do with the bucket.
+async fn move_files(world: &World) {
+    let worker = files(world, "worker");
+    worker.put("exports/1", "text/csv", b"a".to_vec()).await.unwrap();
+    worker.read("exports/1", 0..1, None).await.unwrap();
+    assert_eq!(worker.head("uploads/1").await.unwrap(), None);
+    let upload = worker.start_upload("exports/2", "text/csv").await.unwrap();
+    worker.abort_upload("exports/2", &upload).await.unwrap();
+
+    let jobs = files(world, "jobs");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(world.now());
+    let link = |key, kind| jobs.link(&Link { kind, key, good_for: Duration::from_secs(60) }, now).unwrap();
+    let upload = link("uploads/1", LinkKind::Upload { length: 1, content_type: "text/csv" });
+    assert_eq!(follow(Method::PUT, &upload, &[("content-type", "text/csv")], "b").await.0, 200);
+    let download = link("exports/1", LinkKind::Download { saved_as: "1.csv" });
+    assert_eq!(follow(Method::GET, &download, &[], "").await.0, 200);
 }

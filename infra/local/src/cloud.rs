@@ -20,7 +20,9 @@ use crate::folder::DataFolder;
 use crate::mapping::{Invoke, Patience, Reach};
 use crate::permissions::{Grant, Permissions, access_key};
 use crate::run::Runner;
+use crate::service::faults::Faults;
 use crate::service::mail::{Mail, Mails};
+use crate::service::objects::{Objects, Summary};
 use crate::service::parameters::Parameters;
 use crate::service::queues::Queues;
 use crate::service::state::State;
@@ -118,7 +120,9 @@ impl LocalCloud {
             elsewhere,
             engine: engine_address,
             client: client.clone(),
+            objects: Objects::open(file("objects.db").as_deref(), options.clock.clone())?,
             permissions: OnceLock::new(),
+            faults: Faults::default(),
             writes: watch::Sender::new(0),
         });
         let servers = vec![
@@ -129,6 +133,7 @@ impl LocalCloud {
         let deployer =
             Deployer { template: &options.template, scope, reach: &reach, state, api: &options.api, guards_groups };
         let deployment = deployer.deploy().await?;
+        deployment.buckets.iter().cloned().for_each(|bucket| services.objects.make(bucket));
         let permissions = deployment.permissions().map_err(StartError::Template)?;
         let _ = services.permissions.set(permissions);
         Ok(Self {
@@ -201,6 +206,19 @@ impl LocalCloud {
         self.services.mails.clear()
     }
 
+    /// The objects of all buckets, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn objects(&self, limit: usize) -> Result<Vec<Summary>, Fault> {
+        self.services.objects.all(limit)
+    }
+
+    /// What is made to go wrong between the functions and this cloud, and what they called.
+    pub fn faults(&self) -> &Faults {
+        &self.services.faults
+    }
+
     /// How full each queue is.
     ///
     /// # Errors
@@ -260,7 +278,8 @@ impl LocalCloud {
     pub async fn run(&self, invoker: &impl Invoke) {
         let runner = Runner { reach: &self.reach, services: &self.services, invoker, concurrency: self.concurrency };
         let mappings = join_all(self.deployment.mappings.iter().map(|mapping| runner.keep_running(mapping)));
-        tokio::join!(mappings, self.tables.keep_sweeping(&self.services.writes));
+        let sweeping = self.tables.keep_sweeping(&self.services.writes);
+        tokio::join!(mappings, sweeping, self.services.objects.keep_sweeping());
     }
 
     /// Pushes the cloud's clock forward and wakes whoever waits for time to pass.
@@ -270,12 +289,14 @@ impl LocalCloud {
         self.services.writes.send_modify(|count| *count += 1);
     }
 
-    /// Removes items past their time to live now, as DynamoDB does in its own time. Returns how many.
+    /// Removes items past their time to live and objects past their expiry now, as DynamoDB and S3 do in their own time.
+    /// Returns how many.
     ///
     /// # Errors
-    /// When the tables cannot be written.
+    /// When the tables or the objects cannot be written.
     pub fn expire(&self) -> Result<usize, StartError> {
-        self.tables.sweep().map_err(StartError::Service)
+        let objects = self.services.objects.expire()?;
+        Ok(objects + self.tables.sweep().map_err(StartError::Service)?)
     }
 
     /// Stops serving. All that was acknowledged has been kept already.

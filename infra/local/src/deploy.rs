@@ -10,6 +10,7 @@ use crate::client::CallError;
 use crate::error::StartError;
 use crate::mapping::{Checkpoints, Mapping, QueueMapping, Reach, StreamMapping};
 use crate::permissions::{Caller, Permissions, Role, TableKeys};
+use crate::service::objects::Bucket;
 use crate::service::state::State;
 use crate::template::{
     ACCOUNT, Event, Function, Queue, QueueEvent, REGION, Refusal, Resource, Scope, StreamEvent, Table, Template,
@@ -31,6 +32,8 @@ pub struct Deployment {
     pub(crate) mappings: Vec<Mapping>,
     /// What is known about each table's keys, by its name.
     pub(crate) keys: BTreeMap<String, TableKeys>,
+    /// The buckets.
+    pub(crate) buckets: Vec<Bucket>,
     /// The roles, by ARN.
     roles: BTreeMap<String, Role>,
 }
@@ -117,44 +120,30 @@ impl Deployer<'_> {
         deployment: &mut Deployment,
     ) -> Result<(), StartError> {
         let name = format!("{STACK}-{}", resource.name);
-        match resource.kind {
+        let refused = |refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal)));
+        let known = match resource.kind {
             "AWS::DynamoDB::Table" => {
-                let table = Table::read(name, properties)
-                    .map_err(|refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal))))?;
+                let table = Table::read(name, properties).map_err(refused)?;
                 let made = self.make_table(&table).await?;
-                let attribute = |attribute: &str| made.get(attribute).cloned().unwrap_or_default();
-                self.scope.learn(resource.name, "", table.name.clone());
-                self.scope.learn(resource.name, "Arn", attribute("TableArn"));
-                self.scope.learn(resource.name, "StreamArn", attribute("LatestStreamArn"));
-                deployment.keys.insert(table.name.clone(), TableKeys::read(&made));
-                deployment.tables.push(table.name);
+                deployment.keep_table(table.name, &made)
             }
             "AWS::SQS::Queue" => {
                 let queue = self.make_queue(&Queue::read(&name, properties)).await?;
-                self.scope.learn(resource.name, "", queue.url.clone());
-                self.scope.learn(resource.name, "QueueUrl", queue.url.clone());
-                self.scope.learn(resource.name, "QueueName", queue.name.clone());
-                self.scope.learn(resource.name, "Arn", queue.arn.clone());
-                deployment.queues.push(queue);
+                deployment.keep_queue(queue)
             }
-            "AWS::IAM::Role" => {
-                let role = Role::read(name.clone(), properties)
-                    .map_err(|refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal))))?;
-                let arn = format!("arn:aws:iam::{ACCOUNT}:role/{name}");
-                self.scope.learn(resource.name, "", name);
-                self.scope.learn(resource.name, "Arn", arn.clone());
-                deployment.roles.insert(arn, role);
+            // Buckets share one name space with the whole world, in small letters only.
+            "AWS::S3::Bucket" => {
+                deployment.keep_bucket(Bucket::read(name.to_lowercase(), properties).map_err(refused)?)
             }
+            "AWS::IAM::Role" => deployment.keep_role(Role::read(name, properties).map_err(refused)?),
             "AWS::Logs::LogGroup" => {
-                let group = properties.get("LogGroupName").and_then(Value::as_str).unwrap_or(&name);
-                self.scope.learn(resource.name, "", group);
-                self.scope.learn(resource.name, "Arn", format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"));
+                let group = text_or(properties, "LogGroupName", &name);
+                let arn = format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*");
+                vec![("", group), ("Arn", arn)]
             }
-            _ => {
-                self.scope.learn(resource.name, "", resource.name);
-                self.scope.learn(resource.name, "ApiEndpoint", self.api);
-            }
-        }
+            _ => vec![("", resource.name.to_owned()), ("ApiEndpoint", self.api.to_owned())],
+        };
+        known.into_iter().for_each(|(attribute, value)| self.scope.learn(resource.name, attribute, value));
         Ok(())
     }
 
@@ -292,7 +281,36 @@ impl Deployer<'_> {
     }
 }
 
+/// What `!Ref` (no name) and `!GetAtt` give for a resource from now on.
+type Known = Vec<(&'static str, String)>;
+
 impl Deployment {
+    fn keep_table(&mut self, name: String, described: &Value) -> Known {
+        let keys = TableKeys::read(described);
+        let known = vec![("", name.clone()), ("Arn", keys.arn.clone()), ("StreamArn", keys.stream.clone())];
+        self.keys.insert(name.clone(), keys);
+        self.tables.push(name);
+        known
+    }
+
+    fn keep_queue(&mut self, queue: DeployedQueue) -> Known {
+        let (name, url, arn) = (queue.name.clone(), queue.url.clone(), queue.arn.clone());
+        self.queues.push(queue);
+        vec![("", url.clone()), ("QueueUrl", url), ("QueueName", name), ("Arn", arn)]
+    }
+
+    fn keep_bucket(&mut self, bucket: Bucket) -> Known {
+        let name = bucket.name.clone();
+        self.buckets.push(bucket);
+        vec![("Arn", format!("arn:aws:s3:::{name}")), ("", name)]
+    }
+
+    fn keep_role(&mut self, role: Role) -> Known {
+        let (name, arn) = (role.name.clone(), format!("arn:aws:iam::{ACCOUNT}:role/{}", role.name));
+        self.roles.insert(arn.clone(), role);
+        vec![("", name), ("Arn", arn)]
+    }
+
     /// The roles as the functions hold them. Every mapping's function must be allowed what the mapping does for it.
     ///
     /// # Errors
@@ -325,5 +343,9 @@ fn event_refusal(event: &str, why: String) -> StartError {
 }
 
 fn text(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    text_or(value, field, "")
+}
+
+fn text_or(value: &Value, field: &str, otherwise: &str) -> String {
+    value.get(field).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
 }

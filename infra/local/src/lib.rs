@@ -34,6 +34,8 @@ pub use error::StartError;
 pub use folder::DataFolder;
 pub use mapping::{Filter, FunctionError, Invoke};
 pub use permissions::Grant;
+pub use service::faults::{Call, Faults, Mishap};
 pub use service::mail::Mail;
+pub use service::objects::Summary;
 pub use service::{Fault, Service};
 pub use template::Template;

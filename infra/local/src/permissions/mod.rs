@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use caller::{Caller, access_key};
 pub use needs::{Need, of_call, of_mail};
+pub use pattern::matches;
 pub use role::Role;
 pub use tables::TableKeys;
 
@@ -67,7 +68,12 @@ impl Permissions {
 
     /// Whether this caller is held to a role.
     pub fn bind(&self, caller: &Caller) -> bool {
-        self.holders.contains_key(caller.key())
+        self.function(caller).is_some()
+    }
+
+    /// Binary of the function that calls, where it is one with a role.
+    pub fn function(&self, caller: &Caller) -> Option<&str> {
+        self.holders.get(caller.key()).map(|holder| holder.function.as_str())
     }
 
     /// Whether the caller may do all of this.

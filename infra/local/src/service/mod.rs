@@ -1,10 +1,13 @@
 //! One loopback address for all of AWS: every SDK call arrives here and goes to the service it names.
 //!
-//! Front door ([`Services::answer`]) -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), or, for
-//! what another endpoint serves, on to there.
+//! Front door ([`Services::answer`]) -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), objects
+//! (S3), or, for what another endpoint serves, on to there.
 
+mod connections;
 mod fault;
+pub mod faults;
 pub mod mail;
+pub mod objects;
 pub mod parameters;
 pub mod queues;
 pub mod state;
@@ -14,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State as Shared};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -26,7 +29,9 @@ pub use fault::Fault;
 
 use crate::client::{CLOUD, Client};
 use crate::permissions::{Caller, Need, Permissions, of_call, of_mail};
+use faults::{Cut, Faults};
 use mail::Mails;
+use objects::Objects;
 use parameters::Parameters;
 use queues::Queues;
 
@@ -53,6 +58,8 @@ pub struct Services {
     pub mails: Mails,
     /// SSM.
     pub parameters: Parameters,
+    /// S3.
+    pub objects: Objects,
     /// Services that another endpoint serves, and its address.
     pub elsewhere: BTreeMap<Service, String>,
     /// Address of the tables' own engine.
@@ -61,6 +68,8 @@ pub struct Services {
     pub client: Client,
     /// The functions' roles, once the template has been executed.
     pub permissions: OnceLock<Permissions>,
+    /// What is made to go wrong.
+    pub faults: Faults,
     /// Moves whenever something was written to a table.
     pub writes: watch::Sender<u64>,
 }
@@ -68,16 +77,34 @@ pub struct Services {
 impl Services {
     /// Serves on `listener` until `stop` is dropped or sent to.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: oneshot::Receiver<()>) {
-        let router = axum::Router::new().fallback(front_door).with_state(self);
-        let stopped = async {
-            let _ = stop.await;
-        };
-        // The listener is bound already; serving it only ends by `stop`.
-        let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+        connections::serve(listener, stop, move |request| {
+            let services = Arc::clone(&self);
+            async move { services.front_door(request).await }
+        })
+        .await;
+    }
+
+    async fn front_door(&self, request: Request) -> Result<Response, Cut> {
+        // A bucket says itself which pages may use its links.
+        let for_pages = self.objects.bucket_of(request.uri().path()).is_some();
+        // SDKs never send an Origin. A browser does, from whatever page is open: no page may speak for the developer.
+        if !for_pages && request.headers().contains_key(header::ORIGIN) {
+            return Ok((StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response());
+        }
+        let (parts, body) = request.into_parts();
+        let mishap = self.faults.befalls(&parts, self.permissions.get());
+        let request = Request::from_parts(parts, body);
+        match mishap {
+            None => Ok(self.answer(request).await),
+            Some(mishap) => mishap.strike(request, async |request| self.answer(request).await).await,
+        }
     }
 
     async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
+        if let Some(bucket) = self.objects.bucket_of(parts.uri.path()) {
+            return self.objects.answer(&bucket, parts, body, self.permissions.get()).await;
+        }
         let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else {
             return Fault::new("RequestTooLarge", "the request is larger than any service takes")
                 .into_answer("com.amazonaws");
@@ -146,14 +173,6 @@ impl Services {
             Err(error) => (StatusCode::BAD_GATEWAY, format!("{address} does not answer: {error}")).into_response(),
         }
     }
-}
-
-async fn front_door(Shared(services): Shared<Arc<Services>>, request: Request) -> Response {
-    // SDKs never send an Origin. A browser does, from whatever page is open: no page may speak for the developer.
-    if request.headers().contains_key(header::ORIGIN) {
-        return (StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response();
-    }
-    services.answer(request).await
 }
 
 fn service_of(prefix: &str) -> Option<Service> {

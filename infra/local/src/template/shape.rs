@@ -96,6 +96,11 @@ const RESOURCES: &[Shape] = &[
         ],
     },
     Shape {
+        kind: "AWS::S3::Bucket",
+        honoured: &["CorsConfiguration", "LifecycleConfiguration"],
+        only_in_aws: &["BucketEncryption", "OwnershipControls", "PublicAccessBlockConfiguration", "Tags"],
+    },
+    Shape {
         kind: "AWS::IAM::Role",
         honoured: &["Policies"],
         only_in_aws: &["AssumeRolePolicyDocument", "Description", "MaxSessionDuration", "Path", "RoleName", "Tags"],
@@ -116,6 +121,7 @@ const RESOURCES_ONLY_IN_AWS: &[&str] = &[
     "AWS::IAM::Policy",
     "AWS::Lambda::Permission",
     "AWS::Logs::MetricFilter",
+    "AWS::S3::BucketPolicy",
     "AWS::SES::EmailIdentity",
     "AWS::SQS::QueuePolicy",
 ];

@@ -5,6 +5,8 @@
 
 mod elsewhere;
 mod events;
+mod faults;
+mod objects;
 mod permissions;
 mod queues;
 mod restart;
