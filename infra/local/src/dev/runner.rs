@@ -38,8 +38,9 @@ pub fn become_function() -> Option<ExitCode> {
     }
     let program = arguments.next()?;
     let name = Path::new(&program).file_name()?.to_string_lossy().into_owned();
+    let environments = std::env::var_os(ENVIRONMENTS)?.into_string().ok()?;
     let mut function = Command::new(&program);
-    function.args(arguments).env_remove(ENVIRONMENTS).envs(own(&name, std::env::var(ENVIRONMENTS).ok()?.as_str()));
+    function.args(arguments).env_remove(ENVIRONMENTS).envs(own(&name, &environments));
     let error = function.exec();
     eprintln!("undercroft: {name} cannot be started: {error}");
     Some(ExitCode::FAILURE)

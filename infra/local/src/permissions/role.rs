@@ -131,10 +131,10 @@ impl Condition {
             _ => return Err(Refusal::new("Condition", operator, "this operator cannot be evaluated here")),
         };
         if !CONDITION_KEYS.contains(&key) {
-            return Err(Refusal::new(&format!("Condition.{operator}"), key, "this key cannot be evaluated here"));
+            return Err(Refusal::new(format!("Condition.{operator}"), key, "this key cannot be evaluated here"));
         }
         if !for_all && MANY_VALUED.contains(&key) {
-            return Err(Refusal::new(&format!("Condition.{operator}"), key, "has many values: it needs ForAllValues"));
+            return Err(Refusal::new(format!("Condition.{operator}"), key, "has many values: it needs ForAllValues"));
         }
         let values = texts(Some(values));
         if let Some(variable) = values.iter().find(|value| value.contains("${")) {
