@@ -197,6 +197,11 @@ impl World {
         self.clock.advance(by);
     }
 
+    /// What time it is here, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.clock.millis()
+    }
+
     /// Mail to an address, newest first.
     pub fn mails_to(&self, address: &str) -> Vec<Mail> {
         self.cloud.mails().unwrap().into_iter().filter(|mail| mail.to.contains(&address.to_owned())).collect()

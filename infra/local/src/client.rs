@@ -16,6 +16,9 @@ use serde_json::Value;
 const PER_CONNECTION: [HeaderName; 5] =
     [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE];
 
+/// Access key of the cloud's own calls, and of everybody's where emulators keep apart what different keys made.
+pub const CLOUD: &str = "local";
+
 /// A shared HTTP client. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -62,16 +65,16 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Calls `action` (`AmazonSQS.ReceiveMessage`) at `endpoint`.
+    /// Calls `action` (`AmazonSQS.ReceiveMessage`) at `endpoint`, as whoever has this access key.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn call(&self, endpoint: &str, action: &str, body: &Value) -> Result<Value, CallError> {
+    pub async fn call(&self, endpoint: &str, key: &str, action: &str, body: &Value) -> Result<Value, CallError> {
         let request = Request::post(endpoint)
             .header(header::CONTENT_TYPE, "application/x-amz-json-1.0")
             .header("x-amz-target", action)
             .header("x-amz-date", "20250101T000000Z")
-            .header(header::AUTHORIZATION, unsigned(action))
+            .header(header::AUTHORIZATION, unsigned(key, action))
             .body(Full::from(body.to_string()))
             .map_err(unreachable)?;
         let (status, answer) = self.exchange(request).await?;
@@ -120,14 +123,14 @@ async fn whole(response: Response<Incoming>) -> Result<(HeaderMap, Bytes), CallE
 }
 
 /// Emulators look at who a request claims to be from, to tell services apart, and never at its signature.
-fn unsigned(action: &str) -> String {
+fn unsigned(key: &str, action: &str) -> String {
     let service = match action.split(['.', '_']).next() {
         Some("AmazonSQS") => "sqs",
         Some("AmazonSSM") => "ssm",
         _ => "dynamodb",
     };
     format!(
-        "AWS4-HMAC-SHA256 Credential=local/20250101/us-east-1/{service}/aws4_request, SignedHeaders=host;x-amz-date, Signature=0"
+        "AWS4-HMAC-SHA256 Credential={key}/20250101/us-east-1/{service}/aws4_request, SignedHeaders=host;x-amz-date, Signature=0"
     )
 }
 

@@ -1,7 +1,7 @@
 //! The local cloud as a whole: services up, template executed, mappings ready to be pumped or run.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::client::{CallError, Client};
+use crate::client::{CLOUD, CallError, Client};
 use crate::clock::Clock;
 use crate::deploy::{Deployer, Deployment, STACK};
 use crate::depths::{self, QueueDepth};
@@ -18,14 +18,20 @@ use crate::elsewhere;
 use crate::error::StartError;
 use crate::folder::DataFolder;
 use crate::mapping::{Invoke, Patience, Reach};
+use crate::permissions::{Grant, Permissions, access_key};
 use crate::run::Runner;
+use crate::service::faults::Faults;
 use crate::service::mail::{Mail, Mails};
+use crate::service::objects::{Objects, Summary};
 use crate::service::parameters::Parameters;
 use crate::service::queues::Queues;
 use crate::service::state::State;
 use crate::service::tables::Tables;
 use crate::service::{Fault, Service, Services};
 use crate::template::{Function, REGION, Route, Template};
+
+/// The secret behind every access key here.
+pub const SECRET: &str = "local";
 
 /// How a local cloud is started.
 #[derive(Debug)]
@@ -114,16 +120,22 @@ impl LocalCloud {
             elsewhere,
             engine: engine_address,
             client: client.clone(),
+            objects: Objects::open(file("objects.db").as_deref(), options.clock.clone())?,
+            permissions: OnceLock::new(),
+            faults: Faults::default(),
             writes: watch::Sender::new(0),
         });
         let servers = vec![
             serve(|stop| Arc::clone(&services).serve(door, stop)),
             serve(|stop| tables.clone().serve(engine, stop)),
         ];
-        let reach = Reach { client, endpoint, clock: options.clock };
+        let reach = Reach { client, endpoint, key: CLOUD.to_owned(), clock: options.clock };
         let deployer =
             Deployer { template: &options.template, scope, reach: &reach, state, api: &options.api, guards_groups };
         let deployment = deployer.deploy().await?;
+        deployment.buckets.iter().cloned().for_each(|bucket| services.objects.make(bucket));
+        let permissions = deployment.permissions().map_err(StartError::Template)?;
+        let _ = services.permissions.set(permissions);
         Ok(Self {
             reach,
             services,
@@ -140,7 +152,8 @@ impl LocalCloud {
         &self.reach.endpoint
     }
 
-    /// The environment of the function with this binary: the template's, and how an SDK reaches this cloud.
+    /// The environment of the function with this binary: the template's, how an SDK reaches this cloud, and the access key
+    /// by which the function is known and held to its role.
     pub fn environment(&self, function: &str) -> BTreeMap<String, String> {
         let declared = self.deployment.functions.iter().find(|declared| declared.binary == function);
         let mut environment = declared.map(|declared| declared.environment.clone()).unwrap_or_default();
@@ -148,8 +161,8 @@ impl LocalCloud {
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_ACCESS_KEY_ID", &access_key(function)),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
         ];
         environment.extend(sdk.map(|(name, value)| (name.to_owned(), value.to_owned())));
         environment
@@ -193,6 +206,19 @@ impl LocalCloud {
         self.services.mails.clear()
     }
 
+    /// The objects of all buckets, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn objects(&self, limit: usize) -> Result<Vec<Summary>, Fault> {
+        self.services.objects.all(limit)
+    }
+
+    /// What is made to go wrong between the functions and this cloud, and what they called.
+    pub fn faults(&self) -> &Faults {
+        &self.services.faults
+    }
+
     /// How full each queue is.
     ///
     /// # Errors
@@ -217,6 +243,24 @@ impl LocalCloud {
         self.reach.call(action, body).await
     }
 
+    /// The same, under a function's role.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `AccessDeniedException` where the role does not allow it.
+    pub async fn call_as(&self, function: &str, action: &str, body: &Value) -> Result<Value, CallError> {
+        self.reach.acting_for(function).call(action, body).await
+    }
+
+    /// Everything the roles of this cloud's functions allow.
+    pub fn grants(&self) -> BTreeSet<Grant> {
+        self.services.permissions.get().map(Permissions::grants).unwrap_or_default()
+    }
+
+    /// What some call so far could not have done without: no other statement allowed it.
+    pub fn grants_relied_on(&self) -> BTreeSet<Grant> {
+        self.services.permissions.get().map(Permissions::relied_on).unwrap_or_default()
+    }
+
     /// Runs every mapping once over what is there now, in the template's order. Returns how many records moved: delivered,
     /// filtered out or given up. Zero means that nothing more happens until something is written or time passes.
     ///
@@ -234,7 +278,8 @@ impl LocalCloud {
     pub async fn run(&self, invoker: &impl Invoke) {
         let runner = Runner { reach: &self.reach, services: &self.services, invoker, concurrency: self.concurrency };
         let mappings = join_all(self.deployment.mappings.iter().map(|mapping| runner.keep_running(mapping)));
-        tokio::join!(mappings, self.tables.keep_sweeping(&self.services.writes));
+        let sweeping = self.tables.keep_sweeping(&self.services.writes);
+        tokio::join!(mappings, sweeping, self.services.objects.keep_sweeping());
     }
 
     /// Pushes the cloud's clock forward and wakes whoever waits for time to pass.
@@ -244,12 +289,14 @@ impl LocalCloud {
         self.services.writes.send_modify(|count| *count += 1);
     }
 
-    /// Removes items past their time to live now, as DynamoDB does in its own time. Returns how many.
+    /// Removes items past their time to live and objects past their expiry now, as DynamoDB and S3 do in their own time.
+    /// Returns how many.
     ///
     /// # Errors
-    /// When the tables cannot be written.
+    /// When the tables or the objects cannot be written.
     pub fn expire(&self) -> Result<usize, StartError> {
-        self.tables.sweep().map_err(StartError::Service)
+        let objects = self.services.objects.expire()?;
+        Ok(objects + self.tables.sweep().map_err(StartError::Service)?)
     }
 
     /// Stops serving. All that was acknowledged has been kept already.

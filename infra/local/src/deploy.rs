@@ -1,5 +1,6 @@
 //! Makes what the template describes: tables and queues first, in the order they refer to each other, then functions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,12 @@ use serde_json::{Value, json};
 use crate::client::CallError;
 use crate::error::StartError;
 use crate::mapping::{Checkpoints, Mapping, QueueMapping, Reach, StreamMapping};
+use crate::permissions::{Caller, Permissions, Role, TableKeys};
+use crate::service::objects::Bucket;
 use crate::service::state::State;
 use crate::template::{
-    ACCOUNT, Event, Function, Queue, QueueEvent, REGION, Resource, Scope, StreamEvent, Table, Template, Unresolved,
+    ACCOUNT, Event, Function, Queue, QueueEvent, REGION, Refusal, Resource, Scope, StreamEvent, Table, Template,
+    Unresolved,
 };
 
 /// The stack's name: the first part of every physical name.
@@ -26,6 +30,12 @@ pub struct Deployment {
     /// The functions, their environments complete.
     pub functions: Vec<Function>,
     pub(crate) mappings: Vec<Mapping>,
+    /// What is known about each table's keys, by its name.
+    pub(crate) keys: BTreeMap<String, TableKeys>,
+    /// The buckets.
+    pub(crate) buckets: Vec<Bucket>,
+    /// The roles, by ARN.
+    roles: BTreeMap<String, Role>,
 }
 
 /// A queue that stands.
@@ -110,30 +120,30 @@ impl Deployer<'_> {
         deployment: &mut Deployment,
     ) -> Result<(), StartError> {
         let name = format!("{STACK}-{}", resource.name);
-        match resource.kind {
+        let refused = |refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal)));
+        let known = match resource.kind {
             "AWS::DynamoDB::Table" => {
-                let table = Table::read(name, properties)
-                    .map_err(|refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal))))?;
+                let table = Table::read(name, properties).map_err(refused)?;
                 let made = self.make_table(&table).await?;
-                let attribute = |attribute: &str| made.get(attribute).cloned().unwrap_or_default();
-                self.scope.learn(resource.name, "", table.name.clone());
-                self.scope.learn(resource.name, "Arn", attribute("TableArn"));
-                self.scope.learn(resource.name, "StreamArn", attribute("LatestStreamArn"));
-                deployment.tables.push(table.name);
+                deployment.keep_table(table.name, &made)
             }
             "AWS::SQS::Queue" => {
                 let queue = self.make_queue(&Queue::read(&name, properties)).await?;
-                self.scope.learn(resource.name, "", queue.url.clone());
-                self.scope.learn(resource.name, "QueueUrl", queue.url.clone());
-                self.scope.learn(resource.name, "QueueName", queue.name.clone());
-                self.scope.learn(resource.name, "Arn", queue.arn.clone());
-                deployment.queues.push(queue);
+                deployment.keep_queue(queue)
             }
-            _ => {
-                self.scope.learn(resource.name, "", resource.name);
-                self.scope.learn(resource.name, "ApiEndpoint", self.api);
+            // Buckets share one name space with the whole world, in small letters only.
+            "AWS::S3::Bucket" => {
+                deployment.keep_bucket(Bucket::read(name.to_lowercase(), properties).map_err(refused)?)
             }
-        }
+            "AWS::IAM::Role" => deployment.keep_role(Role::read(name, properties).map_err(refused)?),
+            "AWS::Logs::LogGroup" => {
+                let group = text_or(properties, "LogGroupName", &name);
+                let arn = format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*");
+                vec![("", group), ("Arn", arn)]
+            }
+            _ => vec![("", resource.name.to_owned()), ("ApiEndpoint", self.api.to_owned())],
+        };
+        known.into_iter().for_each(|(attribute, value)| self.scope.learn(resource.name, attribute, value));
         Ok(())
     }
 
@@ -280,7 +290,57 @@ impl Deployer<'_> {
     }
 }
 
+/// What `!Ref` (no name) and `!GetAtt` give for a resource from now on.
+type Known = Vec<(&'static str, String)>;
+
 impl Deployment {
+    fn keep_table(&mut self, name: String, described: &Value) -> Known {
+        let keys = TableKeys::read(described);
+        let known = vec![("", name.clone()), ("Arn", keys.arn.clone()), ("StreamArn", keys.stream.clone())];
+        self.keys.insert(name.clone(), keys);
+        self.tables.push(name);
+        known
+    }
+
+    fn keep_queue(&mut self, queue: DeployedQueue) -> Known {
+        let (name, url, arn) = (queue.name.clone(), queue.url.clone(), queue.arn.clone());
+        self.queues.push(queue);
+        vec![("", url.clone()), ("QueueUrl", url), ("QueueName", name), ("Arn", arn)]
+    }
+
+    fn keep_bucket(&mut self, bucket: Bucket) -> Known {
+        let name = bucket.name.clone();
+        self.buckets.push(bucket);
+        vec![("Arn", format!("arn:aws:s3:::{name}")), ("", name)]
+    }
+
+    fn keep_role(&mut self, role: Role) -> Known {
+        let (name, arn) = (role.name.clone(), format!("arn:aws:iam::{ACCOUNT}:role/{}", role.name));
+        self.roles.insert(arn.clone(), role);
+        vec![("", name), ("Arn", arn)]
+    }
+
+    /// The roles as the functions hold them. Every mapping's function must be allowed what the mapping does for it.
+    ///
+    /// # Errors
+    /// A role is not of this template, or does not suffice.
+    pub(crate) fn permissions(&self) -> Result<Permissions, Refusal> {
+        let mut permissions = Permissions::over(self.keys.clone());
+        for function in &self.functions {
+            let Some(arn) = &function.role else { continue };
+            let role = self.roles.get(arn).cloned();
+            let role = role.ok_or_else(|| Refusal::new(&function.binary, "Role", "is no role of this template"))?;
+            if !permissions.give(&function.binary, role) {
+                return Err(Refusal::new(&function.binary, "", "is too like another function's name"));
+            }
+        }
+        for mapping in &self.mappings {
+            let allowed = permissions.check(&Caller::function(mapping.function()), &mapping.needs());
+            allowed.map_err(|fault| Refusal::new(mapping.function(), "Role", fault.message))?;
+        }
+        Ok(permissions)
+    }
+
     fn url_of(&self, arn: &str) -> Result<String, String> {
         let queue = self.queues.iter().find(|queue| queue.arn == arn);
         queue.map(|queue| queue.url.clone()).ok_or_else(|| format!("{arn} is no queue of this template"))
@@ -288,9 +348,13 @@ impl Deployment {
 }
 
 fn event_refusal(event: &str, why: String) -> StartError {
-    StartError::Template(crate::template::Refusal::new(event, "", why))
+    StartError::Template(Refusal::new(event, "", why))
 }
 
 fn text(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    text_or(value, field, "")
+}
+
+fn text_or(value: &Value, field: &str, otherwise: &str) -> String {
+    value.get(field).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::client::{CallError, Client};
+use crate::client::{CLOUD, CallError, Client};
 use crate::error::StartError;
 use crate::service::Service;
 
@@ -22,7 +22,7 @@ pub(crate) async fn probe(client: &Client, endpoint: &str) -> Result<BTreeMap<Se
     let mut found = BTreeMap::new();
     let mut silence = None;
     for (service, action, body) in questions {
-        match client.call(endpoint, action, &body).await {
+        match client.call(endpoint, CLOUD, action, &body).await {
             // No such parameter is a parameter store's answer; an unknown operation is nobody's.
             Ok(_) => drop(found.insert(service, endpoint.to_owned())),
             Err(error) if error.is("ParameterNotFound") => drop(found.insert(service, endpoint.to_owned())),

@@ -11,6 +11,9 @@ const VERSION: &str = "1";
 
 const FILES: &[&str] = &[
     "admin.json",
+    "objects.db",
+    "objects.db-shm",
+    "objects.db-wal",
     "services.db",
     "services.db-shm",
     "services.db-wal",

@@ -4,6 +4,7 @@
 //!
 //! - [`template`]: template.yaml read, checked and resolved; what cannot be honoured is refused by name
 //! - `folder`, `service`: where data is kept, and the services behind one loopback address
+//! - `permissions`: the functions' roles, held against every call that arrives there
 //! - `deploy`: tables, queues, functions and mappings made from the template
 //! - [`LocalCloud`]: all of it, running; `mapping` and `run` carry queues and streams to the functions
 //! - [`dev`]: the command around it, `cargo dev`
@@ -23,6 +24,7 @@ mod elsewhere;
 mod error;
 mod folder;
 mod mapping;
+mod permissions;
 mod run;
 mod service;
 pub mod template;
@@ -34,6 +36,9 @@ pub use depths::QueueDepth;
 pub use error::StartError;
 pub use folder::DataFolder;
 pub use mapping::{Filter, FunctionError, Invoke};
+pub use permissions::Grant;
+pub use service::faults::{Call, Faults, Mishap};
 pub use service::mail::Mail;
+pub use service::objects::Summary;
 pub use service::{Fault, Service};
 pub use template::Template;

@@ -4,6 +4,7 @@
 //! `AWS_ENDPOINT_URL` (or `AWS_ENDPOINT_URL_<SERVICE>`) points all of it elsewhere, as every AWS SDK reads it; plain
 //! `http://` endpoints work without TLS. `AWS_CA_BUNDLE` names a PEM file to trust instead of the pinned roots.
 
+pub mod objects;
 mod service;
 
 pub use service::{Answer, Service};

@@ -37,6 +37,7 @@ fn router(cloud: Arc<LocalCloud>, api: String) -> Router {
         .route("/mail", get(mail).delete(clear_mail))
         .route("/queues", get(queues))
         .route("/queues/{name}", get(messages))
+        .route("/files", get(files))
         .route("/tables", get(tables))
         .route("/tables/{name}", get(items))
         .layer(middleware::from_fn(only_this_machine))
@@ -78,6 +79,7 @@ async fn front_page(State(desk): State<Arc<Desk>>) -> Result<Html<String>, Broke
          <h1>{TITLE}</h1>\
          <h2><a href=\"/mail\">Mail</a> ({mails})</h2>\
          <h2><a href=\"/queues\">Queues</a></h2><ul>{}</ul>\
+         <h2><a href=\"/files\">Files</a></h2>\
          <h2><a href=\"/tables\">Tables</a></h2><ul>{}</ul>\
          <h2>API</h2><ul><li><a href=\"{api}/.well-known/jwks.json\">signing keys</a></li></ul></html>",
         queues.collect::<String>(),
@@ -100,6 +102,10 @@ async fn queues(State(desk): State<Arc<Desk>>) -> Result<Json<Value>, Broken> {
 
 async fn messages(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<Value>, Broken> {
     Ok(Json(json!(desk.cloud.peek(&name, SHOWN).map_err(broken)?)))
+}
+
+async fn files(State(desk): State<Arc<Desk>>) -> Result<Json<Value>, Broken> {
+    Ok(Json(json!(desk.cloud.objects(SHOWN).map_err(broken)?)))
 }
 
 async fn tables(State(desk): State<Arc<Desk>>) -> Json<Value> {
@@ -187,6 +193,7 @@ Resources:
             ("/mail", "[]"),
             ("/queues", "\"visible\":1"),
             ("/queues/undercroft-local-Work", "waiting"),
+            ("/files", "[]"),
             ("/tables", "undercroft-local-Things"),
             ("/tables/undercroft-local-Things", "seen"),
         ];

@@ -12,6 +12,7 @@ mod guard;
 mod invoke;
 mod options;
 mod ports;
+mod runner;
 mod tool;
 mod watch;
 
@@ -36,6 +37,9 @@ const USAGE: u8 = 64;
 
 /// Runs the command this process was started as.
 pub fn main() -> ExitCode {
+    if let Some(code) = runner::become_function() {
+        return code;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let Ok(runtime) = runtime else { return ExitCode::FAILURE };
     if std::env::args().nth(1).as_deref() == Some(guard::ARGUMENT) {

@@ -1,6 +1,5 @@
 //! `cargo lambda watch`: serves the API, starts each function on its first call and again when its source changes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,6 +12,7 @@ use super::build::without_cargos_variables;
 use super::failure::Failure;
 use super::guard::Guard;
 use super::options::Options;
+use super::runner;
 use super::tool::Tool;
 use crate::cloud::LocalCloud;
 
@@ -25,8 +25,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts it with the environment of all functions. One variable with two values cannot be told apart there, and is
-    /// refused by name.
+    /// Starts it, with every function's environment at hand for the moment the function starts.
     pub async fn start(
         tool: &Tool,
         root: &Path,
@@ -35,7 +34,8 @@ impl Watch {
         cloud: &LocalCloud,
         guard: &mut Guard,
     ) -> Result<Self, Failure> {
-        let environment = union(cloud)?;
+        let failed =
+            |error: std::io::Error| Failure::Tool(format!("{} cannot be run: {error}", tool.program.display()));
         let mut command = Command::new(&tool.program);
         without_cargos_variables(&mut command);
         for name in OF_THE_DEVELOPER {
@@ -48,7 +48,8 @@ impl Watch {
             // No --timeout: it would also cut off functions that only wait for their next call, and end them for good.
             .args(["--concurrency", &options.concurrency.to_string()])
             .args(options.release.then_some("--release"))
-            .envs(&environment)
+            .args(["--config", &runner::cargo_setting().map_err(failed)?])
+            .env(runner::ENVIRONMENTS, runner::environments(cloud))
             // The tool speaks up when something is wrong; what it does otherwise is told better by the functions' own lines.
             .env("RUST_LOG", "cargo_lambda=warn")
             .stdin(Stdio::null())
@@ -56,8 +57,6 @@ impl Watch {
         if let Some(ignored) = ignore_file(root, data) {
             command.env("CARGO_LAMBDA_IGNORE_FILE", ignored);
         }
-        let failed =
-            |error: std::io::Error| Failure::Tool(format!("{} cannot be run: {error}", tool.program.display()));
         let process = command.spawn().map_err(failed)?;
         guard.adopt(&process).await.map_err(failed)?;
         Ok(Self { process })
@@ -76,25 +75,6 @@ pub async fn await_port(port: u16) {
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn union(cloud: &LocalCloud) -> Result<BTreeMap<String, String>, Failure> {
-    let mut union = BTreeMap::<String, (String, String)>::new();
-    for function in cloud.functions() {
-        for (name, value) in cloud.environment(&function.binary) {
-            match union.get(&name) {
-                Some((other, existing)) if *existing != value => {
-                    return Err(Failure::Template(crate::template::Refusal::new(
-                        &function.binary,
-                        format!("Environment.{name}"),
-                        format!("has another value than in {other}; functions share one environment here"),
-                    )));
-                }
-                _ => drop(union.insert(name, (function.binary.clone(), value))),
-            }
-        }
-    }
-    Ok(union.into_iter().map(|(name, (_, value))| (name, value)).collect())
 }
 
 /// What the watcher must not take for a change of source: everything in the data folder, if that lies in the workspace.

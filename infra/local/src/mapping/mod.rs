@@ -20,6 +20,7 @@ pub(crate) use stream::{CHECKPOINT_SCHEMA, Checkpoints, StreamMapping};
 
 use crate::client::{CallError, Client};
 use crate::clock::Clock;
+use crate::permissions::{Need, access_key};
 
 /// Most bytes in one invocation's event, all metadata counted.
 pub(crate) const MAXIMUM_EVENT: usize = 6 * 1024 * 1024;
@@ -53,12 +54,19 @@ impl std::error::Error for FunctionError {}
 pub(crate) struct Reach {
     pub(crate) client: Client,
     pub(crate) endpoint: String,
+    /// Access key of whoever reaches out.
+    pub(crate) key: String,
     pub(crate) clock: Clock,
 }
 
 impl Reach {
     pub(crate) async fn call(&self, action: &str, body: &Value) -> Result<Value, CallError> {
-        self.client.call(&self.endpoint, action, body).await
+        self.client.call(&self.endpoint, &self.key, action, body).await
+    }
+
+    /// The same, under the role of this function: a mapping reads with the permissions of the function it feeds.
+    pub(crate) fn acting_for(&self, function: &str) -> Self {
+        Self { key: access_key(function), ..self.clone() }
     }
 }
 
@@ -86,9 +94,34 @@ impl Mapping {
         invoker: &impl Invoke,
         patience: Patience,
     ) -> Result<usize, CallError> {
+        let reach = reach.acting_for(self.function());
         match self {
-            Self::Queue(mapping) => mapping.step(reach, invoker, patience).await,
-            Self::Stream(mapping) => mapping.step(reach, invoker, patience).await,
+            Self::Queue(mapping) => mapping.step(&reach, invoker, patience).await,
+            Self::Stream(mapping) => mapping.step(&reach, invoker, patience).await,
+        }
+    }
+
+    /// Binary of the function this feeds.
+    pub(crate) fn function(&self) -> &str {
+        match self {
+            Self::Queue(mapping) => &mapping.function,
+            Self::Stream(mapping) => &mapping.function,
+        }
+    }
+
+    /// What Lambda wants the function's role to allow before it makes such a mapping.
+    pub(crate) fn needs(&self) -> Vec<Need> {
+        match self {
+            Self::Queue(mapping) => {
+                let actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+                actions.map(|action| Need::new(action, &mapping.event.queue)).into()
+            }
+            Self::Stream(mapping) => {
+                let actions = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
+                let reads = actions.map(|action| Need::new(&format!("dynamodb:{action}"), &mapping.event.stream));
+                let tells = mapping.event.on_failure.iter().map(|queue| Need::new("sqs:SendMessage", queue));
+                reads.into_iter().chain(tells).collect()
+            }
         }
     }
 }

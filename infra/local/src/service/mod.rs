@@ -1,21 +1,24 @@
 //! One loopback address for all of AWS: every SDK call arrives here and goes to the service it names.
 //!
-//! Front door ([`Services::answer`]) -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), or, for
-//! what another endpoint serves, on to there.
+//! Front door ([`Services::answer`]) -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), objects
+//! (S3), or, for what another endpoint serves, on to there.
 
+mod connections;
 mod fault;
+pub mod faults;
 pub mod mail;
+pub mod objects;
 pub mod parameters;
 pub mod queues;
 pub mod state;
 pub mod tables;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::Value;
@@ -24,8 +27,11 @@ use tokio::sync::{oneshot, watch};
 
 pub use fault::Fault;
 
-use crate::client::Client;
+use crate::client::{CLOUD, Client};
+use crate::permissions::{Caller, Need, Permissions, of_call, of_mail};
+use faults::{Cut, Faults};
 use mail::Mails;
+use objects::Objects;
 use parameters::Parameters;
 use queues::Queues;
 
@@ -52,12 +58,18 @@ pub struct Services {
     pub mails: Mails,
     /// SSM.
     pub parameters: Parameters,
+    /// S3.
+    pub objects: Objects,
     /// Services that another endpoint serves, and its address.
     pub elsewhere: BTreeMap<Service, String>,
     /// Address of the tables' own engine.
     pub engine: String,
     /// Client for both.
     pub client: Client,
+    /// The functions' roles, once the template has been executed.
+    pub permissions: OnceLock<Permissions>,
+    /// What is made to go wrong.
+    pub faults: Faults,
     /// Moves whenever something was written to a table.
     pub writes: watch::Sender<u64>,
 }
@@ -65,21 +77,43 @@ pub struct Services {
 impl Services {
     /// Serves on `listener` until `stop` is dropped or sent to.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: oneshot::Receiver<()>) {
-        let router = axum::Router::new().fallback(front_door).with_state(self);
-        let stopped = async {
-            let _ = stop.await;
-        };
-        // The listener is bound already; serving it only ends by `stop`.
-        let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+        connections::serve(listener, stop, move |request| {
+            let services = Arc::clone(&self);
+            async move { services.front_door(request).await }
+        })
+        .await;
+    }
+
+    async fn front_door(&self, request: Request) -> Result<Response, Cut> {
+        // A bucket says itself which pages may use its links.
+        let for_pages = self.objects.bucket_of(request.uri().path()).is_some();
+        // SDKs never send an Origin. A browser does, from whatever page is open: no page may speak for the developer.
+        if !for_pages && request.headers().contains_key(header::ORIGIN) {
+            return Ok((StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response());
+        }
+        let (parts, body) = request.into_parts();
+        let mishap = self.faults.befalls(&parts, self.permissions.get());
+        let request = Request::from_parts(parts, body);
+        match mishap {
+            None => Ok(self.answer(request).await),
+            Some(mishap) => mishap.strike(request, async |request| self.answer(request).await).await,
+        }
     }
 
     async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
+        if let Some(bucket) = self.objects.bucket_of(parts.uri.path()) {
+            return self.objects.answer(&bucket, parts, body, self.permissions.get()).await;
+        }
         let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else {
             return Fault::new("RequestTooLarge", "the request is larger than any service takes")
                 .into_answer("com.amazonaws");
         };
+        let caller = Caller::of(&parts);
         if parts.method == Method::POST && parts.uri.path() == "/v2/email/outbound-emails" {
+            if let Err(denied) = self.check(&caller, &body, |body, _| Ok(of_mail(body))) {
+                return (StatusCode::FORBIDDEN, denied.into_answer("com.amazonaws.sesv2")).into_response();
+            }
             return as_json(self.mails.send(&body), "com.amazonaws.sesv2", "application/json");
         }
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
@@ -89,6 +123,9 @@ impl Services {
             let why = format!("no service here answers {} {} {target}", parts.method, parts.uri.path());
             return Fault::new("UnknownOperationException", why).into_answer("com.amazonaws");
         };
+        if let Err(denied) = self.check(&caller, &body, |body, known| of_call(target, body, known.tables())) {
+            return denied.into_answer("com.amazon.coral.service");
+        }
         let address = self.elsewhere.get(&service).or((service == Service::Tables).then_some(&self.engine));
         match (service, address) {
             (_, Some(address)) => self.pass_on(service, address, action, &parts.headers, body).await,
@@ -101,15 +138,28 @@ impl Services {
         }
     }
 
+    /// Holds a call against the caller's role, where it has one.
+    fn check(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+        needs: impl FnOnce(&Value, &Permissions) -> Result<Vec<Need>, Fault>,
+    ) -> Result<(), Fault> {
+        match self.permissions.get().filter(|permissions| permissions.bind(caller)) {
+            Some(permissions) => permissions.check(caller, &needs(&serde_json::from_slice(body)?, permissions)?),
+            None => Ok(()),
+        }
+    }
+
     async fn pass_on(
         &self,
         service: Service,
         address: &str,
         action: &str,
-        headers: &header::HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
     ) -> Response {
-        match self.client.pass_on(address, headers, body).await {
+        match self.client.pass_on(address, &as_the_cloud(headers), body).await {
             Ok((status, headers, body)) => {
                 match service {
                     Service::Tables if tables::writes(action) => self.writes.send_modify(|count| *count += 1),
@@ -125,14 +175,6 @@ impl Services {
     }
 }
 
-async fn front_door(Shared(services): Shared<Arc<Services>>, request: Request) -> Response {
-    // SDKs never send an Origin. A browser does, from whatever page is open: no page may speak for the developer.
-    if request.headers().contains_key(header::ORIGIN) {
-        return (StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response();
-    }
-    services.answer(request).await
-}
-
 fn service_of(prefix: &str) -> Option<Service> {
     match prefix {
         "DynamoDB_20120810" | "DynamoDBStreams_20120810" => Some(Service::Tables),
@@ -140,6 +182,21 @@ fn service_of(prefix: &str) -> Option<Service> {
         "AmazonSSM" => Some(Service::Parameters),
         _ => None,
     }
+}
+
+/// The same headers, signed for by the cloud's own key: some emulators keep apart what different keys made.
+fn as_the_cloud(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    let signed = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let renamed = signed.and_then(|text| {
+        let (before, credential) = text.split_once("Credential=")?;
+        let (_, scope) = credential.split_once('/')?;
+        HeaderValue::from_str(&format!("{before}Credential={CLOUD}/{scope}")).ok()
+    });
+    if let Some(renamed) = renamed {
+        headers.insert(header::AUTHORIZATION, renamed);
+    }
+    headers
 }
 
 fn as_json(answer: Result<Value, Fault>, namespace: &str, content_type: &'static str) -> Response {

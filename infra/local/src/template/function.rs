@@ -19,6 +19,8 @@ pub struct Function {
     pub timeout: Duration,
     /// Its environment as the template gives it, defaults included.
     pub environment: BTreeMap<String, String>,
+    /// ARN of the role it runs under; without one it is held to none.
+    pub role: Option<String>,
     /// What calls it.
     pub events: Vec<Event>,
 }
@@ -116,7 +118,8 @@ impl Function {
                 Event::read(&binary, name, event).map_err(|refusal| refusal.within("", &format!("Events.{name}")));
             events.extend(read.map_err(Unresolved::Refused)?);
         }
-        Ok(Self { binary, timeout: Duration::from_secs(timeout), environment, events })
+        let role = own.get("Role").or_else(|| defaults.get("Role")).map(plain_text);
+        Ok(Self { binary, timeout: Duration::from_secs(timeout), environment, role, events })
     }
 
     /// The routes that lead here.

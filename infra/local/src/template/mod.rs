@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 pub use function::{Batching, Event, Function, QueueEvent, Route, StreamEvent};
 pub use queue::Queue;
 pub use refusal::Refusal;
-pub use scope::{ACCOUNT, REGION, Scope, Unresolved};
+pub use scope::{ACCOUNT, REGION, Scope, Unresolved, plain_text};
 pub use table::Table;
 
 /// A template that can be executed here.

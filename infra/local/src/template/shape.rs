@@ -14,7 +14,7 @@ struct Shape {
 const RESOURCES: &[Shape] = &[
     Shape {
         kind: "AWS::Serverless::Function",
-        honoured: &["Environment", "Events", "Timeout"],
+        honoured: &["Environment", "Events", "Role", "Timeout"],
         only_in_aws: &[
             "Architectures",
             "AutoPublishAlias",
@@ -29,7 +29,6 @@ const RESOURCES: &[Shape] = &[
             "Policies",
             "RecursiveLoop",
             "ReservedConcurrentExecutions",
-            "Role",
             "Runtime",
             "RuntimeManagementConfig",
             "Tags",
@@ -96,6 +95,21 @@ const RESOURCES: &[Shape] = &[
             "Tags",
         ],
     },
+    Shape {
+        kind: "AWS::S3::Bucket",
+        honoured: &["CorsConfiguration", "LifecycleConfiguration"],
+        only_in_aws: &["BucketEncryption", "OwnershipControls", "PublicAccessBlockConfiguration", "Tags"],
+    },
+    Shape {
+        kind: "AWS::IAM::Role",
+        honoured: &["Policies"],
+        only_in_aws: &["AssumeRolePolicyDocument", "Description", "MaxSessionDuration", "Path", "RoleName", "Tags"],
+    },
+    Shape {
+        kind: "AWS::Logs::LogGroup",
+        honoured: &["LogGroupName"],
+        only_in_aws: &["DataProtectionPolicy", "KmsKeyId", "LogGroupClass", "RetentionInDays", "Tags"],
+    },
 ];
 
 /// Resource types that exist only to run, watch or guard the others in AWS.
@@ -105,10 +119,9 @@ const RESOURCES_ONLY_IN_AWS: &[&str] = &[
     "AWS::CloudWatch::Dashboard",
     "AWS::IAM::ManagedPolicy",
     "AWS::IAM::Policy",
-    "AWS::IAM::Role",
     "AWS::Lambda::Permission",
-    "AWS::Logs::LogGroup",
     "AWS::Logs::MetricFilter",
+    "AWS::S3::BucketPolicy",
     "AWS::SES::EmailIdentity",
     "AWS::SQS::QueuePolicy",
 ];

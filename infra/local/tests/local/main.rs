@@ -5,6 +5,9 @@
 
 mod elsewhere;
 mod events;
+mod faults;
+mod objects;
+mod permissions;
 mod queues;
 mod restart;
 mod services;

@@ -60,7 +60,11 @@ async fn whatever_cannot_be_honoured_is_refused_with_its_resource_and_property()
     };
     let cases = [
         ("Mappings: {}\nResources: {}".to_owned(), vec!["template", "Mappings"]),
-        ("Resources: { B: { Type: AWS::S3::Bucket } }".into(), vec!["B", "AWS::S3::Bucket"]),
+        ("Resources: { B: { Type: AWS::SNS::Topic } }".into(), vec!["B", "AWS::SNS::Topic"]),
+        (
+            "Resources: { B: { Type: AWS::S3::Bucket, Properties: { WebsiteConfiguration: {} } } }".into(),
+            vec!["B", "WebsiteConfiguration"],
+        ),
         ("Resources: { Q: { Type: AWS::SQS::Queue, Properties: { Colour: red } } }".into(), vec!["Q", "Colour"]),
         ("Resources: { Q: { Type: AWS::SQS::Queue, UpdatePolicy: {} } }".into(), vec!["Q", "UpdatePolicy"]),
         (

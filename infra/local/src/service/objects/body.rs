@@ -1,0 +1,109 @@
+//! A body on its way in: kept piece by piece, and held against the length and the digests it was announced with.
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+
+use super::super::fault::Fault;
+use super::store::{PIECE, Store};
+
+/// S3's own limit on one request: 5 GiB.
+const LARGEST: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Bytes that were kept.
+pub struct Kept {
+    pub blob: i64,
+    pub size: u64,
+    pub md5: [u8; 16],
+}
+
+/// What a body's headers announce.
+struct Announced {
+    length: u64,
+    md5: Option<Vec<u8>>,
+    sha256: Option<String>,
+}
+
+/// Keeps a body as a blob that is still loose.
+///
+/// # Errors
+/// The body is not the one announced, or cannot be taken.
+pub async fn keep(store: &Store, parts: &Parts, body: Body, now: u64) -> Result<Kept, Fault> {
+    let announced = Announced::read(&parts.headers)?;
+    let blob = store.new_blob(now)?;
+    let (mut md5, mut sha256, mut size, mut position) = (Md5::new(), Sha256::new(), 0_u64, 0);
+    let mut waiting: Vec<u8> = Vec::with_capacity(PIECE.min(usize::try_from(announced.length).unwrap_or(PIECE)));
+    let mut frames = body.into_data_stream();
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| incomplete())?;
+        md5.update(&frame);
+        sha256.update(&frame);
+        size += frame.len() as u64;
+        waiting.extend_from_slice(&frame);
+        while waiting.len() >= PIECE {
+            let rest = waiting.split_off(PIECE);
+            store.add_piece(blob, position, &waiting)?;
+            position += 1;
+            waiting = rest;
+        }
+    }
+    if !waiting.is_empty() {
+        store.add_piece(blob, position, &waiting)?;
+    }
+    let md5: [u8; 16] = md5.finalize().into();
+    announced.check(size, &md5, &hex(&sha256.finalize()))?;
+    Ok(Kept { blob, size, md5 })
+}
+
+impl Announced {
+    fn read(headers: &HeaderMap) -> Result<Self, Fault> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let length = text(header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+        let length = length
+            .ok_or_else(|| Fault::new("MissingContentLength", "You must provide the Content-Length HTTP header."))?;
+        if length > LARGEST {
+            return Err(Fault::new("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size"));
+        }
+        let md5 = text("content-md5").map(|text| STANDARD.decode(text).ok().filter(|digest| digest.len() == 16));
+        let md5 = match md5 {
+            Some(None) => return Err(Fault::new("InvalidDigest", "The Content-MD5 you specified was invalid.")),
+            other => other.flatten(),
+        };
+        let sha256 = match text("x-amz-content-sha256") {
+            Some(kind) if kind.starts_with("STREAMING-") => {
+                return Err(Fault::new("NotImplemented", format!("the local S3 does not take bodies of kind {kind}")));
+            }
+            Some("UNSIGNED-PAYLOAD") | None => None,
+            Some(digest) => Some(digest.to_owned()),
+        };
+        Ok(Self { length, md5, sha256 })
+    }
+
+    fn check(&self, size: u64, md5: &[u8], sha256: &str) -> Result<(), Fault> {
+        if size != self.length {
+            return Err(incomplete());
+        }
+        if self.md5.as_ref().is_some_and(|wanted| wanted != md5) {
+            return Err(Fault::new("BadDigest", "The Content-MD5 you specified did not match what we received."));
+        }
+        if self.sha256.as_ref().is_some_and(|wanted| wanted != sha256) {
+            let why = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+            return Err(Fault::new("XAmzContentSHA256Mismatch", why));
+        }
+        Ok(())
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn incomplete() -> Fault {
+    Fault::new("IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
+}
