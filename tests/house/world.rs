@@ -53,7 +53,10 @@ use undercroft_worker as worker_fn;
 
 impl Functions {
     fn start(cloud: &LocalCloud, clock: &Clock) -> Self {
-        let env = |function: &str| -> Env { cloud.environment(function).into_iter().collect() };
+        // How busy this machine is must not decide a test.
+        let patience = ("CALL_PATIENCE".to_owned(), "30".to_owned());
+        let env =
+            |function: &str| -> Env { cloud.environment(function).into_iter().chain([patience.clone()]).collect() };
         let router = |function: &str| -> Router {
             let (env, clock) = (env(function), clock.clone());
             match function {

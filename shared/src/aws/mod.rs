@@ -57,7 +57,7 @@ impl Aws {
             .http_client(client.build_https())
             .sleep_impl(sleep.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .timeout_config(timeouts())
+            .timeout_config(timeouts(env))
             .build();
         let connector = Connector::builder()
             .sleep_impl(sleep)
@@ -111,12 +111,15 @@ fn trust_store(env: &Env) -> Result<TrustStore, Source> {
 /// The longest a call to DynamoDB or SQS takes, retries included, in seconds.
 pub const OPERATION_SECONDS: u64 = 5;
 
-/// A call to a table answers in milliseconds; one that does not is better tried again than waited for.
-fn timeouts() -> TimeoutConfig {
+/// A call to a table answers in milliseconds; one that does not is better tried again than waited for. `CALL_PATIENCE` makes all
+/// of it so many times longer, for an endpoint that is slower than AWS.
+fn timeouts(env: &Env) -> TimeoutConfig {
+    let patience = env.optional("CALL_PATIENCE").and_then(|times| times.parse().ok()).unwrap_or(1);
+    let seconds = |seconds: u64| Duration::from_secs(seconds * patience);
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(2))
-        .operation_timeout(Duration::from_secs(OPERATION_SECONDS))
+        .connect_timeout(seconds(1))
+        .operation_attempt_timeout(seconds(2))
+        .operation_timeout(seconds(OPERATION_SECONDS))
         .build()
 }
 
