@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client::CallError;
 use crate::error::StartError;
 use crate::mapping::{Checkpoints, Mapping, QueueMapping, Reach, StreamMapping};
-use crate::permissions::{Caller, Permissions, Role, TableKeys};
+use crate::permissions::{Caller, Permissions, Role, Standing, TableKeys, last_part};
 use crate::service::objects::Bucket;
 use crate::service::state::State;
 use crate::template::{
@@ -325,7 +325,10 @@ impl Deployment {
     /// # Errors
     /// A role is not of this template, or does not suffice.
     pub(crate) fn permissions(&self) -> Result<Permissions, Refusal> {
-        let mut permissions = Permissions::over(self.keys.clone());
+        let mut permissions = Permissions::over(Standing {
+            tables: self.keys.clone(),
+            queues: self.queues.iter().map(|queue| (last_part(&queue.url).to_owned(), queue.arn.clone())).collect(),
+        });
         for function in &self.functions {
             let Some(arn) = &function.role else { continue };
             let role = self.roles.get(arn).cloned();

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 pub use caller::{Caller, access_key};
-pub use needs::{Need, of_call, of_mail};
+pub use needs::{Need, Standing, last_part, of_call, of_mail};
 pub use pattern::matches;
 pub use role::Role;
 pub use tables::TableKeys;
@@ -22,11 +22,11 @@ pub use tables::TableKeys;
 use crate::service::Fault;
 use crate::template::ACCOUNT;
 
-/// The roles of all functions, and what is known about the tables they speak of.
+/// The roles of all functions, and what is known of the things they speak of.
 #[derive(Debug, Default)]
 pub struct Permissions {
     holders: BTreeMap<String, Holder>,
-    tables: BTreeMap<String, TableKeys>,
+    standing: Standing,
     relied_on: Mutex<BTreeSet<Grant>>,
 }
 
@@ -49,9 +49,9 @@ pub struct Grant {
 }
 
 impl Permissions {
-    /// Permissions over these tables, by physical name; nobody holds a role yet.
-    pub fn over(tables: BTreeMap<String, TableKeys>) -> Self {
-        Self { tables, ..Self::default() }
+    /// Permissions over what stands; nobody holds a role yet.
+    pub fn over(standing: Standing) -> Self {
+        Self { standing, ..Self::default() }
     }
 
     /// Gives a function its role. False where another function already has the same access key.
@@ -61,9 +61,9 @@ impl Permissions {
         self.holders.insert(access_key(function), holder).is_none()
     }
 
-    /// What is known about the tables.
-    pub fn tables(&self) -> &BTreeMap<String, TableKeys> {
-        &self.tables
+    /// What stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Whether this caller is held to a role.

@@ -19,6 +19,15 @@ pub struct Need {
     pub context: BTreeMap<&'static str, Vec<String>>,
 }
 
+/// What stands, by its name. Another endpoint may put it into another account or region than ours.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The tables.
+    pub tables: BTreeMap<String, TableKeys>,
+    /// ARNs of the queues, by the last part of their addresses.
+    pub queues: BTreeMap<String, String>,
+}
+
 impl Need {
     /// An action on a resource, with nothing to ask about.
     pub fn new(action: &str, resource: impl Into<String>) -> Self {
@@ -37,12 +46,12 @@ impl Need {
 ///
 /// # Errors
 /// Nobody can tell, because the operation is not known here or its request is not legible.
-pub fn of_call(target: &str, body: &Value, known: &BTreeMap<String, TableKeys>) -> Result<Vec<Need>, Fault> {
+pub fn of_call(target: &str, body: &Value, standing: &Standing) -> Result<Vec<Need>, Fault> {
     let (service, operation) = target.split_once('.').unwrap_or_default();
     match service {
-        "DynamoDB_20120810" => tables::needs(operation, body, known),
-        "DynamoDBStreams_20120810" => Ok(tables::stream_needs(operation, body, known)),
-        "AmazonSQS" => Ok(vec![of_queue(operation, body)]),
+        "DynamoDB_20120810" => tables::needs(operation, body, &standing.tables),
+        "DynamoDBStreams_20120810" => Ok(tables::stream_needs(operation, body, &standing.tables)),
+        "AmazonSQS" => Ok(vec![of_queue(operation, body, standing)]),
         "AmazonSSM" => Ok(of_parameters(operation, body)),
         _ => Err(untold(target)),
     }
@@ -63,12 +72,18 @@ pub(super) fn untold(operation: &str) -> Fault {
     Fault::new("AccessDeniedException", why)
 }
 
-fn of_queue(operation: &str, body: &Value) -> Need {
+fn of_queue(operation: &str, body: &Value, standing: &Standing) -> Need {
     // A batch needs what its single form needs.
     let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
     let url = body.get("QueueUrl").or_else(|| body.get("QueueName")).map(plain_text).unwrap_or_default();
-    let name = url.rsplit('/').next().unwrap_or_default();
-    Need::new(&action, format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"))
+    let name = last_part(&url);
+    let elsewhere = || format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}");
+    Need::new(&action, standing.queues.get(name).cloned().unwrap_or_else(elsewhere))
+}
+
+/// What stands behind an address's last slash.
+pub fn last_part(address: &str) -> &str {
+    address.rsplit('/').next().unwrap_or(address)
 }
 
 fn of_parameters(operation: &str, body: &Value) -> Vec<Need> {

@@ -123,7 +123,7 @@ impl Services {
             let why = format!("no service here answers {} {} {target}", parts.method, parts.uri.path());
             return Fault::new("UnknownOperationException", why).into_answer("com.amazonaws");
         };
-        if let Err(denied) = self.check(&caller, &body, |body, known| of_call(target, body, known.tables())) {
+        if let Err(denied) = self.check(&caller, &body, |body, known| of_call(target, body, known.standing())) {
             return denied.into_answer("com.amazon.coral.service");
         }
         let address = self.elsewhere.get(&service).or((service == Service::Tables).then_some(&self.engine));

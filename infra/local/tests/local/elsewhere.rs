@@ -111,6 +111,40 @@ async fn a_group_stays_closed_behind_a_failed_message_even_where_the_queue_would
     assert!(queue.messages.lock().unwrap().is_empty());
 }
 
+const UNDER_A_ROLE: &str = "
+Resources:
+  Work: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
+  WorkerRole:
+    Type: AWS::IAM::Role
+    Properties:
+      Policies:
+        - PolicyDocument:
+            Version: '2012-10-17'
+            Statement:
+              - Effect: Allow
+                Action: [sqs:ReceiveMessage, sqs:DeleteMessage, sqs:GetQueueAttributes]
+                Resource: !GetAtt Work.Arn
+  Worker:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: worker } }
+    Properties: { Role: !GetAtt WorkerRole.Arn, Events: { Work: { Type: SQS, Properties: { Queue: !GetAtt Work.Arn } } } }
+";
+
+#[tokio::test]
+async fn a_role_holds_for_what_stands_in_another_endpoints_account() {
+    let clock = Clock::standing_at(NOW);
+    let queue = Arc::new(OpenQueue { clock: clock.clone(), messages: Mutex::new(vec![("a", "a1", 0)]) });
+    let served = Arc::clone(&queue);
+    // Its ARNs name account 0, not ours.
+    let address = endpoint(Arc::new(move |action, body| served.answer(action, body))).await;
+    let cloud = cloud_at(address, UNDER_A_ROLE, &clock).await;
+    let functions = Functions::answering(succeed);
+    settle(&cloud, &functions).await;
+    assert_eq!(functions.batches(), [["a1"]]);
+    let send = json!({ "QueueUrl": "http://elsewhere/0/Work.fifo", "MessageBody": "x" });
+    assert!(cloud.call_as("worker", "AmazonSQS.SendMessage", &send).await.unwrap_err().is("AccessDeniedException"));
+}
+
 const STREAM: &str = "
 Resources:
   Things:
