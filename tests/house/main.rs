@@ -13,6 +13,7 @@ mod doors;
 mod http;
 mod jobs;
 mod journey;
+mod membership;
 mod sessions;
 mod template;
 mod tokens;

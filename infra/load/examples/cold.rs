@@ -46,13 +46,15 @@ fn main() -> Result<(), Source> {
     compare("a whole processor", &smallest, &ours, None, 3.0)?;
     match Slice::of_percent(7) {
         Ok(slice) => compare("7 % of a processor", &smallest, &ours, Some(&slice), 2.5)?,
-        Err(error) => say(format!("7 % of a processor: not measured, there are no control groups to make here ({error})")),
+        Err(error) => {
+            say(format!("7 % of a processor: not measured, there are no control groups to make here ({error})"))
+        }
     }
     Ok(())
 }
 
 fn one_note(records: &Path, stack: &Stack, user: &str, token: &str) -> Result<String, Source> {
-    let mut function = Environment::spawn(Command::new(records), &stack.environment("records"), None)?;
+    let mut function = Environment::spawn(Command::new(records), &stack.environment("records"))?;
     function.rest()?;
     let made = function.invoke(&event("POST", NOTES, Some(token), Some(&note(user))))?.expect(201)?;
     Ok(made.body.get("id").and_then(Value::as_str).unwrap_or_default().to_owned())
@@ -84,7 +86,7 @@ fn compare(what: &str, smallest: &Subject, ours: &Subject, slice: Option<&Slice>
 fn started(subject: &Subject, slice: Option<&Slice>) -> Result<[f64; 2], Source> {
     let command = slice.map_or_else(|| Command::new(subject.bootstrap), |slice| slice.command(subject.bootstrap));
     let began = Instant::now();
-    let mut function = Environment::spawn(command, subject.variables, None)?;
+    let mut function = Environment::spawn(command, subject.variables)?;
     function.hand(&subject.event);
     let answer = function.answer()?;
     let took = millis(began.elapsed());

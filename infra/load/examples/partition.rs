@@ -27,7 +27,10 @@ fn main() -> Result<(), Source> {
     let (rate, seconds) = (number(1, WRITES_A_SECOND)?, number(2, SECONDS)?);
     let records = artefact::function("records")?;
     say(format!("{WRITERS} writers for {seconds} s, {rate} writes a second a partition; {}", machine()));
-    say(format!("{:<10}{:>14}{:>18}{:>14}{:>16}{:>20}", "shards", "writes/s", "of one's limit", "refused", "told 503", "busiest partition"));
+    say(format!(
+        "{:<10}{:>14}{:>18}{:>14}{:>16}{:>20}",
+        "shards", "writes/s", "of one's limit", "refused", "told 503", "busiest partition"
+    ));
     for shards in [1, 8] {
         run(&records, shards, rate, seconds)?;
     }
@@ -46,7 +49,7 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
         // Each writes as somebody else: the index on the author is partitioned too.
         let user = account();
         let create = event("POST", NOTES, Some(&stack.token(&user)?), Some(&note(&user)));
-        let mut function = Environment::spawn(Command::new(records), &variables, None)?;
+        let mut function = Environment::spawn(Command::new(records), &variables)?;
         function.rest()?;
         writers.push((function, create));
     }
@@ -72,7 +75,8 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
         told += other;
     }
     let per_second = made as f64 / seconds;
-    let busiest = throttle.taken().into_iter().find(|(key, _)| key.starts_with("pk=c#")).unwrap_or_default().1 / seconds;
+    let busiest =
+        throttle.taken().into_iter().find(|(key, _)| key.starts_with("pk=c#")).unwrap_or_default().1 / seconds;
     say(format!(
         "{shards:<10}{per_second:>14.1}{:>17.2}x{:>14}{told:>16}{busiest:>18.1}/s",
         per_second / rate,

@@ -79,7 +79,8 @@ fn load(options: &Options, name: Option<&str>, requests: &[Vec<u8>]) -> Result<V
     if let Some(name) = name {
         let at = |percent| millis(percentile(&all.took, percent));
         let per_second = answered as f64 / elapsed.as_secs_f64();
-        let spent = before.zip(busy()).map(|(before, after)| millis(after.saturating_sub(before)) / answered.max(1) as f64);
+        let spent =
+            before.zip(busy()).map(|(before, after)| millis(after.saturating_sub(before)) / answered.max(1) as f64);
         let spent = spent.map_or_else(String::new, |spent| format!(", {spent:.2} ms of processor a request"));
         say(format!(
             "{name:<10}{per_second:>9.0} a second, p50 {:>7.1} ms, p99 {:>7.1} ms, {} errors{spent}",
@@ -119,7 +120,11 @@ fn set_up(options: &Options) -> Result<(String, String), Source> {
     let mut ask = |method: &str, path: &str, token: &str, body: &Value| -> Result<Value, Source> {
         let answer = api.call(&request(method, path, token, Some(body)))?;
         let said = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
-        if answer.status() < 300 { Ok(said) } else { Err(format!("{method} {path}: {} {said}", answer.status()).into()) }
+        if answer.status() < 300 {
+            Ok(said)
+        } else {
+            Err(format!("{method} {path}: {} {said}", answer.status()).into())
+        }
     };
     let password = json!({ "email": options.admin, "password": options.admin_password });
     let admin = ask("POST", "/v1/auth/signin", "", &password)?;

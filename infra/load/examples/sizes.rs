@@ -30,7 +30,7 @@ fn main() -> Result<(), Source> {
 }
 
 fn line(name: &str, bootstrap: &Path, variables: &BTreeMap<String, String>) -> Result<(), Source> {
-    let mut function = Environment::spawn(Command::new(bootstrap), variables, None)?;
+    let mut function = Environment::spawn(Command::new(bootstrap), variables)?;
     function.rest()?;
     let held = resident(function.id()) as f64 / f64::from(1 << 20);
     let (whole, zipped) = (fs::metadata(bootstrap)?.len(), zipped(bootstrap)?);

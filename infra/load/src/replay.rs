@@ -8,7 +8,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
@@ -51,9 +53,7 @@ type Known = Mutex<HashMap<(String, String), Vec<u8>>>;
 fn serve(stream: TcpStream, config: &Arc<ServerConfig>, upstream: &str, known: &Known) -> Result<(), Source> {
     let connection = ServerConnection::new(Arc::clone(config))?;
     let mut beyond = None;
-    http1::converse(StreamOwned::new(connection, stream), |request| {
-        reply(&request, upstream, &mut beyond, known).ok()
-    });
+    http1::converse(StreamOwned::new(connection, stream), |request| reply(&request, upstream, &mut beyond, known).ok());
     Ok(())
 }
 

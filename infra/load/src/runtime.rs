@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use undercroft::clock::Clock;
 use undercroft::error::Source;
+use undercroft::id;
 
 use crate::http1::{self, Message};
 
@@ -65,17 +67,20 @@ impl Answer {
 }
 
 impl Environment {
-    /// Starts `command` with these variables and no others, and does not wait for it.
+    /// Starts `command` with these variables and no others, and does not wait for it. What it logs is added to the file that
+    /// the variable `LOGS` names, if it names one.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(mut command: Command, variables: &BTreeMap<String, String>, log: Option<File>) -> Result<Self, Source> {
+    pub fn spawn(mut command: Command, variables: &BTreeMap<String, String>) -> Result<Self, Source> {
         let (events, waiting) = channel();
         let (tell, told) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
         let address = http1::listen(move |stream| {
             http1::converse(stream, |request| reply(&request, &waiting, &tell));
         })?;
+        let log =
+            std::env::var_os("LOGS").map(|path| File::options().create(true).append(true).open(path)).transpose()?;
         let output = |file: Option<File>| file.map_or_else(Stdio::null, Stdio::from);
         command.env_clear().envs(variables).envs(of_lambda()).env("AWS_LAMBDA_RUNTIME_API", address.to_string());
         let copy = log.as_ref().map(File::try_clone).transpose()?;
@@ -150,7 +155,7 @@ fn reply(request: &Message, waiting: &Mutex<Receiver<Value>>, tell: &Sender<Told
     if path.ends_with("/invocation/next") {
         tell.send(Told::Waiting).ok()?;
         let event = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
-        return Some(next(&event));
+        return Some(next(&event, &invocation()));
     }
     let told = match path.ends_with("/response") {
         true => Told::Answered(request.body.clone()),
@@ -160,12 +165,17 @@ fn reply(request: &Message, waiting: &Mutex<Receiver<Value>>, tell: &Sender<Told
     Some(http1::answer(202, br#"{"status":"OK"}"#))
 }
 
-fn next(event: &Value) -> Vec<u8> {
+/// An id no other invocation here has: by it a function knows its own writes again.
+fn invocation() -> String {
+    id::new(&Clock::default())
+}
+
+fn next(event: &Value, id: &str) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let deadline = (now + Duration::from_secs(PATIENCE_SECONDS)).as_millis().to_string();
     let headers = [
         ("content-type", "application/json"),
-        ("lambda-runtime-aws-request-id", "0a1b2c3d-0000-4000-8000-000000000000"),
+        ("lambda-runtime-aws-request-id", id),
         ("lambda-runtime-deadline-ms", deadline.as_str()),
         ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:123456789012:function:load"),
         ("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0"),
@@ -189,7 +199,11 @@ fn read(answer: &[u8]) -> Result<Answer, Source> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let headers = answer.get("headers").and_then(Value::as_object).into_iter().flatten();
     Ok(Answer {
-        status: answer.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok()).unwrap_or(0),
+        status: answer
+            .get("statusCode")
+            .and_then(Value::as_u64)
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(0),
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), text(Some(value)))).collect(),
         body: serde_json::from_str(&text(answer.get("body"))).unwrap_or_default(),
     })

@@ -51,7 +51,8 @@ impl Stack {
         let template = Template::read(&root().join("template.yaml")).map_err(|refusal| refusal.to_string())?;
         let starting = LocalCloud::start(Options { data, ..Options::in_memory(template) });
         let cloud = runtime.block_on(starting).map_err(|error| error.to_string())?;
-        let signing_key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| "no randomness")?.as_ref().to_vec();
+        let signing_key =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| "no randomness")?.as_ref().to_vec();
         let stack = Self { runtime, cloud, signing_key };
         stack.publish_key()?;
         Ok(stack)
@@ -80,7 +81,11 @@ impl Stack {
             let app = undercroft_collections::App::from_env(&env)?;
             let response = undercroft_collections::routes(app, &env).oneshot(request).await?;
             let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
-            if status.is_success() { Ok(()) } else { Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into()) }
+            if status.is_success() {
+                Ok(())
+            } else {
+                Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into())
+            }
         })
     }
 
@@ -159,7 +164,7 @@ pub fn definition(shards: u8) -> Value {
             "list": "record.author == auth.id",
             "read": "auth.id in record.members",
             "create": "auth.id in input.members && input.author == auth.id",
-            "update": "auth.id in record.members",
+            "update": "record.author == auth.id",
             "delete": "record.author == auth.id" }
     })
 }

@@ -77,7 +77,8 @@ impl Throttle {
 impl Limits {
     fn reply(&self, request: &Message, beyond: &mut Connection) -> io::Result<Vec<u8>> {
         let body = serde_json::from_slice(&request.body).unwrap_or_default();
-        let action = request.header("x-amz-target").and_then(|target| target.split_once('.')).map_or("", |(_, name)| name);
+        let action =
+            request.header("x-amz-target").and_then(|target| target.split_once('.')).map_or("", |(_, name)| name);
         let written: Vec<&Value> = written(action, &body);
         if !self.admit(&written) {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +96,10 @@ impl Limits {
         let mut needed = HashMap::<String, f64>::new();
         for item in written {
             let units = item.to_string().len().div_ceil(UNIT_BYTES) as f64;
-            let places = self.keys.iter().filter_map(|key| Some(format!("{key}={}", item.pointer(&format!("/{key}/S"))?)));
+            let places = self
+                .keys
+                .iter()
+                .filter_map(|key| Some(format!("{key}={}", item.pointer(&format!("/{key}/S"))?.as_str()?)));
             places.for_each(|place| *needed.entry(place).or_default() += units);
         }
         let now = Instant::now();

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use undercroft::clock::Clock;
 use undercroft::error::{Result, Source};
 use undercroft::expr::{Expr, Input, Rule};
 use undercroft::id;
-use undercroft::clock::Clock;
 use undercroft::identity::{Caller, User};
 use undercroft::policy::allow;
 use undercroft::query::{Query, parse_sort, plan};
@@ -56,14 +56,14 @@ impl Asked {
         let grant = allow(&self.caller, Rule::List, &self.collection, self.now)?;
         let layout = self.collection.layout();
         let bad = |error: String| undercroft::error::Error::internal(error);
-        let filter = Expr::filter("status == \"open\" && priority >= 2", &layout.fields).map_err(|e| bad(e.to_string()))?;
+        let filter =
+            Expr::filter("status == \"open\" && priority >= 2", &layout.fields).map_err(|e| bad(e.to_string()))?;
         let sort = parse_sort("-priority", &layout.fields).map_err(|error| bad(error.to_string()))?;
         let query = Query { rule: grant.left(), filter: Some(&filter), sort: &sort, scan: None };
         let plan = plan(layout, &query).map_err(|refusal| bad(refusal.message))?;
         let records = self.items.iter().filter_map(Record::from_item);
-        let fitting = records.filter(|record| {
-            plan.leftover.matches(&record.view()) && grant.allows(&record.view(), Input::None)
-        });
+        let fitting =
+            records.filter(|record| plan.leftover.matches(&record.view()) && grant.allows(&record.view(), Input::None));
         let shown: Vec<Value> = fitting.map(|record| Value::Object(record.shown(&grant))).collect();
         serde_json::to_vec(&json!({ "items": shown })).map_err(undercroft::error::Error::internal)
     }
@@ -71,7 +71,8 @@ impl Asked {
 
 fn stored(owner: &str, number: usize, clock: &Clock) -> Item {
     let title = format!("{number}: all that is solid stands on something that nobody looks at");
-    let data = json!({ "title": title, "slug": format!("task-{number}"), "status": "open", "priority": 3, "owner": owner });
+    let data =
+        json!({ "title": title, "slug": format!("task-{number}"), "status": "open", "priority": 3, "owner": owner });
     let members: Map<String, Value> = data.as_object().cloned().unwrap_or_default();
     let at = undercroft::clock::rfc3339(clock.millis());
     let mut stored = item::key("c#tasks#1#0", &id::new(clock));
