@@ -21,6 +21,7 @@ mod http;
 mod jobs;
 mod journey;
 mod ledger;
+mod membership;
 mod numbers;
 mod objects;
 mod openapi;

@@ -70,6 +70,8 @@ impl Expression {
         self.text = match (self.text.is_empty(), other.text.is_empty()) {
             (true, _) => other.text,
             (_, true) => self.text,
+            // DynamoDB refuses a second pair of parentheses around the first.
+            _ if is_enclosed(&other.text) => format!("{} AND {}", self.text, other.text),
             _ => format!("{} AND ({})", self.text, other.text),
         };
         self.names.extend(other.names);
@@ -91,6 +93,20 @@ impl Expression {
     fn values(&self) -> Option<HashMap<String, AttributeValue>> {
         Some(self.values.clone()).filter(|values| !values.is_empty())
     }
+}
+
+/// Whether one pair of parentheses holds all of an expression. There are none in it but its own: values are placeholders.
+fn is_enclosed(text: &str) -> bool {
+    let mut depth = 0_u32;
+    let closes_at_end = text.char_indices().all(|(at, char)| {
+        match char {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > 0 || at + 1 == text.len()
+    });
+    text.starts_with('(') && closes_at_end
 }
 
 /// How a conditional write ended.
@@ -388,5 +404,19 @@ where
     match code {
         Some(code) if !PASSING.contains(&code) => Error::internal(error),
         _ => Error::Unavailable { retry_after: 1, source: Some(error.into()) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Expression;
+
+    #[test]
+    fn joined_conditions_are_enclosed_once() {
+        let and = |text: &str| Expression::new("a").and(Expression::new(text)).text;
+        assert_eq!(and("b OR c"), "a AND (b OR c)");
+        assert_eq!(and("(b OR c)"), "a AND (b OR c)");
+        assert_eq!(and("(b) OR (c)"), "a AND ((b) OR (c))");
+        assert_eq!(and("contains(b, c)"), "a AND (contains(b, c))");
     }
 }

@@ -1,0 +1,109 @@
+//! A function under valgrind's callgrind, and how many instructions it has executed since it was last asked. The count is of
+//! the function's own process, and of nothing else on the machine: it is the same however busy the machine is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use undercroft::error::Source;
+
+use crate::runtime::{Answer, Environment};
+
+/// A function whose instructions are counted.
+#[derive(Debug)]
+pub struct Counted {
+    environment: Environment,
+    out: PathBuf,
+    dumps: u32,
+}
+
+impl Counted {
+    /// Starts `bootstrap` under callgrind, which writes its files into `folder`. The first count begins with the process.
+    ///
+    /// # Errors
+    /// When valgrind is not there.
+    pub fn spawn(bootstrap: &Path, variables: &BTreeMap<String, String>, folder: &Path) -> Result<Self, Source> {
+        let out = folder.join("callgrind.out");
+        let mut command = Command::new("valgrind");
+        command
+            .args(["--tool=callgrind", "--quiet", &format!("--callgrind-out-file={}", out.display())])
+            .arg(bootstrap);
+        let environment = Environment::spawn(command, variables)
+            .map_err(|error| format!("valgrind cannot be started ({error}); on Debian: apt-get install valgrind"))?;
+        Ok(Self { environment, out, dumps: 0 })
+    }
+
+    /// Waits until the function rests: it has started.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    pub fn rest(&mut self) -> Result<(), Source> {
+        self.environment.rest()
+    }
+
+    /// Lays an event ready for a function that has yet to start, and waits until it has answered and rests.
+    ///
+    /// # Errors
+    /// When it ends or fails instead.
+    pub fn first(&mut self, event: &Value) -> Result<Answer, Source> {
+        self.environment.hand(event);
+        let answer = self.environment.answer()?;
+        self.environment.rest()?;
+        Ok(answer)
+    }
+
+    /// Hands an event to a function at rest until it is answered well, and counts none of it: the first call of a kind opens
+    /// connections and compiles what later ones find done. A write that takes too long over that answers 503, as it must.
+    ///
+    /// # Errors
+    /// When the function keeps refusing.
+    pub fn warm(&mut self, event: &Value) -> Result<(), Source> {
+        let mut answer = self.environment.invoke(event)?;
+        for _ in 0..5 {
+            if answer.status < 300 {
+                break;
+            }
+            answer = self.environment.invoke(event)?;
+        }
+        self.count()?;
+        if answer.status < 300 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.body).into()) }
+    }
+
+    /// Hands an event to a function at rest, and returns its answer and the instructions from rest to rest.
+    ///
+    /// # Errors
+    /// When the function ends or fails instead.
+    pub fn invoke(&mut self, event: &Value) -> Result<(Answer, u64), Source> {
+        let answer = self.environment.invoke(event)?;
+        Ok((answer, self.count()?))
+    }
+
+    /// Instructions since the last count, or since the process began.
+    ///
+    /// # Errors
+    /// When callgrind does not answer.
+    pub fn count(&mut self) -> Result<u64, Source> {
+        let asked = Command::new("callgrind_control")
+            .args(["--dump", &self.environment.id().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if !asked.success() {
+            return Err("callgrind_control could not reach the function".into());
+        }
+        self.dumps += 1;
+        instructions(&self.out.with_extension(format!("out.{}", self.dumps)))
+    }
+}
+
+/// The total in one of callgrind's files.
+///
+/// # Errors
+/// When it is not such a file.
+pub fn instructions(file: &Path) -> Result<u64, Source> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.ok_or("callgrind wrote no totals")?.trim().parse()?)
+}

@@ -1,0 +1,21 @@
+//! What Undercroft costs, measured on the functions as they ship and beside something to compare with in the same run.
+//!
+//! - [`stack`]: a local cloud with one collection, for all of it to stand on; [`seed`] fills it
+//! - [`artefact`], [`event`], [`runtime`]: a function's bootstrap, built, started, and handed requests, as Lambda would
+//! - [`callgrind`], [`slice`](mod@slice): its instructions counted; its processor rationed
+//! - [`replay`], [`throttle`]: DynamoDB over TLS without the emulator's slowness; DynamoDB with its limit on a partition
+//! - [`report`]: what was seen, in lines
+//!
+//! The measurements themselves are the examples, one a file. README.md says what each printed.
+
+pub mod artefact;
+pub mod callgrind;
+pub mod event;
+pub mod http1;
+pub mod replay;
+pub mod report;
+pub mod runtime;
+pub mod seed;
+pub mod slice;
+pub mod stack;
+pub mod throttle;
