@@ -85,6 +85,7 @@ fn hold_body(schema: &str, query: &str, is_json: bool, answer: &Answer) {
     let asked = |name: &str| query.split('&').any(|part| part.starts_with(name));
     let schema = match schema.strip_suffix("RecordList") {
         Some(place) if asked("explain=true") => format!("{place}Explained"),
+        Some(place) if asked("deleted=true") => format!("{place}DeletedPage"),
         Some(place) if asked("fields=") => format!("{place}SelectionPage"),
         Some(place) => format!("{place}RecordPage"),
         None => schema.to_owned(),

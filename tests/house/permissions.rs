@@ -69,7 +69,7 @@ async fn a_call_outside_a_functions_role_is_denied() {
         ("relay", parameter("seal")),
         ("worker", get(IDENTITY, key("a"))),
         ("worker", put(IDENTITY, key("a"))),
-        ("worker", put(RECORDS, key("d"))),
+        ("worker", put(RECORDS, key("k"))),
         ("worker", put(JOBS, id("1"))),
         ("worker", send("JobsQueue")),
         ("worker", parameter("signing")),

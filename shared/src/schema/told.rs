@@ -102,6 +102,7 @@ fn flag(property: &Value, name: &str) -> bool {
     property.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
+/// A field of the collection's own that has such a name is shown instead.
 fn kept_by_the_server() -> Map<String, Value> {
     let moment =
         |description| json!({ "type": "string", "format": "date-time", "readOnly": true, "description": description });
@@ -113,6 +114,7 @@ fn kept_by_the_server() -> Map<String, Value> {
             "version".to_owned(),
             json!({ "type": "integer", "minimum": 1, "readOnly": true, "description": "how often it was written" }),
         ),
+        ("expanded".to_owned(), json!({ "type": "object", "readOnly": true, "description": "what `expand` asked for" })),
     ])
 }
 

@@ -19,9 +19,10 @@ pub fn routes() -> Vec<Route> {
         put("/v1/collections/{collection}", "putCollection", Admin)
             .does("Defines a collection, or changes its definition.")
             .note(
-                "One write, whatever changes; what has to be done to stored records is a job's, and reads and writes go on. Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index.",
+                "One write, whatever changes; what has to be done to stored records is a job's, and reads and writes go on. Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index. So are relations: `cascade` and `setNull` find the records that point at a deleted one through an index whose partition is just that field.",
             )
             .takes(&["DryRun", "IfMatch", "IfNoneMatch"])
+            .keyed()
             .reads("DefinitionInput")
             .answers(201, "Definition", "The collection is new.")
             .with(&["ETag"])
@@ -29,12 +30,14 @@ pub fn routes() -> Vec<Route> {
             .with(&["ETag"])
             .answers(200, "Put", "The definition as it stands now; with `dryRun=true` what would be done.")
             .refuses(409, "Somebody else has changed it meanwhile, or there are as many collections as there may be.")
-            .refuses(501, "A change of `users`."),
+            .refuses(501, "A change of `users`, or a relation with `restrict` on a field that records have already."),
         delete("/v1/collections/{collection}", "deleteCollection", Admin)
             .does("Deletes a collection. It is gone at once; a job clears what is left of it.")
             .takes(&["FateOfRecords", "IfMatch"])
+            .keyed()
             .answers_empty(204, "It is gone.")
-            .refuses(409, "It holds records, or somebody else has changed it meanwhile."),
+            .refuses(403, "The collection `users` is part of the house.")
+            .refuses(409, "It holds records, another collection points at it, or somebody else has changed it meanwhile."),
         get("/openapi.json", "openapi", AnyoneByToken)
             .does("This document. For admins it has every collection.")
             .takes(&["Collections", "IfNoneMatch"])

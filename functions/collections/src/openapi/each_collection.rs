@@ -24,7 +24,7 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
     for (part, schema) in own {
         place(schemas, name, self::schema(Some(name), part), schema);
     }
-    for part in ["RecordPage", "RecordList"] {
+    for part in ["RecordPage", "RecordList", "DeletedPage", "DeletedRecord"] {
         let of_any = schemas.get(part).cloned().unwrap_or_default();
         schemas.insert(self::schema(Some(name), part), renamed(of_any, name));
     }
@@ -38,6 +38,8 @@ pub fn schema(collection: Option<&str>, name: &str) -> String {
         "RecordPatch" => "patch",
         "RecordPage" => "page",
         "RecordList" => "list",
+        "DeletedPage" => "deleted_page",
+        "DeletedRecord" => "deleted",
         other => return other.to_owned(),
     };
     collection.map_or_else(|| name.to_owned(), |collection| format!("{collection}_{part}"))

@@ -1,6 +1,6 @@
 //! The routes of the function `records`: the data. In the document for admins, each collection has them under its own name.
 
-use super::route::Policy::{Anyone, EachOperation, Rules};
+use super::route::Policy::{EachOperation, Rules};
 use super::route::{Route, delete, get, patch, post, put};
 
 const RECORDS: &str = "/v1/collections/{collection}/records";
@@ -21,7 +21,13 @@ pub fn routes() -> Vec<Route> {
             .refuses(412, "A condition of one of the operations does not hold.")
             .refuses(428, "One of the operations needs `ifMatch` or `ifNoneMatch`.")
             .refuses(501, "Erasing a user."),
-        get("/v1/changes", "listChanges", Anyone).does("What changed, in order.").not_built(),
+        get("/v1/changes", "listChanges", Rules(&["list"]))
+            .does("What changed of the records in the caller's list: in order for each partition of an index, and nothing twice.")
+            .note("Take `after=now`, read the list, then go on from each `nextCursor`. Of a record that changed more than once between two readings, the last state is told. Changes are kept for seven days.")
+            .takes(&["CollectionAsked", "After", "Limit"])
+            .answers(200, "ChangePage", "What changed since, and where to go on from.")
+            .refuses(410, "The cursor is older than seven days, or of another list than the rule gives now: `resync`.")
+            .refuses(422, "The definition does not have `changes`, and `patch` says what to add; or no index serves the `list` rule."),
     ]);
     routes
 }
@@ -32,10 +38,10 @@ pub fn of_collections() -> Vec<Route> {
         get(RECORDS, "listRecords", Rules(&["list"]))
             .does("A page of records, from a key or a declared index.")
             .note("A page costs a page: what no index serves is refused with the index that would serve it.")
-            .takes(&["Filter", "Sort", "Limit", "Cursor", "Fields", "Scan", "Explain"])
+            .takes(&["Filter", "Sort", "LimitOrNone", "Cursor", "Fields", "Expand", "Scan", "Count", "Explain", "Deleted"])
             .answers(200, "RecordList", "A page; with `explain=true` the plan instead.")
-            .refuses(422, "No index serves this: `addIndex` says which one would.")
-            .refuses(501, "`expand` and `count`."),
+            .refuses(403, "Only admins see what is deleted.")
+            .refuses(422, "No index serves this, and `addIndex` says which one would; or there is no such count, and `patch` says what to add."),
         post(RECORDS, "createRecord", Rules(&["create"]))
             .does("Creates a record with an id of the server's.")
             .reads("RecordInput")
@@ -46,10 +52,11 @@ pub fn of_collections() -> Vec<Route> {
             .refuses(409, "Another record has one of its unique values."),
         get(RECORD, "readRecord", Rules(&["read"]))
             .does("Reads a record: one round trip, half a read unit.")
-            .takes(&["Consistent", "IfMatch", "IfNoneMatch"])
+            .note("Each level of `expand` is one round trip more.")
+            .takes(&["Expand", "Consistent", "IfMatch", "IfNoneMatch"])
             .answers(200, "Record", "The record.")
             .with(&["ETag"])
-            .refuses(501, "`expand`."),
+            .refuses(422, "No index serves a relation that is expanded backwards: `addIndex` says which one would, in which `collection`."),
         put(RECORD, "replaceRecord", Rules(&["update", "create"]))
             .does("Replaces a record (`If-Match`), or makes one with an id of the client's (`If-None-Match: *`).")
             .note("One of the two must be sent. The body may repeat the id of the path. Fields the caller does not see or write stay as they are.")
