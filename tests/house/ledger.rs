@@ -174,11 +174,22 @@ async fn what_is_not_counted_or_not_followed_says_what_to_do() {
         wrong["counts"] = flag;
         assert_eq!(admin.put("/v1/collections/plain", wrong).await.expect(400).body["errors"][0]["pointer"], "/counts");
     }
-    // To begin with records there, each would have to be told to the ledger first.
-    admin.post("/v1/collections/plain/records", json!({ "owner": "o" })).await.expect(201);
+    // To begin with records there, each is told to the ledger first, by a job.
+    let records = "/v1/collections/plain/records";
+    admin.post(records, json!({ "owner": "o" })).await.expect(201);
     plain["counts"] = json!(true);
-    admin.put("/v1/collections/plain", plain).await.expect(501);
+    admin.put("/v1/collections/plain", plain).await.expect(200);
+    world.advance(Duration::from_secs(6));
+    let counted = format!("{records}?count=true&limit=0");
+    assert_eq!(admin.get(&counted).await.expect(422).code(), "counts_building");
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(20));
+        world.settle().await;
+    }
+    assert_eq!(admin.get(&counted).await.expect(200).body["count"]["records"], 1);
+    admin.post(records, json!({ "owner": "o" })).await.expect(201);
     world.settle().await;
+    assert_eq!(admin.get(&counted).await.expect(200).body["count"]["records"], 2);
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ pub(super) struct Body {
     pub changes: bool,
 }
 
+/// What the server keeps of a definition and shows beside it.
+const KEPT: [&str; 4] = ["version", "status", "job", "next"];
+
 /// A declared index, as it is put.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,9 @@ pub(super) struct IndexBody {
     pub partition: Vec<String>,
     #[serde(default)]
     pub sort: Vec<SortField>,
+    /// Kept by the server, and shown: what was read can be put again.
+    #[serde(default, rename = "ready")]
+    _ready: bool,
 }
 
 /// Reads the members of a body, leaving out what cannot be read.
@@ -56,6 +62,8 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
             changes: false,
         };
     };
+    // What the server keeps and shows beside it may come back: what was read can be put again.
+    members.retain(|member, _| !KEPT.contains(&member.as_str()));
     for member in members.keys().filter(|member| !MEMBERS.contains(&member.as_str())) {
         problems.push(FieldError::new(
             format!("/{}", escaped(member)),
