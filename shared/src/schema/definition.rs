@@ -224,7 +224,7 @@ impl Definition {
     pub fn status(&self) -> &'static str {
         if self.next().is_some() || !self.claims().is_empty() {
             "narrowing"
-        } else if self.indexes.iter().any(|index| !index.ready) {
+        } else if self.counting || self.indexes.iter().any(|index| !index.ready) {
             "building"
         } else {
             "ready"
