@@ -174,22 +174,53 @@ async fn what_is_not_counted_or_not_followed_says_what_to_do() {
         wrong["counts"] = flag;
         assert_eq!(admin.put("/v1/collections/plain", wrong).await.expect(400).body["errors"][0]["pointer"], "/counts");
     }
-    // To begin with records there, each is told to the ledger first, by a job.
-    let records = "/v1/collections/plain/records";
-    admin.post(records, json!({ "owner": "o" })).await.expect(201);
-    plain["counts"] = json!(true);
-    admin.put("/v1/collections/plain", plain).await.expect(200);
-    world.advance(Duration::from_secs(6));
-    let counted = format!("{records}?count=true&limit=0");
-    assert_eq!(admin.get(&counted).await.expect(422).code(), "counts_building");
-    for _ in 0..3 {
-        world.advance(Duration::from_secs(20));
-        world.settle().await;
+}
+
+#[tokio::test]
+async fn a_filled_collection_is_counted_once_a_job_has_been_through_it_and_nobody_waits() {
+    let mut world = World::new().await;
+    world.work_in_slices_of(2);
+    let admin = world.admin().await;
+    let mut definition = notes();
+    for member in ["counts", "changes"] {
+        definition.as_object_mut().unwrap().remove(member);
     }
-    assert_eq!(admin.get(&counted).await.expect(200).body["count"]["records"], 1);
-    admin.post(records, json!({ "owner": "o" })).await.expect(201);
+    admin.put("/v1/collections/notes", definition).await.expect(201);
+    let ada = world.user("ada").await;
+    let mut before = Vec::new();
+    for text in ["a", "b", "c", "d", "e"] {
+        before.push(note(&admin, &ada, text).await);
+    }
     world.settle().await;
-    assert_eq!(admin.get(&counted).await.expect(200).body["count"]["records"], 2);
+    let put = admin.put("/v1/collections/notes", notes()).await.expect(200).body;
+    assert_eq!((&put["status"], put["job"].is_string()), (&json!("building"), true));
+
+    // One by a function that has not heard, the others by those that have.
+    let unheard = note(&admin, &ada, "unheard").await;
+    world.advance(Duration::from_secs(6));
+    let counted = format!("{NOTES}?count=true&limit=0");
+    assert_eq!(ada.get(&counted).await.expect(422).code(), "counts_building");
+    note(&admin, &ada, "heard").await;
+    for gone in [&before[0], &unheard] {
+        admin.delete(&format!("{NOTES}/{gone}")).await.expect(204);
+    }
+    admin.patch(&format!("{NOTES}/{}", before[1]), json!({ "text": "changed" })).await.expect(200);
+    world.settle().await;
+    world.advance(Duration::from_secs(14));
+    world.settle().await;
+    let ready = admin.get("/v1/collections/notes").await.expect(200).body;
+    assert_eq!((&ready["status"], ready.get("job")), (&json!("ready"), None));
+    world.advance(Duration::from_secs(6));
+    assert_eq!(count(&ada, "").await, 5);
+    assert_eq!(count(&admin, "").await, 5);
+    note(&admin, &ada, "after").await;
+    admin.delete(&format!("{NOTES}/{}", before[2])).await.expect(204);
+    admin.delete(&format!("{NOTES}/{}", before[3])).await.expect(204);
+    world.settle().await;
+    assert_eq!(count(&ada, "").await, 4);
+    let mut follower = Follower::default();
+    follower.read(&ada, 2).await;
+    assert_eq!(follower.held, listed(&ada, "").await, "who follows from the beginning holds what there is");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One role a function, and no more in it than the function needs: held against the real calls, as AWS would.
 
 use crate::objects::{files, follow};
-use crate::world::{World, tasks};
+use crate::world::{Caller, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -145,7 +145,76 @@ async fn do_everything(world: &World, first: &str) {
         admin.get(&format!("{path}?limit=1&cursor={cursor}")).await.expect(200);
     }
     ada.post("/v1/auth/signout", json!({})).await.expect(204);
+    follow_deletions(world, &admin).await;
+    change_definitions(world, &admin).await;
     move_files(world).await;
+}
+
+fn collection(name: &str, properties: Value, indexes: Value) -> Value {
+    let schema = json!({ "type": "object", "additionalProperties": false, "properties": properties });
+    json!({ "name": name, "schema": schema, "indexes": indexes, "counts": true, "changes": true })
+}
+
+fn to(collection: &str, on_delete: &str) -> Value {
+    json!({ "type": "string", "relation": { "collection": collection, "onDelete": on_delete } })
+}
+
+/// Makes a record, and returns its path and its id.
+async fn make(admin: &Caller<'_>, collection: &str, body: Value) -> (String, String) {
+    let made = admin.post(&format!("/v1/collections/{collection}/records"), body).await.expect(201);
+    (made.header("location").to_owned(), made.body["id"].as_str().unwrap().to_owned())
+}
+
+/// Long enough for every function to have heard, and for jobs that wait for that.
+async fn work(world: &World) {
+    for _ in 0..3 {
+        world.settle().await;
+        world.advance(Duration::from_secs(16));
+    }
+    world.settle().await;
+}
+
+/// Comments go with their post; likes keep a comment.
+async fn follow_deletions(world: &World, admin: &Caller<'_>) {
+    let by_post = json!([{ "name": "by_post", "partition": ["post"] }]);
+    for definition in [
+        collection("posts", json!({ "title": { "type": "string" } }), json!([])),
+        collection("comments", json!({ "post": to("posts", "cascade") }), by_post),
+        collection("likes", json!({ "comment": to("comments", "restrict") }), json!([])),
+    ] {
+        admin.put(&format!("/v1/collections/{}", definition["name"].as_str().unwrap()), definition).await.expect(201);
+    }
+    let (post, post_id) = make(admin, "posts", json!({ "title": "x" })).await;
+    let (comment, comment_id) = make(admin, "comments", json!({ "post": post_id })).await;
+    let (other, other_id) = make(admin, "comments", json!({})).await;
+    admin.get("/v1/collections/comments/records?expand=post").await.expect(200);
+    let (like, _) = make(admin, "likes", json!({ "comment": comment_id })).await;
+    admin.delete(&comment).await.expect(409);
+    admin.delete(&like).await.expect(204);
+    let (like, _) = make(admin, "likes", json!({ "comment": other_id })).await;
+    admin.delete(&like).await.expect(204);
+    // That a like was there is forgotten by whoever deletes the comment: by the function, and by the worker.
+    admin.delete(&other).await.expect(204);
+    admin.delete(&post).await.expect(204);
+    work(world).await;
+    admin.get(&comment).await.expect(404);
+    admin.delete("/v1/collections/likes").await.expect(204);
+    work(world).await;
+}
+
+/// A title becomes unique while there are posts.
+async fn change_definitions(world: &World, admin: &Caller<'_>) {
+    make(admin, "posts", json!({ "title": "x" })).await;
+    let mut unique = collection("posts", json!({ "title": { "type": "string" } }), json!([]));
+    unique["unique"] = json!([["title"]]);
+    admin.put("/v1/collections/posts", unique).await.expect(200);
+    world.advance(Duration::from_secs(6));
+    // One that claims the title before the job comes to the post that had it first, and lets go of it.
+    let (second, _) = make(admin, "posts", json!({ "title": "x" })).await;
+    admin.patch(&second, json!({ "title": "y" })).await.expect(200);
+    work(world).await;
+    let ready = admin.get("/v1/collections/posts").await.expect(200).body;
+    assert_eq!((&ready["status"], &ready["unique"]), (&json!("ready"), &json!([["title"]])));
 }
 
 /// What imports and exports will do with the bucket.

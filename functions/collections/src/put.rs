@@ -98,7 +98,7 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
     }
     let (now, job) = (app.clock.millis(), id::new(&app.clock));
     let (before, after) = (old.referrals(), new.referrals());
-    relations::refuse_new_restrictions(&before, &after)?;
+    relations::refuse_new_restrictions(old, &new)?;
     let mut definition = old.followed_by(new, Put { now, heard: now + SHARDS_SECONDS * 1000, job: &job });
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
         return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));

@@ -110,21 +110,23 @@ pub fn either(before: &Referrals, after: &Referrals) -> Referrals {
     either
 }
 
-/// Refuses that a field which records hold already begins to restrict deletions: who points where was not written down.
+/// Refuses that a field which records may hold already begins to restrict deletions: who points where was not written down.
+/// No record holds a field that its collection did not have.
 ///
 /// # Errors
 /// `NotBuilt`.
-pub fn refuse_new_restrictions(before: &Referrals, after: &Referrals) -> Result<()> {
-    let restricts = |referrer: &&Referrer| referrer.on_delete == OnDelete::Restrict;
-    let is_new =
-        |target: &String, referrer: &Referrer| !before.get(target).is_some_and(|known| known.contains(referrer));
-    let is_refused = after
-        .iter()
-        .any(|(target, referrers)| referrers.iter().filter(restricts).any(|referrer| is_new(target, referrer)));
-    if is_refused {
-        return Err(Error::NotBuilt(
-            "beginning to restrict deletions by a relation of a collection that is there already",
-        ));
+pub fn refuse_new_restrictions(old: &Definition, new: &Definition) -> Result<()> {
+    let before = old.referrals();
+    let is_known =
+        |target: &String, referrer: &Referrer| before.get(target).is_some_and(|known| known.contains(referrer));
+    let begins = |(target, referrer): (&String, &Referrer)| {
+        referrer.on_delete == OnDelete::Restrict && old.has_field(&referrer.field) && !is_known(target, referrer)
+    };
+    let after = new.referrals();
+    let mut each =
+        after.iter().flat_map(|(target, referrers)| referrers.iter().map(move |referrer| (target, referrer)));
+    if each.any(begins) {
+        return Err(Error::NotBuilt("beginning to restrict deletions by a field that records may hold already"));
     }
     Ok(())
 }

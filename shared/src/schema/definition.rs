@@ -190,6 +190,11 @@ impl Definition {
         referrals
     }
 
+    /// Whether its schema names this field, so that a record may hold it.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.schema.get("properties").is_some_and(|properties| properties.get(name).is_some())
+    }
+
     /// The definition as it was put, without what the server keeps: put again, it changes nothing.
     pub fn as_put(&self) -> Value {
         let index = |index: &Index| json!({ "name": index.name, "partition": index.partition, "sort": index.sort });
@@ -224,7 +229,7 @@ impl Definition {
     pub fn status(&self) -> &'static str {
         if self.next().is_some() || !self.claims().is_empty() {
             "narrowing"
-        } else if self.indexes.iter().any(|index| !index.ready) {
+        } else if self.counting || self.indexes.iter().any(|index| !index.ready) {
             "building"
         } else {
             "ready"

@@ -22,6 +22,9 @@ refusal is a problem document (RFC 9457) with a stable `code`. HEAD is answered 
 does not exist. Two answers come from API Gateway itself and are no problem documents: 404 for a path under no route, and 503 \
 while a function cannot start.";
 
+/// The header of a price that is not always told.
+const NOT_ALWAYS: &str = "CostForAdmins";
+
 /// Every route, by the function that serves it.
 pub fn routes() -> [(&'static str, Vec<Route>); 4] {
     [
@@ -137,7 +140,8 @@ fn parameters<'a>(route: &'a Route, naming: &Naming<'_>) -> impl Iterator<Item =
 fn responses(route: &Route, naming: &Naming<'_>) -> Value {
     let mut responses = Map::new();
     for answer in &route.answers {
-        let mut response = json!({ "description": answer.means, "headers": headers(answer.status, &answer.headers) });
+        let headers = headers(cost(route, answer.status), &answer.headers);
+        let mut response = json!({ "description": answer.means, "headers": headers });
         if let (Some((media, schema)), Some(members)) = (answer.body, response.as_object_mut()) {
             let schema = reference("schemas", &naming.schema(schema));
             members.insert("content".into(), json!({ media: { "schema": schema } }));
@@ -145,10 +149,15 @@ fn responses(route: &Route, naming: &Naming<'_>) -> Value {
         responses.insert(answer.status.to_string(), response);
     }
     if route.is_safe() && route.parameters.contains(&"IfNoneMatch") {
-        responses.insert("304".into(), reference("responses", "NotModified"));
+        let response =
+            if route.withholds_cost() { unchanged(NOT_ALWAYS) } else { reference("responses", "NotModified") };
+        responses.insert("304".into(), response);
     }
     for (status, reason) in refusals::of(route) {
-        let mut response = reference("responses", refusals::name(status));
+        let mut response = match route.withholds_cost() && cost(route, status) != cost_of(status) {
+            true => refusal(status, NOT_ALWAYS, refusals::reason(status)),
+            false => reference("responses", refusals::name(status)),
+        };
         if let (Some(reason), Some(members)) = (reason, response.as_object_mut()) {
             members.insert("description".into(), reason.into());
         }
@@ -158,21 +167,34 @@ fn responses(route: &Route, naming: &Naming<'_>) -> Value {
 }
 
 fn refusals() -> Value {
-    let content = json!({ "application/problem+json": { "schema": reference("schemas", "Problem") } });
     let routes: Vec<Route> = routes().into_iter().flat_map(|(_, routes)| routes).collect();
     let mut all: Map<String, Value> = refusals::among(&routes)
-        .map(|(status, name, reason)| {
-            let headers = headers(status, refusals::headers(status));
-            (name.to_owned(), json!({ "description": reason, "headers": headers, "content": content }))
-        })
+        .map(|(status, name, reason)| (name.to_owned(), refusal(status, cost_of(status), reason)))
         .collect();
-    let unchanged = json!({ "description": "The caller has it already.", "headers": headers(304, &["ETag"]) });
-    all.insert("NotModified".into(), unchanged);
+    all.insert("NotModified".into(), unchanged(cost_of(304)));
     Value::Object(all)
 }
 
-fn headers(status: u16, own: &[&str]) -> Value {
-    let cost = if matches!(status, 403 | 404) { "CostForAdmins" } else { "Cost" };
+fn refusal(status: u16, cost: &str, reason: &str) -> Value {
+    let content = json!({ "application/problem+json": { "schema": reference("schemas", "Problem") } });
+    json!({ "description": reason, "headers": headers(cost, refusals::headers(status)), "content": content })
+}
+
+fn unchanged(cost: &str) -> Value {
+    json!({ "description": "The caller has it already.", "headers": headers(cost, &["ETag"]) })
+}
+
+/// The header that tells the price of a route's answer.
+fn cost(route: &Route, status: u16) -> &'static str {
+    if route.withholds_cost() && status < 500 { NOT_ALWAYS } else { cost_of(status) }
+}
+
+/// The same of any route: that something is not there, or not the caller's, costs what it costs to find out.
+fn cost_of(status: u16) -> &'static str {
+    if matches!(status, 403 | 404) { NOT_ALWAYS } else { "Cost" }
+}
+
+fn headers(cost: &str, own: &[&str]) -> Value {
     let every = [("X-Request-Id", "Request-Id"), ("Undercroft-Cost", cost)];
     let own = own.iter().map(|name| (*name, *name));
     every.into_iter().chain(own).map(|(name, part)| (name.to_owned(), reference("headers", part))).collect()

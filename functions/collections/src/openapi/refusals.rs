@@ -40,6 +40,11 @@ pub fn name(status: u16) -> &'static str {
     REFUSALS.iter().find(|(known, ..)| *known == status).map_or("Internal", |(_, name, _)| name)
 }
 
+/// Why there is this status in general.
+pub fn reason(status: u16) -> &'static str {
+    REFUSALS.iter().find(|(known, ..)| *known == status).map_or("", |(.., reason)| reason)
+}
+
 /// Headers a refusal has besides those of every answer.
 pub fn headers(status: u16) -> &'static [&'static str] {
     match status {

@@ -199,6 +199,11 @@ impl Route {
         !self.answers.is_empty()
     }
 
+    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere.
+    pub fn withholds_cost(&self) -> bool {
+        self.parameters.contains(&"Expand")
+    }
+
     /// Whether it only reads.
     pub fn is_safe(&self) -> bool {
         self.method == "get"

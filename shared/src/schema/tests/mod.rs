@@ -71,7 +71,7 @@ fn what_is_wrong_with_a_definition_is_said_and_where() {
         (json!([]), "", "type"),
         (json!({}), "/schema", "type"),
         (tasks_with("/nmae", json!(1)), "/nmae", "unknown_field"),
-        (tasks_with("/version", json!(7)), "/version", "unknown_field"),
+        (tasks_with("/generation", json!(7)), "/generation", "unknown_field"),
         (tasks_with("/name", json!("other")), "/name", "name_differs"),
         (tasks_with("/schema", json!({ "type": "array" })), "/schema/type", "type"),
         (tasks_with("/schema/additionalProperties", json!(true)), "/schema/additionalProperties", "open_schema"),
