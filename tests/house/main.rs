@@ -27,6 +27,7 @@ mod openapi;
 mod pages;
 mod permissions;
 mod preconditions;
+mod relations;
 mod secrets;
 mod sessions;
 mod smuggling;
