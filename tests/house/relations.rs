@@ -10,7 +10,7 @@ use std::time::Duration;
 pub const POSTS: &str = "/v1/collections/posts/records";
 pub const COMMENTS: &str = "/v1/collections/comments/records";
 /// Longer than a definition may be acted upon after it was read.
-pub const HEARD: Duration = Duration::from_secs(6);
+const HEARD: Duration = Duration::from_secs(6);
 /// Longer than a lock on a record that is to be deleted holds.
 const UNLOCKED: Duration = Duration::from_secs(61);
 
@@ -91,14 +91,13 @@ async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
     assert_eq!(refused.code(), "referenced");
     assert!(!refused.text.contains(id(&comment)) && !refused.text.contains("comments"), "{}", refused.text);
     assert_eq!(ada.get(&one).await.expect(200).text, before.text, "a refused deletion changes nothing");
-    ada.post(COMMENTS, json!({ "post": id(&one) })).await.expect(201);
+    let second = make(&ada, COMMENTS, json!({ "post": id(&one) })).await;
     ada.delete(&one).await.expect(409);
 
     // Pointing elsewhere, or nowhere, lets go.
-    let second = ada.get(COMMENTS).await.expect(200).body["items"][1]["id"].as_str().unwrap().to_owned();
     ada.patch(&comment, json!({ "post": id(&two) })).await.expect(200);
     ada.delete(&one).await.expect(409);
-    ada.patch(&format!("{COMMENTS}/{second}"), json!({ "post": null })).await.expect(200);
+    ada.patch(&second, json!({ "post": null })).await.expect(200);
     ada.delete(&one).await.expect(204);
     assert_eq!(references(&world).await, 1, "what is no longer true was forgotten");
     ada.delete(&two).await.expect(409);
@@ -125,7 +124,6 @@ async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses()
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
-    let (mut deleted, mut kept) = (0, 0);
     for round in 0..crate::world::rounds(6) {
         let elsewhere = make(&ada, POSTS, json!({})).await;
         let moved = make(&ada, COMMENTS, json!({ "post": id(&elsewhere) })).await;
@@ -146,11 +144,18 @@ async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses()
         let alive = ada.get(&pointing).await.expect(200).body["items"].as_array().unwrap().len();
         assert!(!is_gone || alive == 0, "round {round}: {alive} point at a record that is gone");
         let again = ada.delete(&post).await.status;
-        assert_eq!(again, if is_gone { 404 } else if alive > 0 { 409 } else { 204 }, "round {round}: {alive} point at it");
-        deleted += u32::from(is_gone);
-        kept += u32::from(!is_gone);
+        assert_eq!(
+            again,
+            if is_gone {
+                404
+            } else if alive > 0 {
+                409
+            } else {
+                204
+            },
+            "round {round}: {alive} point at it"
+        );
     }
-    assert!(deleted + kept > 0);
     world.settle().await;
 }
 
@@ -161,7 +166,10 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
     let ada = world.user("ada").await;
     let delete = |path: &str| json!({ "method": "DELETE", "path": path });
     let post = make(&ada, POSTS, json!({})).await;
-    let (one, two) = (make(&ada, COMMENTS, json!({ "post": id(&post) })).await, make(&ada, COMMENTS, json!({ "post": id(&post) })).await);
+    let (one, two) = (
+        make(&ada, COMMENTS, json!({ "post": id(&post) })).await,
+        make(&ada, COMMENTS, json!({ "post": id(&post) })).await,
+    );
     let refused = batch(&ada, json!([delete(&one), delete(&post)])).await.expect(409);
     assert_eq!(refused.body["operations"][0]["pointer"], "/operations/1");
     assert_eq!(refused.body["operations"][0]["code"], "referenced");
@@ -173,7 +181,8 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
     // A batch that fails for another reason leaves no lock, and forgets nothing.
     let (post, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
-    let nowhere = json!({ "method": "POST", "path": COMMENTS, "body": { "post": "017f22e2-79b0-7cc3-98c4-dc0c0c07398f" } });
+    let nowhere =
+        json!({ "method": "POST", "path": COMMENTS, "body": { "post": "017f22e2-79b0-7cc3-98c4-dc0c0c07398f" } });
     let stale = json!({ "method": "PATCH", "path": other, "body": { "title": "t" }, "ifMatch": "\"7\"" });
     let elsewhere = json!({ "method": "PATCH", "path": comment, "body": { "post": id(&other) } });
     batch(&ada, json!([delete(&post), delete(&comment), nowhere])).await.expect(400);
@@ -183,7 +192,10 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
     ada.delete(&post).await.expect(409);
     make(&ada, COMMENTS, json!({ "post": id(&other) })).await;
     make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
-    batch(&ada, json!([delete(&other), { "method": "POST", "path": COMMENTS, "body": { "post": id(&other) } }])).await.expect(400);
+    let alone = make(&ada, POSTS, json!({})).await;
+    let late = json!({ "method": "POST", "path": COMMENTS, "body": { "post": id(&alone) } });
+    batch(&ada, json!([delete(&alone), late])).await.expect(400);
+    make(&ada, COMMENTS, json!({ "post": id(&alone) })).await;
 
     // If-Match holds as ever, and what is made together may point at each other.
     let post = make(&ada, POSTS, json!({})).await;
@@ -285,8 +297,11 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
     );
     // To whom the post is not there, it is not, whoever points at it; and their deletion locks nothing.
     let missing = format!("{POSTS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
-    let [pointed, unpointed, missing] =
-        [bob.delete(&post).await.expect(404), bob.delete(&free).await.expect(404), bob.delete(&missing).await.expect(404)];
+    let [pointed, unpointed, missing] = [
+        bob.delete(&post).await.expect(404),
+        bob.delete(&free).await.expect(404),
+        bob.delete(&missing).await.expect(404),
+    ];
     let seen = |answer: &Answer| (answer.body["detail"].clone(), answer.headers.get("undercroft-cost").cloned());
     assert_eq!((seen(&pointed), seen(&unpointed)), (seen(&missing), seen(&missing)));
     world.settle().await;
@@ -296,7 +311,15 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
 async fn a_tree_is_cut_from_its_leaves() {
     let world = World::new().await;
     let up = json!({ "type": "string", "relation": { "collection": "trees", "onDelete": "restrict" } });
-    define(&world, &[open("trees", json!({ "up": up, "slug": { "type": "string" } }), json!({ "shards": 4, "unique": [["slug"]] }))]).await;
+    define(
+        &world,
+        &[open(
+            "trees",
+            json!({ "up": up, "slug": { "type": "string" } }),
+            json!({ "shards": 4, "unique": [["slug"]] }),
+        )],
+    )
+    .await;
     let ada = world.user("ada").await;
     let trees = "/v1/collections/trees/records";
     let mut path = vec![make(&ada, trees, json!({})).await];
@@ -351,18 +374,124 @@ async fn many_references_in_many_shards_are_all_looked_at() {
 }
 
 #[tokio::test]
-async fn a_restriction_costs_what_the_table_in_the_readme_says() {
+async fn a_restriction_costs_two_writes_more_to_point_and_a_lock_and_a_look_to_delete() {
     let world = World::new().await;
-    define(&world, &[posts(), open("notes", json!({ "post": comments("restrict")["schema"]["properties"]["post"] }), json!({}))]).await;
+    define(
+        &world,
+        &[posts(), open("notes", json!({ "post": comments("restrict")["schema"]["properties"]["post"] }), json!({}))],
+    )
+    .await;
     let ada = world.user("ada").await;
     let notes = "/v1/collections/notes/records";
     let post = make(&ada, POSTS, json!({})).await;
     make(&ada, notes, json!({ "post": id(&post) })).await;
     let made = ada.post(notes, json!({ "post": id(&post) })).await.expect(201);
-    println!("create {:?}", made.cost());
+    assert_eq!(made.cost(), (0.0, 6.0, 1), "create: twice the record, the look at its target and the reference");
     let alone = make(&ada, POSTS, json!({})).await;
-    println!("delete {:?}", ada.delete(&alone).await.expect(204).cost());
-    let refused = ada.delete(&post).await.expect(409);
-    println!("refused {:?}", refused.headers.get("undercroft-cost"));
+    let deleted = ada.delete(&alone).await.expect(204);
+    assert_eq!(deleted.cost(), (2.0, 2.0, 4), "delete: read it, lock it, look for references, bury it");
+    let refused = world.admin().await.delete(&post).await.expect(409);
+    assert_eq!(refused.cost(), (4.0, 2.0, 5), "refused: read it, lock it, the references, their records, unlock it");
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn definitions_know_who_points_at_them() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let put = async |body: Value| admin.put(&format!("/v1/collections/{}", body["name"].as_str().unwrap()), body).await;
+    let refused = put(comments("restrict")).await.expect(400);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/schema/properties/post/relation/collection");
+    assert_eq!(refused.body["errors"][0]["code"], "no_collection");
+    define(&world, &[posts(), comments("restrict")]).await;
+    let gone = async |name: &str| admin.delete(&format!("/v1/collections/{name}")).await;
+    let referenced = gone("posts").await.expect(409);
+    assert_eq!(referenced.code(), "referenced");
+    assert!(referenced.body["detail"].as_str().unwrap().contains("`comments`"), "{}", referenced.text);
+
+    // What is put again keeps what it knows, and shows none of it.
+    let shown = admin.get("/v1/collections/posts").await.expect(200);
+    assert!(!shown.text.contains("referrers"));
+    let mut longer = posts();
+    longer["schema"]["properties"]["body"] = json!({ "type": "string" });
+    put(longer).await.expect(200);
+    gone("posts").await.expect(409);
+    let ada = world.user("ada").await;
+    let post = make(&ada, POSTS, json!({})).await;
+    make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
+    world.advance(HEARD);
+    ada.delete(&post).await.expect(409);
+
+    // Beginning to restrict what is there already is refused, by a dry run too, and changes nothing.
+    put(open("notes", json!({ "post": { "type": "string" } }), json!({}))).await.expect(201);
+    let restricting = open("notes", json!({ "post": comments("restrict")["schema"]["properties"]["post"] }), json!({}));
+    admin.put("/v1/collections/notes?dryRun=true", restricting.clone()).await.expect(501);
+    put(restricting).await.expect(501);
+
+    // Without the relation the target is free.
+    let free = open("comments", json!({ "post": { "type": "string" }, "text": { "type": "string" } }), json!({}));
+    put(free).await.expect(200);
+    world.advance(HEARD);
+    ada.delete(&post).await.expect(204);
+    gone("posts").await.expect(204);
+    put(posts()).await.expect(201);
+    world.settle().await;
+    world.advance(Duration::from_secs(14));
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_relation_that_a_job_takes_out_frees_its_target() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    define(&world, &[posts(), comments("cascade")]).await;
+    let ada = world.user("ada").await;
+    let post = make(&ada, POSTS, json!({})).await;
+    make(&ada, COMMENTS, json!({ "post": id(&post), "text": "short" })).await;
+    let narrower = open(
+        "comments",
+        json!({ "post": { "type": "string" }, "text": { "type": "string", "maxLength": 9 } }),
+        json!({}),
+    );
+    admin.put("/v1/collections/comments", narrower).await.expect(202);
+    assert_eq!(admin.delete("/v1/collections/posts?records=delete").await.expect(409).code(), "referenced");
+    world.settle().await;
+    world.advance(Duration::from_secs(14));
+    world.settle().await;
+    admin.delete("/v1/collections/posts?records=delete").await.expect(204);
+    world.settle().await;
+    world.advance(Duration::from_secs(14));
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_collection_is_put_and_deleted_once_for_a_key() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let keyed = async |method: Method, key: &str, body: Value| {
+        admin.request(method, "/v1/collections/posts").header("idempotency-key", key).json(body).send().await
+    };
+    let first = keyed(Method::PUT, "\"one\"", posts()).await.expect(201);
+    let again = keyed(Method::PUT, "\"one\"", posts()).await.expect(201);
+    assert_eq!((&first.text, first.header("etag")), (&again.text, again.header("etag")));
+    let mut other = posts();
+    other["shards"] = json!(4);
+    assert_eq!(keyed(Method::PUT, "\"one\"", other.clone()).await.expect(422).code(), "key_reused");
+    assert_eq!(admin.get("/v1/collections/posts").await.expect(200).text, first.text, "it had no effect");
+    // A put that changes nothing has its key as well.
+    keyed(Method::PUT, "\"two\"", posts()).await.expect(200);
+    keyed(Method::PUT, "\"two\"", other.clone()).await.expect(422);
+    keyed(Method::PUT, "\"three\"", other).await.expect(200);
+    assert_eq!(keyed(Method::PUT, "\"one\"", posts()).await.expect(201).text, first.text);
+    let at_once = join_all((0..16).map(|_| keyed(Method::DELETE, "\"gone\"", json!(null)))).await;
+    assert!(
+        at_once.iter().all(|answer| matches!(answer.status, 204 | 409 | 503))
+            && at_once.iter().any(|answer| answer.status == 204)
+    );
+    keyed(Method::PUT, "\"four\"", posts()).await.expect(201);
+    keyed(Method::DELETE, "\"gone\"", json!(null)).await.expect(204);
+    admin.get("/v1/collections/posts").await.expect(200);
+    world.settle().await;
+    world.advance(Duration::from_secs(14));
     world.settle().await;
 }

@@ -180,12 +180,7 @@ impl Records {
     }
 
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
-    async fn no_longer_held(
-        &self,
-        collection: &Collection,
-        marker: &Marker,
-        holder: &str,
-    ) -> Result<Unheld> {
+    async fn no_longer_held(&self, collection: &Collection, marker: &Marker, holder: &str) -> Result<Unheld> {
         let record = self.stored(collection, holder, true).await?;
         if record.as_ref().is_some_and(|record| marker.is_held_by(collection, record)) {
             return Err(marker.taken());

@@ -201,8 +201,10 @@ impl Reference {
     }
 }
 
-const TOO_MANY: fn() -> Error =
-    || Error::Unavailable { retry_after: 1, source: Some("many stale references: the rest is for the next try".into()) };
+const TOO_MANY: fn() -> Error = || Error::Unavailable {
+    retry_after: 1,
+    source: Some("many stale references: the rest is for the next try".into()),
+};
 
 /// The answer when a record is still pointed at. It does not say by what: that may not be the caller's to see.
 const REFERENCED: fn() -> Error =

@@ -6,8 +6,8 @@ use super::commit::{Committed, Promise};
 use super::definitions::WRITE_SECONDS;
 use super::item::{self, number, string};
 use super::record::{Record, key};
-use super::references::Locks;
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
+use super::references::Locks;
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
 use crate::expr::Input;
@@ -265,7 +265,10 @@ impl Records {
             What::Undelete if !stored.deleted && grant.allows(&stored.view(), Input::None) => return Err(NOT_DELETED()),
             What::Undelete if !stored.deleted => return Err(nowhere()),
             What::Undelete if !intent.looks_where(&stored.data) => {
-                return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
+                return Err(Error::Unavailable {
+                    retry_after: 1,
+                    source: Some("buried again since it was read".into()),
+                });
             }
             What::Undelete => stored.data.clone(),
             _ if stored.deleted => return Err(nowhere()),

@@ -137,7 +137,8 @@ fn parameters<'a>(route: &'a Route, naming: &Naming<'_>) -> impl Iterator<Item =
 fn responses(route: &Route, naming: &Naming<'_>) -> Value {
     let mut responses = Map::new();
     for answer in &route.answers {
-        let mut response = json!({ "description": answer.means, "headers": headers(answer.status, &answer.headers) });
+        let mut response =
+            json!({ "description": answer.means, "headers": headers(cost(route.policy), &answer.headers) });
         if let (Some((media, schema)), Some(members)) = (answer.body, response.as_object_mut()) {
             let schema = reference("schemas", &naming.schema(schema));
             members.insert("content".into(), json!({ media: { "schema": schema } }));
@@ -162,17 +163,27 @@ fn refusals() -> Value {
     let routes: Vec<Route> = routes().into_iter().flat_map(|(_, routes)| routes).collect();
     let mut all: Map<String, Value> = refusals::among(&routes)
         .map(|(status, name, reason)| {
-            let headers = headers(status, refusals::headers(status));
+            let headers = headers(WITHHELD, refusals::headers(status));
             (name.to_owned(), json!({ "description": reason, "headers": headers, "content": content }))
         })
         .collect();
-    let unchanged = json!({ "description": "The caller has it already.", "headers": headers(304, &["ETag"]) });
+    let unchanged = json!({ "description": "The caller has it already.", "headers": headers(WITHHELD, &["ETag"]) });
     all.insert("NotModified".into(), unchanged);
     Value::Object(all)
 }
 
-fn headers(status: u16, own: &[&str]) -> Value {
-    let cost = if matches!(status, 403 | 404) { "CostForAdmins" } else { "Cost" };
+/// The cost of an answer that may rest on what the caller may not see.
+const WITHHELD: &str = "CostForAdmins";
+
+/// The header that says what an answer under this policy cost.
+fn cost(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Rules(_) | Policy::EachOperation => WITHHELD,
+        _ => "Cost",
+    }
+}
+
+fn headers(cost: &str, own: &[&str]) -> Value {
     let every = [("X-Request-Id", "Request-Id"), ("Undercroft-Cost", cost)];
     let own = own.iter().map(|name| (*name, *name));
     every.into_iter().chain(own).map(|(name, part)| (name.to_owned(), reference("headers", part))).collect()
