@@ -49,6 +49,11 @@ impl Grant {
         self.whole
     }
 
+    /// Whether it was given to a job of the house.
+    pub fn is_of_the_house(&self) -> bool {
+        self.caller == HOUSE
+    }
+
     /// Whether the whole rule allows this stored record, with `input` about to be written.
     pub fn allows(&self, record: &RecordRef, input: Input) -> bool {
         let known = Known { auth: &self.auth, now: &self.now, input };

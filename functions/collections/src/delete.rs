@@ -64,7 +64,7 @@ async fn decided(
     if !if_match.allows(definition.version) {
         return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
     }
-    if let Some(referrer) = definition.referrers.iter().find(|referrer| referrer.collection != name) {
+    if let Some(referrer) = relations::pointing(app, &definition).await? {
         let detail = format!(
             "`{}` points at it through `{}`: take that relation out first",
             referrer.collection, referrer.field
@@ -79,6 +79,7 @@ async fn decided(
     let job = app.job(id::new(&app.clock), PURGE_JOB, deleted.as_object().cloned().unwrap_or_default(), request);
     let mut gone = Definition { version: definition.version + 1, work: None, ..definition.clone() };
     let mut others = relations::note(app, &mut gone, &definition.referrals(), &Referrals::new()).await?;
+    gone.referrers.clear();
     others.push(app.jobs.enqueuing(&job)?);
     if let Some(once) = once {
         let answer = Answer { status: 204, ..Answer::default() };

@@ -76,6 +76,9 @@ async fn decided(
     let previous = stored.as_ref().map(|stored| &stored.definition);
     let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;
     relations::check(app, &definition).await?;
+    if let Some(old) = alive {
+        relations::refuse_new_restrictions(old, &definition)?;
+    }
     match (alive, options.dry_run) {
         (None, true) => Ok(axum::Json(dry_run::of_new()).into_response()),
         (Some(old), true) => Ok(axum::Json(dry_run::of_change(app, old, &definition).await?).into_response()),
@@ -94,11 +97,14 @@ async fn make(app: &App, definition: Definition, gone: Option<&Stored>, once: Op
 
 async fn replace(app: &App, old: &Definition, new: Definition, request: &str, once: Option<&Once>) -> Result<Response> {
     if new.as_put() == old.last_put() {
-        return Ok(answer(StatusCode::OK, old).into_response());
+        let answer = answer(StatusCode::OK, old);
+        if let Some(once) = once {
+            once.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
+        }
+        return Ok(answer.into_response());
     }
     let (now, job) = (app.clock.millis(), id::new(&app.clock));
     let (before, after) = (old.referrals(), new.referrals());
-    relations::refuse_new_restrictions(old, &new)?;
     let mut definition = old.followed_by(new, Put { now, heard: now + SHARDS_SECONDS * 1000, job: &job });
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
         return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));

@@ -84,14 +84,38 @@ pub async fn note(
             continue;
         }
         let stored = app.definitions.get(target).await?.filter(|stored| stored.stage != Stage::Gone);
-        let Some(Stored { definition: known, stage }) = stored else { continue };
+        let Some(Stored { definition: known, stage }) = stored else {
+            if pointing.is_empty() {
+                continue;
+            }
+            return Err(Error::conflict("changed", format!("`{target}` is no collection any more: look again")));
+        };
         let referrers = with(&known.referrers, &definition.name, pointing);
-        if referrers != known.referrers {
+        // Who begins to point writes even what is known already: a deletion of the target at the same time must notice.
+        if referrers != known.referrers || !before.contains_key(target) {
             let told = Definition { referrers, version: known.version + 1, ..known.clone() };
             puts.push(app.definitions.putting(&told, stage, known.version)?);
         }
     }
     Ok(puts)
+}
+
+/// One of the relations by which other collections still point at this one. What it keeps of them may be outdated: a job that puts
+/// a definition in force does not tell those that its relations have left.
+pub async fn pointing(app: &App, definition: &Definition) -> Result<Option<Referrer>> {
+    for referrer in definition.referrers.iter().filter(|referrer| referrer.collection != definition.name) {
+        let stored = app.definitions.get(&referrer.collection).await?.filter(|stored| stored.stage != Stage::Gone);
+        let Some(Stored { definition: other, .. }) = stored else { continue };
+        let next = other.next().and_then(|next| Definition::parse(&other.name, next.clone(), Some(&other)).ok());
+        let mut relations = std::iter::once(&other).chain(next.as_ref()).map(Definition::referrals);
+        let is_it = |relations: Referrals| {
+            relations.get(&definition.name).is_some_and(|known| known.iter().any(|known| known.field == referrer.field))
+        };
+        if relations.any(is_it) {
+            return Ok(Some(referrer.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn with(known: &[Referrer], name: &str, pointing: Vec<Referrer>) -> Vec<Referrer> {

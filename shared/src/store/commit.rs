@@ -42,6 +42,12 @@ struct Claim<'a> {
     from: Option<String>,
 }
 
+/// A record that was seen not to hold a value, and of which version it then was, if it was there.
+struct Unheld {
+    key: Item,
+    version: Option<u64>,
+}
+
 /// What stands in a transaction whatever the claims are, in this order: the writes, the looks at their targets, the references to
 /// them, the answer to keep.
 struct Fixed<'a> {
@@ -67,7 +73,7 @@ impl Records {
             return Ok(self.alone(write).await?);
         }
         let fixed = self.fixed(writes, targets, promise)?;
-        let mut unheld: HashMap<String, TransactWriteItem> = HashMap::new();
+        let mut unheld: HashMap<String, Unheld> = HashMap::new();
         let began = self.seconds();
         for _ in 0..TRIES {
             // Later than this a changed definition may be in force: see `definitions`.
@@ -78,7 +84,9 @@ impl Records {
             for claim in &claims {
                 all.push(claim.marker.reserve(self.table().name(), &claim.write.record.id, claim.from.as_deref())?);
             }
-            all.extend(unheld.values().cloned());
+            for seen in unheld.values() {
+                fixed.look_at(seen, &mut all, self)?;
+            }
             if all.len() > MAX_ITEMS {
                 return Err(Failed::Whole(TOO_MANY()));
             }
@@ -157,7 +165,7 @@ impl Records {
             items.push(item.map_err(|error| Failed::Each(vec![(position, error)]))?);
         }
         for (_, target) in &targets {
-            items.push(target.is_there(table, self.seconds())?);
+            items.push(target.is_there(table, self.seconds(), None)?);
         }
         for write in writes.iter().filter(|write| !write.record.deleted) {
             for target in &write.intent.targets {
@@ -172,22 +180,28 @@ impl Records {
     }
 
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
-    async fn no_longer_held(
-        &self,
-        collection: &Collection,
-        marker: &Marker,
-        holder: &str,
-    ) -> Result<TransactWriteItem> {
+    async fn no_longer_held(&self, collection: &Collection, marker: &Marker, holder: &str) -> Result<Unheld> {
         let record = self.stored(collection, holder, true).await?;
         if record.as_ref().is_some_and(|record| marker.is_held_by(collection, record)) {
             return Err(marker.taken());
         }
-        let seen = record.map(|record| record.version);
-        Marker::still_unheld(self.table().name(), key(collection, holder), seen)
+        Ok(Unheld { key: key(collection, holder), version: record.map(|record| record.version) })
     }
 }
 
 impl Fixed<'_> {
+    /// That a record stays as it was seen. A transaction names an item once: of a target it is asked in the look at that.
+    fn look_at(&self, seen: &Unheld, all: &mut Vec<TransactWriteItem>, records: &Records) -> Result<()> {
+        let table = records.table().name();
+        let at = self.targets.iter().position(|(_, target)| target.key() == seen.key);
+        let look = at.and_then(|at| Some((all.get_mut(self.writes + at)?, self.targets.get(at)?)));
+        match look {
+            Some((look, (_, target))) => *look = target.is_there(table, records.seconds(), seen.version)?,
+            None => all.push(Marker::still_unheld(table, seen.key.clone(), seen.version)?),
+        }
+        Ok(())
+    }
+
     /// What a refused transaction says of what does not change between tries. A missing target is the client's error, and so is
     /// an answer that is kept already: the edge gives it.
     fn settled(&self, reasons: &[Option<Option<Item>>]) -> Result<Option<Committed>, Failed> {

@@ -3,9 +3,9 @@
 //! There is no state in between. Either effect and answer are there, and whoever comes with the key again gets the answer;
 //! or neither is, and the request may run. A request that failed had no effect and left nothing, so it may be tried again.
 
-use super::Table;
 use super::item::{self, Item, string, text};
 use super::keys::{ONCE_SORT, once_partition};
+use super::{Table, Transacted};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
@@ -77,6 +77,17 @@ impl Once {
             .build()
             .map_err(Error::internal)?;
         Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Keeps the answer to a request that had nothing to do: asked again, it shall not do something else.
+    ///
+    /// # Errors
+    /// `Conflict` when an answer is kept already.
+    pub async fn keep_alone(&self, table: &Table, answer: &Answer, clock: &Clock) -> Result<()> {
+        match table.transact(vec![self.keep(table, answer, clock)?]).await? {
+            Transacted::Done => Ok(()),
+            Transacted::Conflicted(_) | Transacted::Refused(_) => Err(in_progress()),
+        }
     }
 
     /// The answer kept under this key, if there is one.

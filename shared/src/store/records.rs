@@ -193,7 +193,9 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     }
     collection.validate(&data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
-    let fixed = |name: &&String| collection.write_once(name) || (collection.read_only(name) && !grant.sees_all());
+    let fixed = |name: &&String| {
+        (collection.write_once(name) && !grant.is_of_the_house()) || (collection.read_only(name) && !grant.sees_all())
+    };
     let names = data.keys().chain(stored.data.keys());
     match names.filter(fixed).find(|name| data.get(*name) != stored.data.get(*name)) {
         Some(name) => Err(Error::field(format!("/{name}"), "fixed", "this field cannot be changed")),

@@ -12,10 +12,13 @@ use super::record::{Record, key};
 use super::records::{Records, alive};
 use super::write::{Failed, Target, What, Write};
 use super::{Expression, Query, Written};
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::schema::OnDelete;
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
+use serde_json::Value;
+use std::collections::HashMap;
 
 /// How long a lock holds, in seconds: longer than any write of whoever holds it.
 const LOCK_SECONDS: u64 = 60;
@@ -29,52 +32,82 @@ impl Write<'_> {
     }
 }
 
+/// The locks one request has taken, to be given back if nothing comes of it.
+#[derive(Debug)]
+pub(super) struct Locks<'a> {
+    request: &'a str,
+    keys: Vec<Item>,
+}
+
+impl<'a> Locks<'a> {
+    /// None yet.
+    pub fn of(request: &'a str) -> Self {
+        Self { request, keys: Vec::new() }
+    }
+}
+
 impl Records {
     /// Locks what is about to be deleted and restricted, and makes sure nobody points at it. The writes then depend on the
-    /// locks. `false`: a record is not as it was read.
+    /// locks. `false`: a record is not as it was read, or another request has locked it.
     ///
     /// # Errors
-    /// `Conflict` for every write whose record is still pointed at; nothing stays locked then.
-    pub(super) async fn lock_restricted(&self, writes: &mut [Write<'_>], request: &str) -> Result<bool, Failed> {
-        let restricted: Vec<usize> = writes
-            .iter()
-            .enumerate()
-            .filter(|(_, write)| write.is_restricted())
-            .map(|(position, _)| position)
-            .collect();
-        let mut errors = Vec::new();
-        for position in restricted {
-            let Some(write) = writes.get(position) else { continue };
-            if !self.lock(write, request).await? {
+    /// `Conflict` for every write whose record is still pointed at.
+    pub(super) async fn lock_restricted(
+        &self,
+        writes: &mut [Write<'_>],
+        locks: &mut Locks<'_>,
+    ) -> Result<bool, Failed> {
+        let began = self.seconds();
+        for write in writes.iter().filter(|write| write.is_restricted()) {
+            if !self.lock(write, locks).await? {
                 return Ok(false);
             }
+        }
+        let mut errors = Vec::new();
+        for (position, write) in writes.iter().enumerate().filter(|(_, write)| write.is_restricted()) {
             if self.is_pointed_at(write, writes).await? {
-                self.unlock(write, request).await?;
                 errors.push((position, REFERENCED()));
-            } else if let Some(write) = writes.get_mut(position) {
-                let ours = Expression::new("lr = :lr").value(":lr", string(request));
-                write.condition = std::mem::take(&mut write.condition).and(ours);
             }
+        }
+        // What is left of a lock must be longer than the writes that lean on it may take.
+        if self.seconds() > began + LOCK_SECONDS / 2 {
+            return Err(Failed::Whole(TOO_MANY()));
+        }
+        for write in writes.iter_mut().filter(|write| write.is_restricted()) {
+            let ours = Expression::new("lr = :lr").value(":lr", string(locks.request));
+            write.condition = std::mem::take(&mut write.condition).and(ours);
         }
         if errors.is_empty() { Ok(true) } else { Err(Failed::Each(errors)) }
     }
 
-    async fn lock(&self, write: &Write<'_>, request: &str) -> Result<bool> {
+    async fn lock(&self, write: &Write<'_>, locks: &mut Locks<'_>) -> Result<bool> {
         let change = Expression::new("SET lk = :until, lr = :lr")
             .value(":until", number(self.seconds() + LOCK_SECONDS))
-            .value(":lr", string(request));
+            .value(":lr", string(locks.request));
         let unlocked =
             Expression::new("attribute_not_exists(lk) OR lk < :now OR lr = :lr").value(":now", number(self.seconds()));
         let condition = write.condition.clone().and(unlocked);
-        Ok(matches!(self.table().update(write.key(), change, condition).await?, Written::Done(_)))
+        let key = write.key();
+        // Noted before it is taken: whether it was is not known when the answer is lost.
+        if !locks.keys.contains(&key) {
+            locks.keys.push(key.clone());
+        }
+        Ok(matches!(self.table().update(key, change, condition).await?, Written::Done(_)))
     }
 
-    async fn unlock(&self, write: &Write<'_>, request: &str) -> Result<()> {
-        let ours = alive().and(Expression::new("lr = :lr").value(":lr", string(request)));
-        self.table().update(write.key(), Expression::new("REMOVE lk, lr"), ours).await.map(|_| ())
+    /// Gives locks back after nothing was written. One that cannot be given back ends by itself.
+    pub(super) async fn unlock(&self, locks: Locks<'_>) {
+        let ours = alive().and(Expression::new("lr = :lr").value(":lr", string(locks.request)));
+        let unlock = |key| self.table().update(key, Expression::new("REMOVE lk, lr"), ours.clone());
+        for outcome in join_all(locks.keys.into_iter().map(unlock)).await {
+            if let Err(error) = outcome {
+                tracing::warn!(requestId = locks.request, cause = %error, "a record stays locked for a while");
+            }
+        }
     }
 
-    /// Whether any record that is said to point at this one does, and is not about to stop.
+    /// Whether any record that is said to point at this one does, and will when these writes are done. References that are
+    /// no longer true are removed.
     async fn is_pointed_at(&self, write: &Write<'_>, writes: &[Write<'_>]) -> Result<bool> {
         let definition = write.intent.grant.collection().definition();
         let partition = reference_partition(&definition.name, definition.generation, &write.intent.id);
@@ -83,59 +116,116 @@ impl Records {
         let mut looked_at = 0;
         loop {
             let page = self.table().query(&query).await?;
-            let held = try_join_all(page.items.iter().map(|reference| self.holds(reference, &write.intent.id, writes)));
-            if held.await?.contains(&true) {
+            let references: Vec<Reference> = page.items.iter().filter_map(Reference::read).collect();
+            if !references.is_empty() {
+                // How many there are may not be the caller's to know.
+                cost::withhold();
+            }
+            if self.hold(&references, &write.intent.id, writes).await? {
                 return Ok(true);
             }
-            try_join_all(page.items.iter().map(|reference| self.forget(reference))).await?;
             looked_at += page.items.len();
             query.after = page.last_key;
             match query.after {
                 None => return Ok(false),
-                Some(_) if looked_at >= MOST_LOOKED_AT => {
-                    return Err(Error::Unavailable { retry_after: 1, source: Some("many stale references".into()) });
-                }
+                Some(_) if looked_at >= MOST_LOOKED_AT => return Err(TOO_MANY()),
                 Some(_) => {}
             }
         }
     }
 
-    /// Whether a reference is true: its record is alive, points at `id`, and will when these writes are done.
-    async fn holds(&self, reference: &Item, id: &str, writes: &[Write<'_>]) -> Result<bool> {
-        let [Some(pk), Some(sk), Some(field)] = ["rpk", "rsk", "f"].map(|name| text(reference, name)) else {
-            return Ok(false);
-        };
-        let points =
-            |record: &Record| !record.deleted && record.data.get(field).and_then(|value| value.as_str()) == Some(id);
-        let its_key = item::key(pk, sk);
-        if let Some(write) = writes.iter().find(|write| write.key() == its_key) {
-            return Ok(points(&write.record));
+    /// Whether one of these references is true of `id` and stays so. Without one, those that are not true are removed; those
+    /// that these writes end are true until then.
+    async fn hold(&self, references: &[Reference], id: &str, writes: &[Write<'_>]) -> Result<bool> {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+        for reference in references {
+            match writes.iter().find(|write| write.key() == reference.record) {
+                Some(write) => here.push((reference, &write.record)),
+                None => elsewhere.push(reference),
+            }
         }
-        let found = self.table().get_by(its_key, true).await?;
-        Ok(found.as_ref().and_then(Record::from_item).is_some_and(|record| points(&record)))
+        if here.iter().any(|(reference, record)| reference.is_of(record, id)) {
+            return Ok(true);
+        }
+        let records = self.latest(elsewhere.iter().map(|reference| &reference.record)).await?;
+        let record = |reference: &Reference| records.get(&place(&reference.record));
+        if elsewhere.iter().any(|reference| record(reference).is_some_and(|record| reference.is_of(record, id))) {
+            return Ok(true);
+        }
+        try_join_all(elsewhere.into_iter().map(|reference| self.forget(reference))).await.map(|_| false)
     }
 
-    /// Removes a reference that is no longer true. Nobody can make it true again while the record it names is locked.
-    async fn forget(&self, reference: &Item) -> Result<()> {
-        let [Some(pk), Some(sk)] = ["pk", "sk"].map(|name| text(reference, name)) else { return Ok(()) };
-        self.table().delete(item::key(pk, sk), Expression::default()).await.map(|_| ())
+    /// The records with these keys, by their places, as they are right now.
+    async fn latest(&self, keys: impl Iterator<Item = &Item>) -> Result<HashMap<Place, Record>> {
+        let distinct: HashMap<Place, &Item> = keys.map(|key| (place(key), key)).collect();
+        let found = self.table().batch_get_latest(distinct.into_values().cloned().collect()).await?;
+        Ok(found.iter().filter_map(|found| Some((place(found), Record::from_item(found)?))).collect())
+    }
+
+    /// Removes a reference that is no longer true, unless it was written again since.
+    async fn forget(&self, reference: &Reference) -> Result<()> {
+        let as_seen = Expression::new("rv = :seen").value(":seen", number(reference.version));
+        self.table().delete(reference.key.clone(), as_seen).await.map(|_| ())
     }
 }
+
+/// Partition and sort key.
+type Place = [Option<String>; 2];
+
+fn place(found: &Item) -> Place {
+    ["pk", "sk"].map(|name| text(found, name).map(str::to_owned))
+}
+
+/// A reference as it is stored.
+#[derive(Debug)]
+struct Reference {
+    key: Item,
+    /// The record that points.
+    record: Item,
+    /// The field by which it does.
+    field: String,
+    /// The version of the record that wrote it.
+    version: u64,
+}
+
+impl Reference {
+    fn read(found: &Item) -> Option<Self> {
+        let key = item::key(text(found, "pk")?, text(found, "sk")?);
+        let record = item::key(text(found, "rpk")?, text(found, "rsk")?);
+        Some(Self { key, record, field: text(found, "f")?.to_owned(), version: item::integer(found, "rv")? })
+    }
+
+    /// Whether it is true of a record that this one points at `id`.
+    fn is_of(&self, record: &Record, id: &str) -> bool {
+        !record.deleted && record.data.get(&self.field).and_then(Value::as_str) == Some(id)
+    }
+}
+
+const TOO_MANY: fn() -> Error = || Error::Unavailable {
+    retry_after: 1,
+    source: Some("many stale references: the rest is for the next try".into()),
+};
 
 /// The answer when a record is still pointed at. It does not say by what: that may not be the caller's to see.
 const REFERENCED: fn() -> Error =
     || Error::conflict("referenced", "other records point at this one: delete them, or point them elsewhere, first");
 
 impl Target {
-    /// That it is there, and nobody is about to delete it.
-    pub(super) fn is_there(&self, table: &str, now: u64) -> Result<TransactWriteItem> {
+    /// The key of its record.
+    pub(super) fn key(&self) -> Item {
+        key(&self.collection, &self.id)
+    }
+
+    /// That it is there, and nobody is about to delete it; and of a version, where another reason asks for it.
+    pub(super) fn is_there(&self, table: &str, now: u64, version: Option<u64>) -> Result<TransactWriteItem> {
+        let free = Expression::new("attribute_not_exists(lk) OR lk < :now").value(":now", number(now));
+        let seen = version.map(|version| Expression::new("v = :seen").value(":seen", number(version)));
+        let condition = alive().and(free).and(seen.unwrap_or_default());
         let check = ConditionCheck::builder()
             .table_name(table)
-            .set_key(Some(key(&self.collection, &self.id)))
-            .condition_expression(
-                "attribute_exists(pk) AND attribute_not_exists(del) AND (attribute_not_exists(lk) OR lk < :now)",
-            )
-            .expression_attribute_values(":now", number(now))
+            .set_key(Some(self.key()))
+            .condition_expression(&condition.text)
+            .set_expression_attribute_values(condition.values())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(Error::internal)?;
@@ -164,6 +254,7 @@ impl Target {
             ("rpk".to_owned(), string(text(&record, "pk").unwrap_or_default())),
             ("rsk".to_owned(), string(&write.intent.id)),
             ("f".to_owned(), string(&self.field)),
+            ("rv".to_owned(), number(write.record.version)),
         ]);
         let put = Put::builder().table_name(table).set_item(Some(written)).build().map_err(Error::internal)?;
         Ok(Some(TransactWriteItem::builder().put(put).build()))

@@ -7,6 +7,7 @@ use super::definitions::WRITE_SECONDS;
 use super::item::{self, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
+use super::references::Locks;
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
 use crate::expr::Input;
@@ -71,6 +72,15 @@ impl Intent {
     pub fn is_restricted(&self) -> bool {
         let referrers = &self.grant.collection().definition().referrers;
         referrers.iter().any(|referrer| referrer.on_delete == OnDelete::Restrict)
+    }
+
+    /// Whether its targets are what this data points at. A user is there anyhow.
+    fn looks_where(&self, data: &Map<String, Value>) -> bool {
+        let looked_at = |field: &str| self.targets.iter().find(|target| target.field == field);
+        let mut relations = self.grant.collection().relations().filter(|(_, relation)| relation.collection != "users");
+        relations.all(|(field, _)| {
+            data.get(field).and_then(Value::as_str) == looked_at(field).map(|target| target.id.as_str())
+        })
     }
 }
 
@@ -138,12 +148,27 @@ impl Records {
         request: &str,
         promise: Option<&Promise<'_>>,
     ) -> Result<Vec<Record>, Failed> {
+        let mut locks = Locks::of(request);
+        let outcome = self.write_under(&mut locks, intents, request, promise).await;
+        if outcome.is_err() {
+            self.unlock(locks).await;
+        }
+        outcome
+    }
+
+    async fn write_under(
+        &self,
+        locks: &mut Locks<'_>,
+        intents: &[Intent],
+        request: &str,
+        promise: Option<&Promise<'_>>,
+    ) -> Result<Vec<Record>, Failed> {
         for _ in 0..TRIES {
             self.in_time(intents)?;
             let stored = try_join_all(intents.iter().map(|intent| self.before(intent))).await?;
             let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
             let mut writes = all_or_errors(decided)?;
-            if !self.lock_restricted(&mut writes, request).await? {
+            if !self.lock_restricted(&mut writes, locks).await? {
                 continue;
             }
             match self.commit(&writes, promise).await? {
@@ -239,6 +264,12 @@ impl Records {
         let data = match &intent.what {
             What::Undelete if !stored.deleted && grant.allows(&stored.view(), Input::None) => return Err(NOT_DELETED()),
             What::Undelete if !stored.deleted => return Err(nowhere()),
+            What::Undelete if !intent.looks_where(&stored.data) => {
+                return Err(Error::Unavailable {
+                    retry_after: 1,
+                    source: Some("buried again since it was read".into()),
+                });
+            }
             What::Undelete => stored.data.clone(),
             _ if stored.deleted => return Err(nowhere()),
             What::Replace(_) | What::Merge { .. } => {
