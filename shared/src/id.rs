@@ -24,6 +24,18 @@ pub fn derived(millis: u64, name: &str) -> String {
     uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid().to_string()
 }
 
+/// The UUIDv7 of the `number`th of many things that were named and made at one time: whoever makes it again makes the same, and
+/// their ids stand in the order of their numbers. The rest is a hash: of the name in front of the number, so that things of
+/// another name stand apart; of both behind it, so that the ids spread over shards.
+pub fn numbered(millis: u64, name: &str, number: u32) -> String {
+    let hash = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let (named, number, whole) = (hash(name), number.to_be_bytes(), hash(&format!("{name}:{number}")));
+    let all = named.as_ref().iter().take(3).chain(&number).copied().chain(whole.as_ref().iter().copied());
+    let mut chance = [0; 10];
+    chance.iter_mut().zip(all).for_each(|(byte, given)| *byte = given);
+    uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid().to_string()
+}
+
 /// Whether `text` is a UUIDv7 in its one canonical form (lower case, hyphens).
 pub fn is_valid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7 && id.to_string() == text)
@@ -78,6 +90,17 @@ mod tests {
         assert!(is_valid(&id) && millis(&id) == Some(1_645_557_742_000), "{id}");
         assert_eq!(id, derived(1_645_557_742_000, "name"));
         assert_ne!(id, derived(1_645_557_742_000, "other"));
+    }
+
+    #[test]
+    fn the_ids_of_numbered_things_stand_in_their_order_and_spread() {
+        let ids: Vec<String> = (0..2_000).map(|number| numbered(1_645_557_742_000, "job", number * 321)).collect();
+        assert!(ids.is_sorted_by(|one, next| one < next));
+        assert!(ids.iter().all(|id| is_valid(id) && millis(id) == Some(1_645_557_742_000)));
+        assert_eq!(ids.first(), Some(&numbered(1_645_557_742_000, "job", 0)));
+        assert!(!ids.contains(&numbered(1_645_557_742_000, "other job", 321)));
+        let tails: std::collections::BTreeSet<&str> = ids.iter().map(|id| &id[id.len() - 1..]).collect();
+        assert_eq!(tails.len(), 16);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub const DOORS: &[Row] = &[
     ("GET", "/v1/changes", [400, 400, 400]),
     ("GET", "/v1/jobs", [401, 403, 200]),
     ("POST", "/v1/jobs", [401, 403, 400]),
+    ("POST", "/v1/jobs/uploads", [401, 403, 400]),
     ("POST", "/v1/jobs/redrive", [401, 403, 200]),
     ("GET", "/v1/jobs/{id}", [401, 403, 404]),
     ("POST", "/v1/jobs/{id}/cancel", [401, 403, 404]),

@@ -17,6 +17,7 @@ mod delivery;
 mod doors;
 mod evolution;
 mod expand;
+mod files;
 mod followers;
 mod http;
 mod jobs;

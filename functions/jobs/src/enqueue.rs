@@ -1,7 +1,7 @@
 //! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job. One write; the stream, the relay,
 //! the queue and the worker do the rest.
 
-use crate::App;
+use crate::{App, files};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,17 +14,17 @@ use undercroft::expr::number::fits_store;
 use undercroft::http::{Admin, Json, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
-use undercroft::schema::{BUILD_JOB, CHECK_JOB, PURGE_JOB};
+use undercroft::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
 
 /// Largest payload, in bytes of JSON. The job's item and its stream record must hold it.
 const MAX_PAYLOAD_BYTES: usize = 100_000;
 
 /// Types the design names that no worker of this version runs.
-const NOT_BUILT: [&str; 5] = ["webhook.deliver", "records.export", "records.import", "records.cascade", "user.erase"];
+const NOT_BUILT: [&str; 2] = ["webhook.deliver", "user.erase"];
 
 /// Types that only the house itself asks for.
-const OWN: [&str; 3] = [BUILD_JOB, CHECK_JOB, PURGE_JOB];
+const OWN: [&str; 4] = [BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB];
 
 /// The job asked for.
 #[derive(Deserialize)]
@@ -50,6 +50,9 @@ pub async fn enqueue(
         return Err(Error::NotBuilt("this type of job"));
     }
     check(&body)?;
+    if files::has_files(&body.kind) {
+        files::check(&app, &body.kind, &body.payload).await?;
+    }
     let mut job = Job::new(id::new(&app.clock), &body.kind, body.payload, &request.0, app.clock.millis());
     job.group = body.group;
     job.delay_seconds = body.delay_seconds.unwrap_or(0);
@@ -66,7 +69,7 @@ fn check(body: &Enqueue) -> Result<()> {
         wrong("/type", "name", "a type is words of a-z, 0-9 and _ joined by dots, as in email.send");
     }
     if OWN.contains(&body.kind.as_str()) {
-        wrong("/type", "reserved", "such a job is started by putting or deleting the definition of a collection");
+        wrong("/type", "reserved", "such a job follows from what is put or deleted");
     }
     if serde_json::to_vec(&body.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
         wrong("/payload", "too_large", "a payload may be at most 100,000 bytes; put more into a record and name it");

@@ -3,15 +3,18 @@
 
 mod cancel;
 mod enqueue;
+mod files;
 mod list;
 mod look;
 mod redrive;
+mod upload;
 
 use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use undercroft::aws::Aws;
+use undercroft::aws::objects::Objects;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::cursor::Cursors;
@@ -22,12 +25,17 @@ use undercroft::identity::keys::Authenticator;
 use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
 use undercroft::store::Table;
+use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
 #[derive(Debug, Clone)]
 pub struct App {
     jobs: Jobs,
+    /// Which collections there are.
+    definitions: Arc<Definitions>,
+    /// Files, to sign links to.
+    files: Objects,
     authenticator: Arc<Authenticator>,
     cursors: Arc<Cursors>,
     clock: Clock,
@@ -51,6 +59,8 @@ impl App {
         let records = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
         Ok(Self {
+            files: Objects::new(aws.clone(), env.required("FILES_BUCKET")?),
+            definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),
             cursors: Arc::new(Cursors::new(Seal::new(parameters, "cursor"), clock.clone())),
@@ -75,6 +85,7 @@ impl FromRef<App> for Arc<Authenticator> {
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/jobs", get(list::list).post(enqueue::enqueue))
+        .route("/v1/jobs/uploads", post(upload::upload))
         .route("/v1/jobs/redrive", post(redrive::redrive_all))
         .route("/v1/jobs/{id}", get(look::look))
         .route("/v1/jobs/{id}/cancel", post(cancel::cancel))

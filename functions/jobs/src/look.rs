@@ -1,6 +1,6 @@
-//! `GET /v1/jobs/{id}` -> the job as it stands.
+//! `GET /v1/jobs/{id}` -> the job as it stands, with a link to the file that it made.
 
-use crate::{App, job_id};
+use crate::{App, files, job_id};
 use axum::extract::State;
 use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, Path};
@@ -8,6 +8,7 @@ use undercroft::store::jobs::Job;
 
 /// Looks at a job.
 pub async fn look(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
-    let job = app.jobs.get(job_id(&id)?).await?.ok_or(Error::NotFound("job"))?;
+    let mut job = app.jobs.get(job_id(&id)?).await?.ok_or(Error::NotFound("job"))?;
+    files::link_result(&app, &mut job)?;
     Ok(axum::Json(job))
 }

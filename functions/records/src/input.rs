@@ -7,6 +7,7 @@ use undercroft::expr::is_system;
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::Collection;
+use undercroft::store;
 use undercroft::store::write::Target;
 
 /// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
@@ -58,19 +59,5 @@ pub async fn targets(
     caller: &Caller,
     members: &Map<String, Value>,
 ) -> Result<Vec<Target>> {
-    let mut targets = Vec::new();
-    for (field, relation) in collection.relations() {
-        let Some(id) = members.get(field).and_then(Value::as_str) else { continue };
-        if relation.collection == "users" && id == caller.id() {
-            continue;
-        }
-        let nowhere = || Error::field(format!("/{field}"), "relation", "there is no such record to point at");
-        if !id::is_valid(id) {
-            return Err(nowhere());
-        }
-        let other = app.definitions.collection(&relation.collection).await?.ok_or_else(nowhere)?;
-        let (field, on_delete) = (field.to_owned(), relation.on_delete);
-        targets.push(Target { field, on_delete, collection: other, id: id.to_owned() });
-    }
-    Ok(targets)
+    store::targets::targets(&app.definitions, collection, Some(caller.id()), members).await
 }

@@ -8,6 +8,7 @@ mod undelivered;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use std::sync::Arc;
 use undercroft::aws::Aws;
+use undercroft::aws::objects::Objects;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::error::Source;
@@ -61,6 +62,7 @@ impl App {
 
             slice_items: jobs::SLICE_ITEMS,
             tools: jobs::Tools {
+                files: Objects::new(aws.clone(), env.required("FILES_BUCKET")?),
                 aws,
                 mail_from: env.required("MAIL_FROM")?.into(),
                 seal: Arc::new(Seal::new(parameters, "seal")),

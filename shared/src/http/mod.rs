@@ -15,6 +15,7 @@ pub use body::{Json, MergePatch, Path, Query};
 pub use caller::Admin;
 pub use conditional::{IfMatch, IfNoneMatch, Preconditions, etag, etag_of};
 pub use cors::Origins;
+pub use json::parse as parse_json;
 pub use once::{Keyed, answered_once};
 pub use problem::not_found;
 

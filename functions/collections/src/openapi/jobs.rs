@@ -12,11 +12,22 @@ pub fn routes() -> Vec<Route> {
             .answers(200, "JobList", "A page of jobs."),
         post("/v1/jobs", "enqueueJob", Admin)
             .does("Enqueues a job. One write; the stream, the relay, the queue and the worker do the rest.")
+            .note(
+                "`records.export` writes every record of a collection into a file: its `result` has `records`, `bytes` and, when \
+                 it is looked at, a `url` that is good until `expiresAt`. `records.import` makes a record of each row of an \
+                 uploaded file: its `result` has `imported`, `refused`, the first refused rows as `errors` by `line`, and a `url` \
+                 to all of them. A row keeps the `id` it has; without one it is given one, in the order of the lines.",
+            )
             .reads("JobInput")
             .answers(202, "Job", "The job, queued.")
             .with(&["Location"])
             .refuses(409, "A job with this id exists.")
             .refuses(501, "This type of job."),
+        post("/v1/jobs/uploads", "uploadFile", Admin)
+            .does("A link to upload a file by, for records.import to read.")
+            .note("PUT the file to `url` with these `headers` and no others of the API's; then enqueue the import with the `key`.")
+            .reads("UploadInput")
+            .answers(201, "Upload", "The link, good until `expiresAt`; the file stays for a week."),
         post("/v1/jobs/redrive", "redriveJobs", Admin).does("Queues dead jobs anew, a hundred a call.").answers(
             200,
             "Redriven",

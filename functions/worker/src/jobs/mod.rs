@@ -1,9 +1,15 @@
 //! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
+mod arrival;
+mod csv;
 mod email_send;
+mod growing;
 mod index_build;
 mod records_cascade;
+mod records_export;
+mod records_import;
 mod records_purge;
+mod rows;
 mod slice;
 
 pub use slice::{ITEMS as SLICE_ITEMS, Slice};
@@ -12,11 +18,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
 use undercroft::aws::Aws;
+use undercroft::aws::objects::Objects;
 use undercroft::clock::Clock;
 use undercroft::error::Error;
 use undercroft::identity::seal::Seal;
 use undercroft::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
 use undercroft::store::definitions::Definitions;
+use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
 use undercroft::store::jobs::Job;
 use undercroft::store::records::Records;
 
@@ -33,6 +41,8 @@ pub struct Tools {
     pub definitions: Arc<Definitions>,
     /// Records, for jobs that look after all of a collection.
     pub records: Records,
+    /// The files that imports read and exports write.
+    pub files: Objects,
     /// The time.
     pub clock: Clock,
 }
@@ -82,6 +92,8 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
         email_send::KIND => email_send::run(tools, &job.id, payload(job)?).await,
         BUILD_JOB | CHECK_JOB => index_build::run(tools, job, payload(job)?, slice).await,
         CASCADE_JOB => records_cascade::run(tools, job, payload(job)?, slice).await,
+        EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,
+        IMPORT_JOB => records_import::run(tools, job, payload(job)?, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
         other => Err(Failure::new(format!("no worker knows jobs of type {other}"))),
     }

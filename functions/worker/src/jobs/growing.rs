@@ -1,0 +1,150 @@
+//! A file that grows over the slices of a job, with no more of it in memory than a part. What is not yet a part lies in an
+//! object of its own between two slices. A slice that is repeated writes the same parts again: only the progress says which count.
+
+use super::Failure;
+use serde::{Deserialize, Serialize};
+use undercroft::aws::objects::Objects;
+use undercroft::error::Source;
+use undercroft::store::files::rest_key;
+
+/// Bytes of every part but the last. S3 asks for at least 5 MiB.
+const PART: usize = 8 * 1024 * 1024;
+/// Most parts: their tags are kept in the job's item. With [`PART`], 31 GiB.
+const MOST_PARTS: usize = 4_000;
+
+/// How far a file has grown: what a job keeps of it in its progress.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Grown {
+    /// Bytes, what is not yet a part included.
+    pub bytes: u64,
+    upload: Option<String>,
+    parts: Vec<String>,
+    /// The tag of the object that holds what is not yet a part.
+    rest: Option<String>,
+    /// How often there was a break.
+    breaks: u64,
+    closed: bool,
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub struct Growing<'a> {
+    files: &'a Objects,
+    job: &'a str,
+    key: &'a str,
+    content_type: &'static str,
+    grown: Grown,
+    rest: Vec<u8>,
+}
+
+impl<'a> Growing<'a> {
+    /// Goes on with a file where its job left it.
+    pub async fn open(
+        files: &'a Objects,
+        job: &'a str,
+        key: &'a str,
+        content_type: &'static str,
+        grown: Grown,
+    ) -> Result<Self, Failure> {
+        let rest = match &grown.rest {
+            None => Vec::new(),
+            Some(tag) => {
+                let read = files.read(&rest_key(job, grown.breaks), 0..PART as u64, Some(tag)).await;
+                read.map_err(of_files)?.ok_or_else(|| Failure::new("the unfinished end of the file is gone"))?
+            }
+        };
+        Ok(Self { files, job, key, content_type, grown, rest })
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.grown.bytes
+    }
+
+    /// Writes on.
+    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.grown.bytes += bytes.len() as u64;
+        self.rest.extend_from_slice(bytes);
+        while self.rest.len() >= PART {
+            let behind = self.rest.split_off(PART);
+            let part = std::mem::replace(&mut self.rest, behind);
+            self.put_part(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_part(&mut self, part: Vec<u8>) -> Result<(), Failure> {
+        if self.grown.parts.len() >= MOST_PARTS {
+            return Err(Failure::new("the file would be larger than 31 GiB"));
+        }
+        let upload = match &self.grown.upload {
+            Some(upload) => upload.clone(),
+            // Should this be forgotten, the bucket lets go of it after a day.
+            None => self.files.start_upload(self.key, self.content_type).await.map_err(of_files)?,
+        };
+        let number = u32::try_from(self.grown.parts.len() + 1).unwrap_or(u32::MAX);
+        let tag = self.files.upload_part(self.key, &upload, number, part).await.map_err(of_files)?;
+        self.grown.parts.push(tag.trim_matches('"').to_owned());
+        self.grown.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Keeps what is not yet a part, for the next slice.
+    pub async fn take_break(mut self) -> Result<Grown, Failure> {
+        self.grown.breaks += 1;
+        self.grown.rest = None;
+        if !self.rest.is_empty() {
+            let key = rest_key(self.job, self.grown.breaks);
+            let kept = self.files.put(&key, "application/octet-stream", self.rest).await;
+            self.grown.rest = Some(kept.map_err(of_files)?);
+        }
+        Ok(self.grown)
+    }
+
+    /// Writes what is left. A file of several parts is there once it has been [completed](Grown::complete), which must wait until
+    /// what this gives is written down: an upload that was completed takes no parts, should this slice be repeated.
+    pub async fn close(mut self) -> Result<Grown, Failure> {
+        let rest = std::mem::take(&mut self.rest);
+        if self.grown.upload.is_none() {
+            self.files.put(self.key, self.content_type, rest).await.map_err(of_files)?;
+        } else if !rest.is_empty() {
+            self.put_part(rest).await?;
+        }
+        self.grown.closed = true;
+        Ok(self.grown)
+    }
+}
+
+impl Grown {
+    /// Whether all of it is written.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether it is there as it is.
+    pub fn is_whole(&self) -> bool {
+        self.closed && self.upload.is_none()
+    }
+
+    /// Makes the parts the file. May be repeated.
+    pub async fn complete(&self, files: &Objects, key: &str) -> Result<(), Failure> {
+        let Some(upload) = &self.upload else { return Ok(()) };
+        let parts: Vec<(u32, String)> = (1..).zip(self.parts.iter().map(|tag| format!("\"{tag}\""))).collect();
+        if files.complete_upload(key, upload, &parts).await.map_err(of_files)? {
+            return Ok(());
+        }
+        // Completed before, unless it was given up.
+        let head = files.head(key).await.map_err(of_files)?;
+        match head.filter(|head| head.size == self.bytes) {
+            Some(_) => Ok(()),
+            None => Err(Failure::new("the parts of the file are gone")),
+        }
+    }
+}
+
+/// What S3 says goes into the log; an admin hears where to look.
+pub fn of_files(error: Source) -> Failure {
+    tracing::warn!(function = "worker", cause = error, "a job met a failure of its files");
+    Failure::new("the bucket did not do what was asked of it; the log says what")
+}

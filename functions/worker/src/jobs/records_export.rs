@@ -1,0 +1,138 @@
+//! `records.export`: every living record of a collection into one file, shard after shard in the order of their ids.
+//!
+//! It is no picture of one moment: each record is as it was when its page was read. Whatever is not changed meanwhile is in
+//! it once, and what was made meanwhile may be.
+
+use super::growing::{Growing, Grown};
+use super::{Failure, Outcome, Slice, Tools, csv};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use undercroft::expr::SYSTEM_FIELDS;
+use undercroft::policy::of_the_house;
+use undercroft::schema::Collection;
+use undercroft::store::files::{Export, Format, export_key};
+use undercroft::store::item::text;
+use undercroft::store::jobs::Job;
+use undercroft::store::record::Record;
+
+/// Items read at once, if they are small: a page has 1 MB at most.
+const PAGE: i32 = 500;
+
+/// How far it has come.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Progress {
+    records: u64,
+    /// Which collection of the name it is.
+    generation: u32,
+    shard: u16,
+    /// The last id of this shard that was written.
+    after: Option<String>,
+    /// The columns of CSV, as the definition had them when it began.
+    columns: Vec<String>,
+    file: Grown,
+}
+
+/// Writes for a slice.
+pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Result<Outcome, Failure> {
+    let known = job.progress.clone().and_then(|progress| serde_json::from_value::<Progress>(progress).ok());
+    let is_first = known.is_none();
+    let (key, mut progress) = (export_key(&job.id, export.format), known.unwrap_or_default());
+    if progress.file.is_closed() {
+        progress.file.complete(&tools.files, &key).await?;
+        return Ok(done(&progress, &key));
+    }
+    let grown = std::mem::take(&mut progress.file);
+    let mut file = Growing::open(&tools.files, &job.id, &key, export.format.content_type(), grown).await?;
+    if is_first {
+        let collection = defined(tools, &export, None).await?;
+        progress.generation = collection.definition().generation;
+        if export.format == Format::Csv {
+            progress.columns = columns(&collection);
+            let mut header = Vec::new();
+            csv::write_header(&mut header, &progress.columns);
+            file.push(&header).await?;
+        }
+    }
+    if !walk(tools, &export, &mut progress, &mut file, slice).await? {
+        progress.file = file.take_break().await?;
+        return Ok(Outcome::More(json!(progress)));
+    }
+    progress.file = file.close().await?;
+    Ok(if progress.file.is_whole() { done(&progress, &key) } else { Outcome::More(json!(progress)) })
+}
+
+fn done(progress: &Progress, key: &str) -> Outcome {
+    Outcome::Done(Some(json!({ "records": progress.records, "bytes": progress.file.bytes, "key": key })))
+}
+
+/// Writes on until the end, which is true, or until the slice is over.
+async fn walk(
+    tools: &Tools,
+    export: &Export,
+    progress: &mut Progress,
+    file: &mut Growing<'_>,
+    slice: &Slice,
+) -> Result<bool, Failure> {
+    let mut worked = 0;
+    loop {
+        let collection = defined(tools, export, Some(progress.generation)).await?;
+        if progress.shard >= u16::from(collection.definition().shards_ever()) {
+            return Ok(true);
+        }
+        let (shard, after) = (progress.shard, progress.after.as_deref());
+        let page = tools.records.in_shard(&collection, shard, after, slice.room(worked, PAGE)).await?;
+        let records = page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted);
+        let mut rows = Vec::new();
+        for record in records {
+            write(&mut rows, &collection, export.format, &progress.columns, &record, tools.clock.millis());
+            progress.records += 1;
+        }
+        file.push(&rows).await?;
+        worked += page.items.len().max(1);
+        progress.after = page.items.last().and_then(|last| text(last, "sk")).map(str::to_owned);
+        if page.last_key.is_none() {
+            progress.shard += 1;
+            progress.after = None;
+        }
+        if slice.is_over(worked) {
+            return Ok(false);
+        }
+    }
+}
+
+/// The collection, if it is still the one that the export began with.
+async fn defined(tools: &Tools, export: &Export, generation: Option<u32>) -> Result<Arc<Collection>, Failure> {
+    let collection = tools.definitions.collection(&export.collection).await?;
+    let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
+    collection.filter(same).ok_or_else(|| Failure::new("there is no such collection any more"))
+}
+
+/// What the server keeps, then the properties of the schema.
+fn columns(collection: &Collection) -> Vec<String> {
+    let properties = collection.definition().schema.get("properties").and_then(Value::as_object);
+    let names = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+    SYSTEM_FIELDS.into_iter().chain(names).map(str::to_owned).collect()
+}
+
+fn write(
+    rows: &mut Vec<u8>,
+    collection: &Arc<Collection>,
+    format: Format,
+    columns: &[String],
+    record: &Record,
+    now: u64,
+) {
+    let shown = record.shown(&of_the_house(collection, now));
+    match format {
+        Format::Ndjson => {
+            rows.extend_from_slice(Value::Object(shown).to_string().as_bytes());
+            rows.push(b'\n');
+        }
+        Format::Csv => {
+            let cell = |name: &String| (collection.layout().fields.get(name), shown.get(name));
+            csv::write_values(rows, columns.iter().map(cell));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What imports and exports agree on: who asks for them over HTTP, and the worker that does them. Keys of the bucket are in this
+//! one place.
+
+use crate::id;
+use serde::{Deserialize, Serialize};
+
+/// The job that writes a collection into a file.
+pub const EXPORT_JOB: &str = "records.export";
+/// The job that makes records of a file.
+pub const IMPORT_JOB: &str = "records.import";
+
+/// How records stand in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A JSON object a line.
+    Ndjson,
+    /// RFC 4180, with a header.
+    Csv,
+}
+
+impl Format {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ndjson, Self::Csv];
+
+    /// Its name, which is also how the names of such files end.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+
+    /// The media type of such files.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    /// The format of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+}
+
+/// What an export works on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// The collection.
+    pub collection: String,
+    /// How its records are to be written.
+    pub format: Format,
+}
+
+/// What an import works on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// The collection.
+    pub collection: String,
+    /// The file, as whoever gave the link for the upload named it.
+    pub key: String,
+    /// How its records stand in it.
+    pub format: Format,
+}
+
+/// The key of a file that is about to be uploaded.
+pub fn upload_key(id: &str, format: Format) -> String {
+    format!("uploads/{id}.{}", format.name())
+}
+
+/// The key of what a job exports.
+pub fn export_key(job: &str, format: Format) -> String {
+    format!("{EXPORTS}{job}.{}", format.name())
+}
+
+/// The key of the rows that an import refuses, beside the exports because it is fetched like one.
+pub fn refused_key(job: &str) -> String {
+    format!("{EXPORTS}{job}.refused.ndjson")
+}
+
+/// The key of one of the two pieces by turns in which a file's unfinished end is kept between slices.
+pub fn rest_key(job: &str, turn: u64) -> String {
+    format!("work/{job}.{}", turn % 2)
+}
+
+/// Whether a link may be signed for this key: it is what a job gave as its result.
+pub fn is_result(key: &str) -> bool {
+    key.starts_with(EXPORTS)
+}
+
+/// Whether this is the key of a file in that format that can be imported: an upload, or an export as it came out.
+pub fn can_be_imported(key: &str, format: Format) -> bool {
+    let name = key.strip_prefix("uploads/").or_else(|| key.strip_prefix(EXPORTS));
+    let id = name.and_then(|name| name.strip_suffix(format.name())).and_then(|name| name.strip_suffix('.'));
+    id.is_some_and(id::is_valid)
+}
+
+const EXPORTS: &str = "exports/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_uploads_and_exports_of_the_format_can_be_imported() {
+        let id = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+        for format in Format::ALL {
+            assert!(can_be_imported(&upload_key(id, format), format));
+            assert!(can_be_imported(&export_key(id, format), format));
+            assert_eq!(Format::named(format.name()), Some(format));
+        }
+        let ndjson = upload_key(id, Format::Ndjson);
+        assert!(!can_be_imported(&ndjson, Format::Csv));
+        for key in
+            [refused_key(id), rest_key(id, 0), format!("uploads/../{id}.ndjson"), format!("{ndjson}x"), id.into()]
+        {
+            assert!(!can_be_imported(&key, Format::Ndjson), "{key}");
+        }
+    }
+}
