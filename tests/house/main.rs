@@ -18,6 +18,7 @@ mod doors;
 mod evolution;
 mod expand;
 mod http;
+mod job_keys;
 mod jobs;
 mod journey;
 mod ledger;

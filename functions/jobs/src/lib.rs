@@ -1,6 +1,7 @@
 //! Background work, seen from outside: enqueue it, look at it, take it back, queue it anew. For admins, because jobs reach
 //! into everything: a mail to anybody, every record.
 
+mod answer;
 mod cancel;
 mod enqueue;
 mod list;
@@ -28,6 +29,8 @@ use undercroft::store::jobs::Jobs;
 #[derive(Debug, Clone)]
 pub struct App {
     jobs: Jobs,
+    /// The `Records` table, for the answers kept for idempotency keys.
+    answers: Table,
     authenticator: Arc<Authenticator>,
     cursors: Arc<Cursors>,
     clock: Clock,
@@ -52,6 +55,7 @@ impl App {
         let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
         Ok(Self {
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
+            answers: records.clone(),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),
             cursors: Arc::new(Cursors::new(Seal::new(parameters, "cursor"), clock.clone())),
             clock,

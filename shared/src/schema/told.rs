@@ -114,7 +114,10 @@ fn kept_by_the_server() -> Map<String, Value> {
             "version".to_owned(),
             json!({ "type": "integer", "minimum": 1, "readOnly": true, "description": "how often it was written" }),
         ),
-        ("expanded".to_owned(), json!({ "type": "object", "readOnly": true, "description": "what `expand` asked for" })),
+        (
+            "expanded".to_owned(),
+            json!({ "type": "object", "readOnly": true, "description": "what `expand` asked for" }),
+        ),
     ])
 }
 

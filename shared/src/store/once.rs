@@ -3,9 +3,9 @@
 //! There is no state in between. Either effect and answer are there, and whoever comes with the key again gets the answer;
 //! or neither is, and the request may run. A request that failed had no effect and left nothing, so it may be tried again.
 
-use super::Table;
 use super::item::{self, Item, string, text};
 use super::keys::{ONCE_SORT, once_partition};
+use super::{Table, Transacted};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
@@ -77,6 +77,27 @@ impl Once {
             .build()
             .map_err(Error::internal)?;
         Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Has an effect, in whichever tables, and keeps its answer: both, or neither. `Refused` gives the effect's reasons first.
+    ///
+    /// # Errors
+    /// `Conflict` when the key has an answer or is being given one right now; `Unavailable` when others write the same items.
+    pub async fn together(
+        &self,
+        table: &Table,
+        mut effect: Vec<TransactWriteItem>,
+        answer: &Answer,
+        clock: &Clock,
+    ) -> Result<Transacted> {
+        let ours = effect.len();
+        effect.push(self.keep(table, answer, clock)?);
+        match table.transact(effect).await? {
+            Transacted::Conflicted(positions) if positions.contains(&ours) => Err(in_progress()),
+            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
+            refused if refused.refused_at(ours) => Err(in_progress()),
+            ended => Ok(ended),
+        }
     }
 
     /// The answer kept under this key, if there is one.

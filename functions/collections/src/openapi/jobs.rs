@@ -12,24 +12,26 @@ pub fn routes() -> Vec<Route> {
             .answers(200, "JobList", "A page of jobs."),
         post("/v1/jobs", "enqueueJob", Admin)
             .does("Enqueues a job. One write; the stream, the relay, the queue and the worker do the rest.")
+            .keyed()
             .reads("JobInput")
             .answers(202, "Job", "The job, queued.")
             .with(&["Location"])
-            .refuses(409, "A job with this id exists.")
+            .refuses(409, "A request with the same key is being done.")
             .refuses(501, "This type of job."),
-        post("/v1/jobs/redrive", "redriveJobs", Admin).does("Queues dead jobs anew, a hundred a call.").answers(
-            200,
-            "Redriven",
-            "How many, and whether to call again.",
-        ),
+        post("/v1/jobs/redrive", "redriveJobs", Admin)
+            .does("Queues dead jobs anew, a hundred a call; with a key 25 a call, all or none.")
+            .keyed()
+            .answers(200, "Redriven", "How many, and whether to call again: with another key."),
         get("/v1/jobs/{id}", "readJob", Admin).does("A job as it stands.").answers(200, "Job", "The job."),
         post("/v1/jobs/{id}/cancel", "cancelJob", Admin)
             .does("Takes a queued or retrying job back.")
+            .keyed()
             .answers(200, "Job", "The job, which will not run.")
-            .refuses(409, "It is in another status."),
+            .refuses(409, "It is in another status, or a request with the same key is being done."),
         post("/v1/jobs/{id}/redrive", "redriveJob", Admin)
             .does("Queues a dead or cancelled job anew, with all its attempts.")
+            .keyed()
             .answers(200, "Job", "The job, queued.")
-            .refuses(409, "It is in another status."),
+            .refuses(409, "It is in another status, or a request with the same key is being done."),
     ]
 }
