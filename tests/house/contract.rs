@@ -23,7 +23,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
 
 /// What is refused before a function looks where it is going: a header sent twice, a key that would be ignored.
-const BEFORE_ROUTING: [u16; 2] = [400, 501];
+const BEFORE_ROUTING: [u16; 2] = [400, 422];
 
 /// Panics unless the answer is one that the document names.
 pub fn hold(method: &Method, path_and_query: &str, answer: &Answer) {

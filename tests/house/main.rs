@@ -20,6 +20,7 @@ mod expand;
 mod files;
 mod followers;
 mod http;
+mod job_keys;
 mod jobs;
 mod journey;
 mod ledger;

@@ -1,12 +1,20 @@
 //! `POST /v1/jobs/{id}/cancel` -> the job, which will not run.
 
-use crate::{App, job_id};
+use crate::{App, answer};
+use axum::Extension;
 use axum::extract::State;
+use axum::response::Response;
 use undercroft::error::Result;
-use undercroft::http::{Admin, Path};
-use undercroft::store::jobs::Job;
+use undercroft::http::{Admin, Keyed, Path, RequestId};
+use undercroft::store::jobs::Step;
 
 /// Takes a queued or retrying job back.
-pub async fn cancel(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
-    Ok(axum::Json(app.jobs.cancel(job_id(&id)?).await?))
+pub async fn cancel(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    keyed: Keyed,
+    Extension(request): Extension<RequestId>,
+) -> Result<Response> {
+    answer::once(&app, admin, &keyed, |once| answer::step(&app, Step::Cancel, &id, &request.0, once)).await
 }

@@ -1,21 +1,21 @@
 //! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job. One write; the stream, the relay,
 //! the queue and the worker do the rest.
 
-use crate::{App, files};
+use crate::{App, answer, files};
 use axum::Extension;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::LOCATION;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, FieldError, Result};
 use undercroft::expr::number::fits_store;
-use undercroft::http::{Admin, Json, RequestId};
+use undercroft::http::{Admin, Json, Keyed, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
 use undercroft::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
+use undercroft::store::Transacted;
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
+use undercroft::store::once::{Answer, Once};
 
 /// Largest payload, in bytes of JSON. The job's item and its stream record must hold it.
 const MAX_PAYLOAD_BYTES: usize = 100_000;
@@ -42,24 +42,37 @@ pub struct Enqueue {
 /// Enqueues a job.
 pub async fn enqueue(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
+    keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Enqueue>,
 ) -> Result<Response> {
+    answer::once(&app, admin, &keyed, |once| wanted(&app, body, &request.0, once)).await
+}
+
+async fn wanted(app: &App, body: Enqueue, request: &str, once: Option<Once>) -> Result<Answer> {
     if NOT_BUILT.contains(&body.kind.as_str()) {
         return Err(Error::NotBuilt("this type of job"));
     }
     check(&body)?;
     if files::has_files(&body.kind) {
-        files::check(&app, &body.kind, &body.payload).await?;
+        files::check(app, &body.kind, &body.payload).await?;
     }
-    let mut job = Job::new(id::new(&app.clock), &body.kind, body.payload, &request.0, app.clock.millis());
+    let mut job = Job::new(id::new(&app.clock), &body.kind, body.payload, request, app.clock.millis());
     job.group = body.group;
     job.delay_seconds = body.delay_seconds.unwrap_or(0);
     job.max_attempts = body.max_attempts.unwrap_or(job.max_attempts);
-    app.jobs.enqueue(&job).await?;
-    let location = format!("/v1/jobs/{}", job.id);
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], axum::Json(job)).into_response())
+    let answer = Answer { location: Some(format!("/v1/jobs/{}", job.id)), ..answer::shown(202, &job)? };
+    match once {
+        None => app.jobs.enqueue(&job).await?,
+        Some(once) => {
+            let enqueuing = vec![app.jobs.enqueuing(&job)?];
+            if let Transacted::Refused(_) = once.together(&app.answers, enqueuing, &answer, &app.clock).await? {
+                return Err(Error::conflict("exists", "a job with this id exists"));
+            }
+        }
+    }
+    Ok(answer)
 }
 
 fn check(body: &Enqueue) -> Result<()> {

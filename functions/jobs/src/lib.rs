@@ -1,6 +1,7 @@
 //! Background work, seen from outside: enqueue it, look at it, take it back, queue it anew. For admins, because jobs reach
 //! into everything: a mail to anybody, every record.
 
+mod answer;
 mod cancel;
 mod enqueue;
 mod files;
@@ -36,6 +37,8 @@ pub struct App {
     definitions: Arc<Definitions>,
     /// Files, to sign links to.
     files: Objects,
+    /// The `Records` table, for the answers kept for idempotency keys.
+    answers: Table,
     authenticator: Arc<Authenticator>,
     cursors: Arc<Cursors>,
     clock: Clock,
@@ -62,6 +65,7 @@ impl App {
             files: Objects::new(aws.clone(), env.required("FILES_BUCKET")?),
             definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
+            answers: records.clone(),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),
             cursors: Arc::new(Cursors::new(Seal::new(parameters, "cursor"), clock.clone())),
             clock,

@@ -1,31 +1,82 @@
 //! `POST /v1/jobs/{id}/redrive` and `POST /v1/jobs/redrive`: dead jobs are queued anew, with all their attempts.
 
-use crate::{App, job_id};
+use crate::{App, answer};
+use axum::Extension;
 use axum::extract::State;
-use serde_json::{Value, json};
+use axum::response::Response;
+use serde_json::json;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Path};
-use undercroft::store::jobs::Job;
+use undercroft::http::{Admin, Keyed, Path, RequestId};
+use undercroft::store::Transacted;
+use undercroft::store::jobs::{Job, Step};
+use undercroft::store::once::{Answer, Once};
 
 /// Most jobs one call redrives.
 const MOST: i32 = 100;
+/// Most jobs one call with a key redrives: they go into one transaction with its answer, which holds 4 MB.
+const MOST_TOGETHER: i32 = 25;
 
 /// Redrives one job.
-pub async fn redrive(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
-    Ok(axum::Json(app.jobs.redrive(job_id(&id)?).await?))
+pub async fn redrive(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    keyed: Keyed,
+    Extension(request): Extension<RequestId>,
+) -> Result<Response> {
+    answer::once(&app, admin, &keyed, |once| answer::step(&app, Step::Redrive, &id, &request.0, once)).await
 }
 
-/// Redrives dead jobs, a hundred a call; `more` says whether to call again.
-pub async fn redrive_all(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>> {
+/// Redrives dead jobs, a hundred a call; `more` says whether to call again. With a key, 25 a call: all of them with the answer,
+/// or none; the next call takes another key.
+pub async fn redrive_all(
+    State(app): State<App>,
+    admin: Admin,
+    keyed: Keyed,
+    Extension(request): Extension<RequestId>,
+) -> Result<Response> {
+    let request = request.0.as_str();
+    answer::once(&app, admin, &keyed, |once| async {
+        match once {
+            None => each(&app, request).await,
+            Some(once) => together(&app, request, &once).await,
+        }
+    })
+    .await
+}
+
+async fn each(app: &App, request: &str) -> Result<Answer> {
     let (dead, next) = app.jobs.list(true, MOST, None).await?;
     let mut redriven = 0;
     for job in &dead {
-        match app.jobs.redrive(&job.id).await {
+        match app.jobs.step(Step::Redrive, &job.id, request).await {
             Ok(_) => redriven += 1,
             // The index lags behind the table: this one is no longer dead.
             Err(Error::Conflict { .. } | Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(axum::Json(json!({ "redriven": redriven, "more": next.is_some() })))
+    Ok(told(redriven, next.is_some()))
+}
+
+async fn together(app: &App, request: &str, once: &Once) -> Result<Answer> {
+    let (mut dead, next) = app.jobs.list(true, MOST_TOGETHER, None).await?;
+    for _ in 0..answer::TRIES {
+        // The index lags behind the table: what cannot be redriven is no longer dead.
+        let stepping = |job: Job| {
+            let stepped = app.jobs.stepping(Step::Redrive, &job, request).ok()?;
+            Some((job, stepped.item))
+        };
+        let (jobs, items): (Vec<Job>, Vec<_>) = dead.into_iter().filter_map(stepping).unzip();
+        let answer = told(jobs.len(), next.is_some());
+        let Transacted::Refused(reasons) = once.together(&app.answers, items, &answer, &app.clock).await? else {
+            return Ok(answer);
+        };
+        dead = jobs.into_iter().zip(reasons).filter(|(_, reason)| reason.is_none()).map(|(job, _)| job).collect();
+    }
+    Err(Error::Unavailable { retry_after: 1, source: Some("dead jobs go on faster than they can be read".into()) })
+}
+
+fn told(redriven: usize, more: bool) -> Answer {
+    Answer { status: 200, body: Some(json!({ "redriven": redriven, "more": more })), ..Answer::default() }
 }

@@ -63,11 +63,7 @@ impl Edge {
         check_duplicates(request.headers())?;
         let is_keyed = request.headers().contains_key(once::HEADER) && !is_safe(request.method());
         // A key that would be ignored must not look as if it were kept.
-        if is_keyed && !self.keeps_answers {
-            Err(Error::NotBuilt("Idempotency-Key here"))
-        } else {
-            once::note(request).await
-        }
+        if is_keyed && !self.keeps_answers { Err(NOT_OFFERED()) } else { once::note(request).await }
     }
 
     /// Puts the edge around a function's routes.
@@ -75,6 +71,15 @@ impl Edge {
         routes.fallback(not_found).layer(from_fn_with_state(self, edge))
     }
 }
+
+/// The answer to a key where no answer is kept: see decision 24.
+const NOT_OFFERED: fn() -> Error = || {
+    Error::refused(
+        "idempotency_not_offered",
+        "no Idempotency-Key is taken here, because these answers hold tokens, which are never stored: leave it out. Signing \
+         up, refreshing and signing out can be sent again as they are; after a lost sign-in or verification, sign in",
+    )
+};
 
 /// Serves a function's routes to the Lambda runtime until the environment ends.
 ///

@@ -12,8 +12,10 @@
 //! A long job works in slices, each shorter than a worker may live. Between two it is queued again, a run further, with its
 //! `progress` in the item: a crash repeats one slice at most.
 
+mod steps;
 mod undelivered;
 pub use super::job::{DEFAULT_ATTEMPTS, Job, Status};
+pub use steps::{Step, Stepped};
 
 use super::item::{self, Item, integer, number, string, text};
 use super::{Expression, Page, Query, Table, Written};
@@ -108,40 +110,6 @@ impl Jobs {
         }
         jobs.sort_by(|a, b| b.id.cmp(&a.id));
         Ok((jobs, last_key.and_then(|last| text(&last, "id").map(str::to_owned))))
-    }
-
-    /// Takes a queued or retrying job back.
-    ///
-    /// # Errors
-    /// `NotFound`, or `Conflict` naming the status it is in.
-    pub async fn cancel(&self, id: &str) -> Result<Job> {
-        let condition = status_is(&[Status::Queued, Status::Retrying]);
-        let change =
-            self.to_status(Status::Cancelled, ", #ttl = :ttl", "").value(":ttl", self.in_seconds(KEEP_FINISHED));
-        self.step(id, change.name("#ttl", "ttl"), condition, "only a queued or retrying job can be cancelled").await
-    }
-
-    /// Queues a dead or cancelled job anew, with all its attempts.
-    ///
-    /// # Errors
-    /// `NotFound`, or `Conflict` naming the status it is in.
-    pub async fn redrive(&self, id: &str) -> Result<Job> {
-        let mut condition = status_is(&[Status::Dead, Status::Cancelled]);
-        // A job whose worker and message are both lost is stuck in `running`; this gets it out.
-        condition.text = format!(
-            "({} OR (#status = :running AND lease < :now)) AND (attribute_not_exists(#ttl) OR #ttl > :now)",
-            condition.text
-        );
-        let condition =
-            condition.value(":running", string(Status::Running.as_str())).value(":now", number(self.clock.seconds()));
-        let set = ", attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
-        let change = self
-            .to_status(Status::Queued, set, " REMOVE #ttl, lease")
-            .name("#ttl", "ttl")
-            .value(":zero", number(0))
-            .value(":one", number(1))
-            .value(":live", string("live"));
-        self.step(id, change, condition, "only a dead or cancelled job can be redriven").await
     }
 
     /// Starts an attempt, unless somebody else has the job or it is settled.
@@ -242,17 +210,6 @@ impl Jobs {
         }
     }
 
-    async fn step(&self, id: &str, change: Expression, condition: Expression, rule: &'static str) -> Result<Job> {
-        match self.table.update(key(id), change, condition).await? {
-            Written::Done(changed) => Job::from_item(&changed),
-            Written::Refused(Some(old)) if !self.is_over(&old) => {
-                let status = text(&old, "status").unwrap_or("unknown");
-                Err(Error::conflict("wrong_status", format!("{rule}; this one is {status}")))
-            }
-            Written::Refused(_) => Err(Error::NotFound("job")),
-        }
-    }
-
     /// Whether it has been kept for long enough. Time to live removes items late, so the time is compared here as well.
     fn is_over(&self, found: &Item) -> bool {
         integer(found, "ttl").is_some_and(|until| until <= self.clock.seconds())
@@ -293,10 +250,4 @@ fn is_ended(found: &Item, job: &Job, status: &str) -> bool {
     text(found, "status") == Some(status)
         && integer(found, "run") == Some(job.run)
         && integer(found, "attempts") == Some(job.attempts.into())
-}
-
-fn status_is(allowed: &[Status]) -> Expression {
-    let placeholders: Vec<String> = (0..allowed.len()).map(|position| format!(":s{position}")).collect();
-    let start = Expression::new(format!("#status IN ({})", placeholders.join(", "))).name("#status", "status");
-    placeholders.iter().zip(allowed).fold(start, |all, (name, status)| all.value(name, string(status.as_str())))
 }

@@ -90,6 +90,27 @@ impl Once {
         }
     }
 
+    /// Has an effect, in whichever tables, and keeps its answer: both, or neither. `Refused` gives the effect's reasons first.
+    ///
+    /// # Errors
+    /// `Conflict` when the key has an answer or is being given one right now; `Unavailable` when others write the same items.
+    pub async fn together(
+        &self,
+        table: &Table,
+        mut effect: Vec<TransactWriteItem>,
+        answer: &Answer,
+        clock: &Clock,
+    ) -> Result<Transacted> {
+        let ours = effect.len();
+        effect.push(self.keep(table, answer, clock)?);
+        match table.transact(effect).await? {
+            Transacted::Conflicted(positions) if positions.contains(&ours) => Err(in_progress()),
+            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
+            refused if refused.refused_at(ours) => Err(in_progress()),
+            ended => Ok(ended),
+        }
+    }
+
     /// The answer kept under this key, if there is one.
     ///
     /// # Errors

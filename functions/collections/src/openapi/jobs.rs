@@ -18,29 +18,31 @@ pub fn routes() -> Vec<Route> {
                  uploaded file: its `result` has `imported`, `refused`, the first refused rows as `errors` by `line`, and a `url` \
                  to all of them. A row keeps the `id` it has; without one it is given one, in the order of the lines.",
             )
+            .keyed()
             .reads("JobInput")
             .answers(202, "Job", "The job, queued.")
             .with(&["Location"])
-            .refuses(409, "A job with this id exists.")
+            .refuses(409, "A request with the same key is being done.")
             .refuses(501, "This type of job."),
         post("/v1/jobs/uploads", "uploadFile", Admin)
             .does("A link to upload a file by, for records.import to read.")
             .note("PUT the file to `url` with these `headers` and no others of the API's; then enqueue the import with the `key`.")
             .reads("UploadInput")
             .answers(201, "Upload", "The link, good until `expiresAt`; the file stays for a week."),
-        post("/v1/jobs/redrive", "redriveJobs", Admin).does("Queues dead jobs anew, a hundred a call.").answers(
-            200,
-            "Redriven",
-            "How many, and whether to call again.",
-        ),
+        post("/v1/jobs/redrive", "redriveJobs", Admin)
+            .does("Queues dead jobs anew, a hundred a call; with a key 25 a call, all or none.")
+            .keyed()
+            .answers(200, "Redriven", "How many, and whether to call again: with another key."),
         get("/v1/jobs/{id}", "readJob", Admin).does("A job as it stands.").answers(200, "Job", "The job."),
         post("/v1/jobs/{id}/cancel", "cancelJob", Admin)
             .does("Takes a queued or retrying job back.")
+            .keyed()
             .answers(200, "Job", "The job, which will not run.")
-            .refuses(409, "It is in another status."),
+            .refuses(409, "It is in another status, or a request with the same key is being done."),
         post("/v1/jobs/{id}/redrive", "redriveJob", Admin)
             .does("Queues a dead or cancelled job anew, with all its attempts.")
+            .keyed()
             .answers(200, "Job", "The job, queued.")
-            .refuses(409, "It is in another status."),
+            .refuses(409, "It is in another status, or a request with the same key is being done."),
     ]
 }

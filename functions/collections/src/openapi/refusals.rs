@@ -70,7 +70,7 @@ pub fn of(route: &Route) -> Vec<(u16, Option<&'static str>)> {
     add(route.body.is_some(), &[413, 415]);
     // A key is kept, or refused rather than ignored.
     add(has("IdempotencyKey"), &[409, 413, 422]);
-    add(!route.is_safe() && !has("IdempotencyKey"), &[501]);
+    add(!route.is_safe() && !has("IdempotencyKey"), &[422]);
     for (status, reason) in &route.refusals {
         found.retain(|(known, _)| known != status);
         found.push((*status, Some(reason)));

@@ -1,0 +1,50 @@
+//! The answers to what is asked of jobs, and steps of a single job: the same whether an answer is given now or kept for an
+//! idempotency key.
+
+use crate::{App, job_id};
+use axum::response::{IntoResponse, Response};
+use undercroft::error::{Error, Result};
+use undercroft::http::{Admin, Keyed, answered_once};
+use undercroft::identity::Caller;
+use undercroft::store::Transacted;
+use undercroft::store::jobs::{Job, Step, Stepped};
+use undercroft::store::once::{Answer, Once};
+
+/// How often something that has changed between reading and writing is read again.
+pub const TRIES: usize = 8;
+
+/// The answer that shows a job.
+pub fn shown(status: u16, job: &Job) -> Result<Answer> {
+    let body = serde_json::to_value(job).map_err(Error::internal)?;
+    Ok(Answer { status, body: Some(body), ..Answer::default() })
+}
+
+/// What is done for an admin, once for a key.
+pub async fn once<F>(app: &App, admin: Admin, keyed: &Keyed, work: impl FnOnce(Option<Once>) -> F) -> Result<Response>
+where
+    F: Future<Output = Result<Answer>>,
+{
+    let once = keyed.of(&Caller::User(admin.0))?;
+    let work = work(once.clone());
+    let answered = async { Ok(work.await?.into_response()) };
+    answered_once(once.as_ref(), &app.answers, &app.clock, answered).await
+}
+
+/// Takes a job a step: one write; with a key the job is read first, because the answer is kept with the write.
+pub async fn step(app: &App, step: Step, id: &str, request: &str, once: Option<Once>) -> Result<Answer> {
+    let id = job_id(id)?;
+    let Some(once) = once else { return shown(200, &app.jobs.step(step, id, request).await?) };
+    for _ in 0..TRIES {
+        let job = app.jobs.get(id).await?.ok_or(Error::NotFound("job"))?;
+        let Stepped { item, job: after } = app.jobs.stepping(step, &job, request)?;
+        let answer = shown(200, &after)?;
+        let Transacted::Refused(reasons) = once.together(&app.answers, vec![item], &answer, &app.clock).await? else {
+            return Ok(answer);
+        };
+        let old = reasons.into_iter().next().flatten().flatten();
+        if let Some(error) = app.jobs.refused(step, &job, old.as_ref()) {
+            return Err(error);
+        }
+    }
+    Err(Error::Unavailable { retry_after: 1, source: Some("a job goes on faster than it can be read".into()) })
+}

@@ -1,0 +1,151 @@
+//! What is asked of a job from outside: to be taken back, or queued anew. Asked for alone it is one conditional write; with an
+//! idempotency key it is a part of the transaction that keeps the answer, which must be known before.
+
+use super::{Job, Jobs, KEEP_FINISHED, Status, key};
+use crate::clock::rfc3339;
+use crate::error::{Error, Result};
+use crate::store::item::{Item, integer, number, string, text};
+use crate::store::{Expression, Written};
+use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+
+/// A step of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It will not run.
+    Cancel,
+    /// It is queued anew, with all its attempts.
+    Redrive,
+}
+
+/// A step as a part of a transaction.
+#[derive(Debug)]
+pub struct Stepped {
+    /// The write.
+    pub item: TransactWriteItem,
+    /// The job as it is when it was written.
+    pub job: Job,
+}
+
+impl Step {
+    /// The statuses from which it can be taken.
+    fn from(self) -> &'static [Status] {
+        match self {
+            Self::Cancel => &[Status::Queued, Status::Retrying],
+            Self::Redrive => &[Status::Dead, Status::Cancelled],
+        }
+    }
+
+    fn to(self) -> Status {
+        match self {
+            Self::Cancel => Status::Cancelled,
+            Self::Redrive => Status::Queued,
+        }
+    }
+
+    /// Why it was refused, told from the status the job is in.
+    fn wrong(self, status: &str) -> Error {
+        let rule = match self {
+            Self::Cancel => "only a queued or retrying job can be cancelled",
+            Self::Redrive => "only a dead or cancelled job can be redriven",
+        };
+        Error::conflict("wrong_status", format!("{rule}; this one is {status}"))
+    }
+}
+
+impl Jobs {
+    /// Takes a job a step. `request` asks for it: its own retry after a lost answer is known by that.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Conflict` naming the status it is in.
+    pub async fn step(&self, step: Step, id: &str, request: &str) -> Result<Job> {
+        match self.table.update(key(id), self.change(step, request), self.condition(step)).await? {
+            Written::Done(changed) => Job::from_item(&changed),
+            // The first try had arrived, and the job may have gone further since.
+            Written::Refused(Some(old)) if text(&old, "asked") == Some(request) => Job::from_item(&old),
+            Written::Refused(old) => Err(self.refusal(step, old.as_ref())),
+        }
+    }
+
+    /// The same as a part of a transaction, for a job as it was read.
+    ///
+    /// # Errors
+    /// `Conflict` naming the status it is in.
+    pub fn stepping(&self, step: Step, job: &Job, request: &str) -> Result<Stepped> {
+        let may_be_stuck = step == Step::Redrive && job.status == Status::Running;
+        if !may_be_stuck && !step.from().contains(&job.status) {
+            return Err(step.wrong(job.status.as_str()));
+        }
+        let mut after = Job { status: step.to(), updated_at: rfc3339(self.clock.millis()), ..job.clone() };
+        if step == Step::Redrive {
+            after = Job { attempts: 0, run: job.run + 1, delay_seconds: 0, ..after };
+        }
+        let as_read = Expression::new("run = :run AND attempts = :attempts AND #status = :seen")
+            .value(":run", number(job.run))
+            .value(":attempts", number(job.attempts.into()))
+            .value(":seen", string(job.status.as_str()));
+        let condition = self.condition(step).and(as_read);
+        let change = self.change(step, request).value(":at", string(&after.updated_at));
+        let all = change.clone().with_placeholders_of(&condition);
+        let update = Update::builder()
+            .table_name(self.table.name())
+            .set_key(Some(key(&job.id)))
+            .update_expression(change.text)
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(all.names())
+            .set_expression_attribute_values(all.values())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        Ok(Stepped { item: TransactWriteItem::builder().update(update).build(), job: after })
+    }
+
+    /// Why a step was refused for a job as it was read; `None` if it is no longer as it was read.
+    pub fn refused(&self, step: Step, job: &Job, old: Option<&Item>) -> Option<Error> {
+        let as_read = |old: &Item| {
+            (text(old, "status"), integer(old, "run"), integer(old, "attempts"))
+                == (Some(job.status.as_str()), Some(job.run), Some(job.attempts.into()))
+        };
+        old.is_none_or(as_read).then(|| self.refusal(step, old))
+    }
+
+    fn refusal(&self, step: Step, old: Option<&Item>) -> Error {
+        match old.filter(|old| !self.is_over(old)) {
+            Some(old) => step.wrong(text(old, "status").unwrap_or("unknown")),
+            None => Error::NotFound("job"),
+        }
+    }
+
+    fn condition(&self, step: Step) -> Expression {
+        let placeholders: Vec<String> = (0..step.from().len()).map(|position| format!(":s{position}")).collect();
+        let from = Expression::new(format!("#status IN ({})", placeholders.join(", "))).name("#status", "status");
+        let bound = |all: Expression, (name, status): (&String, &Status)| all.value(name, string(status.as_str()));
+        let from = placeholders.iter().zip(step.from()).fold(from, bound);
+        if step == Step::Cancel {
+            return from;
+        }
+        // A job whose worker and message are both lost is stuck in `running`; this gets it out.
+        let text = format!(
+            "({} OR (#status = :running AND lease < :now)) AND (attribute_not_exists(#ttl) OR #ttl > :now)",
+            from.text
+        );
+        Expression { text, ..from }
+            .name("#ttl", "ttl")
+            .value(":running", string(Status::Running.as_str()))
+            .value(":now", number(self.clock.seconds()))
+    }
+
+    fn change(&self, step: Step, request: &str) -> Expression {
+        let change = match step {
+            Step::Cancel => {
+                let change = self.to_status(step.to(), ", asked = :asked, #ttl = :ttl", "");
+                change.value(":ttl", self.in_seconds(KEEP_FINISHED))
+            }
+            Step::Redrive => {
+                let set = ", asked = :asked, attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
+                let change = self.to_status(step.to(), set, " REMOVE #ttl, lease");
+                change.value(":zero", number(0)).value(":one", number(1)).value(":live", string("live"))
+            }
+        };
+        change.name("#ttl", "ttl").value(":asked", string(request))
+    }
+}
