@@ -1,5 +1,5 @@
 //! `cargo run -p undercroft-load --example cold`: from spawn to first answer, DynamoDB over TLS, beside the smallest function
-//! there can be, in turns in the same run; then both again with 7 % of a processor, which is what 128 MB buy. Budget D.
+//! there can be, in turns in the same run; then both again with 7 % of a processor, which is what 128 MB buy.
 
 use std::collections::BTreeMap;
 use std::path::Path;

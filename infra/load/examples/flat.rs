@@ -1,5 +1,5 @@
 //! `cargo run -p undercroft-load --example flat [-- MOST]`: the same page, create and patch with 10^3, 10^4, 10^5 and 10^6
-//! records in the collection: units, round trips, items read, instructions of the function. Budget B: the ratio is 1.00.
+//! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be 1.00.
 
 use std::path::Path;
 use std::process::Command;

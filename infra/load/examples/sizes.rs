@@ -1,5 +1,5 @@
 //! `cargo run -p undercroft-load --example sizes`: every function as it ships: bytes, bytes zipped, and the memory it holds at
-//! rest. Budget E. Built one by one, which takes minutes each the first time.
+//! rest. Built one by one, which takes minutes each the first time.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -48,6 +48,6 @@ fn build(package: &str, target: &[&str]) -> Result<PathBuf, Source> {
     }
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let executable = messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?))).last();
-    executable.ok_or_else(|| format!("cargo built no executable of {package}").into())
+    let mut executables = messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
+    executables.next_back().ok_or_else(|| format!("cargo built no executable of {package}").into())
 }

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use undercroft::error::Source;
 
 use crate::runtime::{Answer, Environment};
+
+/// How many were started, so that each has its own files.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A function whose instructions are counted.
 #[derive(Debug)]
@@ -20,12 +24,15 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Starts `bootstrap` under callgrind, which writes its files into `folder`. The first count begins with the process.
+    /// Starts `bootstrap` under callgrind, which writes its files into `folder`, or into the one that the variable `KEEP`
+    /// names, for `callgrind_annotate`. The first count begins with the process.
     ///
     /// # Errors
     /// When valgrind is not there.
     pub fn spawn(bootstrap: &Path, variables: &BTreeMap<String, String>, folder: &Path) -> Result<Self, Source> {
-        let out = folder.join("callgrind.out");
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::var_os("KEEP").map_or_else(|| folder.to_owned(), PathBuf::from);
+        let out = folder.join(format!("callgrind.{number}"));
         let mut command = Command::new("valgrind");
         command
             .args(["--tool=callgrind", "--quiet", &format!("--callgrind-out-file={}", out.display())])
@@ -94,7 +101,7 @@ impl Counted {
             return Err("callgrind_control could not reach the function".into());
         }
         self.dumps += 1;
-        instructions(&self.out.with_extension(format!("out.{}", self.dumps)))
+        instructions(&PathBuf::from(format!("{}.{}", self.out.display(), self.dumps)))
     }
 }
 

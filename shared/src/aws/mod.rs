@@ -11,6 +11,8 @@ pub use service::{Answer, Service};
 
 use crate::config::{Env, MissingVariable};
 use crate::error::Source;
+use aws_config::identity::IdentityCache;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::Credentials;
@@ -58,6 +60,9 @@ impl Aws {
             .sleep_impl(sleep.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts(env))
+            // What the deadlines above already end, and what never changes, needs no watching on every call.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .identity_cache(IdentityCache::no_cache())
             .build();
         let connector = Connector::builder()
             .sleep_impl(sleep)
