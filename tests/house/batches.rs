@@ -89,6 +89,7 @@ async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said(
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "no function: the proxy answers while the test asks")]
     let serving =
         tokio::spawn(axum::serve(listener, Router::new().fallback(pass).with_state(proxy.clone())).into_future());
     let mut env = world.cloud.environment("records");

@@ -25,7 +25,8 @@ pub fn example(document: &Value, operation: &Operation<'_>) -> String {
 fn parameters(document: &Value, operation: &Operation<'_>) -> impl Iterator<Item = String> {
     let is_required = operation.members.pointer("/responses/428").is_some();
     let shown = listed(document, operation, "parameters").filter_map(move |parameter| {
-        let (name, example) = (text_at(parameter, "/name"), parameter.get("example")?.as_str()?);
+        let (name, example) = (text_at(parameter, "/name"), parameter.get("example")?);
+        let example = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
         match text_at(parameter, "/in") {
             "query" => Some(format!("--data-urlencode {}", quoted(&format!("{name}={example}")))),
             "header" if is_required => Some(format!("-H {}", quoted(&format!("{name}: {example}")))),

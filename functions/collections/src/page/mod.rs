@@ -51,7 +51,7 @@ pub fn page(document: &Value) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><title>Undercroft: the API</title>\
          <style>{STYLE}</style></head>\n<body>\n<header><h1>Undercroft</h1><p>{}</p>\
          <p>For programs: <a href=\"/openapi.json\">/openapi.json</a>. The examples want <code>API</code>, and where it says \
-         so <code>TOKEN</code>, in the environment. Collections are shown to admins: \
+         so <code>TOKEN</code>, <code>COLLECTION</code> and <code>ID</code>, in the environment. Collections are shown to admins: \
          <code>curl -H \"authorization: Bearer $TOKEN\" $API/docs</code>.</p></header>\n\
          <nav>{contents}</nav>\n<main>\n{sections}{}</main>\n</body>\n</html>\n",
         prose(about),
@@ -129,8 +129,10 @@ fn parameters(document: &Value, operation: &Operation<'_>) -> String {
     let rows: String = listed(document, operation, "parameters")
         .map(|parameter| {
             let text = |pointer| escaped(text_at(parameter, pointer));
-            let (name, place) = (text("/name"), text("/in"));
-            format!("<tr><td><code>{name}</code></td><td>{place}</td><td>{}</td></tr>", text("/description"))
+            let (name, place, means) = (text("/name"), text("/in"), prose(text_at(parameter, "/description")));
+            let must = parameter.get("required").and_then(Value::as_bool).unwrap_or(false);
+            let must = if must { ", required" } else { "" };
+            format!("<tr><td><code>{name}</code></td><td>{place}{must}</td><td>{means}</td></tr>")
         })
         .collect();
     if rows.is_empty() { String::new() } else { format!("<table>{rows}</table>") }

@@ -35,6 +35,7 @@ pub async fn serve<F: Future<Output = Result<Response, Cut>> + Send + 'static>(
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
+            #[expect(clippy::disallowed_methods, reason = "no function: a server attends to many at once")]
             connections.spawn(attend(stream, answer.clone()));
             while connections.try_join_next().is_some() {}
         }
