@@ -185,7 +185,7 @@ mod tests {
         for (text, csv, ndjson) in [
             ("a,b\nc", Some(4), Some(4)),
             ("\"a\nb\",c\r\nd", Some(9), Some(3)),
-            ("\"a\"\"\n\"\n", Some(8), Some(6)),
+            ("\"a\"\"\n\"\n", Some(7), Some(5)),
             ("a\"b\nc\"\n", Some(4), Some(4)),
             ("a,\"\n\"\n", Some(6), Some(4)),
             ("\"a\" b\nc", Some(6), Some(6)),
