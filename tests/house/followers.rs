@@ -68,20 +68,14 @@ async fn undelete(caller: &Caller<'_>, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn three_hundred_follow_in_slices_and_so_do_those_that_point_at_them() {
+async fn three_hundred_follow_in_slices_and_who_points_elsewhere_stays() {
     let mut world = World::new().await;
     world.work_in_slices_of(70);
-    define(&world, &[posts(), comments("cascade"), likes("cascade")]).await;
+    define(&world, &[posts(), comments("cascade")]).await;
     let ada = world.user("ada").await;
     let (post, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let made = many(&ada, COMMENTS, &vec![json!({ "post": id(&post) }); 300]).await;
-    let kept = many(&ada, COMMENTS, &vec![json!({ "post": id(&other) }); 20]).await;
-    let likes = many(
-        &ada,
-        LIKES,
-        &made.iter().chain(&kept).step_by(5).map(|path| json!({ "comment": id(path) })).collect::<Vec<_>>(),
-    )
-    .await;
+    many(&ada, COMMENTS, &vec![json!({ "post": id(&other) }); 20]).await;
     // One is moved away in time, and one after the deletion.
     ada.patch(&made[0], json!({ "post": id(&other) })).await.expect(200);
     ada.delete(&post).await.expect(204);
@@ -92,14 +86,9 @@ async fn three_hundred_follow_in_slices_and_so_do_those_that_point_at_them() {
     let left = all(&ada, COMMENTS).await;
     assert_eq!(left.len(), 22);
     assert!(left.iter().all(|comment| comment["post"] == id(&other)));
-    let comments: Vec<&str> = left.iter().map(|comment| comment["id"].as_str().unwrap()).collect();
-    let liking = all(&ada, LIKES).await;
-    assert!(liking.iter().all(|like| comments.contains(&like["comment"].as_str().unwrap())));
-    assert_eq!((likes.len(), liking.len()), (64, 5), "of those kept: every fifth, and the first of all");
     let jobs = jobs(&world).await;
-    assert!(jobs.iter().all(|job| job["status"] == "succeeded"), "{jobs:?}");
-    assert_eq!(jobs.len(), 1 + 298, "one for the post, and one for each comment");
-    assert_eq!(jobs.iter().filter(|job| job["result"]["done"] == 298).count(), 1, "{jobs:?}");
+    assert_eq!(jobs.len(), 1);
+    assert_eq!((&jobs[0]["status"], &jobs[0]["result"]["done"]), (&json!("succeeded"), &json!(298)), "{jobs:?}");
 }
 
 #[tokio::test]

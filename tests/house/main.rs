@@ -31,6 +31,7 @@ mod openapi;
 mod pages;
 mod permissions;
 mod preconditions;
+mod referrers;
 mod relations;
 mod secrets;
 mod sessions;

@@ -7,7 +7,7 @@
 //! | `d` | definitions of collections | collections, and worker when their work is done |
 //! | `c#` | records | records (auth for `users`, worker what is kept beside the data) |
 //! | `u#` | uniqueness markers | records, and worker for records from before a constraint |
-//! | `r#` | references that restrict a record's deletion | records |
+//! | `r#` | references that restrict a record's deletion | records, and worker when it deletes what others point at |
 //! | `i#` | answers kept for idempotency keys | records, collections, jobs |
 //! | `n#` | the ledger's heads: counts and last sequences | relay |
 //! | `f#` | the ledger's entries: what changed, in order | relay |
