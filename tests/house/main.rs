@@ -17,6 +17,7 @@ mod delivery;
 mod doors;
 mod evolution;
 mod expand;
+mod faults;
 mod http;
 mod job_keys;
 mod jobs;
