@@ -240,6 +240,7 @@ async fn our_own_retry_is_no_conflict_with_itself() {
         }
         finish(&world).await;
     };
-    let operations = [Create, CreateUnique, PatchUnread, PatchRead, Delete, DeleteRestricted, Define, Enqueue, Cancel, Redrive];
+    let operations =
+        [Create, CreateUnique, PatchUnread, PatchRead, Delete, DeleteRestricted, Define, Enqueue, Cancel, Redrive];
     join_all(operations.map(unnoticed)).await;
 }
