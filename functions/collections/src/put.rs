@@ -94,7 +94,11 @@ async fn make(app: &App, definition: Definition, gone: Option<&Stored>, once: Op
 
 async fn replace(app: &App, old: &Definition, new: Definition, request: &str, once: Option<&Once>) -> Result<Response> {
     if new.as_put() == old.last_put() {
-        return unchanged(app, old, once).await;
+        let answer = answer(StatusCode::OK, old);
+        if let Some(once) = once {
+            once.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
+        }
+        return Ok(answer.into_response());
     }
     let (now, job) = (app.clock.millis(), id::new(&app.clock));
     let (before, after) = (old.referrals(), new.referrals());
@@ -115,15 +119,6 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
     }
     let status = if definition.next().is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     store(app, status, &definition, old.version, others, once).await
-}
-
-/// The answer where there is nothing to change. A key keeps this answer too, or gives the one that made it so.
-async fn unchanged(app: &App, old: &Definition, once: Option<&Once>) -> Result<Response> {
-    let answer = answer(StatusCode::OK, old);
-    if let Some(once) = once {
-        once.together(app.definitions.table(), Vec::new(), &answer, &app.clock).await?;
-    }
-    Ok(answer.into_response())
 }
 
 /// Stores a definition with what changes with it, and the answer if it is to be kept.

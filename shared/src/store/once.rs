@@ -79,6 +79,17 @@ impl Once {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
+    /// Keeps the answer to a request that had nothing to do: asked again, it shall not do something else.
+    ///
+    /// # Errors
+    /// `Conflict` when an answer is kept already.
+    pub async fn keep_alone(&self, table: &Table, answer: &Answer, clock: &Clock) -> Result<()> {
+        match table.transact(vec![self.keep(table, answer, clock)?]).await? {
+            Transacted::Done => Ok(()),
+            Transacted::Conflicted(_) | Transacted::Refused(_) => Err(in_progress()),
+        }
+    }
+
     /// Has an effect, in whichever tables, and keeps its answer: both, or neither. `Refused` gives the effect's reasons first.
     ///
     /// # Errors

@@ -2,15 +2,15 @@
 //! read consistently, and written in the transaction that makes it point there.
 //!
 //! Deleting a restricted record takes three steps. It is locked, so that nobody can begin to point at it; those who are said
-//! to point at it are looked at; then it is buried, if the lock is still ours, or unlocked, whatever went wrong. A lock that
-//! nobody comes back for ends by itself. Nobody removes a reference when its record is deleted or points elsewhere: whoever meets it under
+//! to point at it are looked at; then it is buried, if the lock is still ours, or unlocked. A lock that nobody comes back
+//! for ends by itself. Nobody removes a reference when its record is deleted or points elsewhere: whoever meets it under
 //! a lock does.
 
 use super::item::{self, Item, number, string, text};
 use super::keys::reference_partition;
 use super::record::{Record, key};
 use super::records::{Records, alive};
-use super::write::{Failed, Intent, Target, What, Write};
+use super::write::{Failed, Target, What, Write};
 use super::{Expression, Query, Written};
 use crate::error::{Error, Result};
 use crate::schema::OnDelete;
@@ -25,13 +25,7 @@ const MOST_LOOKED_AT: usize = 1_000;
 impl Write<'_> {
     /// Whether it deletes a record that others may restrict from being deleted.
     pub fn is_restricted(&self) -> bool {
-        self.intent.deletes_restricted()
-    }
-}
-
-impl Intent {
-    fn deletes_restricted(&self) -> bool {
-        matches!(self.what, What::Delete) && self.is_restricted()
+        matches!(self.intent.what, What::Delete) && self.intent.is_restricted()
     }
 }
 
@@ -40,7 +34,7 @@ impl Records {
     /// locks. `false`: a record is not as it was read.
     ///
     /// # Errors
-    /// `Conflict` for every write whose record is still pointed at.
+    /// `Conflict` for every write whose record is still pointed at; nothing stays locked then.
     pub(super) async fn lock_restricted(&self, writes: &mut [Write<'_>], request: &str) -> Result<bool, Failed> {
         let restricted: Vec<usize> = writes
             .iter()
@@ -55,6 +49,7 @@ impl Records {
                 return Ok(false);
             }
             if self.is_pointed_at(write, writes).await? {
+                self.unlock(write, request).await?;
                 errors.push((position, REFERENCED()));
             } else if let Some(write) = writes.get_mut(position) {
                 let ours = Expression::new("lr = :lr").value(":lr", string(request));
@@ -74,14 +69,9 @@ impl Records {
         Ok(matches!(self.table().update(write.key(), change, condition).await?, Written::Done(_)))
     }
 
-    /// Unlocks what was locked for a deletion that came to nothing: whoever asks again is somebody else to the lock. A burial that
-    /// is still on its way finds the lock gone and fails. What cannot be unlocked now is when the lock ends.
-    pub(super) async fn unlock_restricted(&self, intents: &[Intent], request: &str) {
-        let ours = || alive().and(Expression::new("lr = :lr").value(":lr", string(request)));
-        for intent in intents.iter().filter(|intent| intent.deletes_restricted()) {
-            let key = key(intent.grant.collection(), &intent.id);
-            let _ = self.table().update(key, Expression::new("REMOVE lk, lr"), ours()).await;
-        }
+    async fn unlock(&self, write: &Write<'_>, request: &str) -> Result<()> {
+        let ours = alive().and(Expression::new("lr = :lr").value(":lr", string(request)));
+        self.table().update(write.key(), Expression::new("REMOVE lk, lr"), ours).await.map(|_| ())
     }
 
     /// Whether any record that is said to point at this one does, and is not about to stop.

@@ -138,27 +138,11 @@ impl Records {
         request: &str,
         promise: Option<&Promise<'_>>,
     ) -> Result<Vec<Record>, Failed> {
-        let mut locked = false;
-        let written = self.write_at_last(intents, request, promise, &mut locked).await;
-        if locked && written.is_err() {
-            self.unlock_restricted(intents, request).await;
-        }
-        written
-    }
-
-    async fn write_at_last(
-        &self,
-        intents: &[Intent],
-        request: &str,
-        promise: Option<&Promise<'_>>,
-        locked: &mut bool,
-    ) -> Result<Vec<Record>, Failed> {
         for _ in 0..TRIES {
             self.in_time(intents)?;
             let stored = try_join_all(intents.iter().map(|intent| self.before(intent))).await?;
             let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
             let mut writes = all_or_errors(decided)?;
-            *locked |= writes.iter().any(Write::is_restricted);
             if !self.lock_restricted(&mut writes, request).await? {
                 continue;
             }
