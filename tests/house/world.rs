@@ -34,8 +34,17 @@ pub struct World {
     pub cloud: LocalCloud,
     functions: Functions,
     clock: Clock,
+    variables: Variables,
     unsettled: AtomicBool,
 }
+
+/// What functions find in their environment besides what template.yaml gives them.
+type Variables = &'static [(&'static str, &'static str)];
+
+/// How busy this machine is must not decide a test.
+const PATIENT: Variables = &[("CALL_PATIENCE", "30")];
+/// Besides, every call that fails is seen to fail: the SDK does not try it again.
+const TRIES_ONCE: Variables = &[("CALL_PATIENCE", "30"), ("AWS_MAX_ATTEMPTS", "1")];
 
 /// Every function, built from its own environment and no other.
 struct Functions {
@@ -52,11 +61,9 @@ use undercroft_relay as relay_fn;
 use undercroft_worker as worker_fn;
 
 impl Functions {
-    fn start(cloud: &LocalCloud, clock: &Clock) -> Self {
-        // How busy this machine is must not decide a test.
-        let patience = ("CALL_PATIENCE".to_owned(), "30".to_owned());
-        let env =
-            |function: &str| -> Env { cloud.environment(function).into_iter().chain([patience.clone()]).collect() };
+    fn start(cloud: &LocalCloud, clock: &Clock, variables: Variables) -> Self {
+        let variables = || variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let env = |function: &str| -> Env { cloud.environment(function).into_iter().chain(variables()).collect() };
         let router = |function: &str| -> Router {
             let (env, clock) = (env(function), clock.clone());
             match function {
@@ -109,18 +116,27 @@ pub fn template() -> Template {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(PATIENT).await
+    }
+
+    /// A world in which a call that is made to fail has failed: nothing below the functions tries again.
+    pub async fn that_tries_once() -> Self {
+        Self::with(TRIES_ONCE).await
+    }
+
+    async fn with(variables: Variables) -> Self {
         // Both clocks stand still until a test moves them, so that no test depends on how long it takes.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let local_clock = undercroft_local::Clock::standing_at(now);
         let cloud = LocalCloud::start(Options { clock: local_clock, ..Options::in_memory(template()) }).await.unwrap();
         let clock = Clock::standing_at(now * 1000);
-        let functions = Functions::start(&cloud, &clock);
-        Self { cloud, functions, clock, unsettled: AtomicBool::new(false) }
+        let functions = Functions::start(&cloud, &clock, variables);
+        Self { cloud, functions, clock, variables, unsettled: AtomicBool::new(false) }
     }
 
     /// Ends every execution environment: whatever was only in memory is lost.
     pub fn restart_functions(&mut self) {
-        self.functions = Functions::start(&self.cloud, &self.clock);
+        self.functions = Functions::start(&self.cloud, &self.clock, self.variables);
     }
 
     /// The functions, for who calls them by hand.

@@ -2,7 +2,8 @@
 //! metadata service and no second TLS stack is looked for. Roots of trust are Amazon's own, pinned.
 //!
 //! `AWS_ENDPOINT_URL` (or `AWS_ENDPOINT_URL_<SERVICE>`) points all of it elsewhere, as every AWS SDK reads it; plain
-//! `http://` endpoints work without TLS. `AWS_CA_BUNDLE` names a PEM file to trust instead of the pinned roots.
+//! `http://` endpoints work without TLS. `AWS_CA_BUNDLE` names a PEM file to trust instead of the pinned roots, and
+//! `AWS_MAX_ATTEMPTS` how often a call is tried.
 
 pub mod objects;
 mod service;
@@ -58,7 +59,7 @@ impl Aws {
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             .http_client(client.build_https())
             .sleep_impl(sleep.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts(env)))
             .timeout_config(timeouts(env))
             // What the deadlines above already end, and what never changes, needs no watching on every call.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -126,6 +127,11 @@ fn timeouts(env: &Env) -> TimeoutConfig {
         .operation_attempt_timeout(seconds(2))
         .operation_timeout(seconds(OPERATION_SECONDS))
         .build()
+}
+
+/// How often a call is tried before its failure is the request's.
+fn attempts(env: &Env) -> u32 {
+    env.optional("AWS_MAX_ATTEMPTS").and_then(|times| times.parse().ok()).filter(|times| *times > 0).unwrap_or(3)
 }
 
 #[derive(Debug)]

@@ -95,7 +95,9 @@ impl Records {
         if !removes.is_empty() {
             change.text.push_str(&format!(" REMOVE {}", removes.join(", ")));
         }
-        let condition = alive().and(version_condition(preconditions)).and(rule);
+        // The SDK's own retry after a lost answer must not count as another write.
+        let first = Expression::new("attribute_not_exists(rid) OR rid <> :rid");
+        let condition = alive().and(first).and(version_condition(preconditions)).and(rule);
         match self.table.update(key(grant.collection(), id), change, condition).await? {
             Written::Done(changed) => Ok(Record::from_item(&changed)),
             Written::Refused(Some(old)) if written_by(&old, request) => Ok(Record::from_item(&old)),

@@ -38,6 +38,8 @@ pub enum Mishap {
     Throttled,
     /// Refused because a transaction is at work on the same item. For calls that write to a table.
     Conflict,
+    /// The same, but of a transaction it is the last item that is concerned.
+    LastInConflict,
     /// Of a batch, only the first is done, and the others are handed back. For `BatchGetItem`, `BatchWriteItem` and SQS's
     /// batches; a batch of one is done.
     Partial,
@@ -171,7 +173,8 @@ impl Mishap {
                 std::future::pending().await
             }
             Self::Throttled => Ok(throttled(&parts)),
-            Self::Conflict => Ok(conflict(&parts, &body)),
+            Self::Conflict => Ok(conflict(&parts, &body, |_| 0)),
+            Self::LastInConflict => Ok(conflict(&parts, &body, |items| items - 1)),
             Self::Partial => Ok(partial(&parts, &body, async |body| answer(again(&body)).await).await),
         }
     }
@@ -210,17 +213,17 @@ fn throttled(parts: &Parts) -> Response {
     (status, Fault::new(code, "Rate exceeded").into_answer(namespace(parts))).into_response()
 }
 
-/// A conflict as DynamoDB tells of it: of a single write, or of a transaction whose first item it concerns.
-fn conflict(parts: &Parts, body: &[u8]) -> Response {
+/// A conflict as DynamoDB tells of it: of a single write, or of one of so many items of a transaction.
+fn conflict(parts: &Parts, body: &[u8], concerned: impl Fn(usize) -> usize) -> Response {
     let message = "Transaction is ongoing for the item";
     if operation(parts) != "TransactWriteItems" {
         return Fault::new("TransactionConflictException", message).into_answer(namespace(parts));
     }
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let items = body.get("TransactItems").and_then(Value::as_array).map_or(1, Vec::len);
-    let reason = |at: usize| match at {
-        0 => json!({ "Code": "TransactionConflict", "Message": message }),
-        _ => json!({ "Code": "None" }),
+    let items = body.get("TransactItems").and_then(Value::as_array).map_or(1, Vec::len).max(1);
+    let reason = |at: usize| match at == concerned(items) {
+        true => json!({ "Code": "TransactionConflict", "Message": message }),
+        false => json!({ "Code": "None" }),
     };
     let body = json!({
         "__type": format!("{}#TransactionCanceledException", namespace(parts)),

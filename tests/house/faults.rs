@@ -1,0 +1,246 @@
+//! Every call of every writing request goes wrong in every way, and the client asks again: what is stored in the end is what one
+//! undisturbed request stores, and every answer on the way says what to do (requirements 4A, R94).
+//!
+//! A run prepares records of its own, plans one mishap, and asks until it is answered. What the run changed in the tables, with
+//! ids and times taken out, is compared with what the first run of the same operation changed, in which nothing went wrong.
+
+mod operations;
+mod traces;
+
+use crate::world::{Answer, Caller, World, rounds, tasks};
+use futures_util::future::join_all;
+use operations::{Asked, Operation};
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use traces::Tables;
+use undercroft_local::Mishap;
+
+/// What can go wrong with a call, and of which operation, if not of any; each with whether it is tried in every run of the tests,
+/// or only in the long ones.
+const MISHAPS: [(Mishap, Option<&str>, bool); 8] = [
+    (Mishap::FailedBefore, None, true),
+    (Mishap::FailedAfter, None, true),
+    (Mishap::Conflict, Some("TransactWriteItems"), true),
+    (Mishap::LastInConflict, Some("TransactWriteItems"), true),
+    (Mishap::LostAnswer, None, false),
+    (Mishap::LostRequest, None, false),
+    (Mishap::TornAnswer, None, false),
+    (Mishap::Throttled, None, false),
+];
+
+/// How often a client asks again before it gives up: longer than a lock of a deletion holds.
+const PATIENCE: usize = 70;
+
+/// This goes wrong with the so-and-so-many-th call, of this operation.
+type Plan = (usize, Mishap, Option<&'static str>);
+
+/// One world, and what is done in it again and again.
+pub struct Stage<'a> {
+    world: &'a World,
+    admin: RefCell<Caller<'a>>,
+    ada: RefCell<Caller<'a>>,
+    signed_in_at: Cell<u64>,
+    runs: Cell<usize>,
+}
+
+impl<'a> Stage<'a> {
+    async fn new(world: &'a World) -> Self {
+        let (admin, ada) = (world.admin().await, world.user("ada").await);
+        let open = json!({ "list": "auth.id != ''", "read": "auth.id != ''", "create": "auth.id != ''",
+                           "update": "auth.id != ''", "delete": "auth.id != ''" });
+        let posts = json!({ "name": "posts", "rules": open, "schema": { "type": "object", "additionalProperties": false,
+            "properties": { "title": { "type": "string" } } } });
+        let comments = json!({ "name": "comments", "rules": open, "schema": { "type": "object",
+            "additionalProperties": false, "properties": { "text": { "type": "string" },
+            "post": { "type": "string", "relation": { "collection": "posts", "onDelete": "restrict" } } } } });
+        for definition in [tasks(), posts, comments] {
+            admin
+                .put(&format!("/v1/collections/{}", definition["name"].as_str().unwrap()), definition)
+                .await
+                .expect(201);
+        }
+        let signed_in_at = Cell::new(world.now());
+        Self { world, admin: admin.into(), ada: ada.into(), signed_in_at, runs: Cell::new(0) }
+    }
+
+    fn admin(&self) -> Caller<'a> {
+        self.admin.borrow().clone()
+    }
+
+    fn ada(&self) -> Caller<'a> {
+        self.ada.borrow().clone()
+    }
+
+    /// Lets definitions go stale, so that a run reads them, and keeps the callers signed in.
+    async fn go_on(&self) {
+        self.world.advance(Duration::from_secs(6));
+        if self.world.now() > self.signed_in_at.get() + 120_000 {
+            self.signed_in_at.set(self.world.now());
+            for caller in [&self.admin, &self.ada] {
+                let known = caller.borrow().clone();
+                let refresh = json!({ "refreshToken": known.refresh_token });
+                let tokens = self.world.stranger().post("/v1/auth/refresh", refresh).await.expect(200);
+                let mut renewed = self.world.signed_in(&tokens.body);
+                renewed.user = known.user;
+                caller.replace(renewed);
+            }
+        }
+    }
+
+    /// Does it once, with this going wrong at this call. `None` if it makes fewer calls.
+    async fn run(&self, operation: Operation, keyed: bool, mishap: Option<Plan>) -> Option<String> {
+        self.go_on().await;
+        let run = self.runs.replace(self.runs.get() + 1);
+        let tag = format!("run-{run}-");
+        let asked = operation.prepare(self, &tag).await;
+        self.go_on().await;
+        let before = Tables::of(self.world).await;
+        match mishap {
+            Some((nth, mishap, None)) => self.world.cloud.faults().on_call(nth, mishap),
+            Some((nth, mishap, Some(call))) => self.world.cloud.faults().on(call, nth, mishap),
+            None => {}
+        }
+        let told = format!("{operation:?}, keyed: {keyed}, {mishap:?}");
+        let key = keyed.then(|| format!("\"{tag}\""));
+        let answered = self.insist(&asked, key.as_deref(), &before, &told).await;
+        if self.world.cloud.faults().clear() > 0 {
+            return None;
+        }
+        if let (Some(key), Some(answer)) = (key, answered) {
+            let again = asked.send(Some(&key)).await;
+            assert_eq!(
+                (again.status, &again.text),
+                (answer.status, &answer.text),
+                "{told}: the same key, the same answer"
+            );
+        }
+        Some(before.changes_to(&Tables::of(self.world).await, &tag, keyed))
+    }
+
+    /// Does it once, while the answer to this call gets lost on its way and the SDK calls again. The client must not notice.
+    async fn run_unnoticed(&self, operation: Operation, nth: Option<usize>) -> Option<String> {
+        self.go_on().await;
+        let tag = format!("run-{}-", self.runs.replace(self.runs.get() + 1));
+        let asked = operation.prepare(self, &tag).await;
+        self.go_on().await;
+        let before = Tables::of(self.world).await;
+        nth.into_iter().for_each(|nth| self.world.cloud.faults().on_call(nth, Mishap::LostAnswer));
+        let answer = asked.send(None).await;
+        assert!(answer.status < 300, "{operation:?}, without the answer to call {nth:?}: {}", answer.text);
+        let happened = self.world.cloud.faults().clear() == 0;
+        happened.then_some(before.changes_to(&Tables::of(self.world).await, &tag, true))
+    }
+
+    /// Asks until there is an answer that settles it. Without a key a client looks first whether it was done after all.
+    async fn insist(&self, asked: &Asked<'_>, key: Option<&str>, before: &Tables, told: &str) -> Option<Answer> {
+        for attempt in 0..PATIENCE {
+            let answer = asked.send(key).await;
+            if answer.status < 300 {
+                return Some(answer);
+            }
+            if attempt > 0 && key.is_none() && asked.done_before.contains(&answer.status) {
+                return None;
+            }
+            let wait = match (answer.status, answer.code()) {
+                (503, "unavailable") => answer.header("retry-after").parse().unwrap(),
+                (409, "in_progress") => 1,
+                _ => panic!("{told}: attempt {attempt} was answered {}", answer.text),
+            };
+            self.world.advance(Duration::from_secs(wait));
+            self.world.cloud.faults().clear();
+            if key.is_none() && asked.looks_first && before.has_new(&Tables::of(self.world).await, asked.wrote) {
+                return None;
+            }
+        }
+        panic!("{told}: nobody could do it in {PATIENCE} attempts");
+    }
+}
+
+/// All that can go wrong with an operation, without a key and with one. Returns how many runs that were.
+async fn everything_goes_wrong(operation: Operation) -> usize {
+    let world = World::that_tries_once().await;
+    let stage = Stage::new(&world).await;
+    let mut runs = 0;
+    for keyed in [false, true] {
+        let undisturbed = stage.run(operation, keyed, None).await.unwrap();
+        let again = stage.run(operation, keyed, None).await.unwrap();
+        assert_eq!(again, undisturbed, "{operation:?}, keyed: {keyed}: it leaves the same each time");
+        for (mishap, call, _) in MISHAPS.iter().filter(|(.., always)| *always || rounds(1) > 1) {
+            for nth in 1.. {
+                let Some(left) = stage.run(operation, keyed, Some((nth, *mishap, *call))).await else { break };
+                assert_eq!(left, undisturbed, "{operation:?}, keyed: {keyed}: {mishap:?} at call {nth}");
+                runs += 1;
+            }
+        }
+    }
+    finish(&world).await;
+    runs
+}
+
+/// Lets the jobs that were asked for come to their end.
+async fn finish(world: &World) {
+    for _ in 0..12 {
+        world.settle().await;
+        world.advance(Duration::from_secs(60));
+    }
+    world.settle().await;
+}
+
+async fn all_go_wrong(operations: &[Operation]) {
+    for operation in operations {
+        let runs = everything_goes_wrong(*operation).await;
+        assert!(runs >= 6, "{operation:?} was disturbed only {runs} times");
+        println!("{operation:?}: {runs} runs in which something went wrong");
+    }
+}
+
+#[tokio::test]
+async fn making_a_record_survives_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[Create, CreateUnique, TakeOver, CreateRelated, CreateAs]).await;
+}
+
+#[tokio::test]
+async fn changing_a_record_survives_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[PatchUnread, PatchVersion, PatchRead, PatchUnique, Replace]).await;
+}
+
+#[tokio::test]
+async fn deleting_undeleting_and_batches_survive_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[Delete, DeleteRestricted, DeleteReleased, Undelete, Batch]).await;
+}
+
+#[tokio::test]
+async fn definitions_survive_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[Define, Redefine, DeleteCollection]).await;
+}
+
+#[tokio::test]
+async fn asking_for_jobs_survives_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[Enqueue, Cancel, Redrive, RedriveAll]).await;
+}
+
+/// An answer that got lost between DynamoDB and the SDK: the SDK writes again, and meets what it has written.
+#[tokio::test]
+async fn our_own_retry_is_no_conflict_with_itself() {
+    use Operation::*;
+    let unnoticed = async |operation: Operation| {
+        let world = World::new().await;
+        let stage = Stage::new(&world).await;
+        let undisturbed = stage.run_unnoticed(operation, None).await.unwrap();
+        for nth in 1.. {
+            let Some(left) = stage.run_unnoticed(operation, Some(nth)).await else { break };
+            assert_eq!(left, undisturbed, "{operation:?}, call {nth}");
+        }
+        finish(&world).await;
+    };
+    let operations =
+        [Create, CreateUnique, PatchUnread, PatchRead, Delete, DeleteRestricted, Define, Enqueue, Cancel, Redrive];
+    join_all(operations.map(unnoticed)).await;
+}
