@@ -186,7 +186,7 @@ fn unchanged(cost: &str) -> Value {
 
 /// The header that tells the price of a route's answer.
 fn cost(route: &Route, status: u16) -> &'static str {
-    if route.withholds_cost() && status < 500 { NOT_ALWAYS } else { cost_of(status) }
+    if route.withholds_cost() { NOT_ALWAYS } else { cost_of(status) }
 }
 
 /// The same of any route: that something is not there, or not the caller's, costs what it costs to find out.

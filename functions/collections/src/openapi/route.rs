@@ -199,9 +199,11 @@ impl Route {
         !self.answers.is_empty()
     }
 
-    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere.
+    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, or how
+    /// many records point at one that is to be deleted.
     pub fn withholds_cost(&self) -> bool {
-        self.parameters.contains(&"Expand")
+        let deletes = self.method == "delete" && self.path.contains("/records/");
+        self.parameters.contains(&"Expand") || deletes || self.path == "/v1/batch"
     }
 
     /// Whether it only reads.
