@@ -43,7 +43,8 @@ impl Tables {
 
 fn line(before: Option<&Value>, item: &Value, tag: &str, keyed: bool) -> String {
     let mut members = item.as_object().unwrap().clone();
-    members.retain(|name, _| !OF_THE_RUN.contains(&name.as_str()) && !(name.starts_with("ix") && name.ends_with('s')));
+    let is_of_the_run = |name: &str| OF_THE_RUN.contains(&name) || (name.starts_with("ix") && name.ends_with('s'));
+    members.retain(|name, _| !is_of_the_run(name));
     for name in ["v", "run"] {
         let number = |item: Option<&Value>| item?[name]["N"].as_str()?.parse::<i64>().ok();
         if let Some(now) = number(Some(item)) {
