@@ -1,5 +1,11 @@
 //! `cargo run -p undercroft-load --example cold`: from spawn to first answer, DynamoDB over TLS, beside the smallest function
 //! there can be, in turns in the same run; then both again with 7 % of a processor, which is what 128 MB buy.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,11 @@
 //! `cargo run -p undercroft-load --example flat [-- MOST]`: the same page, create and patch with 10^3, 10^4, 10^5 and 10^6
 //! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be 1.00.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
 
 use std::path::Path;
 use std::process::Command;

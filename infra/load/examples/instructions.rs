@@ -1,5 +1,11 @@
 //! `cargo run -p undercroft-load --example instructions`: instructions of a page's bare work, of a warm read, of one with a
 //! token never seen, and of a cold start to the first answer, over TLS. Each beside what it may be.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
 
 use std::path::Path;
 use std::process::Command;

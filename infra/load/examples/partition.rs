@@ -1,5 +1,11 @@
 //! `cargo run -p undercroft-load --example partition [-- WRITES_A_SECOND [SECONDS]]`: 64 writers on one collection, with 1
 //! shard and with 8, through a proxy that gives each partition key only so many writes a second, as DynamoDB does.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
 
 use std::path::Path;
 use std::process::Command;

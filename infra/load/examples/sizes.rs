@@ -1,5 +1,11 @@
 //! `cargo run -p undercroft-load --example sizes`: every function as it ships: bytes, bytes zipped, and the memory it holds at
 //! rest. Built one by one, which takes minutes each the first time.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -7,6 +7,12 @@
 //! - [`report`]: what was seen, in lines
 //!
 //! The measurements themselves are the examples, one a file. README.md says what each printed.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
 
 pub mod artefact;
 pub mod callgrind;
