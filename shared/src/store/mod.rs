@@ -8,6 +8,7 @@ pub mod commit;
 pub mod definitions;
 pub mod deleted;
 pub mod expected;
+mod expression;
 mod fetch;
 pub mod files;
 pub mod item;
@@ -33,83 +34,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
+pub use expression::Expression;
 use item::Item;
-use std::collections::HashMap;
-
-/// An expression with its placeholders. Values reach DynamoDB through placeholders only (R74).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Expression {
-    /// The text, as in `attribute_not_exists(pk) AND v = :v`.
-    pub text: String,
-    /// `#name` to attribute name.
-    pub names: HashMap<String, String>,
-    /// `:value` to value.
-    pub values: HashMap<String, AttributeValue>,
-}
-
-impl Expression {
-    /// An expression without placeholders yet.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-
-    /// Binds `#name`.
-    pub fn name(mut self, placeholder: &str, attribute: &str) -> Self {
-        self.names.insert(placeholder.to_owned(), attribute.to_owned());
-        self
-    }
-
-    /// Binds `:value`.
-    pub fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
-        self.values.insert(placeholder.to_owned(), value);
-        self
-    }
-
-    /// Both must hold.
-    pub fn and(mut self, other: Self) -> Self {
-        self.text = match (self.text.is_empty(), other.text.is_empty()) {
-            (true, _) => other.text,
-            (_, true) => self.text,
-            // DynamoDB refuses a second pair of parentheses around the first.
-            _ if is_enclosed(&other.text) => format!("{} AND {}", self.text, other.text),
-            _ => format!("{} AND ({})", self.text, other.text),
-        };
-        self.names.extend(other.names);
-        self.values.extend(other.values);
-        self
-    }
-
-    /// Takes the placeholders of another expression along, not its text.
-    pub(crate) fn with_placeholders_of(mut self, other: &Self) -> Self {
-        self.names.extend(other.names.clone());
-        self.values.extend(other.values.clone());
-        self
-    }
-
-    fn names(&self) -> Option<HashMap<String, String>> {
-        Some(self.names.clone()).filter(|names| !names.is_empty())
-    }
-
-    fn values(&self) -> Option<HashMap<String, AttributeValue>> {
-        Some(self.values.clone()).filter(|values| !values.is_empty())
-    }
-}
-
-/// Whether one pair of parentheses holds all of an expression. There are none in it but its own: values are placeholders.
-fn is_enclosed(text: &str) -> bool {
-    let mut depth = 0_u32;
-    let closes_at_end = text.char_indices().all(|(at, char)| {
-        match char {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > 0 || at + 1 == text.len()
-    });
-    text.starts_with('(') && closes_at_end
-}
 
 /// How a conditional write ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -296,7 +224,6 @@ impl Table {
             .query()
             .table_name(&self.name)
             .set_index_name(query.index.clone())
-            .consistent_read(query.consistent)
             .key_condition_expression(&query.key.text)
             .set_filter_expression(query.filter.as_ref().map(|filter| filter.text.clone()))
             .set_expression_attribute_names(all.names())
@@ -406,19 +333,5 @@ where
     match code {
         Some(code) if !PASSING.contains(&code) => Error::internal(error),
         _ => Error::Unavailable { retry_after: 1, source: Some(error.into()) },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Expression;
-
-    #[test]
-    fn joined_conditions_are_enclosed_once() {
-        let and = |text: &str| Expression::new("a").and(Expression::new(text)).text;
-        assert_eq!(and("b OR c"), "a AND (b OR c)");
-        assert_eq!(and("(b OR c)"), "a AND (b OR c)");
-        assert_eq!(and("(b) OR (c)"), "a AND ((b) OR (c))");
-        assert_eq!(and("contains(b, c)"), "a AND (contains(b, c))");
     }
 }
