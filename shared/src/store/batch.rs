@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Most keys of one call.
 const KEYS: usize = 100;
 /// How often the keys given back are asked for again before that is reported.
-const ROUNDS: u32 = 8;
+const ROUNDS: usize = 8;
 /// Longest pause after the first round, in milliseconds; it doubles with every round.
 const FIRST_PAUSE: u64 = 20;
 
@@ -76,9 +76,9 @@ impl Table {
     }
 }
 
-/// How long to wait after this round: up to 20, 40, 80, ... milliseconds, by chance, so that those who were throttled together
-/// do not come back together.
-fn pause(round: u32) -> Duration {
+/// How long to wait after this round: up to 20, 40, 80, ... milliseconds, by chance, so that those who were throttled, or in each
+/// other's way, together do not come back together.
+pub(super) fn pause(round: usize) -> Duration {
     let [chance] = id::random::<1>();
     Duration::from_millis((FIRST_PAUSE << round.min(ROUNDS)) * u64::from(chance) / 255)
 }

@@ -1,6 +1,7 @@
 //! Making decided writes, all or none: a single one alone where nothing else depends on it; else one transaction with the unique
 //! values they claim, a look at the records they point at, and the answer to keep for an idempotency key.
 
+use super::batch::pause;
 use super::definitions::WRITE_SECONDS;
 use super::item::Item;
 use super::once::{Answer, Once, in_progress};
@@ -75,7 +76,7 @@ impl Records {
         let fixed = self.fixed(writes, targets, promise)?;
         let mut unheld: HashMap<String, Unheld> = HashMap::new();
         let began = self.seconds();
-        for _ in 0..TRIES {
+        for round in 0..TRIES {
             // Later than this a changed definition may be in force: see `definitions`.
             if self.seconds() > began + WRITE_SECONDS {
                 break;
@@ -97,7 +98,11 @@ impl Records {
                 {
                     return Err(Failed::Whole(in_progress()));
                 }
-                Transacted::Conflicted(_) => return Err(Failed::Whole(Transacted::CONFLICT)),
+                // Many may look at the same target at once, and each look is in the way of the others (TransactionConflict).
+                Transacted::Conflicted(_) => {
+                    tokio::time::sleep(pause(round)).await;
+                    continue;
+                }
                 Transacted::Refused(reasons) => reasons,
             };
             let (of_fixed, of_claims) = reasons.split_at(fixed.items.len().min(reasons.len()));
@@ -123,7 +128,7 @@ impl Records {
         }
         Err(Failed::Whole(Error::Unavailable {
             retry_after: 1,
-            source: Some("a unique value changes hands too fast".into()),
+            source: Some("the same items, or a unique value, are written by others too fast".into()),
         }))
     }
 
