@@ -7,7 +7,6 @@ use crate::objects::{files, follow};
 use crate::world::{Caller, World, rounds};
 use axum::http::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 const UPLOADS: &str = "/v1/jobs/uploads";

@@ -1,6 +1,6 @@
 //! Imports and exports whose worker dies on the way.
 
-use super::{all, export, file, hard_ones, import, lines, path, result, sorted, things, with_things};
+use super::{all, export, file, hard_ones, import, lines, path, result, sorted, with_things};
 use crate::world::World;
 use serde_json::json;
 use std::time::Duration;
