@@ -18,12 +18,17 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
+use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor, disable_interceptor};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use std::time::Duration;
@@ -75,15 +80,15 @@ impl Aws {
 
     /// A DynamoDB client that counts its round trips.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config).interceptor(CountTrips);
-        config.set_endpoint_url(self.endpoint("DYNAMODB"));
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config);
+        config.push_interceptor(SharedInterceptor::permanent(CountTrips)).set_endpoint_url(self.endpoint("DYNAMODB"));
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// An SQS client that counts its round trips.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let mut config = aws_sdk_sqs::config::Builder::from(&self.config).interceptor(CountTrips);
-        config.set_endpoint_url(self.endpoint("SQS"));
+        let mut config = aws_sdk_sqs::config::Builder::from(&self.config);
+        config.push_interceptor(SharedInterceptor::permanent(CountTrips)).set_endpoint_url(self.endpoint("SQS"));
         aws_sdk_sqs::Client::from_conf(config.build())
     }
 
@@ -134,12 +139,27 @@ fn attempts(env: &Env) -> u32 {
     env.optional("AWS_MAX_ATTEMPTS").and_then(|times| times.parse().ok()).filter(|times| *times > 0).unwrap_or(3)
 }
 
+/// Counts round trips, and keeps from each what it would only say about itself: three headers that name the SDK, the operating
+/// system and the attempt cost as much as a record's way through rule and JSON.
 #[derive(Debug)]
 struct CountTrips;
 
 impl Intercept for CountTrips {
     fn name(&self) -> &'static str {
         "CountTrips"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        const WHY: &str = "nobody reads it";
+        let state = config.interceptor_state();
+        state.store_put(disable_interceptor::<UserAgentInterceptor>(WHY));
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>(WHY));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>(WHY));
+        Ok(())
     }
 
     fn read_before_transmit(

@@ -55,7 +55,9 @@ pub fn to_json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::Bool(value) => Value::Bool(*value),
         // However the store spells a number, it is given back in the form it was taken in.
-        AttributeValue::N(text) => Value::Number(Decimal::from_text(text).number()),
+        AttributeValue::N(text) => {
+            Value::Number(text.parse::<i64>().map_or_else(|_| Decimal::from_text(text).number(), Into::into))
+        }
         AttributeValue::S(text) => Value::String(text.clone()),
         AttributeValue::L(items) => items.iter().map(to_json).collect(),
         AttributeValue::M(members) => Value::Object(to_members(members)),
