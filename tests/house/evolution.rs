@@ -1,6 +1,7 @@
 //! Definitions that change while records are read and written: what is in force when, and what no change loses.
 
 mod indexes;
+mod restricting;
 mod schemas;
 
 use crate::data::{TASKS, path, task, with_tasks};

@@ -51,6 +51,7 @@ fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
         job: String::new(),
         since: 0,
         claims: new.unique.iter().filter(unclaimed).cloned().collect(),
+        references: change.restricting.clone(),
         next: (change.schema == SchemaChange::Narrower).then(|| new.as_put()),
     }
 }

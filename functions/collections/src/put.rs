@@ -76,9 +76,6 @@ async fn decided(
     let previous = stored.as_ref().map(|stored| &stored.definition);
     let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;
     relations::check(app, &definition).await?;
-    if let Some(old) = alive {
-        relations::refuse_new_restrictions(old, &definition)?;
-    }
     match (alive, options.dry_run) {
         (None, true) => Ok(axum::Json(dry_run::of_new()).into_response()),
         (Some(old), true) => Ok(axum::Json(dry_run::of_change(app, old, &definition).await?).into_response()),
@@ -109,7 +106,9 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
         return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));
     }
-    let after = if definition.next().is_some() { relations::either(&before, &after) } else { after };
+    // Until a job has been through, either may be what records go by.
+    let waits = definition.next().is_some() || !definition.unreferenced().is_empty();
+    let after = if waits { relations::either(&before, &after) } else { after };
     let mut others = relations::note(app, &mut definition, &before, &after).await?;
     if let Some(work) = definition.work.as_ref().filter(|work| work.job == job) {
         let payload: [(String, Value); 2] = [

@@ -134,27 +134,6 @@ pub fn either(before: &Referrals, after: &Referrals) -> Referrals {
     either
 }
 
-/// Refuses that a field which records may hold already begins to restrict deletions: who points where was not written down.
-/// No record holds a field that its collection did not have.
-///
-/// # Errors
-/// `NotBuilt`.
-pub fn refuse_new_restrictions(old: &Definition, new: &Definition) -> Result<()> {
-    let before = old.referrals();
-    let is_known =
-        |target: &String, referrer: &Referrer| before.get(target).is_some_and(|known| known.contains(referrer));
-    let begins = |(target, referrer): (&String, &Referrer)| {
-        referrer.on_delete == OnDelete::Restrict && old.has_field(&referrer.field) && !is_known(target, referrer)
-    };
-    let after = new.referrals();
-    let mut each =
-        after.iter().flat_map(|(target, referrers)| referrers.iter().map(move |referrer| (target, referrer)));
-    if each.any(begins) {
-        return Err(Error::NotBuilt("beginning to restrict deletions by a field that records may hold already"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

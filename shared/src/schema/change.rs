@@ -36,6 +36,8 @@ pub struct Change {
     pub claimed: Vec<Vec<String>>,
     /// Unique constraints that are lifted.
     pub lifted: Vec<Vec<String>>,
+    /// Fields that begin to restrict the deletion of what stored records point at.
+    pub restricting: Vec<String>,
     /// From how many shards to how many.
     pub shards: Option<(u8, u8)>,
     /// Whether records come to be counted or followed, or cease to be: each carries a mark of it.
@@ -67,6 +69,13 @@ pub struct Refused {
     pub unique: Vec<Vec<String>>,
 }
 
+impl Work {
+    /// Work for the job of this put, with nothing to do yet.
+    fn of(put: Put) -> Self {
+        Self { job: put.job.to_owned(), since: put.now, claims: Vec::new(), references: Vec::new(), next: None }
+    }
+}
+
 impl Change {
     /// What putting `new` over `old` changes.
     pub fn between(old: &Definition, new: &Definition) -> Self {
@@ -92,6 +101,7 @@ impl Change {
                 .collect(),
             claimed: new.unique.iter().filter(|fields| !old.unique.contains(fields)).cloned().collect(),
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
+            restricting: restricting_anew(old, new),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
             counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
@@ -102,7 +112,8 @@ impl Change {
     pub fn needs_job(&self) -> bool {
         self.counted
             || self.schema == SchemaChange::Narrower
-            || !(self.built.is_empty() && self.dropped.is_empty() && self.claimed.is_empty())
+            || !(self.built.is_empty() && self.dropped.is_empty())
+            || !(self.claimed.is_empty() && self.restricting.is_empty())
     }
 
     /// The change as an admin reads it, one object for each thing that changes.
@@ -120,11 +131,21 @@ impl Change {
         all.extend(self.dropped.iter().map(index("dropped")));
         all.extend(self.claimed.iter().map(unique("claimed")));
         all.extend(self.lifted.iter().map(unique("lifted")));
+        let restricting = |field: &String| json!({ "change": "relation", "field": field, "effect": "restricts" });
+        all.extend(self.restricting.iter().map(restricting));
         all.extend(self.shards.map(|(from, to)| json!({ "change": "shards", "from": from, "to": to })));
         all.extend(self.counted.then(|| json!({ "change": "counts", "effect": "marked" })));
         all.extend(self.rules.then(|| json!({ "change": "rules", "effect": "replaced" })));
         all
     }
+}
+
+/// The fields by which `new` begins to restrict: whom a record points at by them was not written down. No record holds a field
+/// that its collection did not have.
+fn restricting_anew(old: &Definition, new: &Definition) -> Vec<String> {
+    let before = old.restricting();
+    let anew = |known: &(String, String)| old.has_field(&known.0) && !before.contains(known);
+    new.restricting().into_iter().filter(anew).map(|(field, _)| field).collect()
 }
 
 impl Definition {
@@ -134,8 +155,12 @@ impl Definition {
         if change.schema != SchemaChange::Narrower {
             return self.replaced_by(new, &change, put);
         }
-        let work =
-            Work { job: put.job.to_owned(), since: put.now, claims: self.claims().to_vec(), next: Some(new.as_put()) };
+        let work = Work {
+            claims: self.claims().to_vec(),
+            references: self.unreferenced().to_vec(),
+            next: Some(new.as_put()),
+            ..Work::of(put)
+        };
         Self { version: new.version, work: Some(work), ..self.clone() }
     }
 
@@ -143,12 +168,14 @@ impl Definition {
     fn replaced_by(&self, mut new: Self, change: &Change, put: Put) -> Self {
         let unclaimed = |fields: &&Vec<String>| self.claims().contains(fields) || !self.unique.contains(fields);
         let claims: Vec<Vec<String>> = new.unique.iter().filter(unclaimed).cloned().collect();
+        let unreferenced = |field: &String| change.restricting.contains(field) || self.unreferenced().contains(field);
+        let references = new.restricting().into_iter().map(|(field, _)| field).filter(unreferenced).collect();
         // What a job is at goes on, unless there is more to do or it was to check what is now withdrawn.
         let starts = change.needs_job() || self.next().is_some();
         new.work = if starts {
-            Some(Work { job: put.job.to_owned(), since: put.now, claims, next: None })
+            Some(Work { claims, references, ..Work::of(put) })
         } else {
-            self.work.clone().map(|work| Work { claims, ..work })
+            self.work.clone().map(|work| Work { claims, references, ..work })
         };
         new.counting = new.counted_since.is_some() && (self.counting || self.counted_since != new.counted_since);
         if change.shards.is_some() {
@@ -174,7 +201,7 @@ impl Definition {
         let retires = |index: &Index| index.retiring && !is_refused(index);
         // What retires leaves entries behind, and they are cleared as those of any dropped index.
         if settled.indexes.iter().any(retires) {
-            settled.work = Some(Work { job: put.job.to_owned(), since: put.now, claims: Vec::new(), next: None });
+            settled.work = Some(Work::of(put));
         }
         settled.indexes.retain(|index| !retires(index) && (index.ready || !is_refused(index)));
         settled.indexes.iter_mut().for_each(|index| (index.ready, index.retiring) = (true, false));

@@ -108,6 +108,9 @@ pub struct Work {
     /// Unique constraints that not every stored record has claimed its values of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Vec<String>>,
+    /// Fields that begin to restrict the deletion of what they point at: not every stored record has its reference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
     /// A definition, as it was put, that comes into force once every stored record fits its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Value>,
@@ -225,11 +228,25 @@ impl Definition {
         self.work.as_ref().map_or(&[], |work| &work.claims)
     }
 
+    /// The fields whose references not every stored record has.
+    pub fn unreferenced(&self) -> &[String] {
+        self.work.as_ref().map_or(&[], |work| &work.references)
+    }
+
+    /// The fields by which it restricts deletions, each with the collection it does so in.
+    pub(super) fn restricting(&self) -> Vec<(String, String)> {
+        let restricts = |referrer: &Referrer| referrer.on_delete == OnDelete::Restrict;
+        let each = self.referrals().into_iter().flat_map(|(target, referrers)| {
+            referrers.into_iter().filter(restricts).map(move |referrer| (referrer.field, target.clone()))
+        });
+        each.collect()
+    }
+
     /// In one word, what the definition still waits for.
     pub fn status(&self) -> &'static str {
         if self.next().is_some() || !self.claims().is_empty() {
             "narrowing"
-        } else if self.counting || self.indexes.iter().any(|index| !index.ready) {
+        } else if self.counting || !self.unreferenced().is_empty() || self.indexes.iter().any(|index| !index.ready) {
             "building"
         } else {
             "ready"

@@ -6,6 +6,7 @@
 //! for ends by itself. Nobody removes a reference when its record is deleted or points elsewhere: whoever meets it under
 //! a lock does.
 
+use super::definitions::Definitions;
 use super::item::{self, Item, number, string, text};
 use super::keys::reference_partition;
 use super::record::{Record, key};
@@ -14,7 +15,8 @@ use super::write::{Failed, Target, What, Write};
 use super::{Expression, Query, Written};
 use crate::cost;
 use crate::error::{Error, Result};
-use crate::schema::OnDelete;
+use crate::id;
+use crate::schema::{Collection, OnDelete};
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
@@ -162,11 +164,46 @@ impl Records {
         Ok(found.iter().filter_map(|found| Some((place(found), Record::from_item(found)?))).collect())
     }
 
+    /// Writes down whom a stored record points at through the fields that begin to restrict, for the job that goes through all
+    /// records. What the record is changed to meanwhile, whoever changes it writes down.
+    ///
+    /// # Errors
+    /// `Unavailable` when the table does not answer.
+    pub async fn refer(&self, definitions: &Definitions, collection: &Collection, found: &Item) -> Result<()> {
+        let fields = collection.definition().unreferenced();
+        let Some(record) = Record::from_item(found).filter(|record| !record.deleted && !fields.is_empty()) else {
+            return Ok(());
+        };
+        for (field, relation) in collection.relations().filter(|(field, _)| fields.iter().any(|known| known == field)) {
+            // What is no id points nowhere.
+            let id = record.data.get(field).and_then(Value::as_str).filter(|id| id::is_valid(id));
+            let there = definitions.collection(&relation.collection).await?;
+            let (Some(id), Some(there)) = (id, there) else { continue };
+            let older = Expression::new("attribute_not_exists(pk) OR rv < :rv").value(":rv", number(record.version));
+            self.table().put(reference(collection, &record, field, &there, id), older).await?;
+        }
+        Ok(())
+    }
+
     /// Removes a reference that is no longer true, unless it was written again since.
     async fn forget(&self, reference: &Reference) -> Result<()> {
         let as_seen = Expression::new("rv = :seen").value(":seen", number(reference.version));
         self.table().delete(reference.key.clone(), as_seen).await.map(|_| ())
     }
+}
+
+/// The reference by which `record` points through `field` at the record `id` of the collection `there`.
+fn reference(here: &Collection, record: &Record, field: &str, there: &Collection, id: &str) -> Item {
+    let (at, here, there) = (key(here, &record.id), here.definition(), there.definition());
+    let partition = reference_partition(&there.name, there.generation, id);
+    let mut written = item::key(&partition, &format!("{}#{}#{field}#{}", here.name, here.generation, record.id));
+    written.extend([
+        ("rpk".to_owned(), string(text(&at, "pk").unwrap_or_default())),
+        ("rsk".to_owned(), string(&record.id)),
+        ("f".to_owned(), string(field)),
+        ("rv".to_owned(), number(record.version)),
+    ]);
+    written
 }
 
 /// Partition and sort key.
@@ -245,17 +282,8 @@ impl Target {
         if self.on_delete != OnDelete::Restrict || self.collection.name() == "users" {
             return Ok(None);
         }
-        let (here, there) = (write.intent.grant.collection().definition(), self.collection.definition());
-        let partition = reference_partition(&there.name, there.generation, &self.id);
-        let sort = format!("{}#{}#{}#{}", here.name, here.generation, self.field, write.intent.id);
-        let record = write.key();
-        let mut written = item::key(&partition, &sort);
-        written.extend([
-            ("rpk".to_owned(), string(text(&record, "pk").unwrap_or_default())),
-            ("rsk".to_owned(), string(&write.intent.id)),
-            ("f".to_owned(), string(&self.field)),
-            ("rv".to_owned(), number(write.record.version)),
-        ]);
+        let written =
+            reference(write.intent.grant.collection(), &write.record, &self.field, &self.collection, &self.id);
         let put = Put::builder().table_name(table).set_item(Some(written)).build().map_err(Error::internal)?;
         Ok(Some(TransactWriteItem::builder().put(put).build()))
     }

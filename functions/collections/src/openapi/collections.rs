@@ -30,7 +30,7 @@ pub fn routes() -> Vec<Route> {
             .with(&["ETag"])
             .answers(200, "Put", "The definition as it stands now; with `dryRun=true` what would be done.")
             .refuses(409, "Somebody else has changed it meanwhile, or there are as many collections as there may be.")
-            .refuses(501, "A change of `users`, or a relation with `restrict` on a field that records have already."),
+            .refuses(501, "A change of `users`."),
         delete("/v1/collections/{collection}", "deleteCollection", Admin)
             .does("Deletes a collection. It is gone at once; a job clears what is left of it.")
             .takes(&["FateOfRecords", "IfMatch"])

@@ -1,7 +1,7 @@
 //! `index.build` and `records.check`: what has to be done to the stored records of a collection because its definition was
 //! changed. One walk through all of them does it: it fills the indexes that are being built, clears what dropped ones left,
-//! claims unique values, and holds each record against the schema that is to come. Then the definition is put in force; what
-//! records stood in the way of is taken back, and the result says which.
+//! claims unique values, writes down whom records point at, and holds each record against the schema that is to come. Then the
+//! definition is put in force; what records stood in the way of is taken back, and the result says which.
 //!
 //! A job whose definition was changed again is overtaken: the definition names another job, or none.
 
@@ -128,6 +128,7 @@ async fn walk(
             let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(()) };
             let settled = found.iter().map(|found| tools.records.settle(&collection, found.clone()));
             let settled = try_join_all(settled).await?;
+            try_join_all(found.iter().map(|found| tools.records.refer(&tools.definitions, &collection, found))).await?;
             for (found, disagreement) in found.iter().zip(settled) {
                 progress.note(text(found, "sk").unwrap_or_default(), disagreement);
             }
