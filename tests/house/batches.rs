@@ -92,7 +92,7 @@ async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said(
     #[expect(clippy::disallowed_methods, reason = "no function: the proxy answers while the test asks")]
     let serving =
         tokio::spawn(axum::serve(listener, Router::new().fallback(pass).with_state(proxy.clone())).into_future());
-    let mut env = world.cloud.environment("records");
+    let mut env = world.env("records");
     env.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), address);
     let env: undercroft::config::Env = env.into_iter().collect();
     let records = undercroft_records::routes(undercroft_records::App::from_env(&env).unwrap(), &env);

@@ -152,8 +152,8 @@ async fn a_job_is_consumed_with_a_tenth_of_an_invocation_a_unit_to_begin_and_a_u
     for _ in 0..100 {
         admin.post("/v1/jobs", job.clone()).await.expect(202);
     }
-    let counting = Counting { functions: world.invoker(), worker: Mutex::default() };
-    while world.cloud.pump(&counting).await.unwrap() > 0 {}
+    let counting = Counting { functions: world.functions(), worker: Mutex::default() };
+    world.settle_through(&counting).await;
     let (invocations, cost) = counting.worker.into_inner().unwrap();
     // The queue is asked by whoever calls the worker: once for ten messages, and once to delete them.
     assert_eq!((invocations, cost.wru, cost.rru), (10, 200.0, 0.0));

@@ -231,7 +231,7 @@ async fn pages_hold_every_record_once_and_their_cursors_are_good_nowhere_else() 
 async fn of_a_hundred_thousand_changed_cursors_none_opens() {
     use undercroft::identity::{parameters::Parameters, seal::Seal};
     let world = World::new().await;
-    let env: undercroft::config::Env = world.cloud.environment("records").into_iter().collect();
+    let env: undercroft::config::Env = world.env("records").into_iter().collect();
     let aws = undercroft::aws::Aws::from_env(&env).unwrap();
     let seal = Seal::new(Parameters::new(aws, env.parameter_path().unwrap()), "cursor");
     let sealed = seal.seal("records:ada", b"{\"position\":\"AAAA\",\"expires_at\":1}").await.unwrap();

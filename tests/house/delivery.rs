@@ -42,8 +42,10 @@ impl BadStream<'_> {
 
     /// Everything until nothing more happens, with time passing for what is to be tried again.
     async fn settle(&self) {
-        let mut quiet = 0;
+        let (mut quiet, mut rounds) = (0, 0);
         while quiet < 3 {
+            rounds += 1;
+            assert!(rounds < 10_000, "it never comes to rest");
             let moved = self.world.cloud.pump(self).await.unwrap();
             quiet = if moved == 0 { quiet + 1 } else { 0 };
             self.world.advance(Duration::from_secs(if moved == 0 { 61 } else { 1 }));
@@ -122,7 +124,7 @@ async fn cost_of_a_hundred(changes: bool) -> (u32, f64) {
         note(&admin, &ada, &format!("{nth}")).await;
     }
     let captured = Captured(Mutex::default());
-    while world.cloud.pump(&captured).await.unwrap() > 0 {}
+    world.settle_through(&captured).await;
     let records = captured.0.into_inner().unwrap();
     assert_eq!(records.len(), 100);
     let (_, cost) = undercroft::cost::counted(stream.hand_over(&records)).await;
@@ -160,7 +162,7 @@ async fn invocations_at_the_same_time_give_out_no_number_twice_and_none_in_vain(
         note(&admin, &ada, &format!("{nth}")).await;
     }
     let captured = Captured(Mutex::default());
-    while world.cloud.pump(&captured).await.unwrap() > 0 {}
+    world.settle_through(&captured).await;
     let records = captured.0.into_inner().unwrap();
     let stream = BadStream { world: &world, delivered: Mutex::default(), chance: Mutex::new(1) };
     // Four shards that share their heads, each delivered twice at once.
@@ -183,7 +185,7 @@ async fn what_the_relay_cannot_take_in_comes_again_and_nothing_before_it_is_lost
     let captured = Captured(Mutex::default());
     world.cloud.pump(&captured).await.unwrap();
     let records = captured.0.into_inner().unwrap();
-    let mut env = world.cloud.environment("relay");
+    let mut env = world.env("relay");
     env.insert("RECORDS_TABLE".into(), "nowhere".into());
     let relay = undercroft_relay::App::from_env(&env.into_iter().collect()).unwrap();
     let event = serde_json::from_value(json!({ "Records": records })).unwrap();
@@ -245,7 +247,7 @@ impl FaultyDoor {
     }
 
     fn relay(&self, world: &World) -> undercroft_relay::App {
-        let mut env = world.cloud.environment("relay");
+        let mut env = world.env("relay");
         env.insert("AWS_ENDPOINT_URL".into(), self.address.clone());
         undercroft_relay::App::from_env(&env.into_iter().collect()).unwrap()
     }
@@ -274,7 +276,7 @@ async fn a_transaction_that_met_another_or_lost_its_answer_counts_once() {
         note(&admin, &ada, "a").await;
         note(&admin, &ada, "b").await;
         let captured = Captured(Mutex::default());
-        while world.cloud.pump(&captured).await.unwrap() > 0 {}
+        world.settle_through(&captured).await;
         let records = captured.0.into_inner().unwrap();
         let door = FaultyDoor::open(&world, fault, times).await;
         let event = serde_json::from_value(json!({ "Records": records })).unwrap();

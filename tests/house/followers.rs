@@ -143,7 +143,7 @@ async fn a_deletion_that_is_relayed_again_makes_no_second_job() {
     make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     ada.delete(&post).await.expect(204);
     let repeating = Repeating(world.functions());
-    while world.cloud.pump(&repeating).await.unwrap() > 0 {}
+    world.settle_through(&repeating).await;
     follow(&world).await;
     let jobs = jobs(&world).await;
     assert_eq!((jobs.len(), &jobs[0]["result"]["done"]), (1, &json!(1)), "{jobs:?}");
@@ -203,7 +203,7 @@ async fn a_deletion_taken_back_half_way_loses_nothing_written_after() {
     many(&ada, COMMENTS, &vec![json!({ "post": id(&post) }); 150]).await;
     ada.delete(&post).await.expect(204);
     let taking_back = TakingBack(world.functions(), &ada, &post, AtomicUsize::new(0));
-    while world.cloud.pump(&taking_back).await.unwrap() > 0 {}
+    world.settle_through(&taking_back).await;
     follow(&world).await;
     let ada = world.user("ada").await;
     let left = all(&ada, COMMENTS).await;

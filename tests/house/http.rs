@@ -167,9 +167,8 @@ async fn every_failure_is_a_problem_document_that_tells_nothing_of_the_house() {
             assert!(!answer.body[member].is_null(), "{}: {}", answer.asked, answer.text);
         }
         assert_eq!(answer.body["requestId"], answer.header("x-request-id"));
-        for inside in ["arn:", "RecordsTable", "undercroft-local", "dynamodb", ".rs:", "panicked", "/v1/", "c#tasks"] {
-            let text = answer.text.to_lowercase();
-            assert!(!text.contains(inside) || inside == "/v1/", "{}: {}", answer.asked, answer.text);
+        for inside in ["arn:", "recordstable", "undercroft-local", "dynamodb", ".rs:", "panicked", "c#tasks"] {
+            assert!(!answer.text.to_lowercase().contains(inside), "{}: {}", answer.asked, answer.text);
         }
     }
 }

@@ -115,7 +115,7 @@ async fn a_message_that_comes_twice_or_late_does_nothing_twice() {
     let admin = world.admin().await;
     let path = enqueue(&admin, mail("ada@example.org")).await;
     let id = path.rsplit('/').next().unwrap();
-    let queue = world.cloud.environment("relay")["JOBS_QUEUE_URL"].clone();
+    let queue = world.env("relay")["JOBS_QUEUE_URL"].clone();
     let send = async |body: String| {
         world.cloud.call("AmazonSQS.SendMessage", &json!({ "QueueUrl": queue, "MessageBody": body })).await.unwrap();
     };
@@ -137,7 +137,7 @@ async fn a_message_that_comes_twice_or_late_does_nothing_twice() {
 #[tokio::test]
 async fn a_job_whose_answer_was_lost_is_enqueued_once() {
     let world = World::new().await;
-    let env: undercroft::config::Env = world.cloud.environment("jobs").into_iter().collect();
+    let env: undercroft::config::Env = world.env("jobs").into_iter().collect();
     let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
     let jobs = Jobs::new(table, Clock::default());
     let payload = mail("ada@example.org")["payload"].as_object().unwrap().clone();
@@ -158,7 +158,7 @@ async fn a_job_whose_answer_was_lost_is_enqueued_once() {
 async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_with_it() {
     let world = World::new().await;
     let admin = world.admin().await;
-    let queue = world.cloud.environment("relay")["JOBS_QUEUE_URL"].clone();
+    let queue = world.env("relay")["JOBS_QUEUE_URL"].clone();
     world
         .cloud
         .call("AmazonSQS.SendMessage", &json!({ "QueueUrl": queue, "MessageBody": "{\"task\":\"from the future\"}" }))
@@ -311,7 +311,7 @@ async fn a_job_whose_worker_is_killed_every_time_ends_dead_and_can_be_redriven()
     world.relay_only().await;
     // As a killed worker leaves it: started, and never finished.
     let table = world.cloud.tables().iter().find(|name| name.ends_with("JobsTable")).unwrap();
-    let lease = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 361 + 90;
+    let lease = world.now() / 1000 + 90;
     let killed = json!({
         "TableName": table, "Key": { "id": { "S": id } },
         "UpdateExpression": "SET #s = :running, attempts = :one, lease = :lease", "ExpressionAttributeNames": { "#s": "status" },
@@ -340,7 +340,7 @@ async fn a_long_job_goes_on_from_its_progress_and_a_slice_counts_once() {
     let path = enqueue(&admin, long).await;
     world.settle().await;
     let id = path.rsplit('/').next().unwrap();
-    let env: Env = world.cloud.environment("jobs").into_iter().collect();
+    let env: Env = world.env("jobs").into_iter().collect();
     let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
     let jobs = Jobs::new(table, Clock::default());
     let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("nobody else has it") };

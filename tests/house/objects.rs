@@ -16,7 +16,7 @@ const PART: usize = 5 * 1024 * 1024;
 
 /// The bucket as this function reaches it.
 pub fn files(world: &World, function: &str) -> Objects {
-    let env: Env = world.cloud.environment(function).into_iter().collect();
+    let env: Env = world.env(function).into_iter().collect();
     Objects::new(Aws::from_env(&env).unwrap(), env.required("FILES_BUCKET").unwrap())
 }
 

@@ -5,7 +5,7 @@ use crate::openapi::{operations, rich};
 use crate::world::{World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 use tower::ServiceExt;
@@ -194,7 +194,7 @@ fn base64(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn switched_off_there_is_nothing_there() {
     let world = World::new().await;
-    let mut env: BTreeMap<String, String> = world.cloud.environment("collections").into_iter().collect();
+    let mut env = world.env("collections");
     assert_eq!(env["API_DOCS"], "on", "the template's default");
     env.insert("API_DOCS".into(), "off".into());
     let env = env.into_iter().collect();

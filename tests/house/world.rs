@@ -4,26 +4,25 @@
 //! event-source mappings. Time moves when a test says so.
 
 mod caller;
+mod functions;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use axum::routing::any_service;
 pub use caller::{Answer, Caller, Knock};
+use functions::{Functions, Killing, PATIENT, RelayOnly, TRIES_ONCE, Variables};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tower::ServiceExt;
 use undercroft::clock::Clock;
-use undercroft::config::Env;
-use undercroft_local::{FunctionError, Invoke, LocalCloud, Mail, Options, Template};
+use undercroft_local::{Invoke, LocalCloud, Mail, Options, Template};
 
 /// A password that is accepted.
 pub const PASSWORD: &str = "correct horse battery staple";
 /// The address that bootstraps the admin, as template.yaml has it.
 pub const ADMIN: &str = "admin@example.com";
+
+/// More rounds than anything takes that comes to rest.
+const PUMPS: usize = 10_000;
 
 /// How often something is tried that must never happen: `usual` times, or as often as the environment says with `ROUNDS=1000`,
 /// which is the long way that CI takes.
@@ -37,77 +36,6 @@ pub struct World {
     clock: Clock,
     variables: Variables,
     unsettled: AtomicBool,
-}
-
-/// What functions find in their environment besides what template.yaml gives them.
-type Variables = &'static [(&'static str, &'static str)];
-
-/// How busy this machine is must not decide a test.
-const PATIENT: Variables = &[("CALL_PATIENCE", "30")];
-/// Besides, every call that fails is seen to fail: the SDK does not try it again.
-const TRIES_ONCE: Variables = &[("CALL_PATIENCE", "30"), ("AWS_MAX_ATTEMPTS", "1")];
-
-/// Every function, built from its own environment and no other.
-struct Functions {
-    api: Router,
-    relay: relay_fn::App,
-    worker: worker_fn::App,
-}
-
-use undercroft_auth as auth_fn;
-use undercroft_collections as collections_fn;
-use undercroft_jobs as jobs_fn;
-use undercroft_records as records_fn;
-use undercroft_relay as relay_fn;
-use undercroft_worker as worker_fn;
-
-impl Functions {
-    fn start(cloud: &LocalCloud, clock: &Clock, variables: Variables) -> Self {
-        let variables = || variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let env = |function: &str| -> Env { cloud.environment(function).into_iter().chain(variables()).collect() };
-        let router = |function: &str| -> Router {
-            let (env, clock) = (env(function), clock.clone());
-            match function {
-                "auth" => auth_fn::routes(auth_fn::App::with_clock(&env, clock).unwrap(), &env),
-                "collections" => collections_fn::routes(collections_fn::App::with_clock(&env, clock).unwrap(), &env),
-                "records" => records_fn::routes(records_fn::App::with_clock(&env, clock).unwrap(), &env),
-                "jobs" => jobs_fn::routes(jobs_fn::App::with_clock(&env, clock).unwrap(), &env),
-                other => panic!("template.yaml gives {other} routes; start it here"),
-            }
-        };
-        let api = cloud.functions().iter().fold(Router::new(), |api, function| {
-            let mut routes = function.routes().peekable();
-            if routes.peek().is_none() {
-                return api;
-            }
-            // What this outer routing found out must not reach the function, which does its own.
-            let service = router(&function.binary).map_request(|mut request: Request<Body>| {
-                request.extensions_mut().clear();
-                request
-            });
-            routes.fold(api, |api, route| {
-                api.route(&route.path.replace("+}", "}").replace("{proxy", "{*proxy"), any_service(service.clone()))
-            })
-        });
-        let relay = relay_fn::App::with_clock(&env("relay"), clock.clone()).unwrap();
-        let worker = worker_fn::App::with_clock(&env("worker"), clock.clone()).unwrap();
-        Self { api, relay, worker }
-    }
-}
-
-impl Invoke for Functions {
-    async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
-        let answer = match function {
-            "relay" => {
-                serde_json::to_string(&relay_fn::handle(&self.relay, serde_json::from_value(event).unwrap()).await)
-            }
-            "worker" => {
-                serde_json::to_string(&worker_fn::handle(&self.worker, serde_json::from_value(event).unwrap()).await)
-            }
-            other => panic!("template.yaml gives {other} events; hand them over here"),
-        };
-        answer.map_err(|error| FunctionError(error.to_string()))
-    }
 }
 
 /// template.yaml, as deployed.
@@ -140,65 +68,38 @@ impl World {
         self.functions = Functions::start(&self.cloud, &self.clock, self.variables);
     }
 
-    /// The functions, for who calls them by hand.
-    pub fn invoker(&self) -> &impl Invoke {
-        &self.functions
-    }
-
     /// Lets long jobs give way after so many items.
     pub fn work_in_slices_of(&mut self, items: usize) {
         self.functions.worker = self.functions.worker.clone().in_slices_of(items);
     }
 
+    /// Runs relay and worker until nothing more happens at this time.
+    pub async fn settle(&self) {
+        self.settle_through(&self.functions).await;
+    }
+
     /// Runs relay and worker, but ends the worker's environment when it has come back to life `wakes` times in an invocation.
     /// Returns whether that ever happened.
     pub async fn settle_killing_worker_after(&self, wakes: usize) -> bool {
-        struct Killing<'a>(&'a Functions, usize, AtomicBool);
-        impl Invoke for Killing<'_> {
-            async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
-                if function != "worker" {
-                    return self.0.invoke(function, event).await;
-                }
-                let mut work = std::pin::pin!(self.0.invoke(function, event));
-                let mut left = self.1;
-                let ended = std::future::poll_fn(|context| match (left, work.as_mut().poll(context)) {
-                    (_, Poll::Ready(answer)) => Poll::Ready(Some(answer)),
-                    (0, Poll::Pending) => Poll::Ready(None),
-                    (_, Poll::Pending) => {
-                        left -= 1;
-                        Poll::Pending
-                    }
-                });
-                ended.await.unwrap_or_else(|| {
-                    self.2.store(true, Ordering::Relaxed);
-                    Err(FunctionError("killed".into()))
-                })
-            }
-        }
-        self.unsettled.store(false, Ordering::Relaxed);
-        let killing = Killing(&self.functions, wakes, AtomicBool::new(false));
-        while self.cloud.pump(&killing).await.unwrap() > 0 {}
-        killing.2.into_inner()
+        let killing = Killing::after(wakes, &self.functions);
+        self.settle_through(&killing).await;
+        killing.has_killed()
     }
 
-    /// Runs relay and worker until nothing more happens at this time.
-    pub async fn settle(&self) {
+    /// The same with whatever stands between queues and streams and the functions. A world that never comes to rest is a
+    /// failure, not a wait.
+    pub async fn settle_through(&self, invoker: &impl Invoke) {
         self.unsettled.store(false, Ordering::Relaxed);
-        while self.cloud.pump(&self.functions).await.unwrap() > 0 {}
+        for _ in 0..PUMPS {
+            if self.cloud.pump(invoker).await.unwrap() == 0 {
+                return;
+            }
+        }
+        panic!("something still moves after {PUMPS} rounds: {:?}", self.cloud.queue_depths().await);
     }
 
     /// Runs the relay alone, and returns what then waits on the jobs queue.
     pub async fn relay_only(&self) -> String {
-        struct RelayOnly<'a>(&'a Functions);
-        impl Invoke for RelayOnly<'_> {
-            async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
-                if function == "relay" {
-                    self.0.invoke(function, event).await
-                } else {
-                    Err(FunctionError("not now".into()))
-                }
-            }
-        }
         self.cloud.pump(&RelayOnly(&self.functions)).await.unwrap();
         let waiting = self.cloud.peek("undercroft-local-JobsQueue", 10).unwrap();
         // What the worker was not given comes back when its visibility timeout ends.
@@ -209,6 +110,11 @@ impl World {
     /// The functions as event sources call them, for tests that call them otherwise than they do.
     pub fn functions(&self) -> &impl Invoke {
         &self.functions
+    }
+
+    /// The environment of one function, for tests that build it once more, with something in between or something missing.
+    pub fn env(&self, function: &str) -> BTreeMap<String, String> {
+        functions::environment(&self.cloud, function, self.variables)
     }
 
     /// Lets time pass, for the cloud and for the functions.
@@ -275,9 +181,16 @@ impl World {
     /// Everything in a table, as the database holds it.
     pub async fn dump(&self, table: &str) -> Value {
         let name = self.cloud.tables().iter().find(|name| name.ends_with(table)).unwrap();
-        self.cloud.call("DynamoDB_20120810.Scan", &json!({ "TableName": name, "ConsistentRead": true })).await.unwrap()
-            ["Items"]
-            .clone()
+        let mut scan = json!({ "TableName": name, "ConsistentRead": true });
+        let mut items = Vec::new();
+        loop {
+            let mut page = self.cloud.call("DynamoDB_20120810.Scan", &scan).await.unwrap();
+            items.append(page["Items"].as_array_mut().unwrap());
+            match page["LastEvaluatedKey"].take() {
+                Value::Null => return Value::Array(items),
+                last => scan["ExclusiveStartKey"] = last,
+            }
+        }
     }
 }
 

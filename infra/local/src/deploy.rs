@@ -253,6 +253,13 @@ impl Deployer<'_> {
     ) -> Result<QueueMapping, StartError> {
         let url = deployment.url_of(&event.queue).map_err(|why| event_refusal(&event.batching.name, why))?;
         let visibility = text(&self.attributes(&url).await?, "VisibilityTimeout").parse().unwrap_or(30);
+        let timeout = function.timeout.as_secs();
+        if visibility < timeout {
+            let why = format!(
+                "the queue's VisibilityTimeout of {visibility} s is below the function's Timeout of {timeout} s"
+            );
+            return Err(event_refusal(&event.batching.name, why));
+        }
         let guards = self.guards_groups && event.queue.ends_with(".fifo");
         Ok(QueueMapping {
             function: function.binary.clone(),

@@ -16,6 +16,8 @@ async fn end_by_killing(world: &World, job: &str, by: usize) -> usize {
             break;
         }
         if status == "dead" {
+            let why = admin.get(job).await.expect(200).body["lastError"].to_string();
+            assert!(killed || why.contains("killed"), "it fails of its own, and would each time: {why}");
             admin.post(&format!("{job}/redrive"), json!({})).await.expect(200);
         }
         kills += usize::from(killed);

@@ -81,7 +81,9 @@ async fn front_page(State(desk): State<Arc<Desk>>) -> Result<Html<String>, Broke
          <h2><a href=\"/queues\">Queues</a></h2><ul>{}</ul>\
          <h2><a href=\"/files\">Files</a></h2>\
          <h2><a href=\"/tables\">Tables</a></h2><ul>{}</ul>\
-         <h2>API</h2><ul><li><a href=\"{api}/.well-known/jwks.json\">signing keys</a></li></ul></html>",
+         <h2>API</h2><ul><li><a href=\"{api}/docs\">all of it as a page</a></li>\
+         <li><a href=\"{api}/openapi.json\">the same for code generators</a></li>\
+         <li><a href=\"{api}/.well-known/jwks.json\">signing keys</a></li></ul></html>",
         queues.collect::<String>(),
         tables.collect::<String>(),
     )))
@@ -190,6 +192,8 @@ Resources:
             .unwrap();
         let cases = [
             ("/", "undercroft-local-Work"),
+            ("/", "href=\"http://127.0.0.1:9000/docs\""),
+            ("/", "href=\"http://127.0.0.1:9000/openapi.json\""),
             ("/mail", "[]"),
             ("/queues", "\"visible\":1"),
             ("/queues/undercroft-local-Work", "waiting"),

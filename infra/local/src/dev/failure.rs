@@ -74,3 +74,44 @@ impl From<StartError> for Failure {
         Self::Start(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_has_its_exit_code_and_says_what_to_do() {
+        let folder = || PathBuf::from("data");
+        let refusal = || Refusal::new("Work", "FifoQueue", "cannot be honoured");
+        let cases = [
+            (
+                Failure::PortTaken { port: 9000, option: "--port", who: "somebody" },
+                2,
+                "port 9000 is in use by somebody",
+            ),
+            (Failure::PortTaken { port: 9000, option: "--port", who: "somebody" }, 2, "another port with --port"),
+            (Failure::Tool("no tool".into()), 3, "no tool"),
+            (Failure::Build(vec!["auth".into(), "jobs".into()]), 4, "does not compile: auth, jobs"),
+            (Failure::Build(Vec::new()), 4, "what they share"),
+            (Failure::Function("auth".into()), 4, "function auth was built but does not answer"),
+            (StartError::TableChanged { table: "Things".into() }.into(), 5, "--fresh"),
+            (StartError::DataVersion { folder: folder(), found: "0".into(), wanted: "1" }.into(), 5, "version 0"),
+            (StartError::DataVersion { folder: folder(), found: "0".into(), wanted: "1" }.into(), 5, "--data"),
+            (StartError::DataInUse { folder: folder() }.into(), 5, "data is in use"),
+            (StartError::Data { folder: folder(), why: "read-only".into() }.into(), 5, "read-only"),
+            (Failure::Template(refusal()), 6, "Work, FifoQueue: cannot be honoured"),
+            (StartError::Template(refusal()).into(), 6, "Work, FifoQueue: cannot be honoured"),
+            (StartError::Endpoint("nothing answers".into()).into(), 7, "nothing answers"),
+            (StartError::Service("no port".into()).into(), 1, "no port"),
+            (Failure::Other("strange".into()), 1, "strange"),
+        ];
+        for (failure, code, said) in cases {
+            assert_eq!(failure.exit_code(), code, "{failure:?}");
+            assert!(failure.to_string().contains(said), "{failure}");
+            let listed = super::super::options::EXIT_CODES.contains(&format!("\n   {code}  "));
+            assert!(listed, "--help does not list {code}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod guard;
 mod invoke;
 mod options;
 mod ports;
+pub mod processes;
 mod runner;
 mod tool;
 mod watch;

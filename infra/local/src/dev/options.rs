@@ -37,7 +37,8 @@ pub struct Options {
     parameter: Vec<(String, String)>,
 }
 
-const EXIT_CODES: &str = "\
+/// What `--help` says of exit codes.
+pub const EXIT_CODES: &str = "\
 Exit codes:
    0  stopped by Ctrl-C, SIGTERM or SIGHUP
    1  something else failed

@@ -57,7 +57,10 @@ async fn install(home: &Path, guard: &mut Guard) -> Result<(), Failure> {
     if run("python3", &[&pip[..], &["--target", &home_text, "--upgrade", &package]].concat(), guard).await {
         return Ok(());
     }
-    Err(impossible("Python's pip could not install it (its messages are above)"))
+    Err(impossible(
+        "Python's pip could not install it (its messages are above; where they say that `venv` or `pip` is missing, on Debian \
+         and Ubuntu `apt-get install python3-venv` brings both)",
+    ))
 }
 
 async fn run(program: &str, arguments: &[&str], guard: &mut Guard) -> bool {

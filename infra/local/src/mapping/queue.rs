@@ -70,22 +70,24 @@ impl QueueMapping {
 
     /// Receives up to a batch of messages. A patient gatherer waits for the first and then for the window to pass.
     async fn gather(&self, reach: &Reach, patience: Patience) -> Result<Vec<Value>, CallError> {
-        let (mut messages, mut closes) = (Vec::new(), None);
-        while messages.len() < self.event.batching.size {
-            let wait = match (patience, closes) {
-                (Patience::None, _) => Duration::ZERO,
-                (Patience::Patient, None) => LONGEST_WAIT,
-                (Patience::Patient, Some(closes)) => LONGEST_WAIT
-                    .min(tokio::time::Instant::saturating_duration_since(&closes, tokio::time::Instant::now())),
-            };
-            let received = self.receive(reach, self.event.batching.size - messages.len(), wait).await?;
-            let is_empty = received.is_empty();
-            messages.extend(received);
-            let closes = *closes.get_or_insert_with(|| tokio::time::Instant::now() + self.event.batching.window);
-            if is_empty && (patience == Patience::None || messages.is_empty() || tokio::time::Instant::now() >= closes)
-            {
+        let size = self.event.batching.size;
+        let first = if patience == Patience::Patient { LONGEST_WAIT } else { Duration::ZERO };
+        let mut messages = self.receive(reach, size, first).await?;
+        let closes = tokio::time::Instant::now() + self.event.batching.window;
+        while !messages.is_empty() && messages.len() < size {
+            let mut left = Duration::ZERO;
+            if patience == Patience::Patient {
+                left = closes.saturating_duration_since(tokio::time::Instant::now()).min(LONGEST_WAIT);
+            }
+            // SQS waits whole seconds only.
+            if left < Duration::from_secs(1) {
+                tokio::time::sleep(std::mem::take(&mut left)).await;
+            }
+            let received = self.receive(reach, size - messages.len(), left).await?;
+            if received.is_empty() && left.is_zero() {
                 break;
             }
+            messages.extend(received);
         }
         Ok(messages)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use undercroft_local::{LocalCloud, Options, StartError, Template};
 
 use crate::world::{Answer, Functions, Queue, cloud, fail, labels, report, settle, settle_after, succeed};
 
@@ -127,6 +128,34 @@ async fn s7_a_batch_above_ten_needs_a_window_and_is_gathered_from_several_receiv
 }
 
 #[tokio::test]
+async fn s7_a_window_is_waited_out_and_not_asked_away() {
+    let role = "
+  WorkerRole:
+    Type: AWS::IAM::Role
+    Properties:
+      Policies:
+        - PolicyDocument: { Version: '2012-10-17', Statement: [{ Effect: Allow, Action: 'sqs:*', Resource: '*' }] }
+";
+    let template = TEMPLATE
+        .replace("Timeout: 10", "Timeout: 10\n      Role: !GetAtt WorkerRole.Arn")
+        .replace("{ Queue:", "{ MaximumBatchingWindowInSeconds: 1, Queue:");
+    let cloud = cloud(&format!("{template}{role}")).await;
+    Queue::open(&cloud, "Work").await.send("a").await;
+    cloud.faults().record();
+    let invoked = tokio::sync::Notify::new();
+    let functions = Functions::answering(|event| {
+        invoked.notify_one();
+        succeed(event)
+    });
+    tokio::select! {
+        () = cloud.run(&functions) => panic!("it runs for ever"),
+        () = invoked.notified() => {}
+    }
+    let received = cloud.faults().calls().iter().filter(|call| call.operation == "ReceiveMessage").count();
+    assert_eq!(received, 2, "the first message, and once more when the window is over");
+}
+
+#[tokio::test]
 async fn s7_an_event_never_exceeds_six_megabytes() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Work").await;
@@ -174,6 +203,18 @@ async fn s9_with_a_window_the_effective_visibility_covers_window_and_function() 
     assert_eq!(queue.depth().await, [0, 1, 0], "20 + 50 + 30 seconds, not the queue's 60");
     cloud.advance(Duration::from_secs(2));
     assert_eq!(queue.depth().await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn s9_a_queue_whose_messages_come_back_before_the_function_is_done_is_refused() {
+    let refused = |timeout: &str| {
+        let template = Template::parse(&TEMPLATE.replace("Timeout: 10", timeout)).unwrap();
+        LocalCloud::start(Options::in_memory(template))
+    };
+    let Err(StartError::Template(refusal)) = refused("Timeout: 61").await else { panic!("it started") };
+    let said = refusal.to_string();
+    assert!(said.contains("worker/Work") && said.contains("of 60 s") && said.contains("of 61 s"), "{said}");
+    refused("Timeout: 60").await.expect("as long as the function takes is long enough");
 }
 
 #[tokio::test]

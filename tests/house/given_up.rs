@@ -1,0 +1,58 @@
+//! What the relay could not carry on for almost a day: told to a queue before the stream lets go of it without a word.
+
+use crate::world::World;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use undercroft_local::{FunctionError, Invoke};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// A relay that is broken, as after a bad deployment; everybody else works.
+struct Broken<'a, I>(&'a I);
+
+impl<I: Invoke> Invoke for Broken<'_, I> {
+    async fn invoke(&self, function: &str, event: Value) -> Result<String, FunctionError> {
+        match function {
+            "relay" => Err(FunctionError("it cannot be started".into())),
+            _ => self.0.invoke(function, event).await,
+        }
+    }
+}
+
+/// What the queue was told, each told once.
+fn told(world: &World) -> Vec<Value> {
+    let messages = world.cloud.peek("undercroft-local-RelayFailures", 10).unwrap();
+    messages.iter().map(|message| serde_json::from_str(message["body"].as_str().unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_the_relay_cannot_take_for_22_hours_is_told_to_relay_failures_and_the_streams_go_on() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let schema = json!({ "type": "object", "properties": { "text": { "type": "string" } } });
+    let notes = json!({ "name": "notes", "schema": schema, "counts": true });
+    admin.put("/v1/collections/notes", notes).await.expect(201);
+    world.settle().await;
+    let mail = |to: &str| json!({ "type": "email.send", "payload": { "to": to, "subject": "s", "text": "t" } });
+    admin.post("/v1/collections/notes/records", json!({ "text": "a" })).await.expect(201);
+    admin.post("/v1/jobs", mail("ada@example.org")).await.expect(202);
+
+    let broken = Broken(world.functions());
+    world.settle_through(&broken).await;
+    world.advance(21 * HOUR);
+    world.settle_through(&broken).await;
+    assert_eq!(told(&world), Vec::<Value>::new(), "there is still hope");
+    world.advance(HOUR + Duration::from_secs(60));
+    world.settle_through(&broken).await;
+    let told = told(&world);
+    let of =
+        |told: &Value| told["DDBStreamBatchInfo"]["streamArn"].as_str().unwrap().split('/').nth(1).unwrap().to_owned();
+    let streams: BTreeSet<String> = told.iter().map(of).collect();
+    assert_eq!(streams, ["undercroft-local-JobsTable", "undercroft-local-RecordsTable"].map(String::from).into());
+    assert!(told.iter().all(|told| told["requestContext"]["condition"] == "RecordAgeExceeded"), "{told:?}");
+
+    world.admin().await.post("/v1/jobs", mail("bob@example.org")).await.expect(202);
+    world.settle().await;
+    assert_eq!((world.mails_to("ada@example.org").len(), world.mails_to("bob@example.org").len()), (0, 1));
+}
