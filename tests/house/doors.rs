@@ -1,9 +1,10 @@
 //! Every door of the house against every kind of caller, from one table. A route that is missing here fails, and so does a
 //! row whose route is gone.
 
+use crate::openapi::operations;
 use crate::world::{Answer, Caller, World, tasks};
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// What each kind of caller gets: stranger, user, admin.
@@ -51,8 +52,14 @@ pub const DOORS: &[Row] = &[
 ];
 
 pub async fn knock(caller: &Caller<'_>, method: &str, path: &str) -> Answer {
+    knock_with(caller, method, path, &[]).await
+}
+
+/// The same with these headers.
+pub async fn knock_with(caller: &Caller<'_>, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Answer {
     let method: Method = method.parse().unwrap();
     let knock = caller.request(method.clone(), path);
+    let knock = headers.iter().fold(knock, |knock, (name, value)| knock.header(name, value));
     let knock = if method == Method::GET || method == Method::DELETE { knock } else { knock.json(json!({})) };
     knock.send().await
 }
@@ -115,6 +122,57 @@ async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
         }
     }
     owner.get(&format!("/v1/collections/tasks/records/{id}")).await.expect(200);
+    world.settle().await;
+}
+
+/// Whether the document says that an operation takes a parameter of this place, and of this name if one is given.
+pub fn takes(document: &Value, operation: &Value, place: &str, name: Option<&str>) -> bool {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let mut parameters = parameters.filter_map(|parameter| document.pointer(&parameter["$ref"].as_str()?[1..]));
+    parameters.any(|parameter| parameter["in"] == place && name.is_none_or(|name| parameter["name"] == name))
+}
+
+/// A parameter that nobody knows is refused by name: by every door, whoever asks and whatever is behind it.
+#[tokio::test]
+async fn every_door_refuses_a_parameter_it_does_not_know_by_name_and_does_nothing() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let owner = world.user("owner").await;
+    let body = json!({ "title": "t", "owner": owner.id() });
+    let made = owner.post("/v1/collections/tasks/records", body.clone()).await.expect(201);
+    let (there, absent) = (made.body["id"].as_str().unwrap(), "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+    let document = undercroft_collections::openapi::document(&[]);
+    let (stranger, user) = (world.stranger(), world.user("user").await);
+    for (method, route, operation) in operations(&document) {
+        let has_query = takes(&document, operation, "query", None);
+        // Where parameters are taken, admins alone are told which.
+        let is_closed = has_query && operation["x-policy"] == "admin";
+        for caller in [&stranger, &user, &owner, &admin] {
+            let ask = async |collection: &str, id: &str| {
+                let path = route.replace("{collection}", collection).replace("{id}", id);
+                let answer = knock(caller, &method, &format!("{path}?surprise=1")).await;
+                let named = answer.body["detail"].as_str().unwrap_or_default().contains("`surprise`");
+                let is_told = (answer.status, answer.code(), named) == (400, "query", true);
+                let is_turned_away = is_closed && matches!(answer.status, 401 | 403);
+                assert!(is_told || is_turned_away, "{} as {}: {}", answer.asked, caller.user["email"], answer.text);
+                assert!(has_query || answer.cost() == (0.0, 0.0, 0), "{}", answer.asked);
+                (answer.status, answer.body["detail"].clone(), answer.headers.get("undercroft-cost").cloned())
+            };
+            let told = ask("tasks", there).await;
+            assert_eq!(ask("tasks", absent).await, told, "{method} {route}: no word of the record");
+            assert_eq!(ask("ghosts", there).await, told, "{method} {route}: no word of the collection");
+        }
+    }
+    let records = "/v1/collections/tasks/records";
+    for query in ["dryRun=true", "x", "a=1&b=2", "%73urprise=1", "=", "+", &"x".repeat(5_000)] {
+        let answer = owner.post(&format!("{records}?{query}"), body.clone()).await.expect(400);
+        assert!(answer.code() == "query" && answer.text.len() < 1_000, "{query}: {}", answer.text);
+    }
+    // Nobody was signed out, nothing was made, changed or deleted. What says nothing is no parameter.
+    let left = owner.get(&format!("{records}?")).await.expect(200).body;
+    assert_eq!(left["items"], json!([made.body]));
+    admin.request(Method::GET, "/v1/auth/me?").send().await.expect(200);
     world.settle().await;
 }
 

@@ -11,7 +11,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, IfMatch, Keyed, Path, Query, RequestId, answered_once, no_content};
+use undercroft::http::{Admin, Keyed, Path, Preconditions, Query, RequestId, answered_once, no_content};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::{Definition, PURGE_JOB};
@@ -39,12 +39,12 @@ pub async fn delete(
     admin: Admin,
     Path(name): Path<String>,
     Query(options): Query<Options>,
-    if_match: IfMatch,
+    preconditions: Preconditions,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
 ) -> Result<Response> {
     let once = keyed.of(&Caller::User(admin.0))?;
-    let work = decided(&app, &name, options, if_match, &request.0, once.as_ref());
+    let work = decided(&app, &name, options, &preconditions, &request.0, once.as_ref());
     answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await
 }
 
@@ -52,7 +52,7 @@ async fn decided(
     app: &App,
     name: &str,
     options: Options,
-    if_match: IfMatch,
+    preconditions: &Preconditions,
     request: &str,
     once: Option<&Once>,
 ) -> Result<Response> {
@@ -61,9 +61,7 @@ async fn decided(
     }
     let stored = app.definitions.get(name).await?.filter(|stored| stored.stage != Stage::Gone);
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
-    if !if_match.allows(definition.version) {
-        return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
-    }
+    preconditions.hold(Some(definition.version))?;
     if let Some(referrer) = relations::pointing(app, &definition).await? {
         let detail = format!(
             "`{}` points at it through `{}`: take that relation out first",

@@ -12,6 +12,7 @@ mod relations;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::http::Method;
 use axum::routing::get;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::error::{Result, Source};
-use undercroft::http::Edge;
+use undercroft::http::Extra::{IfMatch, IfNoneMatch, Query};
+use undercroft::http::{Edge, Takes};
 use undercroft::identity::keys::Authenticator;
 use undercroft::store::Table;
 use undercroft::store::definitions::{Definitions, SETTLED_SECONDS};
@@ -88,6 +90,15 @@ impl FromRef<App> for Arc<Authenticator> {
     }
 }
 
+/// What takes more than its path, its body and a key.
+const TAKES: Takes = &[
+    (Method::GET, "/v1/collections/{collection}", &[IfMatch, IfNoneMatch]),
+    (Method::PUT, "/v1/collections/{collection}", &[Query, IfMatch, IfNoneMatch]),
+    (Method::DELETE, "/v1/collections/{collection}", &[Query, IfMatch, IfNoneMatch]),
+    (Method::GET, "/openapi.json", &[Query, IfNoneMatch]),
+    (Method::GET, "/docs", &[Query, IfNoneMatch]),
+];
+
 /// Every route of this function, with the edge around them.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
@@ -95,7 +106,7 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/collections/{collection}", get(read::one).put(put::put).delete(delete::delete))
         .merge(description(env))
         .with_state(app);
-    Edge::new("collections", env).around(routes)
+    Edge::new("collections", env).taking(TAKES).around(routes)
 }
 
 /// What describes the house, unless it was switched off (R123): then it is not there at all.

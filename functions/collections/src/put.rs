@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, IfMatch, IfNoneMatch, Json, Keyed, Path, Query, RequestId, answered_once, etag};
+use undercroft::http::{Admin, Json, Keyed, Path, Preconditions, Query, RequestId, answered_once, etag};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::{Definition, Put};
@@ -39,14 +39,13 @@ pub async fn put(
     admin: Admin,
     Path(name): Path<String>,
     Query(options): Query<Options>,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
+    preconditions: Preconditions,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Value>,
 ) -> Result<Response> {
     let once = keyed.of(&Caller::User(admin.0))?;
-    let work = decided(&app, &name, options, (if_match, if_none_match), body, &request.0, once.as_ref());
+    let work = decided(&app, &name, options, &preconditions, body, &request.0, once.as_ref());
     answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await
 }
 
@@ -54,7 +53,7 @@ async fn decided(
     app: &App,
     name: &str,
     options: Options,
-    (if_match, if_none_match): (IfMatch, IfNoneMatch),
+    preconditions: &Preconditions,
     body: Value,
     request: &str,
     once: Option<&Once>,
@@ -64,14 +63,9 @@ async fn decided(
     }
     let stored = app.definitions.get(name).await?;
     let alive = stored.as_ref().filter(|stored| stored.stage != Stage::Gone).map(|stored| &stored.definition);
-    if alive.is_some() && if_none_match == IfNoneMatch::Any {
-        return Err(Error::PreconditionFailed("a collection of this name exists"));
-    }
+    preconditions.hold(alive.map(|definition| definition.version))?;
     if alive.is_none() && app.definitions.all().await?.len() >= MAX_COLLECTIONS {
         return Err(Error::conflict("too_many", format!("a stack has at most {MAX_COLLECTIONS} collections")));
-    }
-    if if_match.is_sent() && !alive.is_some_and(|definition| if_match.allows(definition.version)) {
-        return Err(Error::PreconditionFailed("the definition is not of the version in If-Match: read it again"));
     }
     let previous = stored.as_ref().map(|stored| &stored.definition);
     let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;

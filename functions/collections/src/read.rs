@@ -7,7 +7,7 @@ use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, IfNoneMatch, Path, etag};
+use undercroft::http::{Admin, Path, Preconditions, etag};
 use undercroft::schema::Definition;
 use undercroft::store::definitions::State as Stage;
 
@@ -24,7 +24,7 @@ pub async fn one(
     State(app): State<App>,
     _: Admin,
     Path(name): Path<String>,
-    if_none_match: IfNoneMatch,
+    preconditions: Preconditions,
 ) -> Result<Response> {
     let definition = if name == "users" {
         Definition::users()
@@ -33,7 +33,7 @@ pub async fn one(
         stored.ok_or(Error::NotFound("collection"))?.definition
     };
     let tag = etag(definition.version, true);
-    if if_none_match.matches(&tag) {
+    if preconditions.hold_read(definition.version, &tag)? {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     Ok(([(ETAG, tag)], axum::Json(shown(&definition))).into_response())

@@ -12,6 +12,7 @@ mod upload;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::http::Method;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use undercroft::aws::Aws;
@@ -20,7 +21,7 @@ use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::cursor::Cursors;
 use undercroft::error::{Error, Result, Source};
-use undercroft::http::Edge;
+use undercroft::http::{Edge, Extra, Takes};
 use undercroft::id;
 use undercroft::identity::keys::Authenticator;
 use undercroft::identity::parameters::Parameters;
@@ -85,6 +86,9 @@ impl FromRef<App> for Arc<Authenticator> {
     }
 }
 
+/// What takes more than its path, its body and a key.
+const TAKES: Takes = &[(Method::GET, "/v1/jobs", &[Extra::Query])];
+
 /// Every route of this function, with the edge around them.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
@@ -95,7 +99,7 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/jobs/{id}/cancel", post(cancel::cancel))
         .route("/v1/jobs/{id}/redrive", post(redrive::redrive))
         .with_state(app);
-    Edge::new("jobs", env).around(routes)
+    Edge::new("jobs", env).taking(TAKES).around(routes)
 }
 
 /// A job's id from the path. What is no id names no job.

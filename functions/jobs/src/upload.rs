@@ -1,16 +1,19 @@
 //! `POST /v1/jobs/uploads {format, bytes}` -> 201 and a link with which a browser puts the file that an import is to read
-//! straight into the bucket: no function carries it.
+//! straight into the bucket: no function carries it. With an `Idempotency-Key` it is the same file again, under a link signed
+//! anew: a link is good for a quarter of an hour, a key for a day.
 
 use crate::{App, files};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::aws::objects::LinkKind;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Json};
+use undercroft::http::{Admin, Json, Keyed};
 use undercroft::id;
+use undercroft::identity::Caller;
 use undercroft::store::files::{Format, upload_key};
+use undercroft::store::once::{Answer, Once};
 
 /// Bytes of the largest file that S3 takes in one request.
 const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -24,23 +27,39 @@ pub struct Upload {
 }
 
 /// Gives a link to upload a file by.
-pub async fn upload(
-    State(app): State<App>,
-    _: Admin,
-    Json(file): Json<Upload>,
-) -> Result<(StatusCode, axum::Json<Value>)> {
+pub async fn upload(State(app): State<App>, admin: Admin, keyed: Keyed, Json(file): Json<Upload>) -> Result<Response> {
     if !(1..=MAX_BYTES).contains(&file.bytes) {
         return Err(Error::field("/bytes", "range", "a file has from 1 byte to 5 GiB"));
     }
-    let key = upload_key(&id::new(&app.clock), file.format);
+    let new = upload_key(&id::new(&app.clock), file.format);
+    let key = match keyed.of(&Caller::User(admin.0))? {
+        None => new,
+        Some(once) => first(&app, &once, new).await?,
+    };
+    Ok(Answer { body: Some(link(&app, &file, &key)?), ..created() }.into_response())
+}
+
+/// The file that this idempotency key has: the one it was given before, or else this one.
+async fn first(app: &App, once: &Once, new: String) -> Result<String> {
+    let answer = Answer { body: Some(json!({ "key": new })), ..created() };
+    let Err(error) = once.keep_alone(&app.answers, &answer, &app.clock).await else { return Ok(new) };
+    let kept = once.kept(&app.answers, &app.clock).await?.and_then(|kept| kept.body).ok_or(error)?;
+    let key = kept.get("key").and_then(Value::as_str);
+    key.map(str::to_owned).ok_or_else(|| Error::internal("what is kept for an upload has no key"))
+}
+
+fn created() -> Answer {
+    Answer { status: 201, ..Answer::default() }
+}
+
+fn link(app: &App, file: &Upload, key: &str) -> Result<Value> {
     let content_type = file.format.content_type();
-    let url = files::sign(&app, LinkKind::Upload { length: file.bytes, content_type }, &key)?;
-    let link = json!({
+    let url = files::sign(app, LinkKind::Upload { length: file.bytes, content_type }, key)?;
+    Ok(json!({
         "key": key,
         "url": url,
         "method": "PUT",
         "headers": { "content-type": content_type, "content-length": file.bytes.to_string() },
-        "expiresAt": files::expires_at(&app),
-    });
-    Ok((StatusCode::CREATED, axum::Json(link)))
+        "expiresAt": files::expires_at(app),
+    }))
 }

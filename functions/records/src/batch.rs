@@ -91,7 +91,10 @@ async fn intended(app: &App, caller: &Caller, operation: Operation) -> Result<In
         body.ok_or_else(|| Error::field("/body", "required", "this operation needs a body: a JSON object"))
     };
     match (method.as_str(), steps.as_slice()) {
-        ("POST", [name, "records"]) => intent::create(app, caller, name, a_body(body)?).await,
+        ("POST", [name, "records"]) => {
+            unconditional(&preconditions)?;
+            intent::create(app, caller, name, a_body(body)?).await
+        }
         ("PUT", [name, "records", id]) => {
             replace::intended(app, caller, (name, id), a_body(body)?, preconditions).await
         }
@@ -111,6 +114,17 @@ async fn intended(app: &App, caller: &Caller, operation: Operation) -> Result<In
              POST .../records/{id}/undelete",
         )])),
     }
+}
+
+/// A POST makes a record under a new id: nothing is there to hold a condition against.
+fn unconditional(preconditions: &Preconditions) -> Result<()> {
+    if *preconditions == Preconditions::NONE {
+        return Ok(());
+    }
+    let pointer = if preconditions.if_match.is_sent() { "/ifMatch" } else { "/ifNoneMatch" };
+    let message = "a POST makes a record under a new id, so there is nothing to hold this against: leave it out, or PUT the \
+                   record under an id of your own with ifNoneMatch *";
+    Err(Error::field(pointer, "condition_not_offered", message))
 }
 
 fn answered(intents: &[Intent], records: &[&Record]) -> Answer {

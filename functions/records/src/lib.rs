@@ -19,6 +19,7 @@ mod schema;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::http::Method;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use undercroft::aws::Aws;
@@ -27,7 +28,8 @@ use undercroft::config::Env;
 use undercroft::cursor::Cursors;
 use undercroft::error::{Error, Result, Source};
 use undercroft::expr::Rule;
-use undercroft::http::Edge;
+use undercroft::http::Extra::{IfMatch, IfNoneMatch, Query};
+use undercroft::http::{Edge, Takes};
 use undercroft::identity::Caller;
 use undercroft::identity::keys::Authenticator;
 use undercroft::identity::parameters::Parameters;
@@ -108,6 +110,18 @@ impl FromRef<App> for Arc<Authenticator> {
     }
 }
 
+/// What takes more than its path, its body and a key.
+const TAKES: Takes = &[
+    (Method::GET, "/v1/collections/{collection}/records", &[Query]),
+    (Method::GET, "/v1/collections/{collection}/records/{id}", &[Query, IfMatch, IfNoneMatch]),
+    (Method::PUT, "/v1/collections/{collection}/records/{id}", &[IfMatch, IfNoneMatch]),
+    (Method::PATCH, "/v1/collections/{collection}/records/{id}", &[IfMatch, IfNoneMatch]),
+    (Method::DELETE, "/v1/collections/{collection}/records/{id}", &[IfMatch, IfNoneMatch]),
+    (Method::POST, "/v1/collections/{collection}/records/{id}/undelete", &[IfMatch, IfNoneMatch]),
+    (Method::GET, "/v1/collections/{collection}/schema", &[IfMatch, IfNoneMatch]),
+    (Method::GET, "/v1/changes", &[Query]),
+];
+
 /// Every route of this function, with the edge around them.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
@@ -121,5 +135,5 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/batch", post(batch::batch))
         .route("/v1/changes", get(changes::changes))
         .with_state(app);
-    Edge::new("records", env).around(routes)
+    Edge::new("records", env).taking(TAKES).around(routes)
 }

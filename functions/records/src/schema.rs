@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use undercroft::error::Result;
 use undercroft::expr::{Input, Rule};
-use undercroft::http::{IfNoneMatch, Path, etag};
+use undercroft::http::{Path, Preconditions, etag};
 use undercroft::identity::Caller;
 use undercroft::policy::{allow, allow_write};
 use undercroft::schema::Collection;
@@ -20,7 +20,7 @@ pub async fn schema(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
-    if_none_match: IfNoneMatch,
+    preconditions: Preconditions,
 ) -> Result<Response> {
     let collection = app.collection(&name, &caller, Rule::List).await?;
     if !may_know(&caller, &collection, app.clock.millis()) {
@@ -28,7 +28,7 @@ pub async fn schema(
     }
     let definition = collection.definition();
     let tag = etag(definition.version, caller.is_admin());
-    if if_none_match.matches(&tag) {
+    if preconditions.hold_read(definition.version, &tag)? {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let mut schema = definition.record_schema(caller.is_admin());

@@ -95,6 +95,24 @@ impl Preconditions {
         self.if_match.allows(version) && !unwanted
     }
 
+    /// Holds them against what there is to write over: a version, or nothing.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` when one of them does not hold.
+    pub fn hold(&self, found: Option<u64>) -> Result<(), Error> {
+        let holds = found.map_or(!self.if_match.is_sent(), |version| self.allow(version));
+        if holds { Ok(()) } else { Err(FAILED) }
+    }
+
+    /// Holds them against what is there to be read, in the order of RFC 9110 section 13.2.2, and says whether the caller has it
+    /// already.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` when `If-Match` does not hold.
+    pub fn hold_read(&self, version: u64, tag: &str) -> Result<bool, Error> {
+        if self.if_match.allows(version) { Ok(self.if_none_match.matches(tag)) } else { Err(FAILED) }
+    }
+
     /// The versions that `If-None-Match` names.
     pub fn unwanted_versions(&self) -> Vec<u64> {
         match &self.if_none_match {
@@ -109,6 +127,10 @@ impl Preconditions {
         self.if_match.is_sent() || self.if_none_match != IfNoneMatch::Absent
     }
 }
+
+const FAILED: Error = Error::PreconditionFailed(
+    "what is there is not what If-Match asks for, or is what If-None-Match rules out: read it again",
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for Preconditions {
     type Rejection = Error;

@@ -10,6 +10,7 @@ mod cors;
 mod json;
 mod once;
 mod problem;
+mod taken;
 
 pub use body::{Json, MergePatch, Path, Query};
 pub use caller::Admin;
@@ -18,6 +19,7 @@ pub use cors::Origins;
 pub use json::parse as parse_json;
 pub use once::{Keyed, answered_once};
 pub use problem::not_found;
+pub use taken::{Extra, Takes};
 
 use crate::config::Env;
 use crate::cost::{self, Cost};
@@ -44,13 +46,14 @@ pub struct Edge {
     function: &'static str,
     origins: Origins,
     keeps_answers: bool,
+    takes: Takes,
 }
 
 impl Edge {
     /// The edge of `function`, with the origins that `ALLOWED_ORIGINS` lists.
     pub fn new(function: &'static str, env: &Env) -> Self {
         let origins = Origins::parse(env.optional("ALLOWED_ORIGINS").unwrap_or_default());
-        Self { function, origins, keeps_answers: true }
+        Self { function, origins, keeps_answers: true, takes: &[] }
     }
 
     /// The edge of a function whose routes keep no answers: an `Idempotency-Key` is refused, not ignored.
@@ -58,9 +61,15 @@ impl Edge {
         Self { keeps_answers: false, ..self }
     }
 
-    /// Lets a request in whose headers say one thing each.
+    /// The edge of a function whose routes take this besides paths, bodies and keys. What is not in it is refused, not ignored.
+    pub fn taking(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+
+    /// Lets a request in whose headers say one thing each, and that says nothing its route does not take.
     async fn admit(&self, request: Request) -> Result<Request, Error> {
         check_duplicates(request.headers())?;
+        taken::check(self.takes, &request)?;
         let is_keyed = request.headers().contains_key(once::HEADER) && !is_safe(request.method());
         // A key that would be ignored must not look as if it were kept.
         if is_keyed && !self.keeps_answers { Err(NOT_OFFERED()) } else { once::note(request).await }

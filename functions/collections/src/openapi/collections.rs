@@ -13,7 +13,7 @@ pub fn routes() -> Vec<Route> {
         ),
         get("/v1/collections/{collection}", "readCollection", Admin)
             .does("One definition.")
-            .takes(&["IfNoneMatch"])
+            .takes(&["IfMatch", "IfNoneMatch"])
             .answers(200, "Definition", "The definition.")
             .with(&["ETag"]),
         put("/v1/collections/{collection}", "putCollection", Admin)
@@ -33,7 +33,7 @@ pub fn routes() -> Vec<Route> {
             .refuses(501, "A change of `users`."),
         delete("/v1/collections/{collection}", "deleteCollection", Admin)
             .does("Deletes a collection. It is gone at once; a job clears what is left of it.")
-            .takes(&["FateOfRecords", "IfMatch"])
+            .takes(&["FateOfRecords", "IfMatch", "IfNoneMatch"])
             .keyed()
             .answers_empty(204, "It is gone.")
             .refuses(403, "The collection `users` is part of the house.")

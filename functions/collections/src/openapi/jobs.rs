@@ -26,8 +26,9 @@ pub fn routes() -> Vec<Route> {
             .refuses(501, "This type of job."),
         post("/v1/jobs/uploads", "uploadFile", Admin)
             .does("A link to upload a file by, for records.import to read.")
-            .note("PUT the file to `url` with these `headers` and no others of the API's; then enqueue the import with the `key`.")
+            .note("PUT the file to `url` with these `headers` and no others of the API's; then enqueue the import with the `key`. The same Idempotency-Key gives the same file again, under a new link.")
             .reads("UploadInput")
+            .keyed()
             .answers(201, "Upload", "The link, good until `expiresAt`; the file stays for a week."),
         post("/v1/jobs/redrive", "redriveJobs", Admin)
             .does("Queues dead jobs anew, a hundred a call; with a key 25 a call, all or none.")

@@ -95,7 +95,7 @@ pub fn of_collections() -> Vec<Route> {
             .refuses(501, "Users are not erased, so none comes back."),
         get("/v1/collections/{collection}/schema", "describeRecords", Rules(&["list", "read", "create"]))
             .does("The JSON Schema (2020-12) of a record as the caller sees it, for code generators.")
-            .takes(&["IfNoneMatch"])
+            .takes(&["IfMatch", "IfNoneMatch"])
             .answers_as("application/schema+json", 200, "Schema", "The schema.")
             .with(&["ETag"]),
     ]

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 
 /// A status that is a refusal: its name in the document, and why in general.
 const REFUSALS: [(u16, &str, &str); 14] = [
-    (400, "BadRequest", "Malformed, or wrong in the members that `errors` lists."),
+    (
+        400,
+        "BadRequest",
+        "Malformed, with a parameter or a condition that is not taken here, or wrong in the members that `errors` lists.",
+    ),
     (401, "Unauthenticated", "No credentials, or none that prove anything."),
     (403, "Forbidden", "Known, but not allowed to do this."),
     (404, "NotFound", "Absent, or not the caller's to see: one cannot be told from the other."),
