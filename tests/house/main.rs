@@ -35,6 +35,7 @@ mod permissions;
 mod preconditions;
 mod referrers;
 mod relations;
+mod relayed;
 mod revoking;
 mod secrets;
 mod sessions;
