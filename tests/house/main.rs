@@ -30,6 +30,7 @@ mod numbers;
 mod objects;
 mod once;
 mod openapi;
+mod outcomes;
 mod pages;
 mod permissions;
 mod preconditions;
