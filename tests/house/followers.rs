@@ -1,5 +1,7 @@
 //! `onDelete: cascade` and `setNull`: what follows from a deletion happens in the end, whatever happens meanwhile.
 
+mod stuck;
+
 use crate::relations::{COMMENTS, POSTS, comments, define, id, make, open, posts};
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;

@@ -70,13 +70,31 @@ pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     response
 }
 
-/// Enqueues what must follow from deletions, and takes what changed of records into the ledger, as many at once as go together.
+/// Takes what changed of records into the ledger, as many at once as go together, when what must follow from deletions is
+/// enqueued. Where that stops, what lies before is taken in all the same: the stream does not come back to it.
 async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
-    for (record, job) in records.iter().filter_map(|record| Some((record, followers::job(record)?))) {
-        app.made.enqueue(&job).await.map_err(|error| (record, error))?;
+    let (reached, stopped) = enqueue_followers(app, records).await;
+    take_in(app, records.iter().take(reached)).await?;
+    stopped
+}
+
+/// How many of the records, from the front, have their followers enqueued; and what stopped the next.
+async fn enqueue_followers<'a>(app: &App, records: &'a [EventRecord]) -> (usize, Result<(), (&'a EventRecord, Error)>) {
+    for (position, record) in records.iter().enumerate() {
+        let Some(job) = followers::job(record) else { continue };
+        if let Err(error) = app.made.enqueue(&job).await {
+            return (position, Err((record, error)));
+        }
         tracing::info!(requestId = job.request_id, function = "relay", outcome = "enqueued", job = job.id, "record");
     }
-    let changes = records.iter().filter_map(|record| Some((record, ledger::change(record)?)));
+    (records.len(), Ok(()))
+}
+
+async fn take_in<'a>(
+    app: &App,
+    records: impl Iterator<Item = &'a EventRecord>,
+) -> Result<(), (&'a EventRecord, Error)> {
+    let changes = records.filter_map(|record| Some((record, ledger::change(record)?)));
     let (records, changes): (Vec<&EventRecord>, Vec<Change>) = changes.unzip();
     if let Err(stopped) = app.ledger.keep(&changes).await {
         let record = records.get(stopped.kept).expect("what stopped is one of these");

@@ -41,7 +41,8 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
     let outcome = AssertUnwindSafe(jobs::run(&app.tools, &job, slice)).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|_| Err(Failure::new("the job panicked")));
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let ended = match write_down(app, &job, &outcome).await {
+    let (outcome, written) = keep(app, &job, outcome).await;
+    let ended = match written {
         Ok(ended) => ended,
         // Another attempt has taken it over: the message is theirs as well.
         Err(Error::Conflict { .. }) => return Ok(()),
@@ -58,12 +59,13 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
         r#type = job.kind,
         attempt = job.attempts,
         outcome = ended,
-        error = outcome.err().as_ref().map(Failure::reason),
+        error = outcome.as_ref().err().map(Failure::reason),
         durationMs = millis,
         "job"
     );
     if ended == RETRYING {
-        come_back(app.queue_of(message), message, backoff::seconds(job.attempts)).await;
+        let times = outcome.err().map_or(0, |failure| failure.times());
+        come_back(app.queue_of(message), message, backoff::seconds(times.max(job.attempts))).await;
         return Err(Failed);
     }
     Ok(())
@@ -71,13 +73,37 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
 
 const RETRYING: &str = "retrying";
 
+/// Writes down how an attempt ended. An outcome that can never be kept, being too large or beyond the numbers of the table, ends
+/// the job: another attempt would do its work again for the same.
+async fn keep(
+    app: &App,
+    job: &Job,
+    outcome: Result<Outcome, Failure>,
+) -> (Result<Outcome, Failure>, Result<&'static str, Error>) {
+    match write_down(app, job, &outcome).await {
+        Err(error) if !matches!(error, Error::Unavailable { .. } | Error::Conflict { .. }) => {
+            let why = match error {
+                Error::BadRequest { .. } => Failure::new("it is larger than the table can hold"),
+                error => Failure::from(error),
+            };
+            let unkept = Err(Failure::last(format!("its outcome could not be kept: {}", why.reason())));
+            let written = write_down(app, job, &unkept).await;
+            (unkept, written)
+        }
+        written => (outcome, written),
+    }
+}
+
 /// Writes down how an attempt ended, and says it in one word.
 async fn write_down(app: &App, job: &Job, outcome: &Result<Outcome, Failure>) -> Result<&'static str, Error> {
     match outcome {
         Ok(Outcome::Done(result)) => app.jobs.succeed(job, result.as_ref()).await.map(|()| "succeeded"),
         Ok(Outcome::More(progress)) => app.jobs.go_on(job, progress, 0).await.map(|()| "goes on"),
         Ok(Outcome::Later(progress, seconds)) => app.jobs.go_on(job, progress, *seconds).await.map(|()| "goes on"),
-        Err(failure) => app.jobs.fail(job, failure.reason()).await.map(|again| if again { RETRYING } else { "dead" }),
+        Err(failure) => {
+            let again = app.jobs.fail(job, failure.reason(), failure.may_pass(), failure.progress()).await?;
+            Ok(if again { RETRYING } else { "dead" })
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! queued ──start──> running ──succeed──> succeeded
 //!   ^ │               ││ └────fail─────> retrying ──start──> running      (attempts left)
-//!   │ └─cancel─> cancelled└───fail─────> dead                             (none left)
+//!   │ └─cancel─> cancelled└───fail─────> dead                             (none left, or none would help)
 //!   ├───────redrive────│─── dead, cancelled
 //!   └────────────go_on─┘                                                  (the next slice of a long job)
 //! ```
@@ -152,15 +152,15 @@ impl Jobs {
             .value(":run", number(job.run))
             .value(":running", string(Status::Running.as_str()))
             .value(":now", number(self.clock.seconds()));
-        let change = self.to_dead().value(":error", string("the worker was killed during the last attempt"));
+        let change = self.to_dead("").value(":error", string("the worker was killed during the last attempt"));
         self.table.update(key(&job.id), change, condition).await.map(|_| Start::Settled)
     }
 
-    /// Ends a job well. Only the attempt that started it can.
+    /// Ends a job well: its result stays, its progress goes. Only the attempt that started it can.
     pub async fn succeed(&self, job: &Job, result: Option<&Value>) -> Result<()> {
         let set = if result.is_some() { ", #ttl = :ttl, #result = :result" } else { ", #ttl = :ttl" };
         let mut change = self
-            .to_status(Status::Succeeded, set, " REMOVE lease")
+            .to_status(Status::Succeeded, set, " REMOVE lease, progress")
             .name("#ttl", "ttl")
             .value(":ttl", self.in_seconds(KEEP_FINISHED));
         if let Some(result) = result {
@@ -169,14 +169,19 @@ impl Jobs {
         self.finish(job, change).await
     }
 
-    /// Ends an attempt badly. Returns whether there will be another.
-    pub async fn fail(&self, job: &Job, error: &str) -> Result<bool> {
-        let again = job.attempts < job.max_attempts;
-        let change = if again {
-            self.to_status(Status::Retrying, ", lastError = :error", " REMOVE lease")
+    /// Ends an attempt badly. Returns whether there will be another: where it `may_pass` and attempts are left. `progress`:
+    /// from where that goes on, if not from where this one did.
+    pub async fn fail(&self, job: &Job, error: &str, may_pass: bool, progress: Option<&Value>) -> Result<bool> {
+        let again = may_pass && job.attempts < job.max_attempts;
+        let set = if progress.is_some() { ", progress = :progress" } else { "" };
+        let mut change = if again {
+            self.to_status(Status::Retrying, &format!(", lastError = :error{set}"), " REMOVE lease")
         } else {
-            self.to_dead()
+            self.to_dead(set)
         };
+        if let Some(progress) = progress {
+            change = change.value(":progress", item::from_json(progress));
+        }
         self.finish(job, change.value(":error", string(error))).await?;
         Ok(again)
     }
@@ -222,8 +227,9 @@ impl Jobs {
             .value(":at", string(rfc3339(self.clock.millis())))
     }
 
-    fn to_dead(&self) -> Expression {
-        self.to_status(Status::Dead, ", lastError = :error, listed = :dead, #ttl = :ttl", " REMOVE lease")
+    fn to_dead(&self, set: &str) -> Expression {
+        let set = format!(", lastError = :error, listed = :dead, #ttl = :ttl{set}");
+        self.to_status(Status::Dead, &set, " REMOVE lease")
             .name("#ttl", "ttl")
             .value(":dead", string("dead"))
             .value(":ttl", self.in_seconds(KEEP_DEAD))

@@ -46,20 +46,20 @@ impl Records {
     pub async fn settle(&self, collection: &Collection, found: Item) -> Result<Disagreement> {
         let (mut found, began) = (found, self.seconds());
         for _ in 0..TRIES {
-            let Some(record) = Record::from_item(&found) else { break };
+            let Some(record) = Record::from_item(&found) else { return Ok(Disagreement::default()) };
             let (kept, mut disagreement) = kept(collection, &record)?;
             match self.keep(&found, &kept, record.version).await? {
                 // Purged since.
-                Written::Refused(None) => break,
+                Written::Refused(None) => return Ok(Disagreement::default()),
                 Written::Refused(Some(now)) if self.seconds() <= began + WRITE_SECONDS => found = now,
-                Written::Refused(Some(_)) => return Err(TOO_FAST()),
+                Written::Refused(Some(_)) => break,
                 Written::Done(()) => {
                     self.claim_all(collection, &record, &mut disagreement).await?;
                     return Ok(disagreement);
                 }
             }
         }
-        Ok(Disagreement::default())
+        Err(TOO_FAST())
     }
 
     async fn keep(&self, found: &Item, kept: &Kept, version: u64) -> Result<Written> {

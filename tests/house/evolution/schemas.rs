@@ -104,6 +104,33 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
 }
 
 #[tokio::test]
+async fn what_disagrees_at_great_length_is_named_all_the_same() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let body = |more: Value| {
+        json!({ "name": "things", "schema": { "type": "object", "properties": {
+        "any": { "type": "object", "additionalProperties": more } } } })
+    };
+    admin.put("/v1/collections/things", body(json!({}))).await.expect(201);
+    let mut made = Vec::new();
+    for nth in 0..8 {
+        let name = format!("{nth}").repeat(60_000);
+        let thing = admin.post("/v1/collections/things/records", json!({ "any": { name: 1 } })).await.expect(201);
+        made.push(thing.body["id"].clone());
+        world.advance(Duration::from_millis(2));
+    }
+    let waiting = admin.put("/v1/collections/things", body(json!({ "type": "string" }))).await.expect(202).body;
+    work(&world).await;
+    let job = job_of(&admin, &waiting).await;
+    let disagree = &job["result"]["disagree"];
+    assert_eq!((&job["status"], &disagree["count"]), (&json!("succeeded"), &json!(8)), "{}", job["lastError"]);
+    let first: Vec<&Value> = disagree["first"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    assert_eq!(first, made.iter().collect::<Vec<_>>());
+    assert!(job.to_string().len() < 100_000);
+    assert_eq!(admin.get("/v1/collections/things").await.expect(200).body["schema"], body(json!({}))["schema"]);
+}
+
+#[tokio::test]
 async fn a_narrower_schema_can_be_withdrawn_while_it_waits() {
     let world = World::new().await;
     with_tasks(&world).await;

@@ -11,6 +11,10 @@ use undercroft::aws::Service;
 /// The type of this job.
 pub const KIND: &str = "email.send";
 
+/// What SES says of a mail that it will never take as it is. Its other refusals are of senders, quotas and rates, which pass or
+/// are mended while the job waits.
+const MALFORMED: &str = "BadRequestException";
+
 /// What to send. The text is there in the clear or sealed, never both.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,7 +32,7 @@ pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Outcome, 
         (Some(text), None) => Some(text),
         (None, Some(sealed)) => Some(open(tools, job_id, &sealed).await?),
         (None, None) => None,
-        (Some(_), Some(_)) => return Err(Failure::new("payload: text and sealedText exclude each other")),
+        (Some(_), Some(_)) => return Err(Failure::last("payload: text and sealedText exclude each other")),
     };
     let part = |data: String| json!({ "Data": data, "Charset": "UTF-8" });
     let mut body = serde_json::Map::new();
@@ -48,7 +52,8 @@ pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Outcome, 
     match answer.status {
         200 => Ok(Outcome::Done(Some(json!({ "messageId": answer.body.get("MessageId") })))),
         status => {
-            Err(Failure::new(format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message())))
+            let reason = format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message());
+            Err(if answer.error_type() == MALFORMED { Failure::last(reason) } else { Failure::new(reason) })
         }
     }
 }
@@ -59,5 +64,5 @@ async fn open(tools: &Tools, job_id: &str, sealed: &str) -> Result<String, Failu
         .open(&format!("mail:{job_id}"), sealed)
         .await
         .map_err(|_| Failure::new("the sealing key is not available"))?;
-    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Failure::new("the sealed text does not open"))
+    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Failure::last("the sealed text does not open"))
 }

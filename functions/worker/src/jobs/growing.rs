@@ -51,7 +51,7 @@ impl<'a> Growing<'a> {
             None => Vec::new(),
             Some(tag) => {
                 let read = files.read(&rest_key(job, grown.breaks), 0..PART as u64, Some(tag)).await;
-                read.map_err(of_files)?.ok_or_else(|| Failure::new("the unfinished end of the file is gone"))?
+                read.map_err(of_files)?.ok_or_else(|| Failure::last("the unfinished end of the file is gone"))?
             }
         };
         Ok(Self { files, job, key, content_type, grown, rest })
@@ -76,7 +76,7 @@ impl<'a> Growing<'a> {
 
     async fn put_part(&mut self, part: Vec<u8>) -> Result<(), Failure> {
         if self.grown.parts.len() >= MOST_PARTS {
-            return Err(Failure::new("the file would be larger than 31 GiB"));
+            return Err(Failure::last("the file would be larger than 31 GiB"));
         }
         let upload = match &self.grown.upload {
             Some(upload) => upload.clone(),
@@ -138,7 +138,7 @@ impl Grown {
         let head = files.head(key).await.map_err(of_files)?;
         match head.filter(|head| head.size == self.bytes) {
             Some(_) => Ok(()),
-            None => Err(Failure::new("the parts of the file are gone")),
+            None => Err(Failure::last("the parts of the file are gone")),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use undercroft::error::{Error, FieldError};
-use undercroft::futures::future::try_join_all;
+use undercroft::futures::future::join_all;
 use undercroft::schema::{Collection, Definition, Put, Refused, Work};
 use undercroft::store::definitions::{SETTLED_SECONDS, SHARDS_SECONDS, State};
 use undercroft::store::item::text;
@@ -21,8 +21,10 @@ use undercroft::store::walk::Disagreement;
 const PAGE: i32 = 128;
 /// Records worked on side by side.
 const SIDE_BY_SIDE: usize = 16;
-/// How many of the records that disagree are listed.
-const LISTED: usize = 20;
+/// How many of the records that disagree are listed, and how many bytes they may take.
+const LISTED: (usize, usize) = (20, 50_000);
+/// How long to wait for a record that is written faster than it can be read, in seconds.
+const HOT: u32 = 1;
 /// How often putting the definition in force is tried while others change it.
 const TRIES: usize = 8;
 
@@ -65,6 +67,7 @@ struct Found {
 #[serde(default)]
 struct Disagree {
     count: u64,
+    /// Those whose errors are too long to be kept are named without.
     first: Vec<Value>,
 }
 
@@ -86,9 +89,9 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
     if progress.walked {
         return conclude(tools, &job.id, &payload, progress).await;
     }
-    walk(tools, &job.id, &payload, &mut progress, slice).await?;
+    let seconds = walk(tools, &job.id, &payload, &mut progress, slice).await?;
     // What was found is kept before anything is decided by it: deciding again must not forget it.
-    Ok(Outcome::More(progress.shown()))
+    Ok(Outcome::Later(progress.shown(), seconds))
 }
 
 /// The definition as it is right now, if it is still of this collection.
@@ -107,15 +110,15 @@ fn overtaken() -> Outcome {
 }
 
 /// Walks on until the end, until the slice is over, or until the work looks to be another's; whether it is, the next slice
-/// finds out first.
+/// finds out first. Returns how long that should wait, in seconds.
 async fn walk(
     tools: &Tools,
     job: &str,
     payload: &Payload,
     progress: &mut Progress,
     slice: &Slice,
-) -> Result<(), Failure> {
-    let mut worked = 0;
+) -> Result<u32, Failure> {
+    let (mut worked, known) = (0, progress.checked);
     while !progress.walked && (worked == 0 || !slice.is_over(worked)) {
         let Some(collection) = current(tools, job, payload, progress.since).await? else { break };
         let page = tools
@@ -125,12 +128,19 @@ async fn walk(
         worked += page.items.len().max(1);
         for found in page.items.chunks(SIDE_BY_SIDE) {
             // Like every writer, this one goes by a definition a few seconds old at most.
-            let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(()) };
-            let settled = found.iter().map(|found| tools.records.settle(&collection, found.clone()));
-            let settled = try_join_all(settled).await?;
-            try_join_all(found.iter().map(|found| tools.records.refer(&tools.definitions, &collection, found))).await?;
-            for (found, disagreement) in found.iter().zip(settled) {
-                progress.note(text(found, "sk").unwrap_or_default(), disagreement);
+            let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(0) };
+            let settled = found.iter().map(async |found| {
+                let against = tools.records.settle(&collection, found.clone()).await?;
+                tools.records.refer(&tools.definitions, &collection, found).await?;
+                Ok(against)
+            });
+            for (found, settled) in found.iter().zip(join_all(settled).await) {
+                match settled {
+                    Ok(disagreement) => progress.note(text(found, "sk").unwrap_or_default(), disagreement),
+                    // What lies before is done. Where nothing does, it counts as a failed attempt.
+                    Err(Error::Unavailable { .. }) if progress.checked > known => return Ok(HOT),
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         if page.last_key.is_none() {
@@ -139,7 +149,7 @@ async fn walk(
             progress.walked = progress.shard >= u16::from(collection.definition().shards_ever());
         }
     }
-    Ok(())
+    Ok(0)
 }
 
 async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Result<Option<Arc<Collection>>, Failure> {
@@ -185,7 +195,7 @@ impl Progress {
         self.after = Some(id.to_owned());
         self.checked += 1;
         if !against.errors.is_empty() {
-            let errors: Vec<&FieldError> = against.errors.iter().take(LISTED).collect();
+            let errors: Vec<&FieldError> = against.errors.iter().take(LISTED.0).collect();
             let first = vec![json!({ "id": id, "errors": errors })];
             self.found.add(Found { disagree: Disagree { count: 1, first }, refused: against.refused });
         }
@@ -216,11 +226,22 @@ impl Progress {
 impl Found {
     fn add(&mut self, found: Self) {
         self.disagree.count += found.disagree.count;
-        self.disagree.first.extend(found.disagree.first);
-        self.disagree.first.truncate(LISTED);
+        found.disagree.first.into_iter().for_each(|one| self.disagree.list(one));
         self.refused.schema |= found.refused.schema;
         merge(&mut self.refused.indexes, found.refused.indexes);
         merge(&mut self.refused.unique, found.refused.unique);
+    }
+}
+
+impl Disagree {
+    fn list(&mut self, mut one: Value) {
+        let taken: usize = self.first.iter().map(|one| one.to_string().len()).sum();
+        if let Some(errors) = one.get_mut("errors").filter(|errors| taken + errors.to_string().len() > LISTED.1) {
+            *errors = json!([]);
+        }
+        if self.first.len() < LISTED.0 {
+            self.first.push(one);
+        }
     }
 }
 

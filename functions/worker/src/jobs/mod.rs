@@ -60,29 +60,74 @@ pub enum Outcome {
 
 /// Why an attempt failed, in words that may be shown to an admin: no secrets, no internals.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    reason: String,
+    is_last: bool,
+    times: u32,
+    progress: Option<Value>,
+}
 
 impl Failure {
-    /// A failure for this reason. Kept to a length that fits a log line and an item.
+    /// A failure that may pass: the job is tried again while it has attempts left. The reason is kept to a length that fits a
+    /// log line and an item.
     pub fn new(reason: impl Into<String>) -> Self {
         let reason: String = reason.into();
-        Self(reason.chars().take(500).collect())
+        Self { reason: reason.chars().take(500).collect(), is_last: false, times: 0, progress: None }
+    }
+
+    /// A failure that every further attempt would only repeat: the job is dead at once. Redriving it, when what is wrong has
+    /// been mended, gives it all its attempts.
+    pub fn last(reason: impl Into<String>) -> Self {
+        Self { is_last: true, ..Self::new(reason) }
+    }
+
+    /// The same, met for the `times`th time by a job of many slices, whose attempts are counted anew in each: that is how long
+    /// it waits. It then goes on from this progress.
+    pub fn met(self, times: u32, progress: Value) -> Self {
+        Self { times, progress: Some(progress), ..self }
     }
 
     /// The reason.
     pub fn reason(&self) -> &str {
-        &self.0
+        &self.reason
+    }
+
+    /// Whether another attempt makes sense.
+    pub fn may_pass(&self) -> bool {
+        !self.is_last
+    }
+
+    /// How often it was met, if more often than the job was tried.
+    pub fn times(&self) -> u32 {
+        self.times
+    }
+
+    /// What the next attempt goes on from; `None`: from where this one did.
+    pub fn progress(&self) -> Option<&Value> {
+        self.progress.as_ref()
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         tracing::warn!(function = "worker", cause = %error, "a job met a failure");
-        match error {
-            Error::Internal(_) => Self::new("something went wrong inside; the log says what"),
-            Error::Unavailable { .. } => Self::new("the database did not answer in time"),
-            error => Self::new(error.to_string()),
+        Self::new(in_words(&error))
+    }
+}
+
+/// An error in words for an admin.
+fn in_words(error: &Error) -> String {
+    match error {
+        Error::Internal(_) => "something went wrong inside; the log says what".to_owned(),
+        Error::Unavailable { .. } => "the database did not answer in time, or others kept writing the same".to_owned(),
+        Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => {
+            detail.clone()
         }
+        Error::Invalid(errors) => {
+            let each = errors.iter().map(|error| format!("{} {}", error.pointer, error.message));
+            each.collect::<Vec<_>>().join("; ")
+        }
+        error => error.to_string(),
     }
 }
 
@@ -95,11 +140,11 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
         EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,
         IMPORT_JOB => records_import::run(tools, job, payload(job)?, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
-        other => Err(Failure::new(format!("no worker knows jobs of type {other}"))),
+        other => Err(Failure::last(format!("no worker knows jobs of type {other}"))),
     }
 }
 
 fn payload<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
     serde_json::from_value(Value::Object(job.payload.clone()))
-        .map_err(|error| Failure::new(format!("payload: {error}")))
+        .map_err(|error| Failure::last(format!("payload: {error}")))
 }

@@ -1,8 +1,9 @@
 //! `records.cascade`: what the deletion of a record asks for in those that point at it: `cascade` deletes them, `setNull` takes the
-//! field out. Nobody can begin to point at a tombstone, so there are only fewer of them; they are listed until there are none.
-//! One that cannot be written stands in no other's way, and makes the attempt fail when all others are done. A record deleted here has followers of its own, and a job of theirs.
+//! field out. Nobody can begin to point at a tombstone, so there are only fewer of them; pass after pass they are listed, until
+//! one finds none. One that cannot be written stands in no other's way, and makes the attempt fail when the pass is over. A
+//! record deleted here has followers of its own, and a job of theirs.
 
-use super::{Failure, Outcome, Slice, Tools};
+use super::{Failure, Outcome, Slice, Tools, in_words};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use undercroft::error::Error;
 use undercroft::expr::Expr;
 use undercroft::futures::future::join_all;
 use undercroft::http::{IfMatch, IfNoneMatch, Preconditions};
+use undercroft::id::{base64url, from_base64url};
 use undercroft::policy::of_the_house;
 use undercroft::query::{Query, plan};
 use undercroft::schema::{Collection, OnDelete, Referrer, Relation};
@@ -19,12 +21,14 @@ use undercroft::store::record::Record;
 use undercroft::store::write::{Intent, What};
 
 /// Records listed at once.
-const PAGE: usize = 100;
+const PAGE: i32 = 100;
 /// Records written side by side.
 const SIDE_BY_SIDE: usize = 16;
 /// How long after an index was found empty it is looked at again: what was written before the deletion may still be on its way
 /// into it. Seconds.
 const INDEX_LAG: u32 = 15;
+/// How much of the reason is kept why a record cannot follow, in characters.
+const REASON: usize = 300;
 /// How long to wait for an index that is still being built, in seconds.
 const NOT_READY: u32 = 30;
 
@@ -43,52 +47,61 @@ pub struct Payload {
 struct Progress {
     /// Records written.
     done: u64,
-    /// Whether all indexes were found empty once.
+    /// Whether a pass has left nothing behind: the next should find none.
     empty: bool,
+    /// How many passes in a row have left some behind.
+    failed: u32,
+    pass: Pass,
+}
+
+/// How far a pass through all that point at the record has come. It may take many slices.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Pass {
+    /// Whose turn it is among those to follow, and behind which position of their index, in base64url.
+    referrer: usize,
+    after: Option<String>,
+    /// Whether it has met any record.
+    met: bool,
+    stuck: Stuck,
 }
 
 /// Records that cannot be written as they should: others restrict their deletion, or they would not fit their schema.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Stuck {
     count: u64,
-    first: Option<(String, Error)>,
+    /// The first of them, and why.
+    first: Option<(String, String)>,
 }
 
 /// Follows for a slice.
 pub async fn run(tools: &Tools, job: &Job, gone: Payload, slice: &Slice) -> Result<Outcome, Failure> {
     let mut progress: Progress =
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
-    let (mut worked, mut met, mut stuck) = (0, false, Stuck::default());
-    for referrer in &gone.follow {
-        let mut position = None;
-        loop {
-            if !is_deleted(tools, &gone).await? {
-                return Ok(Outcome::Done(Some(json!({ "done": progress.done, "undeleted": true }))));
-            }
-            let Some((collection, on_delete)) = followed(tools, &gone, referrer).await? else { break };
-            let Some(page) = pointing(tools, &collection, referrer, &gone.id, position.as_deref()).await? else {
-                return Ok(Outcome::Later(json!(progress), NOT_READY));
-            };
-            met |= !page.records.is_empty();
-            let intents = page.records.iter().map(|record| intent(tools, &collection, referrer, on_delete, record));
-            let written = write(tools, job, &intents.collect::<Vec<_>>(), &mut stuck).await?;
-            progress.done += written;
-            worked += usize::try_from(written).unwrap_or(usize::MAX);
-            if slice.is_over(worked) {
-                return Ok(Outcome::More(json!(Progress { empty: false, ..progress })));
-            }
-            position = page.next;
-            if position.is_none() {
-                break;
-            }
+    let mut worked = 0;
+    while let Some(referrer) = gone.follow.get(progress.pass.referrer) {
+        if !is_deleted(tools, &gone).await? {
+            return Ok(Outcome::Done(Some(json!({ "done": progress.done, "undeleted": true }))));
+        }
+        let Some((collection, on_delete)) = followed(tools, &gone, referrer).await? else {
+            progress.pass.go_on(None);
+            continue;
+        };
+        let (room, after) = (slice.room(worked, PAGE), progress.pass.position());
+        let Some(page) = pointing(tools, &collection, referrer, &gone.id, (room, after.as_deref())).await? else {
+            return Ok(Outcome::Later(json!(progress), NOT_READY));
+        };
+        let intents = page.records.iter().map(|record| intent(tools, &collection, referrer, on_delete, record));
+        progress.done += write(tools, job, &intents.collect::<Vec<_>>(), &mut progress.pass.stuck).await?;
+        progress.pass.met |= !page.records.is_empty();
+        progress.pass.go_on(page.next);
+        worked += page.records.len().max(1);
+        if slice.is_over(worked) {
+            return Ok(Outcome::More(json!(progress)));
         }
     }
-    stuck.none()?;
-    if progress.empty && !met {
-        return Ok(Outcome::Done(Some(json!({ "done": progress.done }))));
-    }
-    progress.empty = true;
-    Ok(Outcome::Later(json!(progress), INDEX_LAG))
+    progress.end_pass(job.max_attempts)
 }
 
 /// Whether the record is still gone: somebody may have taken the deletion back.
@@ -116,20 +129,23 @@ async fn followed(
     Ok(on_delete.map(|on_delete| (collection, on_delete)))
 }
 
-/// A page of the records that point at `id`; `None` while no index can tell.
+/// A page of the records that point at `id`, so many after a position; `None` while no index can tell.
 async fn pointing(
     tools: &Tools,
     collection: &Arc<Collection>,
     referrer: &Referrer,
     id: &str,
-    position: Option<&[u8]>,
+    (room, after): (i32, Option<&[u8]>),
 ) -> Result<Option<Listed>, Failure> {
     let grant = of_the_house(collection, tools.clock.millis());
     let filter = Expr::filter(&format!("{} == {}", referrer.field, json!(id)), &collection.layout().fields);
     let filter = filter.map_err(|error| Failure::new(error.to_string()))?;
     let query = Query { rule: grant.left(), filter: Some(&filter), sort: &[], scan: None };
     match plan(collection.layout(), &query) {
-        Ok(plan) => Ok(Some(tools.records.list(&grant, &plan, PAGE, position).await?)),
+        Ok(plan) => {
+            let room = usize::try_from(room).unwrap_or(1);
+            Ok(Some(tools.records.list(&grant, &plan, room, after).await?))
+        }
         Err(refusal) if refusal.code == "index_building" => Ok(None),
         Err(refusal) => Err(Failure::new(refusal.message)),
     }
@@ -172,20 +188,50 @@ fn intent(
     Intent { grant, id: record.id.clone(), what, preconditions, targets: Vec::new() }
 }
 
+impl Progress {
+    /// Decides what the pass means. While some are left behind somebody has to look, and the next pass, from the beginning, tries
+    /// again; as often as the job may be tried.
+    fn end_pass(mut self, max_attempts: u32) -> Result<Outcome, Failure> {
+        let Pass { met, stuck, .. } = std::mem::take(&mut self.pass);
+        if let Some(reason) = stuck.told() {
+            let times = self.failed + 1;
+            let is_last = times >= max_attempts;
+            // Who redrives it gives it all of them again.
+            self.failed = if is_last { 0 } else { times };
+            let failure = if is_last { Failure::last(reason) } else { Failure::new(reason) };
+            return Err(failure.met(times, json!(self)));
+        }
+        if self.empty && !met {
+            return Ok(Outcome::Done(Some(json!({ "done": self.done }))));
+        }
+        (self.empty, self.failed) = (true, 0);
+        Ok(Outcome::Later(json!(self), INDEX_LAG))
+    }
+}
+
+impl Pass {
+    /// Behind this position, or with the next of those to follow.
+    fn go_on(&mut self, next: Option<Vec<u8>>) {
+        self.referrer += usize::from(next.is_none());
+        self.after = next.map(|position| base64url(&position));
+    }
+
+    fn position(&self) -> Option<Vec<u8>> {
+        self.after.as_deref().and_then(from_base64url)
+    }
+}
+
 impl Stuck {
     fn note(&mut self, id: &str, error: Error) {
         self.count += 1;
-        self.first.get_or_insert_with(|| (id.to_owned(), error));
+        self.first.get_or_insert_with(|| (id.to_owned(), in_words(&error).chars().take(REASON).collect()));
     }
 
-    /// Fails if there are any, after all the others were written: somebody has to look, and the next attempt tries again.
-    fn none(self) -> Result<(), Failure> {
-        match self.first {
-            None => Ok(()),
-            Some((id, error)) => Err(Failure::new(format!(
-                "{} of the records that point at the deleted one could not follow; the first is {id}: {error}",
-                self.count
-            ))),
-        }
+    fn told(&self) -> Option<String> {
+        let (id, error) = self.first.as_ref()?;
+        let count = self.count;
+        Some(format!(
+            "{count} of the records that point at the deleted one could not follow; the first is {id}: {error}"
+        ))
     }
 }

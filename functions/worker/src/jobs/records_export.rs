@@ -106,7 +106,7 @@ async fn walk(
 async fn defined(tools: &Tools, export: &Export, generation: Option<u32>) -> Result<Arc<Collection>, Failure> {
     let collection = tools.definitions.collection(&export.collection).await?;
     let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::new("there is no such collection any more"))
+    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
 }
 
 /// What the server keeps, then the properties of the schema.

@@ -80,7 +80,7 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
 /// What the whole import goes by: this file as it is, this collection.
 async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
     let head = tools.files.head(&import.key).await.map_err(of_files)?;
-    let head = head.ok_or_else(|| Failure::new("there is no such file: was it uploaded?"))?;
+    let head = head.ok_or_else(|| Failure::last("there is no such file: was it uploaded?"))?;
     let generation = defined(tools, import, None).await?.definition().generation;
     Ok(Progress { size: head.size, etag: head.etag, generation, ..Progress::default() })
 }
@@ -89,7 +89,7 @@ async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
 async fn defined(tools: &Tools, import: &Import, generation: Option<u32>) -> Result<Arc<Collection>, Failure> {
     let collection = tools.definitions.collection(&import.collection).await?;
     let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::new("there is no such collection any more"))
+    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
 }
 
 /// Imports until the end, which is true, or until the slice is over.
@@ -149,21 +149,24 @@ fn without_header(
         match first.map(|first| batch.remove(first)) {
             None => {}
             Some(Row::Bytes(_, header)) => progress.columns = Some(columns(&header, collection)?),
-            Some(_) => return Err(Failure::new("the header is no row of names")),
+            Some(_) => return Err(Failure::last("the header is no row of names")),
         }
     }
     Ok(batch)
 }
 
 fn columns(header: &[u8], collection: &Collection) -> Result<Vec<String>, Failure> {
-    let cells = arrival::cells(header).map_err(|_| Failure::new("the header is no row of CSV"))?;
+    let cells = arrival::cells(header).map_err(|_| Failure::last("the header is no row of CSV"))?;
     let mut seen = BTreeSet::new();
     for cell in &cells {
         if collection.layout().fields.get(&cell.text).is_none() {
-            return Err(Failure::new(format!("the header names `{}`, which is no field of the collection", cell.text)));
+            return Err(Failure::last(format!(
+                "the header names `{}`, which is no field of the collection",
+                cell.text
+            )));
         }
         if !seen.insert(&cell.text) {
-            return Err(Failure::new(format!("the header names `{}` twice", cell.text)));
+            return Err(Failure::last(format!("the header names `{}` twice", cell.text)));
         }
     }
     Ok(cells.into_iter().map(|cell| cell.text).collect())

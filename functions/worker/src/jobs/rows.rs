@@ -140,7 +140,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-const CHANGED: fn() -> Failure = || Failure::new("the file was replaced or removed while it was imported: begin anew");
+const CHANGED: fn() -> Failure = || Failure::last("the file was replaced or removed while it was imported: begin anew");
 
 /// How many bytes the first row takes, its line end included; `None` where it does not end.
 fn length(format: Format, bytes: &[u8]) -> Option<usize> {

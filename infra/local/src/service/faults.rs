@@ -40,6 +40,11 @@ pub enum Mishap {
     Conflict,
     /// The same, but of a transaction it is the last item that is concerned.
     LastInConflict,
+    /// Refused as if somebody had written in between: the condition does not hold, and nothing is done. For `UpdateItem` and
+    /// `PutItem`.
+    Overtaken,
+    /// Refused because the item would be larger than a table can hold. For `UpdateItem` and `PutItem`.
+    TooLarge,
     /// Of a batch, only the first is done, and the others are handed back. For `BatchGetItem`, `BatchWriteItem` and SQS's
     /// batches; a batch of one is done.
     Partial,
@@ -175,6 +180,8 @@ impl Mishap {
             Self::Throttled => Ok(throttled(&parts)),
             Self::Conflict => Ok(conflict(&parts, &body, |_| 0)),
             Self::LastInConflict => Ok(conflict(&parts, &body, |items| items - 1)),
+            Self::Overtaken => Ok(answer(again(&overtaken(&body))).await),
+            Self::TooLarge => Ok(too_large(&parts)),
             Self::Partial => Ok(partial(&parts, &body, async |body| answer(again(&body)).await).await),
         }
     }
@@ -231,6 +238,25 @@ fn conflict(parts: &Parts, body: &[u8], concerned: impl Fn(usize) -> usize) -> R
         "CancellationReasons": (0..items).map(reason).collect::<Vec<_>>(),
     });
     (StatusCode::BAD_REQUEST, as_json(Ok(body), "", "application/x-amz-json-1.0")).into_response()
+}
+
+/// The same write under a condition that never holds.
+fn overtaken(body: &[u8]) -> Vec<u8> {
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let never = "attribute_exists(this_is_on_no_item)";
+    let condition = match body.get("ConditionExpression").and_then(Value::as_str) {
+        Some(condition) => format!("({condition}) AND {never}"),
+        None => never.to_owned(),
+    };
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("ConditionExpression".into(), condition.into());
+    }
+    body.to_string().into_bytes()
+}
+
+fn too_large(parts: &Parts) -> Response {
+    let message = "Item size to update has exceeded the maximum allowed size";
+    Fault::new("ValidationException", message).into_answer(namespace(parts))
 }
 
 fn namespace(parts: &Parts) -> &'static str {

@@ -57,6 +57,8 @@ async fn a_call_fails_before_or_after_it_was_done_and_the_next_one_works() {
         (Mishap::FailedAfter, "InternalServerError", true),
         (Mishap::Throttled, "ProvisionedThroughputExceededException", false),
         (Mishap::Conflict, "TransactionConflictException", false),
+        (Mishap::Overtaken, "ConditionalCheckFailedException", false),
+        (Mishap::TooLarge, "ValidationException", false),
     ];
     for (mishap, code, done) in cases {
         let id = format!("{mishap:?}");

@@ -26,7 +26,7 @@ impl Jobs {
         .value(":retrying", string(Status::Retrying.as_str()))
         .value(":running", string(Status::Running.as_str()))
         .value(":now", number(now));
-        let change = self.to_dead().value(":error", string(REASON));
+        let change = self.to_dead("").value(":error", string(REASON));
         match self.table.update(key(id), change, condition).await? {
             Written::Refused(Some(old)) if is_running(&old, run) => {
                 Ok(Start::Busy(integer(&old, "lease").unwrap_or(0).saturating_sub(now).max(1)))

@@ -46,15 +46,13 @@ impl Ledger {
         let mut met = 0;
         while !waiting.is_empty() {
             let page = Page::of(self.table.name(), &waiting, heads, self.clock.millis())?;
-            let known_before = match self.table.transact(page.items).await {
-                Ok(Transacted::Done) => {
+            // What the network or a throttle did has been tried again already, below us.
+            let known_before = match self.table.transact(page.items).await? {
+                Transacted::Done => {
                     heads.extend(page.heads);
                     return Ok(());
                 }
-                Ok(refused) => leave_out_known(&mut waiting, &refused),
-                // A conflict. What the network or a throttle did has been tried again already, below us.
-                Err(Error::Unavailable { source: None, .. }) => false,
-                Err(error) => return Err(error),
+                refused => leave_out_known(&mut waiting, &refused),
             };
             if !known_before {
                 met += 1;
