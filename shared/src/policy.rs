@@ -61,27 +61,33 @@ impl Grant {
     }
 }
 
-/// Grants reading, listing or deleting.
-///
-/// # Errors
-/// As [`allow_write`].
-pub fn allow(caller: &Caller, action: Rule, collection: &Arc<Collection>, now: u64) -> Result<Grant> {
-    decide(caller, action, collection, now, Input::None)
-}
-
-/// Grants creating or changing, with `input` about to be written.
+/// Grants an action, with `input` about to be written if it writes.
 ///
 /// # Errors
 /// `Unauthenticated` for a caller who might be allowed once signed in; `NotFound` where no record could ever be theirs;
 /// `Forbidden` when the rule refuses what they want to write.
-pub fn allow_write(
+pub fn allow(
     caller: &Caller,
     action: Rule,
     collection: &Arc<Collection>,
-    now: u64,
+    asked_at: u64,
     input: Input,
 ) -> Result<Grant> {
-    decide(caller, action, collection, now, input)
+    let auth = auth(caller);
+    let now = rfc3339(asked_at);
+    // A rule that is absent means admins only.
+    let stated = collection.rule(action);
+    let rule = if caller.is_admin() { Expr::True } else { stated.cloned().unwrap_or(Expr::False) };
+    let left = rule.partial(&Known { auth: &auth, now: &now, input });
+    if left == Expr::False {
+        return Err(match (caller, action, stated) {
+            (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
+            (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
+            (_, action, _) => invisible(action),
+        });
+    }
+    let whole = caller.is_admin();
+    Ok(Grant { collection: collection.clone(), rule, left, auth, now, asked_at, whole, caller: caller.id().to_owned() })
 }
 
 /// Grants a job of the house what follows from something a caller was granted: it may do anything, and what it writes says
@@ -101,24 +107,6 @@ pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
 
 /// Who has written what the house has.
 const HOUSE: &str = "house";
-
-fn decide(caller: &Caller, action: Rule, collection: &Arc<Collection>, asked_at: u64, input: Input) -> Result<Grant> {
-    let auth = auth(caller);
-    let now = rfc3339(asked_at);
-    // A rule that is absent means admins only.
-    let stated = collection.rule(action);
-    let rule = if caller.is_admin() { Expr::True } else { stated.cloned().unwrap_or(Expr::False) };
-    let left = rule.partial(&Known { auth: &auth, now: &now, input });
-    if left == Expr::False {
-        return Err(match (caller, action, stated) {
-            (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
-            (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
-            (_, action, _) => invisible(action),
-        });
-    }
-    let whole = caller.is_admin();
-    Ok(Grant { collection: collection.clone(), rule, left, auth, now, asked_at, whole, caller: caller.id().to_owned() })
-}
 
 /// What a caller hears of what they may not see: the same as of what is not there (R64).
 pub fn invisible(action: Rule) -> Error {

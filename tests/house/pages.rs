@@ -40,6 +40,10 @@ impl Chance {
     fn kind(&mut self) -> &'static str {
         ["a", "b", "c"][self.below(3) as usize]
     }
+
+    fn thing(&mut self) -> Value {
+        json!({ "kind": self.kind(), "rank": self.below(8) as i64 - 2, "note": format!("n{}", self.below(4)) })
+    }
 }
 
 /// The fields that a page is ordered by, each with whether upwards.
@@ -58,6 +62,12 @@ const QUERIES: &[(&str, &str, Order)] = &[
     ("kind in [\"a\", \"b\", \"c\"]", "-rank", &[("rank", false), ("note", true), ("id", true)]),
     ("kind == \"a\" && rank >= 3 || kind == \"b\"", "rank", &[("rank", true), ("note", false), ("id", false)]),
     ("kind == \"a\" || kind in [\"a\", \"b\"]", "-rank,note", &[("rank", false), ("note", true), ("id", true)]),
+    // Part of an index, read backwards.
+    ("rank == 3", "-createdAt", &[("id", false)]),
+    ("rank == -1", "-createdAt", &[("id", false)]),
+    ("kind == \"a\" && rank == 3", "-note", &[("note", false), ("id", false)]),
+    ("kind == \"b\" && rank == -1", "-note", &[("note", false), ("id", false)]),
+    ("kind == \"a\" && rank in [1, -2]", "-note", &[("note", false), ("id", false)]),
 ];
 
 /// Whether a thing that nobody touches belongs in the answer.
@@ -65,6 +75,11 @@ fn belongs(filter: &str, thing: &Value) -> bool {
     let (kind, rank) = (thing["kind"].as_str().unwrap(), thing["rank"].as_i64().unwrap());
     match filter {
         "rank >= 2 && rank < 6" => (2..6).contains(&rank),
+        "rank == 3" => rank == 3,
+        "rank == -1" => rank == -1,
+        "kind == \"a\" && rank == 3" => kind == "a" && rank == 3,
+        "kind == \"b\" && rank == -1" => kind == "b" && rank == -1,
+        "kind == \"a\" && rank in [1, -2]" => kind == "a" && (rank == 1 || rank == -2),
         "kind == \"a\"" => kind == "a",
         "kind == \"a\" && rank >= 3 || kind == \"b\"" => kind == "a" && rank >= 3 || kind == "b",
         "kind == \"a\" || kind in [\"a\", \"b\"]" => kind != "c",
@@ -90,7 +105,7 @@ fn in_order(first: &Value, second: &Value, order: Order) -> bool {
 
 /// One random write: a new thing, an end to one of `loose`, or another rank for it.
 async fn disturb(caller: &Caller<'_>, chance: &mut Chance, loose: &mut Vec<String>) {
-    let body = json!({ "kind": chance.kind(), "rank": chance.below(8), "note": format!("n{}", chance.below(4)) });
+    let body = chance.thing();
     let at = chance.below(loose.len().max(1) as u64) as usize;
     match chance.below(3) {
         0 if !loose.is_empty() => {
@@ -116,16 +131,16 @@ async fn what_is_there_throughout_is_on_exactly_one_page_whatever_is_written_mea
         let mut loose = Vec::new();
         for nth in 0..60 {
             world.advance(Duration::from_millis(chance.below(3)));
-            let body =
-                json!({ "kind": chance.kind(), "rank": chance.below(8), "note": format!("n{}", chance.below(4)) });
-            let made = ada.post(THINGS, body).await.expect(201).body;
+            let made = ada.post(THINGS, chance.thing()).await.expect(201).body;
             let id = made["id"].as_str().unwrap().to_owned();
             if nth % 3 == 0 { loose.push(id) } else { drop(fixed.insert(id, made)) }
         }
         for (filter, sort, order) in QUERIES {
+            let short = filter.contains("rank == ") || filter.contains("rank in ");
             let filtered = if filter.is_empty() { String::new() } else { format!("&filter={}", encoded(filter)) };
             let sorted = if sort.is_empty() { String::new() } else { format!("&sort={sort}") };
-            let limit = 1 + chance.below(9);
+            // Where few are expected, small pages, so that there are several.
+            let limit = 1 + chance.below(if short { 2 } else { 9 });
             let (mut seen, mut cursor, mut last) = (Vec::new(), String::new(), None::<Value>);
             loop {
                 // Writes before the page, and writes while it is read.

@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::expr::Rule;
+use undercroft::expr::{Input, Rule};
 use undercroft::http::Query;
 use undercroft::id::sha256;
 use undercroft::identity::Caller;
@@ -47,7 +47,7 @@ pub async fn changes(
         return Err(Error::bad_request("limit", "limit is from 1 to 100"));
     }
     let collection = app.collection(name, &caller, Rule::List).await?;
-    let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
+    let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
     let list = Wanted { rule: grant.left(), filter: None, sort: &[], scan: None };
     let plan = plan(collection.layout(), &list).map_err(crate::refusal::of_list)?;
     let follow = Follow::of(&collection, &plan).ok_or_else(not_followed)?;

@@ -5,7 +5,7 @@ use crate::App;
 use crate::list::{List, page};
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::expr::Rule;
+use undercroft::expr::{Input, Rule};
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::store::deleted::Deleted;
@@ -25,7 +25,7 @@ pub async fn list(app: &App, caller: &Caller, name: &str, limit: usize, asked: &
         return Err(Error::bad_request("deleted", detail));
     }
     let collection = app.collection(name, caller, Rule::List).await?;
-    let grant = allow(caller, Rule::List, &collection, app.clock.millis())?;
+    let grant = allow(caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
     let purpose = json!(["deleted", caller.id(), name, collection.definition().generation]).to_string();
     let position = match &asked.cursor {
         None => None,

@@ -9,7 +9,7 @@ use undercroft::expr::{Input, Rule};
 use undercroft::http::Preconditions;
 use undercroft::id;
 use undercroft::identity::Caller;
-use undercroft::policy::{Grant, allow, allow_write};
+use undercroft::policy::{Grant, allow};
 use undercroft::schema::Collection;
 use undercroft::store::write::{Intent, What};
 
@@ -43,7 +43,7 @@ pub async fn create_as(
 }
 
 async fn make(app: &App, caller: &Caller, name: &str, id: String, body: Map<String, Value>) -> Result<Intent> {
-    let collection = app.writable(name, caller, Rule::Create).await?;
+    let collection = app.collection(name, caller, Rule::Create).await?;
     let (grant, data) = granted(app, caller, &collection, body)?;
     let targets = input::targets(app, &collection, caller, &data).await?;
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
@@ -57,7 +57,7 @@ fn granted(
     mut data: Map<String, Value>,
 ) -> Result<(Grant, Map<String, Value>)> {
     let now = app.clock.millis();
-    let ask = |data: &Map<String, Value>| allow_write(caller, Rule::Create, collection, now, Input::Whole(data));
+    let ask = |data: &Map<String, Value>| allow(caller, Rule::Create, collection, now, Input::Whole(data));
     if let Err(error @ (Error::Unauthenticated(_) | Error::NotFound(_))) = ask(&data) {
         return Err(error);
     }
@@ -77,9 +77,9 @@ pub async fn replace(
     mut body: Map<String, Value>,
     preconditions: Preconditions,
 ) -> Result<Intent> {
-    let collection = app.writable(name, caller, Rule::Update).await?;
+    let collection = app.collection(name, caller, Rule::Update).await?;
     let now = app.clock.millis();
-    let ask = |body: &Map<String, Value>| allow_write(caller, Rule::Update, &collection, now, Input::Whole(body));
+    let ask = |body: &Map<String, Value>| allow(caller, Rule::Update, &collection, now, Input::Whole(body));
     ask(&body)?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut body)?;
@@ -96,9 +96,9 @@ pub async fn merge(
     mut patch: Map<String, Value>,
     preconditions: Preconditions,
 ) -> Result<Intent> {
-    let collection = app.writable(name, caller, Rule::Update).await?;
+    let collection = app.collection(name, caller, Rule::Update).await?;
     let now = app.clock.millis();
-    allow_write(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
+    allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut patch)?;
     let targets = input::targets(app, &collection, caller, &patch).await?;
@@ -109,7 +109,7 @@ pub async fn merge(
         collection.validate_patch(&patch).map_err(Error::Invalid)?;
         collection.canonicalise(&mut patch);
     }
-    let grant = allow_write(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
+    let grant = allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     Ok(Intent { grant, id: id.to_owned(), what: What::Merge { patch, blind }, preconditions, targets })
 }
 
@@ -140,7 +140,7 @@ pub async fn undelete(
 }
 
 async fn removal(app: &App, caller: &Caller, name: &str) -> Result<Grant> {
-    let collection = app.writable(name, caller, Rule::Delete).await?;
-    let grant = allow(caller, Rule::Delete, &collection, app.clock.millis())?;
+    let collection = app.collection(name, caller, Rule::Delete).await?;
+    let grant = allow(caller, Rule::Delete, &collection, app.clock.millis(), Input::None)?;
     if name == "users" { Err(Error::NotBuilt("erasing a user")) } else { Ok(grant) }
 }

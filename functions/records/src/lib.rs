@@ -86,13 +86,8 @@ impl App {
         self.authenticator.warm().await;
     }
 
-    /// The collection of that name, to read from. Nobody learns from the answer whether it exists or is not theirs to see.
+    /// The collection of that name. Nobody learns from the answer whether it exists or is not theirs to see.
     async fn collection(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
-        self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))
-    }
-
-    /// The collection of that name, to write to.
-    async fn writable(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
         self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))
     }
 }

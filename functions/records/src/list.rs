@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::expr::{Expr, Rule};
+use undercroft::expr::{Expr, Input, Rule};
 use undercroft::http::{Path, Query};
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
@@ -65,7 +65,7 @@ pub async fn list(
         return deleted::list(&app, &caller, &name, limit, &asked).await;
     }
     let collection = app.collection(&name, &caller, Rule::List).await?;
-    let grant = allow(&caller, Rule::List, &collection, app.clock.millis())?;
+    let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
     let planned = planned(&grant, &asked);
     if asked.explain {
         let expand = Expand::read(&app, &caller, &collection, asked.expand.as_deref(), limit).await;

@@ -9,7 +9,7 @@ use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use undercroft::error::{Error, Result};
-use undercroft::expr::Rule;
+use undercroft::expr::{Input, Rule};
 use undercroft::http::{IfMatch, IfNoneMatch, Path, Query, etag, etag_of};
 use undercroft::identity::Caller;
 use undercroft::policy::allow;
@@ -34,7 +34,7 @@ pub async fn read(
     if_none_match: IfNoneMatch,
 ) -> Result<Response> {
     let collection = app.collection(&name, &caller, Rule::Read).await?;
-    let grant = allow(&caller, Rule::Read, &collection, app.clock.millis())?;
+    let grant = allow(&caller, Rule::Read, &collection, app.clock.millis(), Input::None)?;
     let expand = Expand::read(&app, &caller, &collection, options.expand.as_deref(), 1).await?;
     let record =
         app.records.get(&grant, input::record_id(&id)?, options.consistent).await?.ok_or(Error::NotFound("record"))?;

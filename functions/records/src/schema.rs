@@ -12,7 +12,7 @@ use undercroft::error::Result;
 use undercroft::expr::{Input, Rule};
 use undercroft::http::{Path, Preconditions, etag};
 use undercroft::identity::Caller;
-use undercroft::policy::{allow, allow_write};
+use undercroft::policy::allow;
 use undercroft::schema::Collection;
 
 /// Tells the schema.
@@ -44,6 +44,7 @@ pub async fn schema(
 /// is asked as of a patch that says nothing.
 fn may_know(caller: &Caller, collection: &Arc<Collection>, now: u64) -> bool {
     let nothing = Map::new();
-    let reads = [Rule::List, Rule::Read].into_iter().any(|rule| allow(caller, rule, collection, now).is_ok());
-    reads || allow_write(caller, Rule::Create, collection, now, Input::Patch(&nothing)).is_ok()
+    let reads =
+        [Rule::List, Rule::Read].into_iter().any(|rule| allow(caller, rule, collection, now, Input::None).is_ok());
+    reads || allow(caller, Rule::Create, collection, now, Input::Patch(&nothing)).is_ok()
 }

@@ -114,8 +114,8 @@ fn narrowed(
 ) -> Option<(Vec<u8>, Vec<u8>)> {
     let (mut lower, mut upper) = (lower.to_vec(), upper.to_vec());
     if let Some(position) = position {
-        let prefix = if forward { lower.get(..order_from) } else { upper.get(..order_from) };
-        let mut bound = [prefix.unwrap_or_default(), position].concat();
+        // What is the same for all of the range, `lower` always begins with. `upper` may be just after all that does.
+        let mut bound = [lower.get(..order_from).unwrap_or_default(), position].concat();
         // Every key ends in an id of fixed length, so no key lies between a key and these two neighbours of it.
         if forward {
             bound.push(b' ');
@@ -132,6 +132,8 @@ fn narrowed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::keys::after;
+    use proptest::prelude::*;
 
     #[test]
     fn the_next_page_begins_strictly_after_the_position_in_either_direction() {
@@ -141,5 +143,33 @@ mod tests {
         let (lower, upper) = between(Some(b"cc"), false);
         assert!(upper.as_slice() < b"cc".as_slice() && upper.as_slice() > b"cb".as_slice() && lower == b"aa");
         assert_eq!(narrowed(b"aa", b"bb", 0, true, Some(b"cc")), None);
+    }
+
+    /// The end of a sort key after a prefix: a value of one byte, and an id of two.
+    fn ends() -> impl Strategy<Value = Vec<u8>> {
+        (any::<u8>(), "[0-9a-f]{2}").prop_map(|(value, id)| [&[value], id.as_bytes()].concat())
+    }
+
+    proptest! {
+        /// Prefixes end in whatever byte they like, 0xFF included: the end of their range is then another byte earlier.
+        #[test]
+        fn the_rest_of_a_range_is_what_lies_past_the_position_and_begins_with_its_prefix(
+            kind in 0x10..=0xEF_u8, rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(u8::MAX)], 0..4),
+            ends in prop::collection::vec(ends(), 1..20), at in any::<prop::sample::Index>(), forward in any::<bool>(),
+        ) {
+            let (prefix, position) = ([&[kind], rest.as_slice()].concat(), at.get(&ends));
+            let left = narrowed(&prefix, &after(&prefix), prefix.len(), forward, Some(position));
+            for end in &ends {
+                let key = [prefix.as_slice(), end].concat();
+                let inside = left.as_ref().is_some_and(|(lower, upper)| *lower <= key && key <= *upper);
+                let is_past = if forward { end > position } else { end < position };
+                prop_assert_eq!(inside, is_past, "{:?} of {:?} after {:?}", end, left, position);
+            }
+            for other in [after(&prefix), vec![0]] {
+                let key = [other.as_slice(), position].concat();
+                let inside = left.as_ref().is_some_and(|(lower, upper)| *lower <= key && key <= *upper);
+                prop_assert!(!inside || key.starts_with(&prefix), "{:?} in {:?}", key, left);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::refusal;
 use serde_json::{Map, Value, json};
 use undercroft::cost;
 use undercroft::error::{Error, Result};
-use undercroft::expr::{Expr, Op, Operand, Place, Rule, Test};
+use undercroft::expr::{Expr, Input, Op, Operand, Place, Rule, Test};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
@@ -121,7 +121,7 @@ async fn forward(
     let field = collection.field(name).filter(|field| !field.value.hidden);
     let Some(relation) = field.and_then(|field| field.relation.as_ref()) else { return Ok(None) };
     let other = app.definitions.collection(&relation.collection).await?;
-    let grant = other.and_then(|other| allow(caller, Rule::Read, &other, app.clock.millis()).ok());
+    let grant = other.and_then(|other| allow(caller, Rule::Read, &other, app.clock.millis(), Input::None).ok());
     Ok(Some((Leads::To { field: name.to_owned() }, grant)))
 }
 
@@ -135,7 +135,7 @@ async fn back(
     limit: usize,
 ) -> Result<Option<(Leads, Option<Grant>)>> {
     let Some(other) = app.definitions.collection(other).await? else { return Ok(None) };
-    let Ok(grant) = allow(caller, Rule::List, &other, app.clock.millis()) else { return Ok(None) };
+    let Ok(grant) = allow(caller, Rule::List, &other, app.clock.millis(), Input::None) else { return Ok(None) };
     let named = other.field(field).filter(|field| !field.value.hidden);
     let points_here =
         named.and_then(|field| field.relation.as_ref()).is_some_and(|to| to.collection == collection.name());

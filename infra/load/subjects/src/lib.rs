@@ -53,7 +53,7 @@ impl Asked {
     /// When a rule or the planner refuses, which they do not.
     #[inline(never)]
     pub fn page(&self) -> Result<Vec<u8>> {
-        let grant = allow(&self.caller, Rule::List, &self.collection, self.now)?;
+        let grant = allow(&self.caller, Rule::List, &self.collection, self.now, Input::None)?;
         let layout = self.collection.layout();
         let bad = |error: String| undercroft::error::Error::internal(error);
         let filter =
