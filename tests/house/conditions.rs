@@ -141,3 +141,29 @@ async fn the_store_says_of_every_record_what_the_rule_says() {
     }
     assert!(pushed > 500 && met > 1_000, "{pushed} rules were asked of the store, {met} records met them");
 }
+
+#[tokio::test]
+async fn a_patch_that_leaves_alone_what_the_rule_compares_is_written_unread_and_refused_by_no_store() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    for (name, rule, cost) in [
+        ("kept", "record.owner == auth.id && input.owner == record.owner", (0.0, 1.0, 1)),
+        ("rising", "record.owner == auth.id && input.level >= record.level", (1.0, 1.0, 2)),
+    ] {
+        let schema = json!({ "type": "object", "additionalProperties": false, "properties": {
+            "owner": { "type": "string" }, "level": { "type": "integer" }, "text": { "type": "string" } } });
+        let rules = json!({ "create": "auth.id != ''", "update": rule });
+        let definition = json!({ "name": name, "schema": schema, "rules": rules });
+        world.admin().await.put(&format!("/v1/collections/{name}"), definition).await.expect(201);
+        let body = json!({ "owner": ada.id(), "level": 2 });
+        let made = ada.post(&format!("/v1/collections/{name}/records"), body).await.expect(201);
+        let path = made.header("location");
+        let patched = ada.patch(path, json!({ "text": "x" })).await.expect(200);
+        assert_eq!(patched.cost(), cost, "{rule}");
+        for other in [json!({ "owner": "bob" }), json!({ "level": 1 })] {
+            let answer = ada.patch(path, other.clone()).await.status;
+            let refused = (name == "kept") == (other.get("owner").is_some());
+            assert_eq!(answer, if refused { 404 } else { 200 }, "{rule}: {other}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::eval::{Datum, Input, Known, caller, decide, patched};
-use super::tree::{Expr, Operand, Place, Test};
+use super::tree::{Expr, Op, Operand, Place, Test};
 
 impl Expr {
     /// The expression with the caller, the time and the input folded to constants. What is left speaks of the stored
@@ -30,7 +30,8 @@ fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
             let ordered =
                 |side: &Operand| !op.is_order() || may_be(side, |value| value.is_number() || value.is_string());
             let sides = (put_in(left, known).filter(ordered), put_in(right, known).filter(ordered));
-            settle(sides, positive, |left, right| Test::compare(left, *op, right))
+            let settled = settle(sides, positive, |left, right| Test::compare(left, *op, right));
+            of_one_field(&settled).unwrap_or(settled)
         }
         Test::In { item, list } => {
             let sides = (put_in(item, known), put_in(list, known));
@@ -50,6 +51,18 @@ fn settle(sides: (Option<Operand>, Option<Operand>), positive: bool, test: impl 
     let decided = left.constant().is_some() && right.constant().is_some();
     let test = test(left, right);
     if decided { Expr::constant(decide(&test, |_| None) == Some(positive)) } else { Expr::test(test, positive) }
+}
+
+/// The answer to a comparison of a field with itself, which is what a patch that does not mention the field leaves of a
+/// comparison with what comes in. DynamoDB takes no such test. `<=` and `>=` are left: they ask for the kind of the value.
+fn of_one_field(settled: &Expr) -> Option<Expr> {
+    let Expr::Is(test @ Test::Compare { left, op, .. }) = settled else { return None };
+    let field = left.record_field().filter(|_| test.is_of_one_place())?;
+    match op {
+        Op::Eq => Some(Expr::Is(Test::Has(Place::Record(field.to_owned())))),
+        Op::Ne | Op::Lt | Op::Gt => Some(Expr::False),
+        Op::Le | Op::Ge => None,
+    }
 }
 
 /// Whether the operand can be of the kind a test asks for. What came in may be `null` or worse, and a constant that makes a

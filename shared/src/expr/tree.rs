@@ -262,4 +262,9 @@ impl Test {
             Self::Has(_) | Self::Changed(_) | Self::Stored { .. } => Vec::new(),
         }
     }
+
+    /// Whether it holds one place against itself.
+    pub fn is_of_one_place(&self) -> bool {
+        matches!(self.operands().as_slice(), [left, right] if left == right)
+    }
 }

@@ -57,6 +57,8 @@ impl Writer<'_> {
             Expr::True | Expr::False => None,
             Expr::All(parts) => self.joined(parts, " AND "),
             Expr::Any(parts) => self.joined(parts, " OR "),
+            // The operands of a test must be distinct.
+            Expr::Is(test) | Expr::Not(test) if test.is_of_one_place() => None,
             Expr::Is(test) => self.holds(test),
             Expr::Not(test) => self.fails(test),
         }

@@ -45,7 +45,7 @@ impl std::fmt::Display for SortField {
     }
 }
 
-/// Reads `sort=-createdAt,title`.
+/// Reads `sort=status,-createdAt`.
 ///
 /// # Errors
 /// What is wrong and at which column; a hidden field is refused exactly as one that does not exist.

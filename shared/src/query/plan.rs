@@ -170,20 +170,22 @@ fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortField> {
 
 /// Whether an order answers the one asked for: `Some(true)` read upwards, `Some(false)` read downwards.
 ///
-/// Every order ends in the id, and the id starts with `createdAt`, so that one may be asked for at the end of any.
+/// Every order ends in the id, and the id starts with `createdAt`, so that one may be asked for at the end of any. Several
+/// records may be made at one time: behind `createdAt` comes nothing but the id, behind the id anything.
 fn direction(order: &[SortField], wanted: &[SortField]) -> Option<bool> {
     let mut forward = None;
     for (position, wanted) in wanted.iter().enumerate() {
         let turned = match order.get(position) {
             Some(by) if by.field == wanted.field => by.descending != wanted.descending,
-            None if wanted.field == "id" || wanted.field == "createdAt" => wanted.descending,
+            None if wanted.field == "id" => wanted.descending,
+            None if wanted.field == "createdAt" && position == order.len() => wanted.descending,
             _ => return None,
         };
         if forward.is_some_and(|forward| forward == turned) {
             return None;
         }
         forward = Some(!turned);
-        if position >= order.len() {
+        if wanted.field == "id" {
             break;
         }
     }

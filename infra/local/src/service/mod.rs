@@ -8,6 +8,7 @@ mod fault;
 pub mod faults;
 pub mod mail;
 pub mod objects;
+mod operands;
 pub mod parameters;
 pub mod queues;
 pub mod state;
@@ -127,6 +128,11 @@ impl Services {
             return denied.into_answer("com.amazon.coral.service");
         }
         let address = self.elsewhere.get(&service).or((service == Service::Tables).then_some(&self.engine));
+        if service == Service::Tables
+            && let Err(refused) = operands::check(&body)
+        {
+            return refused.into_answer("com.amazon.coral.validate");
+        }
         match (service, address) {
             (_, Some(address)) => self.pass_on(service, address, action, &parts.headers, body).await,
             (Service::Queues, None) => {

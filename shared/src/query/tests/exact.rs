@@ -22,9 +22,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// A record whose id carries the time it was made, as ids do.
+    /// A record whose id carries the time it was made, as ids do; every tenth is made at the same time.
     pub(super) fn new(position: usize, updated: usize, data: Map<String, Value>) -> Self {
-        let seconds = position % 50;
+        let seconds = position % 10 * 5;
         let millis = 1_772_366_400_000 + 1_000 * seconds as u64;
         let id = format!("{:08x}-{:04x}-7000-8000-{position:012x}", millis >> 16, millis & 0xFFFF);
         let moment = |seconds: usize| format!("2026-03-01T12:00:{seconds:02}.000Z");
@@ -82,12 +82,15 @@ fn asked() -> impl Strategy<Value = Asked> {
             "status,priority",
             "-status,-priority",
             "status,-priority,-id",
+            "status,-priority,createdAt",
+            "status,-priority,createdAt,id",
+            "-status,priority,-createdAt,done",
         ],
     );
     let by_status = near(
         &["status == 'a'", "status in ['a', 'a\\u0000']", "status == 'b' && has(owner)"],
         &["done", "!done", "(done || !done)", "done == true && createdAt > '2026-03-01T12:00:20Z'"],
-        &["", "createdAt", "-createdAt", "-id", "status"],
+        &["", "createdAt", "-createdAt", "-id", "status", "createdAt,owner", "-createdAt,-id"],
     );
     let by_due = near(
         &["true"],
@@ -122,9 +125,19 @@ fn asked() -> impl Strategy<Value = Asked> {
             "createdAt > '2026-03-01T12:00:20Z'",
             "createdAt <= '2026-03-01T12:00:30Z' && createdAt >= '2026-03-01T12:00:05Z'",
             "createdAt == '2026-03-01T12:00:20Z'",
-            "createdAt in ['2026-03-01T12:00:20Z', '2026-03-01T12:00:07Z']",
+            "createdAt in ['2026-03-01T12:00:20Z', '2026-03-01T12:00:05Z']",
         ],
-        &["", "createdAt", "-createdAt", "-id"],
+        &[
+            "",
+            "createdAt",
+            "-createdAt",
+            "-id",
+            "createdAt,status",
+            "-createdAt,done",
+            "createdAt,id",
+            "createdAt,-id",
+            "id,status",
+        ],
     );
     let across = near(
         &[

@@ -59,6 +59,8 @@ fn a_query_is_served_by_the_key_or_the_index_made_for_it() {
         ("true", "createdAt", "records up"),
         ("true", "-createdAt", "records down"),
         ("true", "-id", "records down"),
+        ("true", "-createdAt,-id", "records down"),
+        ("true", "id,status", "records up"),
         ("id == '0198c5a2-0000-7000-8000-000000000001'", "", "records up"),
         (
             "id in ['0198c5a2-0000-7000-8000-000000000001', '0198c5a2-0000-7000-8000-000000000002']",
@@ -70,6 +72,7 @@ fn a_query_is_served_by_the_key_or_the_index_made_for_it() {
         ("owner == 'ada'", "status", "mine up"),
         ("owner == 'ada'", "-status,priority", "mine down"),
         ("owner == 'ada'", "status,-priority,createdAt", "mine up"),
+        ("owner == 'ada'", "-status,priority,-createdAt,-id,note", "mine down"),
         ("owner == 'ada'", "-status,priority,-id", "mine down"),
         ("owner == 'ada' && status == 'open'", "-priority", "mine up"),
         ("owner == 'ada' && status == 'open'", "priority,-createdAt", "mine down"),
@@ -161,6 +164,18 @@ fn what_no_index_serves_is_refused_naming_the_one_that_would() {
             "priority,createdAt",
             json!({ "name": "by_owner_status_priority_created_at", "partition": ["owner", "status"], "sort": ["priority", "createdAt"] }),
         ),
+        // Records may be made at the same time, so the time is not the end of an order.
+        (
+            "true",
+            "-createdAt,status",
+            json!({ "name": "by_created_at_status", "partition": [], "sort": ["-createdAt", "status"] }),
+        ),
+        (
+            "status == 'open' && done",
+            "createdAt,note",
+            json!({ "name": "by_status_done_created_at_note", "partition": ["status", "done"], "sort": ["createdAt", "note"] }),
+        ),
+        ("true", "createdAt,-id", Value::Null),
         (
             "done && owner == 'ada' && priority == 1",
             "",
