@@ -110,6 +110,9 @@ fn of_operation(position: usize, error: &Error) -> Value {
 }
 
 fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
+    if let Error::Batch(errors) = error {
+        return errors.iter().take(1).for_each(|(_, first)| add_hints(first, headers, method));
+    }
     let hint = match error {
         Error::Unauthenticated(_) => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
         Error::Unavailable { retry_after, .. } => Some((header::RETRY_AFTER, retry_after.to_string())),

@@ -191,7 +191,7 @@ fn cost(route: &Route, status: u16) -> &'static str {
 
 /// The same of any route: that something is not there, or not the caller's, costs what it costs to find out.
 fn cost_of(status: u16) -> &'static str {
-    if matches!(status, 403 | 404) { NOT_ALWAYS } else { "Cost" }
+    if matches!(status, 401 | 403 | 404) { NOT_ALWAYS } else { "Cost" }
 }
 
 fn headers(cost: &str, own: &[&str]) -> Value {
