@@ -41,12 +41,12 @@ async fn a_file_is_written_in_parts_and_read_by_range() {
     assert_eq!(files.read(key, 0..10, None).await.unwrap(), None);
 
     let upload = files.start_upload(key, "application/x-ndjson").await.unwrap();
-    let first = files.upload_part(key, &upload, 1, vec![b'a'; PART]).await.unwrap();
-    let second = files.upload_part(key, &upload, 2, b"end".to_vec()).await.unwrap();
+    let first = files.upload_part(key, &upload, 1, vec![b'a'; PART]).await.unwrap().unwrap();
+    let second = files.upload_part(key, &upload, 2, "end").await.unwrap().unwrap();
     let parts = [(1, first), (2, second)];
     assert!(files.complete_upload(key, &upload, &parts).await.unwrap());
     assert!(!files.complete_upload(key, &upload, &parts).await.unwrap(), "it is done already");
-    files.abort_upload(key, &upload).await.unwrap();
+    assert_eq!(files.upload_part(key, &upload, 3, "late").await.unwrap(), None);
 
     let head = files.head(key).await.unwrap().unwrap();
     assert_eq!((head.size, head.content_type.as_str()), (PART as u64 + 3, "application/x-ndjson"));

@@ -1,8 +1,8 @@
 //! Objects in one S3 bucket: read by range, put whole or in parts, and links with which a browser does either itself. Called
 //! raw, as `service` calls SSM and SES.
 //!
-//! Nothing here is tried again: what calls this is a job, and jobs come back. Every call but [`Objects::start_upload`] may
-//! be repeated without harm.
+//! Nothing here is tried again: what calls this is a job, and jobs come back. Every call may be repeated without harm; an
+//! upload that is begun twice leaves one that nobody completes, and the bucket lets go of it after a while.
 
 use super::Aws;
 use crate::error::Source;
@@ -13,6 +13,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_types::body::SdkBody;
+pub use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use std::ops::Range;
@@ -85,7 +86,7 @@ impl Objects {
     /// # Errors
     /// When S3 refuses or does not answer.
     pub async fn head(&self, key: &str) -> Result<Option<Head>, Source> {
-        let answer = self.call(Method::HEAD, key, "", &[], Vec::new()).await?;
+        let answer = self.call(Method::HEAD, key, "", &[], Bytes::new()).await?;
         match answer.status {
             404 => Ok(None),
             _ => answer.accepted("HeadObject")?.head().map(Some),
@@ -104,7 +105,7 @@ impl Objects {
         let bytes = format!("bytes={}-{}", range.start, range.end - 1);
         let mut headers = vec![("range", bytes.as_str())];
         headers.extend(etag.map(|etag| ("if-match", etag)));
-        let answer = self.call(Method::GET, key, "", &headers, Vec::new()).await?;
+        let answer = self.call(Method::GET, key, "", &headers, Bytes::new()).await?;
         match (answer.status, answer.code().as_str()) {
             (404, "NoSuchKey") => Ok(None),
             // Nothing of it lies in the range.
@@ -117,8 +118,8 @@ impl Objects {
     ///
     /// # Errors
     /// When S3 refuses or does not answer.
-    pub async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<String, Source> {
-        let answer = self.call(Method::PUT, key, "", &[("content-type", content_type)], bytes).await?;
+    pub async fn put(&self, key: &str, content_type: &str, bytes: impl Into<Bytes>) -> Result<String, Source> {
+        let answer = self.call(Method::PUT, key, "", &[("content-type", content_type)], bytes.into()).await?;
         Ok(answer.accepted("PutObject")?.header("etag"))
     }
 
@@ -127,19 +128,29 @@ impl Objects {
     /// # Errors
     /// When S3 refuses or does not answer.
     pub async fn start_upload(&self, key: &str, content_type: &str) -> Result<String, Source> {
-        let answer = self.call(Method::POST, key, "uploads=", &[("content-type", content_type)], Vec::new()).await?;
+        let answer = self.call(Method::POST, key, "uploads=", &[("content-type", content_type)], Bytes::new()).await?;
         let answer = answer.accepted("CreateMultipartUpload")?;
         Ok(answer.element("UploadId").ok_or("CreateMultipartUpload was answered without an UploadId")?)
     }
 
-    /// Puts one part: from 1 to 10,000, and at least 5 MiB unless it is the last. Returns its tag.
+    /// Puts one part: from 1 to 10,000, and at least 5 MiB unless it is the last. Returns its tag; `None` where there is no
+    /// such upload any more.
     ///
     /// # Errors
     /// When S3 refuses or does not answer.
-    pub async fn upload_part(&self, key: &str, upload: &str, number: u32, bytes: Vec<u8>) -> Result<String, Source> {
+    pub async fn upload_part(
+        &self,
+        key: &str,
+        upload: &str,
+        number: u32,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Option<String>, Source> {
         let query = format!("partNumber={number}&uploadId={}", encode(upload, false));
-        let answer = self.call(Method::PUT, key, &query, &[], bytes).await?;
-        Ok(answer.accepted("UploadPart")?.header("etag"))
+        let answer = self.call(Method::PUT, key, &query, &[], bytes.into()).await?;
+        match answer.code().as_str() {
+            "NoSuchUpload" => Ok(None),
+            _ => Ok(Some(answer.accepted("UploadPart")?.header("etag"))),
+        }
     }
 
     /// Makes the parts, in this order and with these tags, the object. False where there is no such upload any more: it
@@ -155,23 +166,13 @@ impl Objects {
         let parts: String = parts.iter().map(part).collect();
         let list = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         let query = format!("uploadId={}", encode(upload, false));
-        let answer = self.call(Method::POST, key, &query, &[], list.into_bytes()).await?;
+        let answer = self.call(Method::POST, key, &query, &[], list.into()).await?;
         // S3 may begin its answer with 200 and think better of it.
         match answer.code().as_str() {
             "" => answer.accepted("CompleteMultipartUpload").map(|_| true),
             "NoSuchUpload" => Ok(false),
             _ => Err(answer.refusal("CompleteMultipartUpload")),
         }
-    }
-
-    /// Gives an upload up: its parts are let go of. One that is not there any more is as well.
-    ///
-    /// # Errors
-    /// When S3 refuses or does not answer.
-    pub async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), Source> {
-        let query = format!("uploadId={}", encode(upload, false));
-        let answer = self.call(Method::DELETE, key, &query, &[], Vec::new()).await?;
-        if answer.code() == "NoSuchUpload" { Ok(()) } else { answer.accepted("AbortMultipartUpload").map(drop) }
     }
 
     /// Signs a link. Nothing is sent.
@@ -209,20 +210,18 @@ impl Objects {
         key: &str,
         query: &str,
         headers: &[(&str, &str)],
-        body: Vec<u8>,
+        body: Bytes,
     ) -> Result<Answer, Source> {
-        let mut request = Request::builder().method(method).uri(self.address(key, query)).body(body)?;
+        let mut request = Request::builder().method(method).uri(self.address(key, query)).body(())?;
         for (name, value) in headers {
             request.headers_mut().insert(http::HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
         }
         // S3 wants to be told even of nothing.
-        let length = request.body().len().into();
-        request.headers_mut().insert(http::header::CONTENT_LENGTH, length);
-        let body = request.body().clone();
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, body.len().into());
         self.sign(&mut request, headers, SignableBody::Bytes(&body), settings(), SystemTime::now())?;
         crate::cost::trip();
         let answered = async {
-            let response = self.aws.connector.call(request.map(SdkBody::from).try_into()?).await?;
+            let response = self.aws.connector.call(request.map(|()| SdkBody::from(body)).try_into()?).await?;
             let response = response.try_into_http1x()?;
             let (parts, body) = response.into_parts();
             let body = body.collect().await?.to_bytes().to_vec();

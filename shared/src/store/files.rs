@@ -87,6 +87,11 @@ pub fn rest_key(job: &str, turn: u64) -> String {
     format!("work/{job}.{}", turn % 2)
 }
 
+/// The key of an object of rows that wait for another pass of an import: what this pass, counted from 0, left in its `piece`th.
+pub fn waiting_key(job: &str, pass: u32, piece: u32) -> String {
+    format!("work/{job}.waiting.{pass}.{piece}")
+}
+
 /// Whether a link may be signed for this key: it is what a job gave as its result.
 pub fn is_result(key: &str) -> bool {
     key.starts_with(EXPORTS)

@@ -3,7 +3,7 @@
 
 use super::Failure;
 use serde::{Deserialize, Serialize};
-use undercroft::aws::objects::Objects;
+use undercroft::aws::objects::{Bytes, Objects};
 use undercroft::error::Source;
 use undercroft::store::files::rest_key;
 
@@ -51,7 +51,7 @@ impl<'a> Growing<'a> {
             None => Vec::new(),
             Some(tag) => {
                 let read = files.read(&rest_key(job, grown.breaks), 0..PART as u64, Some(tag)).await;
-                read.map_err(of_files)?.ok_or_else(|| Failure::last("the unfinished end of the file is gone"))?
+                read.map_err(of_files)?.ok_or_else(GONE)?
             }
         };
         Ok(Self { files, job, key, content_type, grown, rest })
@@ -62,31 +62,37 @@ impl<'a> Growing<'a> {
         self.grown.bytes
     }
 
-    /// Writes on.
+    /// Writes on, by no more than a part at once. Where this fails, nothing of it was written.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.grown.bytes += bytes.len() as u64;
+        let before = self.rest.len();
         self.rest.extend_from_slice(bytes);
-        while self.rest.len() >= PART {
+        if self.rest.len() >= PART {
             let behind = self.rest.split_off(PART);
-            let part = std::mem::replace(&mut self.rest, behind);
-            self.put_part(part).await?;
+            let part = Bytes::from(std::mem::replace(&mut self.rest, behind));
+            if let Err(failure) = self.put_part(part.clone()).await {
+                self.rest = part.into();
+                self.rest.truncate(before);
+                return Err(failure);
+            }
         }
+        self.grown.bytes += bytes.len() as u64;
         Ok(())
     }
 
-    async fn put_part(&mut self, part: Vec<u8>) -> Result<(), Failure> {
+    async fn put_part(&mut self, part: Bytes) -> Result<(), Failure> {
         if self.grown.parts.len() >= MOST_PARTS {
             return Err(Failure::last("the file would be larger than 31 GiB"));
         }
         let upload = match &self.grown.upload {
             Some(upload) => upload.clone(),
-            // Should this be forgotten, the bucket lets go of it after a day.
+            // Should this be forgotten, the bucket lets go of it in its time.
             None => self.files.start_upload(self.key, self.content_type).await.map_err(of_files)?,
         };
+        self.grown.upload = Some(upload.clone());
         let number = u32::try_from(self.grown.parts.len() + 1).unwrap_or(u32::MAX);
         let tag = self.files.upload_part(self.key, &upload, number, part).await.map_err(of_files)?;
+        let tag = tag.ok_or_else(GONE)?;
         self.grown.parts.push(tag.trim_matches('"').to_owned());
-        self.grown.upload = Some(upload);
         Ok(())
     }
 
@@ -102,17 +108,28 @@ impl<'a> Growing<'a> {
         Ok(self.grown)
     }
 
-    /// Writes what is left. A file of several parts is there once it has been [completed](Grown::complete), which must wait until
-    /// what this gives is written down: an upload that was completed takes no parts, should this slice be repeated.
-    pub async fn close(mut self) -> Result<Grown, Failure> {
-        let rest = std::mem::take(&mut self.rest);
-        if self.grown.upload.is_none() {
-            self.files.put(self.key, self.content_type, rest).await.map_err(of_files)?;
-        } else if !rest.is_empty() {
-            self.put_part(rest).await?;
+    /// Writes what is left; where this fails, it is still left. A file of several parts is there once it has been
+    /// [completed](Grown::complete), which must wait until [`Growing::grown`] is written down: an upload that was completed
+    /// takes no parts, should this slice be repeated.
+    pub async fn close(&mut self) -> Result<(), Failure> {
+        let rest = Bytes::from(std::mem::take(&mut self.rest));
+        let written = if self.grown.upload.is_none() {
+            self.files.put(self.key, self.content_type, rest.clone()).await.map(drop).map_err(of_files)
+        } else if rest.is_empty() {
+            Ok(())
+        } else {
+            self.put_part(rest.clone()).await
+        };
+        match written {
+            Ok(()) => self.grown.closed = true,
+            Err(_) => self.rest = rest.into(),
         }
-        self.grown.closed = true;
-        Ok(self.grown)
+        written
+    }
+
+    /// What is to be kept of a file that is closed.
+    pub fn grown(self) -> Grown {
+        self.grown
     }
 }
 
@@ -138,10 +155,14 @@ impl Grown {
         let head = files.head(key).await.map_err(of_files)?;
         match head.filter(|head| head.size == self.bytes) {
             Some(_) => Ok(()),
-            None => Err(Failure::last("the parts of the file are gone")),
+            None => Err(GONE()),
         }
     }
 }
+
+/// The failure where what earlier slices have written is not there any more.
+pub const GONE: fn() -> Failure =
+    || Failure::last("what this job had written is gone, the bucket keeps it for 7 days: ask for a new job");
 
 /// What S3 says goes into the log; an admin hears where to look.
 pub fn of_files(error: Source) -> Failure {

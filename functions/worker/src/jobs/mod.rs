@@ -5,12 +5,14 @@ mod csv;
 mod email_send;
 mod growing;
 mod index_build;
+mod landing;
 mod records_cascade;
 mod records_export;
 mod records_import;
 mod records_purge;
 mod rows;
 mod slice;
+mod waiting;
 
 pub use slice::{ITEMS as SLICE_ITEMS, Slice};
 
@@ -106,7 +108,16 @@ impl Failure {
     pub fn progress(&self) -> Option<&Value> {
         self.progress.as_ref()
     }
+
+    /// Tells that it ends a slice in which something was done, and which is therefore no failed attempt. The same failure where
+    /// nothing was done is one: so what never passes ends the job.
+    fn ends_slice(&self, job: &Job) {
+        tracing::warn!(function = "worker", job = job.id, error = self.reason, "a slice ended early");
+    }
 }
+
+/// When the next slice begins after one that a failure ended, in seconds.
+const AFTER_FAILURE: u32 = 2;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

@@ -4,7 +4,7 @@
 //! it once, and what was made meanwhile may be.
 
 use super::growing::{Growing, Grown};
-use super::{Failure, Outcome, Slice, Tools, csv};
+use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, csv};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -34,6 +34,13 @@ struct Progress {
     file: Grown,
 }
 
+impl Progress {
+    /// The shard, and the last id of it.
+    fn reached(&self) -> (u16, Option<String>) {
+        (self.shard, self.after.clone())
+    }
+}
+
 /// Writes for a slice.
 pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Result<Outcome, Failure> {
     let known = job.progress.clone().and_then(|progress| serde_json::from_value::<Progress>(progress).ok());
@@ -46,28 +53,61 @@ pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Res
     let grown = std::mem::take(&mut progress.file);
     let mut file = Growing::open(&tools.files, &job.id, &key, export.format.content_type(), grown).await?;
     if is_first {
-        let collection = defined(tools, &export, None).await?;
-        progress.generation = collection.definition().generation;
-        if export.format == Format::Csv {
-            progress.columns = columns(&collection);
-            let mut header = Vec::new();
-            csv::write_header(&mut header, &progress.columns);
-            file.push(&header).await?;
+        begin(tools, &export, &mut progress, &mut file).await?;
+    }
+    let began = progress.reached();
+    match to_the_end(tools, &export, &mut progress, &mut file, slice).await {
+        Ok(true) => {
+            progress.file = file.grown();
+            Ok(if progress.file.is_whole() { done(&progress, &key) } else { Outcome::More(json!(progress)) })
         }
+        Ok(false) => {
+            progress.file = file.take_break().await?;
+            Ok(Outcome::More(json!(progress)))
+        }
+        // What was written is kept. The next slice begins where this one failed: should it fail there, nothing is lost.
+        Err(failure) if progress.reached() != began => {
+            failure.ends_slice(job);
+            progress.file = file.take_break().await?;
+            Ok(Outcome::Later(json!(progress), AFTER_FAILURE))
+        }
+        Err(failure) => Err(failure),
     }
-    if !walk(tools, &export, &mut progress, &mut file, slice).await? {
-        progress.file = file.take_break().await?;
-        return Ok(Outcome::More(json!(progress)));
+}
+
+/// What the whole export goes by: this collection, and the columns of CSV.
+async fn begin(tools: &Tools, export: &Export, progress: &mut Progress, file: &mut Growing<'_>) -> Result<(), Failure> {
+    let collection = defined(tools, export, None).await?;
+    progress.generation = collection.definition().generation;
+    if export.format == Format::Csv {
+        progress.columns = columns(&collection);
+        let mut header = Vec::new();
+        csv::write_header(&mut header, &progress.columns);
+        file.push(&header).await?;
     }
-    progress.file = file.close().await?;
-    Ok(if progress.file.is_whole() { done(&progress, &key) } else { Outcome::More(json!(progress)) })
+    Ok(())
 }
 
 fn done(progress: &Progress, key: &str) -> Outcome {
     Outcome::Done(Some(json!({ "records": progress.records, "bytes": progress.file.bytes, "key": key })))
 }
 
-/// Writes on until the end, which is true, or until the slice is over.
+/// Writes until the file is closed, which is true, or until the slice is over.
+async fn to_the_end(
+    tools: &Tools,
+    export: &Export,
+    progress: &mut Progress,
+    file: &mut Growing<'_>,
+    slice: &Slice,
+) -> Result<bool, Failure> {
+    let is_end = walk(tools, export, progress, file, slice).await?;
+    if is_end {
+        file.close().await?;
+    }
+    Ok(is_end)
+}
+
+/// Writes on until there are no more records, which is true, or until the slice is over.
 async fn walk(
     tools: &Tools,
     export: &Export,
@@ -84,12 +124,13 @@ async fn walk(
         let (shard, after) = (progress.shard, progress.after.as_deref());
         let page = tools.records.in_shard(&collection, shard, after, slice.room(worked, PAGE)).await?;
         let records = page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted);
-        let mut rows = Vec::new();
+        let (mut rows, mut written) = (Vec::new(), 0);
         for record in records {
             write(&mut rows, &collection, export.format, &progress.columns, &record, tools.clock.millis());
-            progress.records += 1;
+            written += 1;
         }
         file.push(&rows).await?;
+        progress.records += written;
         worked += page.items.len().max(1);
         progress.after = page.items.last().and_then(|last| text(last, "sk")).map(str::to_owned);
         if page.last_key.is_none() {

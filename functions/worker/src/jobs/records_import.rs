@@ -5,23 +5,20 @@
 //! is repeated as a whole, and what it had made is met and counted as made.
 
 use super::growing::{Growing, Grown, of_files};
+use super::landing::{Behind, Content, Fate, Landing, Read, Tried, defined};
 use super::rows::{Place, Row, Rows};
-use super::{Failure, Outcome, Slice, Tools, arrival};
+use super::waiting::{self, At, Queue, Waiting};
+use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, arrival};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use undercroft::aws::objects::Head;
-use undercroft::error::{Error, FieldError};
-use undercroft::futures::future::join_all;
 use undercroft::schema::Collection;
 use undercroft::store::files::{Format, Import, refused_key};
 use undercroft::store::jobs::Job;
 
-/// Records written side by side.
-const SIDE_BY_SIDE: i32 = 16;
-/// How often a row that met another write is tried again by itself.
-const TRIES: usize = 3;
+/// Most rows in hand at once, and about how many bytes of the file they may be.
+const IN_HAND: (i32, usize) = (512, 1024 * 1024);
 /// How many refused rows are listed in the job itself, and how many bytes they may take there.
 const LISTED: (usize, usize) = (100, 50_000);
 
@@ -33,6 +30,8 @@ struct Progress {
     refused: u64,
     /// The first rows that were refused.
     errors: Vec<Refused>,
+    /// How many bytes they take.
+    listed_bytes: usize,
     #[serde(flatten)]
     place: Place,
     size: u64,
@@ -41,6 +40,8 @@ struct Progress {
     generation: u32,
     /// The header of CSV.
     columns: Option<Vec<String>>,
+    /// Rows that point at a row that is no record yet.
+    waiting: Waiting,
     /// The file of all refused rows.
     report: Grown,
 }
@@ -56,7 +57,7 @@ struct Refused {
 pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Result<Outcome, Failure> {
     let key = refused_key(&job.id);
     let known = job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok());
-    let mut progress = match known {
+    let progress: Progress = match known {
         Some(progress) => progress,
         None => begin(tools, &import).await?,
     };
@@ -64,98 +65,212 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
         progress.report.complete(&tools.files, &key).await?;
         return Ok(progress.done(&key));
     }
-    let grown = std::mem::take(&mut progress.report);
-    let mut report = Growing::open(&tools.files, &job.id, &key, Format::Ndjson.content_type(), grown).await?;
-    if !work(tools, job, &import, &mut progress, &mut report, slice).await? {
-        progress.report = report.take_break().await?;
-        return Ok(Outcome::More(json!(progress)));
+    let mut work = Work::open(tools, job, &import, &key, progress, slice).await?;
+    let began = work.reached();
+    match work.to_the_end().await {
+        Ok(true) => Ok(work.ended(&key)),
+        Ok(false) => work.take_break().await.map(Outcome::More),
+        // What was done is kept. The next slice begins where this one failed: should it fail there, nothing is lost.
+        Err(failure) if work.reached() != began => {
+            failure.ends_slice(job);
+            work.take_break().await.map(|progress| Outcome::Later(progress, AFTER_FAILURE))
+        }
+        Err(failure) => Err(failure),
     }
-    if report.bytes() == 0 {
-        return Ok(progress.done(&key));
-    }
-    progress.report = report.close().await?;
-    Ok(if progress.report.is_whole() { progress.done(&key) } else { Outcome::More(json!(progress)) })
 }
 
 /// What the whole import goes by: this file as it is, this collection.
 async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
     let head = tools.files.head(&import.key).await.map_err(of_files)?;
     let head = head.ok_or_else(|| Failure::last("there is no such file: was it uploaded?"))?;
-    let generation = defined(tools, import, None).await?.definition().generation;
+    let generation = defined(&tools.definitions, import, None).await?.definition().generation;
     Ok(Progress { size: head.size, etag: head.etag, generation, ..Progress::default() })
 }
 
-/// The collection, if it is still the one that the import began with.
-async fn defined(tools: &Tools, import: &Import, generation: Option<u32>) -> Result<Arc<Collection>, Failure> {
-    let collection = tools.definitions.collection(&import.collection).await?;
-    let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
+/// A slice of the import.
+struct Work<'a> {
+    landing: Landing<'a>,
+    slice: &'a Slice,
+    progress: Progress,
+    report: Growing<'a>,
+    queue: Queue<'a>,
+    /// Rows so far in this slice.
+    worked: usize,
 }
 
-/// Imports until the end, which is true, or until the slice is over.
-async fn work(
-    tools: &Tools,
-    job: &Job,
-    import: &Import,
-    progress: &mut Progress,
-    report: &mut Growing<'_>,
-    slice: &Slice,
-) -> Result<bool, Failure> {
-    let head = Head { size: progress.size, etag: progress.etag.clone(), content_type: String::new() };
-    let mut rows = Rows::new(&tools.files, &import.key, &head, import.format, progress.place.clone());
-    let mut worked = 0;
-    loop {
-        // Like every writer, this one goes by a definition a few seconds old at most.
-        let collection = defined(tools, import, Some(progress.generation)).await?;
-        let room = slice.room(worked, SIDE_BY_SIDE);
-        let Some(batch) = batch(&mut rows, usize::try_from(room).unwrap_or(1)).await? else { return Ok(true) };
-        worked += batch.len();
-        let batch = without_header(batch, import.format, progress, &collection)?;
-        for (line, refused) in written(tools, job, &collection, progress.columns.as_deref(), batch).await? {
-            match refused {
-                None => progress.imported += 1,
-                Some(errors) => progress.refuse(line, &errors, report).await?,
+impl<'a> Work<'a> {
+    async fn open(
+        tools: &'a Tools,
+        job: &'a Job,
+        import: &'a Import,
+        key: &'a str,
+        mut progress: Progress,
+        slice: &'a Slice,
+    ) -> Result<Self, Failure> {
+        let grown = std::mem::take(&mut progress.report);
+        let report = Growing::open(&tools.files, &job.id, key, Format::Ndjson.content_type(), grown).await?;
+        let queue = Queue::new(&tools.files, &job.id, std::mem::take(&mut progress.waiting));
+        let landing = Landing { tools, job, import, generation: progress.generation };
+        Ok(Self { landing, slice, progress, report, queue, worked: 0 })
+    }
+
+    /// Imports until the end, which is true, or until the slice is over.
+    async fn to_the_end(&mut self) -> Result<bool, Failure> {
+        loop {
+            let is_over = match self.queue.waiting.is_first_pass() {
+                true => self.first_pass().await?,
+                false => self.later_pass().await?,
+            };
+            if !is_over {
+                return Ok(false);
+            }
+            if !self.queue.end_pass().await? {
+                break;
             }
         }
-        progress.place = rows.place().clone();
-        if slice.is_over(worked) {
-            return Ok(false);
+        if self.report.bytes() > 0 {
+            self.report.close().await?;
+        }
+        Ok(true)
+    }
+
+    /// Goes on through the file.
+    async fn first_pass(&mut self) -> Result<bool, Failure> {
+        let (size, etag) = (self.progress.size, self.progress.etag.clone());
+        let head = Head { size, etag, content_type: String::new() };
+        let (files, import) = (&self.landing.tools.files, self.landing.import);
+        let mut rows = Rows::new(files, &import.key, &head, import.format, self.progress.place.clone());
+        loop {
+            let batch = self.read(&mut rows).await?;
+            let (place, is_end) = (rows.place().clone(), rows.is_end());
+            if !self.take(batch).await? {
+                return Ok(false);
+            }
+            self.progress.place = place;
+            if is_end || self.slice.is_over(self.worked) {
+                return Ok(is_end);
+            }
+        }
+    }
+
+    /// The next rows of the file, as many as may be in hand. What stands between them takes its time as well.
+    async fn read(&mut self, rows: &mut Rows<'_>) -> Result<Vec<Read>, Failure> {
+        let room = usize::try_from(self.slice.room(self.worked, IN_HAND.0)).unwrap_or(1);
+        let (mut batch, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+        while looked_at < room && bytes < IN_HAND.1 {
+            let Some(row) = rows.next().await? else { break };
+            looked_at += 1;
+            let behind = Behind::InFile(rows.place().clone());
+            let (line, content) = match row {
+                Row::Nothing => continue,
+                Row::TooLong(line) => (line, Content::TooLong),
+                Row::Bytes(line, row) => (line, Content::Row(row)),
+            };
+            if self.landing.import.format == Format::Csv && self.progress.columns.is_none() {
+                self.progress.columns = Some(columns(&content, &*self.landing.collection().await?)?);
+                continue;
+            }
+            bytes += if let Content::Row(row) = &content { row.len() } else { 0 };
+            batch.push(Read { line, content, behind });
+        }
+        self.worked += looked_at;
+        Ok(batch)
+    }
+
+    /// Goes on through the rows that an earlier pass left waiting.
+    async fn later_pass(&mut self) -> Result<bool, Failure> {
+        loop {
+            let room = usize::try_from(self.slice.room(self.worked, IN_HAND.0)).unwrap_or(1);
+            let rows = self.queue.next(room).await?;
+            if rows.is_empty() {
+                return Ok(true);
+            }
+            self.worked += rows.len();
+            if self.queue.waiting.given_up {
+                for (row, at) in rows {
+                    self.refuse(row.line, row.errors).await?;
+                    self.queue.waiting.goes_on(at);
+                }
+            } else if !self.take(rows.into_iter().map(read).collect()).await? {
+                return Ok(false);
+            }
+            if self.slice.is_over(self.worked) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Makes records of these rows, and notes what became of each. False: the slice was over before the last of them.
+    async fn take(&mut self, rows: Vec<Read>) -> Result<bool, Failure> {
+        let count = rows.len();
+        let (tried, ended) = self.landing.try_all(rows, self.progress.columns.as_deref(), self.slice).await;
+        let took_all = tried.len() == count;
+        for tried in tried {
+            self.note(tried).await?;
+        }
+        ended.map(|()| took_all)
+    }
+
+    async fn note(&mut self, mut tried: Tried) -> Result<(), Failure> {
+        match self.landing.settle(&mut tried).await? {
+            Fate::Made => {
+                self.progress.imported += 1;
+                self.queue.waiting.made = true;
+            }
+            Fate::Waits(errors) => {
+                let (line, members) = (tried.line, tried.members.unwrap_or_default());
+                self.queue.keep(&waiting::Row { line, members, errors: json!(errors) }).await?;
+            }
+            Fate::Refused(errors) => self.refuse(tried.line, json!(errors)).await?,
+        }
+        match tried.behind {
+            Behind::InFile(place) => self.progress.place = place,
+            Behind::Waiting(at) => self.queue.waiting.goes_on(at),
+        }
+        Ok(())
+    }
+
+    /// Where this fails, the row is not refused yet.
+    async fn refuse(&mut self, line: u64, errors: Value) -> Result<(), Failure> {
+        let refused = Refused { line, errors };
+        let mut row = json!(refused).to_string();
+        row.push('\n');
+        self.report.push(row.as_bytes()).await?;
+        self.progress.refused += 1;
+        self.progress.list(refused, row.len());
+        Ok(())
+    }
+
+    /// How far it has come: changes with every row.
+    fn reached(&self) -> (Place, (u32, bool, Option<At>)) {
+        (self.progress.place.clone(), self.queue.waiting.reached())
+    }
+
+    /// What the next slice goes on from.
+    async fn take_break(mut self) -> Result<Value, Failure> {
+        self.progress.report = self.report.take_break().await?;
+        self.progress.waiting = self.queue.take_break().await?;
+        Ok(json!(self.progress))
+    }
+
+    /// How a slice ends that came to the end.
+    fn ended(mut self, key: &str) -> Outcome {
+        self.progress.report = self.report.grown();
+        self.progress.waiting = self.queue.waiting;
+        match self.progress.report.is_closed() && !self.progress.report.is_whole() {
+            true => Outcome::More(json!(self.progress)),
+            false => self.progress.done(key),
         }
     }
 }
 
-/// The next rows, at most `room`; `None` behind the last.
-async fn batch(rows: &mut Rows<'_>, room: usize) -> Result<Option<Vec<Row>>, Failure> {
-    let mut batch = Vec::new();
-    while batch.len() < room {
-        match rows.next().await? {
-            Some(row) => batch.push(row),
-            None if batch.is_empty() => return Ok(None),
-            None => break,
-        }
-    }
-    Ok(Some(batch))
+fn read((row, at): (waiting::Row, At)) -> Read {
+    Read { line: row.line, content: Content::Members(row.members), behind: Behind::Waiting(at) }
 }
 
-/// Takes the header of CSV for what it is: the first row that is one.
-fn without_header(
-    mut batch: Vec<Row>,
-    format: Format,
-    progress: &mut Progress,
-    collection: &Collection,
-) -> Result<Vec<Row>, Failure> {
-    if format == Format::Csv && progress.columns.is_none() {
-        let first = batch.iter().position(|row| *row != Row::Nothing);
-        match first.map(|first| batch.remove(first)) {
-            None => {}
-            Some(Row::Bytes(_, header)) => progress.columns = Some(columns(&header, collection)?),
-            Some(_) => return Err(Failure::last("the header is no row of names")),
-        }
-    }
-    Ok(batch)
-}
-
-fn columns(header: &[u8], collection: &Collection) -> Result<Vec<String>, Failure> {
+/// The header of CSV: the first row that is one.
+fn columns(header: &Content, collection: &Collection) -> Result<Vec<String>, Failure> {
+    let Content::Row(header) = header else { return Err(Failure::last("the header is no row of names")) };
     let cells = arrival::cells(header).map_err(|_| Failure::last("the header is no row of CSV"))?;
     let mut seen = BTreeSet::new();
     for cell in &cells {
@@ -172,94 +287,18 @@ fn columns(header: &[u8], collection: &Collection) -> Result<Vec<String>, Failur
     Ok(cells.into_iter().map(|cell| cell.text).collect())
 }
 
-/// Makes records of these rows, side by side. Says of each row what is wrong with it, or nothing.
-async fn written(
-    tools: &Tools,
-    job: &Job,
-    collection: &Arc<Collection>,
-    columns: Option<&[String]>,
-    rows: Vec<Row>,
-) -> Result<Vec<(u64, Option<Vec<FieldError>>)>, Failure> {
-    let each = rows.into_iter().filter_map(|row| match row {
-        Row::Nothing => None,
-        Row::TooLong(line) => {
-            Some((line, Err(Error::field("", "too_large", "the row is longer than any record: 400 KB"))))
-        }
-        Row::Bytes(line, bytes) => Some((line, members(&bytes, columns, collection))),
-    });
-    let writes = each.map(async |(line, members)| {
-        let made = match &members {
-            Ok(members) => make(tools, job, collection, line, members).await,
-            Err(_) => Ok(()),
-        };
-        (line, members, made)
-    });
-    let mut all = Vec::new();
-    for (line, members, mut made) in join_all(writes).await {
-        // What met another write, perhaps one of these, is tried again when nothing stands beside it.
-        for _ in 0..TRIES {
-            if let (Err(Error::Unavailable { .. }), Ok(members)) = (&made, &members) {
-                made = make(tools, job, collection, line, members).await;
-            }
-        }
-        all.push((line, refusal(members.map(drop).and(made))?));
-    }
-    Ok(all)
-}
-
-fn members(row: &[u8], columns: Option<&[String]>, collection: &Collection) -> Result<Map<String, Value>, Error> {
-    match columns {
-        Some(columns) => arrival::of_csv(row, columns, collection),
-        None => arrival::of_json(row),
-    }
-}
-
-/// Makes the record of a row, unless this job has made it before.
-async fn make(
-    tools: &Tools,
-    job: &Job,
-    collection: &Arc<Collection>,
-    line: u64,
-    members: &Map<String, Value>,
-) -> Result<(), Error> {
-    let intent = arrival::intent(tools, collection, job, line, members.clone()).await?;
-    match tools.records.write_one(&intent, &format!("{}:{line}", job.id), None).await {
-        Ok(_) => Ok(()),
-        // Nobody else makes a record of this id: it was made, and somebody has changed it since.
-        Err(Error::PreconditionFailed(_)) if !arrival::has_own_id(job, line, &intent.id) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// What is wrong with a row; a failure where the row is not to blame.
-fn refusal(made: Result<(), Error>) -> Result<Option<Vec<FieldError>>, Failure> {
-    let of_row = |code, message: String| Ok(Some(vec![FieldError::new("", code, message)]));
-    match made {
-        Ok(()) => Ok(None),
-        Err(Error::Invalid(errors)) => Ok(Some(errors)),
-        Err(Error::PreconditionFailed(message)) => of_row("exists", message.to_owned()),
-        Err(
-            Error::BadRequest { code, detail } | Error::Conflict { code, detail } | Error::Refused { code, detail, .. },
-        ) => of_row(code, detail),
-        Err(error) => Err(error.into()),
-    }
-}
-
 impl Progress {
-    async fn refuse(&mut self, line: u64, errors: &[FieldError], report: &mut Growing<'_>) -> Result<(), Failure> {
-        self.refused += 1;
-        let refused = Refused { line, errors: json!(errors) };
-        let mut row = json!(refused).to_string();
-        let taken: usize = self.errors.iter().map(|refused| json!(refused).to_string().len()).sum();
-        if self.errors.len() < LISTED.0 && taken + row.len() <= LISTED.1 {
+    /// Lists one of the first rows that were refused.
+    fn list(&mut self, refused: Refused, bytes: usize) {
+        if self.errors.len() < LISTED.0 && self.listed_bytes + bytes <= LISTED.1 {
             self.errors.push(refused);
+            self.listed_bytes += bytes;
         }
-        row.push('\n');
-        report.push(row.as_bytes()).await
     }
 
     fn done(&self, refused_key: &str) -> Outcome {
-        let mut result = json!({ "imported": self.imported, "refused": self.refused, "errors": self.errors });
+        let (imported, refused, passes) = (self.imported, self.refused, self.waiting.again + 1);
+        let mut result = json!({ "imported": imported, "refused": refused, "passes": passes, "errors": self.errors });
         if let (1.., Some(result)) = (self.refused, result.as_object_mut()) {
             result.insert("key".into(), refused_key.into());
         }

@@ -15,7 +15,7 @@ const LONGEST: usize = 400 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Where the next row begins.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Place {
     /// Bytes before it.
@@ -61,9 +61,14 @@ impl<'a> Rows<'a> {
         &self.place
     }
 
+    /// Whether no row is left.
+    pub fn is_end(&self) -> bool {
+        self.place.offset >= self.head.size
+    }
+
     /// The next row; `None` behind the last.
     pub async fn next(&mut self) -> Result<Option<Row>, Failure> {
-        while self.place.offset < self.head.size {
+        while !self.is_end() {
             let left = self.piece.get(self.taken..).unwrap_or_default();
             let is_end = self.place.offset + left.len() as u64 >= self.head.size;
             if self.place.skipping {

@@ -14,7 +14,10 @@ Resources:
   Files:
     Type: AWS::S3::Bucket
     Properties:
-      LifecycleConfiguration: { Rules: [{ Status: Enabled, Prefix: old/, ExpirationInDays: 7 }] }
+      LifecycleConfiguration:
+        Rules:
+          - { Status: Enabled, Prefix: old/, ExpirationInDays: 7 }
+          - { Status: Enabled, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 3 } }
       CorsConfiguration:
         CorsRules:
           - { AllowedOrigins: ['https://app.example'], AllowedMethods: [GET, PUT], AllowedHeaders: [content-type], ExposedHeaders: [ETag], MaxAge: 60 }
@@ -274,4 +277,23 @@ async fn objects_expire_by_the_rule_and_survive_a_restart_until_then() {
     assert_eq!(cloud.expire().unwrap(), 1);
     ask(&cloud, Method::GET, "/old/a", &[], vec![]).await.is(404);
     ask(&cloud, Method::GET, "/new/a", &[], vec![]).await.is(200);
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_completes_goes_by_the_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::standing_at(NOW);
+    let cloud = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
+    let upload = start(&cloud, "half").await;
+    let first = part(&cloud, "half", &upload, 1, bytes(LARGE, 4)).await;
+    cloud.advance(Duration::from_secs(2 * 86_400));
+    let late = start(&cloud, "late").await;
+    cloud.advance(Duration::from_secs(86_400 - 1));
+    cloud.expire().unwrap();
+    let end = part(&cloud, "half", &upload, 2, vec![1]).await;
+    cloud.advance(Duration::from_secs(1));
+    cloud.expire().unwrap();
+    let parts = [(1, first.as_str()), (2, end.as_str())];
+    assert_eq!(complete(&cloud, "half", &upload, &parts).await.is(404).element("Code"), "NoSuchUpload");
+    part(&cloud, "late", &late, 1, vec![1]).await;
 }

@@ -44,6 +44,8 @@ pub struct Bucket {
     pub cors: Vec<CorsRule>,
     /// After how many days its objects expire, by the beginning of their keys.
     pub expiry: Vec<(String, u64)>,
+    /// After how many days uploads that nobody completed go, if they do.
+    pub abandoned: Option<u64>,
 }
 
 /// The service.
@@ -61,23 +63,39 @@ impl Bucket {
     /// A rule holds what cannot be honoured here.
     pub fn read(name: String, properties: &Value) -> Result<Self, Refusal> {
         let rules = properties.pointer("/LifecycleConfiguration/Rules").and_then(Value::as_array);
-        let rules = rules.into_iter().flatten().map(expiry).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { name, cors: CorsRule::read_all(properties)?, expiry: rules.into_iter().flatten().collect() })
+        let rules = rules.into_iter().flatten().map(Lifecycle::read).collect::<Result<Vec<_>, _>>()?;
+        let expiry = rules.iter().filter_map(|rule| Some((rule.prefix.clone(), rule.expires?))).collect();
+        let abandoned = rules.iter().filter_map(|rule| rule.abandoned).min();
+        Ok(Self { name, cors: CorsRule::read_all(properties)?, expiry, abandoned })
     }
 }
 
-/// A lifecycle rule: what its keys begin with, and after how many days they go. Uploads nobody completed go after one day
-/// whatever the rule says.
-fn expiry(rule: &Value) -> Result<Option<(String, u64)>, Refusal> {
-    let known = ["AbortIncompleteMultipartUpload", "ExpirationInDays", "Id", "Prefix", "Status"];
-    if let Some(stranger) = rule.as_object().and_then(|fields| fields.keys().find(|key| !known.contains(&key.as_str())))
-    {
-        return Err(Refusal::new("LifecycleConfiguration", stranger, "cannot be honoured here"));
+/// A lifecycle rule.
+struct Lifecycle {
+    /// What its keys begin with.
+    prefix: String,
+    /// After how many days its objects go.
+    expires: Option<u64>,
+    /// After how many days uploads go that nobody completed.
+    abandoned: Option<u64>,
+}
+
+impl Lifecycle {
+    fn read(rule: &Value) -> Result<Self, Refusal> {
+        let known = ["AbortIncompleteMultipartUpload", "ExpirationInDays", "Id", "Prefix", "Status"];
+        let mut names = rule.as_object().into_iter().flat_map(serde_json::Map::keys);
+        let abandoned = rule.pointer("/AbortIncompleteMultipartUpload/DaysAfterInitiation");
+        let stranger = names.find(|name| !known.contains(&name.as_str()));
+        // Which uploads a prefix is about is not looked at here.
+        let prefixed = (abandoned.is_some() && rule.get("Prefix").is_some()).then_some("Prefix");
+        if let Some(stranger) = stranger.map(String::as_str).or(prefixed) {
+            return Err(Refusal::new("LifecycleConfiguration", stranger, "cannot be honoured here"));
+        }
+        let enabled = rule.get("Status").is_some_and(|status| status == "Enabled");
+        let days = |days: Option<&Value>| days.filter(|_| enabled).and_then(|days| plain_text(days).parse().ok());
+        let prefix = rule.get("Prefix").map(plain_text).unwrap_or_default();
+        Ok(Self { prefix, expires: days(rule.get("ExpirationInDays")), abandoned: days(abandoned) })
     }
-    let enabled = rule.get("Status").is_some_and(|status| status == "Enabled");
-    let days = rule.get("ExpirationInDays").and_then(|days| plain_text(days).parse().ok());
-    let prefix = rule.get("Prefix").map(plain_text).unwrap_or_default();
-    Ok(days.filter(|_| enabled).map(|days| (prefix, days)))
 }
 
 impl Objects {
@@ -124,6 +142,10 @@ impl Objects {
             self.store.remove_older(bucket, prefix, now.saturating_sub(days * 86_400_000), now)
         });
         let removed = removed.sum::<Result<usize, Fault>>()?;
+        for bucket in &buckets {
+            let Some(days) = bucket.abandoned else { continue };
+            self.store.abandon(&bucket.name, now.saturating_sub(days * 86_400_000), now)?;
+        }
         self.store.sweep(now)?;
         Ok(removed)
     }

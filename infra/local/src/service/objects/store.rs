@@ -11,7 +11,7 @@ use super::super::fault::Fault;
 
 /// Size of every piece but a blob's last, in bytes.
 pub const PIECE: usize = 1024 * 1024;
-/// How long what was replaced or begun stays, for whoever still reads or writes it: a day, in milliseconds.
+/// How long bytes that nothing holds stay, for whoever still reads or writes them: a day, in milliseconds.
 const KEPT_FOR: u64 = 86_400_000;
 
 const SCHEMA: &str = "
@@ -159,17 +159,23 @@ impl Store {
         })
     }
 
-    /// Lets go of bytes that have been loose for a day, and of uploads nobody completed within one.
+    /// Lets go of uploads that were begun before `before` and that nobody completed.
+    pub fn abandon(&self, bucket: &str, before: u64, now: u64) -> Result<(), Fault> {
+        const OLD: &str = "SELECT id FROM uploads WHERE bucket = ?1 AND started <= ?2";
+        self.transact(|db| {
+            let loosen =
+                format!("UPDATE blobs SET loose = ?3 WHERE id IN (SELECT blob FROM parts WHERE upload IN ({OLD}))");
+            db.execute(&loosen, (bucket, before, now))?;
+            db.execute(&format!("DELETE FROM parts WHERE upload IN ({OLD})"), (bucket, before))?;
+            db.execute("DELETE FROM uploads WHERE bucket = ?1 AND started <= ?2", (bucket, before))?;
+            Ok(())
+        })
+    }
+
+    /// Lets go of bytes that have been loose for a day.
     pub fn sweep(&self, now: u64) -> Result<(), Fault> {
         let before = now.saturating_sub(KEPT_FOR);
         self.transact(|db| {
-            db.execute(
-                "UPDATE blobs SET loose = ?1 WHERE id IN
-                 (SELECT blob FROM parts JOIN uploads ON uploads.id = parts.upload WHERE uploads.started <= ?2)",
-                (now, before),
-            )?;
-            db.execute("DELETE FROM parts WHERE upload IN (SELECT id FROM uploads WHERE started <= ?1)", [before])?;
-            db.execute("DELETE FROM uploads WHERE started <= ?1", [before])?;
             db.execute("DELETE FROM pieces WHERE blob IN (SELECT id FROM blobs WHERE loose <= ?1)", [before])?;
             db.execute("DELETE FROM blobs WHERE loose <= ?1", [before])?;
             Ok(())
