@@ -1,6 +1,6 @@
 //! One row after the other: what becomes a record, and what is said of one that cannot.
 
-use super::{all, file, import, lines, path, result, things, with_things};
+use super::{all, file, import, lines, path, result, with_things};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

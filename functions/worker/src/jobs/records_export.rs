@@ -76,12 +76,7 @@ pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Res
 }
 
 /// What the whole export goes by: this collection, and the columns of CSV.
-async fn begin(
-    tools: &Tools,
-    export: &Export,
-    progress: &mut Progress,
-    file: &mut Growing<'_>,
-) -> Result<(), Failure> {
+async fn begin(tools: &Tools, export: &Export, progress: &mut Progress, file: &mut Growing<'_>) -> Result<(), Failure> {
     let collection = defined(tools, export, None).await?;
     progress.generation = collection.definition().generation;
     if export.format == Format::Csv {

@@ -163,7 +163,8 @@ impl Store {
     pub fn abandon(&self, bucket: &str, before: u64, now: u64) -> Result<(), Fault> {
         const OLD: &str = "SELECT id FROM uploads WHERE bucket = ?1 AND started <= ?2";
         self.transact(|db| {
-            let loosen = format!("UPDATE blobs SET loose = ?3 WHERE id IN (SELECT blob FROM parts WHERE upload IN ({OLD}))");
+            let loosen =
+                format!("UPDATE blobs SET loose = ?3 WHERE id IN (SELECT blob FROM parts WHERE upload IN ({OLD}))");
             db.execute(&loosen, (bucket, before, now))?;
             db.execute(&format!("DELETE FROM parts WHERE upload IN ({OLD})"), (bucket, before))?;
             db.execute("DELETE FROM uploads WHERE bucket = ?1 AND started <= ?2", (bucket, before))?;
