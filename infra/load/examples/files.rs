@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use undercroft::clock::Clock;
 use undercroft::error::Source;
 use undercroft::id;
-use undercroft::store::files::{EXPORT_JOB, Format, IMPORT_JOB, upload_key};
+use undercroft::store::files::{EXPORT_JOB, Format, IMPORT_JOB, export_key};
 use undercroft_load::artefact;
 use undercroft_load::job::{self, Ran};
 use undercroft_load::report::{machine, say, thousands};
@@ -62,9 +62,9 @@ fn line(name: &str, counted: &str, rows: u64, ran: &Ran) -> Result<(), Source> {
     Ok(())
 }
 
-/// Puts a file of so many notes where an import finds it. Returns its key and its bytes.
+/// Puts a file of so many notes where an import finds it and the worker may write. Returns its key and its bytes.
 fn upload(stack: &Stack, rows: u64) -> Result<(String, u64), Source> {
-    let (files, key) = (stack.files()?, upload_key(&id::new(&Clock::default()), Format::Ndjson));
+    let (files, key) = (stack.files()?, export_key(&id::new(&Clock::default()), Format::Ndjson));
     let authors: Vec<String> = (0..100).map(|_| account()).collect();
     let upload = stack.wait(files.start_upload(&key, Format::Ndjson.content_type()))?;
     let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
