@@ -2,6 +2,7 @@
 //!
 //! - [`stack`]: a local cloud with one collection, for all of it to stand on; [`seed`] fills it
 //! - [`artefact`], [`event`], [`runtime`]: a function's bootstrap, built, started, and handed requests, as Lambda would
+//! - [`job`]: a job handed to the worker slice by slice, as the queue would
 //! - [`callgrind`], [`slice`](mod@slice): its instructions counted; its processor rationed
 //! - [`replay`], [`throttle`]: DynamoDB over TLS without the emulator's slowness; DynamoDB with its limit on a partition
 //! - [`report`]: what was seen, in lines
@@ -18,6 +19,7 @@ pub mod artefact;
 pub mod callgrind;
 pub mod event;
 pub mod http1;
+pub mod job;
 pub mod replay;
 pub mod report;
 pub mod runtime;

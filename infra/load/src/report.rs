@@ -41,8 +41,17 @@ pub fn machine() -> String {
 
 /// The memory a process holds, in bytes.
 pub fn resident(process: u32) -> u64 {
+    memory(process, "VmRSS:")
+}
+
+/// The most memory a process has held so far, in bytes.
+pub fn peak(process: u32) -> u64 {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }

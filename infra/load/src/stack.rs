@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 use undercroft::aws::Aws;
+use undercroft::aws::objects::Objects;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::error::Source;
@@ -26,6 +27,7 @@ use undercroft::identity::{ADMIN, User, token};
 use undercroft::schema::Collection;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
+use undercroft::store::jobs::Jobs;
 use undercroft_local::{Data, LocalCloud, Options, Template};
 
 /// The path of the collection's records.
@@ -140,7 +142,27 @@ impl Stack {
         found.map_err(|error| format!("{error:?}"))?.ok_or_else(|| "there is no collection notes".into())
     }
 
-    fn wait<F: Future>(&self, work: F) -> F::Output {
+    /// The jobs, as the function sees them that enqueues them.
+    ///
+    /// # Errors
+    /// When template.yaml names no table for them.
+    pub fn jobs(&self) -> Result<Jobs, Source> {
+        let env = self.environment("jobs").into_iter().collect::<Env>();
+        let table = env.required("JOBS_TABLE")?;
+        Ok(Jobs::new(Table::new(Aws::from_env(&env)?.dynamodb(), table), Clock::default()))
+    }
+
+    /// The bucket, as the worker sees it.
+    ///
+    /// # Errors
+    /// When template.yaml names none.
+    pub fn files(&self) -> Result<Objects, Source> {
+        let env = self.environment("worker").into_iter().collect::<Env>();
+        Ok(Objects::new(Aws::from_env(&env)?, env.required("FILES_BUCKET")?))
+    }
+
+    /// Waits for what calls this stack.
+    pub fn wait<F: Future>(&self, work: F) -> F::Output {
         self.runtime.block_on(work)
     }
 }

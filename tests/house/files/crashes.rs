@@ -6,7 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Lets a job end by killing the worker after ever more steps, `by` more each time. Returns how often it was killed.
-async fn end_by_killing(world: &World, job: &str, by: usize) -> usize {
+pub async fn end_by_killing(world: &World, job: &str, by: usize) -> usize {
     let mut kills = 0;
     for wakes in (0..).step_by(by) {
         let killed = world.settle_killing_worker_after(wakes).await;

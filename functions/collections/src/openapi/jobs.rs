@@ -16,7 +16,8 @@ pub fn routes() -> Vec<Route> {
                 "`records.export` writes every record of a collection into a file: its `result` has `records`, `bytes` and, when \
                  it is looked at, a `url` that is good until `expiresAt`. `records.import` makes a record of each row of an \
                  uploaded file: its `result` has `imported`, `refused`, the first refused rows as `errors` by `line`, and a `url` \
-                 to all of them. A row keeps the `id` it has; without one it is given one, in the order of the lines.",
+                 to all of them. A row keeps the `id` it has; without one it is given one, in the order of the lines. It may point at \
+                 any other row of the file, before it or behind it: `passes` says how often those that had to wait were gone over.",
             )
             .keyed()
             .reads("JobInput")

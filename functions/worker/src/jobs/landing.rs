@@ -4,9 +4,12 @@ use super::rows::Place;
 use super::waiting::At;
 use super::{Failure, Slice, Tools, arrival};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use undercroft::error::{Error, FieldError};
-use undercroft::futures::{StreamExt as _, future, stream};
+use undercroft::futures::StreamExt as _;
+use undercroft::futures::stream::FuturesOrdered;
 use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::files::Import;
@@ -89,27 +92,35 @@ impl Landing<'_> {
         slice: &Slice,
     ) -> (Vec<Tried>, Result<(), Failure>) {
         let in_time = |nth: usize| nth < SIDE_BY_SIDE || !slice.is_over(0);
-        let rows = stream::iter(rows).enumerate().take_while(|(nth, _)| future::ready(in_time(*nth)));
-        let rows = rows.then(async |(_, row)| (self.collection().await, row));
-        let mut tries = std::pin::pin!(
-            rows.map(async |(collection, row)| Ok(self.try_one(row, columns, &collection?).await))
-                .buffered(SIDE_BY_SIDE)
-        );
-        let mut tried = Vec::new();
-        while let Some(one) = tries.next().await {
-            match one {
-                Ok(one) => tried.push(one),
-                Err(failure) => return (tried, Err(failure)),
+        let mut rows = rows.into_iter().enumerate().take_while(|(nth, _)| in_time(*nth));
+        let turns = Turns::default();
+        let (mut tries, mut tried, mut ended) = (FuturesOrdered::new(), Vec::new(), Ok(()));
+        loop {
+            while ended.is_ok() && tries.len() < SIDE_BY_SIDE {
+                let Some((_, row)) = rows.next() else { break };
+                match self.collection().await {
+                    Ok(collection) => tries.push_back(self.try_one(row, columns, collection, &turns)),
+                    Err(failure) => ended = Err(failure),
+                }
+            }
+            match tries.next().await {
+                Some(one) => tried.push(one),
+                None => return (tried, ended),
             }
         }
-        (tried, Ok(()))
     }
 
-    async fn try_one(&self, row: Read, columns: Option<&[String]>, collection: &Arc<Collection>) -> Tried {
+    async fn try_one(
+        &self,
+        row: Read,
+        columns: Option<&[String]>,
+        collection: Arc<Collection>,
+        turns: &Turns,
+    ) -> Tried {
         let Read { line, content, behind } = row;
-        match members(content, columns, collection) {
+        match members(content, columns, &collection) {
             Ok(members) => {
-                let made = self.make(collection, line, &members).await;
+                let made = self.make(&collection, line, &members, turns).await;
                 Tried { line, members: Some(members), made, behind }
             }
             Err(error) => Tried { line, members: None, made: Err(error), behind },
@@ -121,13 +132,13 @@ impl Landing<'_> {
     pub async fn settle(&self, tried: &mut Tried) -> Result<Fate, Failure> {
         let mut made = std::mem::replace(&mut tried.made, Ok(()));
         let Some(members) = tried.members.as_ref().filter(|_| made.is_err()) else { return fate(made, false) };
-        let collection = self.collection().await?;
+        let (collection, alone) = (self.collection().await?, Turns::default());
         if waits(&made, &collection) {
-            made = self.make(&collection, tried.line, members).await;
+            made = self.make(&collection, tried.line, members, &alone).await;
         }
         for _ in 0..TRIES {
             if matches!(made, Err(Error::Unavailable { .. })) {
-                made = self.make(&collection, tried.line, members).await;
+                made = self.make(&collection, tried.line, members, &alone).await;
             }
         }
         let waits = waits(&made, &collection);
@@ -135,14 +146,40 @@ impl Landing<'_> {
     }
 
     /// Makes the record of a row, unless this job has made it before.
-    async fn make(&self, collection: &Arc<Collection>, line: u64, members: &Map<String, Value>) -> Result<(), Error> {
+    async fn make(
+        &self,
+        collection: &Arc<Collection>,
+        line: u64,
+        members: &Map<String, Value>,
+        turns: &Turns,
+    ) -> Result<(), Error> {
         let intent = arrival::intent(self.tools, collection, self.job, line, members.clone()).await?;
+        let _turns = turns.take(intent.targets.iter().map(|target| target.id.as_str())).await;
         match self.tools.records.write_one(&intent, &format!("{}:{line}", self.job.id), None).await {
             Ok(_) => Ok(()),
             // Nobody else makes a record of this id: it was made, and somebody has changed it since.
             Err(Error::PreconditionFailed(_)) if !arrival::has_own_id(self.job, line, &intent.id) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Rows that point at the same record take turns: each looks whether it is there, which is in the way of all other looks at it
+/// (TransactionConflict), and a look that was in vain is paid for.
+#[derive(Debug, Default)]
+struct Turns(std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for the turn at each of these records. It ends when what this gives is dropped.
+    async fn take(&self, ids: impl Iterator<Item = &str>) -> Vec<OwnedMutexGuard<()>> {
+        // In one order, each once: nobody waits for whoever waits for them.
+        let ids: BTreeSet<&str> = ids.collect();
+        let mut taken = Vec::new();
+        for id in ids {
+            let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default().clone();
+            taken.push(turn.lock_owned().await);
+        }
+        taken
     }
 }
 
@@ -197,5 +234,23 @@ fn fate(made: Result<(), Error>, waits: bool) -> Result<Fate, Failure> {
             Error::BadRequest { code, detail } | Error::Conflict { code, detail } | Error::Refused { code, detail, .. },
         ) => refused(code, detail),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use undercroft::futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn whoever_points_at_the_same_record_waits_for_their_turn_and_nobody_else_does() {
+        let turns = Turns::default();
+        let first = turns.take(["b", "a", "b"].into_iter()).await;
+        let second = turns.take(["c", "a"].into_iter());
+        let mut second = std::pin::pin!(second);
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(turns.take(["c", "d"].into_iter()).now_or_never().is_some());
+        drop(first);
+        assert_eq!(second.await.len(), 2);
     }
 }

@@ -112,7 +112,7 @@ impl Failure {
     /// Tells that it ends a slice in which something was done, and which is therefore no failed attempt. The same failure where
     /// nothing was done is one: so what never passes ends the job.
     fn ends_slice(&self, job: &Job) {
-        tracing::warn!(function = "worker", job = job.id, error = self.reason, "a slice ended early");
+        tracing::warn!(function = "worker", job = job.id, error = self.reason(), "a slice ended early");
     }
 }
 

@@ -1,0 +1,88 @@
+//! `cargo run -p undercroft-load --example files [-- ROWS]`: so many rows from a file into a collection with an index, and the
+//! collection into a file again: rows a second, and the most memory the worker held.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
+
+use serde_json::{Value, json};
+use undercroft::clock::Clock;
+use undercroft::error::Source;
+use undercroft::id;
+use undercroft::store::files::{EXPORT_JOB, Format, IMPORT_JOB, export_key};
+use undercroft_load::artefact;
+use undercroft_load::job::{self, Ran};
+use undercroft_load::report::{machine, say, thousands};
+use undercroft_load::stack::{Stack, account};
+use undercroft_local::{Data, DataFolder};
+
+/// Bytes of each part of the upload.
+const PART: usize = 8 * 1024 * 1024;
+
+fn main() -> Result<(), Source> {
+    let rows = std::env::args().nth(1).map_or(Ok(100_000), |text| text.parse::<u64>())?;
+    let worker = artefact::function("worker")?;
+    let folder = tempfile::tempdir()?;
+    let data = DataFolder::open(&folder.path().join("data")).map_err(|error| error.to_string())?;
+    let stack = Stack::start(Data::Folder(data))?;
+    stack.put_notes(8)?;
+    let (key, bytes) = upload(&stack, rows)?;
+    say(format!("{} rows, {} MB; {}", thousands(rows), bytes / 1_000_000, machine()));
+    say(format!(
+        "{:<8}{:>10}{:>10}{:>10}{:>12}{:>14}{:>18}",
+        "", "seconds", "slices", "failures", "rows/s", "peak MiB", "processor us/row"
+    ));
+    let import = json!({ "collection": "notes", "format": "ndjson", "key": key });
+    line("import", "imported", rows, &run(&stack, &worker, IMPORT_JOB, import)?)?;
+    let export = json!({ "collection": "notes", "format": "ndjson" });
+    line("export", "records", rows, &run(&stack, &worker, EXPORT_JOB, export)?)?;
+    say(machine());
+    Ok(())
+}
+
+fn run(stack: &Stack, worker: &std::path::Path, kind: &str, payload: Value) -> Result<Ran, Source> {
+    job::run(stack, worker, kind, payload.as_object().cloned().unwrap_or_default())
+}
+
+fn line(name: &str, counted: &str, rows: u64, ran: &Ran) -> Result<(), Source> {
+    if ran.result.get(counted).and_then(Value::as_u64) != Some(rows) {
+        return Err(format!("{name}: not all of them: {}", ran.result).into());
+    }
+    let seconds = ran.took.as_secs_f64();
+    say(format!(
+        "{name:<8}{seconds:>10.1}{:>10}{:>10}{:>12.0}{:>14.1}{:>18.0}",
+        ran.slices,
+        ran.failures,
+        rows as f64 / seconds,
+        ran.peak as f64 / 1_048_576.0,
+        ran.processor.as_secs_f64() * 1e6 / rows as f64
+    ));
+    Ok(())
+}
+
+/// Puts a file of so many notes where an import finds it and the worker may write. Returns its key and its bytes.
+fn upload(stack: &Stack, rows: u64) -> Result<(String, u64), Source> {
+    let (files, key) = (stack.files()?, export_key(&id::new(&Clock::default()), Format::Ndjson));
+    let authors: Vec<String> = (0..100).map(|_| account()).collect();
+    let upload = stack.wait(files.start_upload(&key, Format::Ndjson.content_type()))?;
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (row, author) in (0..rows).zip(authors.iter().cycle()) {
+        part.extend_from_slice(note(row, author).as_bytes());
+        if part.len() >= PART || row + 1 == rows {
+            bytes += part.len() as u64;
+            let number = u32::try_from(parts.len() + 1)?;
+            let sent = files.upload_part(&key, &upload, number, std::mem::take(&mut part));
+            parts.push((number, stack.wait(sent)?.ok_or("the upload is gone")?));
+        }
+    }
+    stack.wait(files.complete_upload(&key, &upload, &parts))?;
+    Ok((key, bytes))
+}
+
+/// A line of about 200 bytes.
+fn note(row: u64, author: &str) -> String {
+    let text = format!("note {row:>9}: all that is solid stands on something that nobody looks at");
+    format!("{}\n", json!({ "text": text, "author": author, "members": [author] }))
+}
