@@ -97,6 +97,13 @@ fn check(body: &Enqueue) -> Result<()> {
     if body.group.as_ref().is_some_and(|group| !is_group(group)) {
         wrong("/group", "name", "a group is 1 to 128 letters, digits and -_.");
     }
+    if body.group.is_some() && files::has_files(&body.kind) {
+        wrong(
+            "/group",
+            "excluded",
+            "a job of many slices takes no turn in a group: each of them would be a turn of its own",
+        );
+    }
     match (body.delay_seconds, &body.group) {
         (Some(delay), _) if delay > MAX_DELAY_SECONDS => {
             wrong("/delaySeconds", "not_built", "delays past 900 seconds are not built yet");
