@@ -1,5 +1,6 @@
 //! Definitions that change while records are read and written: what is in force when, and what no change loses.
 
+mod crashes;
 mod indexes;
 mod restricting;
 mod schemas;

@@ -1,7 +1,11 @@
-//! How jobs end: what another attempt would only repeat ends at once, and says why.
+//! How jobs end: what another attempt would only repeat ends at once and says why, and what the house owes is not taken back.
 
+use crate::relations::{COMMENTS, POSTS, comments, define, id, make, posts};
 use crate::world::{Caller, World};
+use axum::http::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
 use undercroft_local::Mishap;
 
 async fn enqueue(admin: &Caller<'_>, body: Value) -> String {
@@ -57,4 +61,84 @@ async fn what_every_attempt_would_repeat_is_tried_once_and_can_be_redriven() {
             assert!(told.contains(reason), "{dead}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_job_of_many_slices_takes_no_turn_in_a_group() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for kind in ["records.import", "records.export"] {
+        let refused = admin.post("/v1/jobs", json!({ "type": kind, "group": "a", "payload": {} })).await.expect(400);
+        let told = &refused.body["errors"][0];
+        assert_eq!((&told["pointer"], &told["code"]), (&json!("/group"), &json!("excluded")), "{}", refused.text);
+    }
+    world.settle().await;
+}
+
+/// The jobs of the house that wait or have ended, by type.
+async fn of_the_house(admin: &Caller<'_>) -> Vec<(String, Value)> {
+    let jobs = admin.get("/v1/jobs").await.expect(200).body;
+    let of = |job: &Value| (job["type"].as_str().unwrap().to_owned(), job.clone());
+    jobs["items"].as_array().unwrap().iter().map(of).filter(|(kind, _)| kind != "email.send").collect()
+}
+
+#[tokio::test]
+async fn what_the_house_owes_cannot_be_taken_back() {
+    let world = World::new().await;
+    let mut commented = comments("cascade");
+    define(&world, &[posts(), commented.clone()]).await;
+    let admin = world.admin().await;
+    let post = make(&admin, POSTS, json!({})).await;
+    let comment = make(&admin, COMMENTS, json!({ "post": id(&post) })).await;
+    commented["indexes"].as_array_mut().unwrap().push(json!({ "name": "by_text", "partition": ["text"] }));
+    admin.put("/v1/collections/comments", commented).await.expect(200);
+    let mut titled = posts();
+    titled["schema"]["properties"]["title"]["maxLength"] = json!(5);
+    admin.put("/v1/collections/posts", titled).await.expect(202);
+    define(&world, &[json!({ "name": "things", "schema": { "type": "object", "properties": {} } })]).await;
+    admin.delete("/v1/collections/things?records=delete").await.expect(204);
+    admin.delete(&post).await.expect(204);
+    // The relay makes a job of the deletion, and the worker is not there.
+    world.relay_only().await;
+    let admin = world.admin().await;
+    let owed = of_the_house(&admin).await;
+    let kinds: BTreeSet<&str> = owed.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, BTreeSet::from(["index.build", "records.cascade", "records.check", "records.purge"]));
+    for (kind, job) in &owed {
+        assert_eq!(job["status"], "queued", "{job}");
+        let cancel = format!("/v1/jobs/{}/cancel", job["id"].as_str().unwrap());
+        let keyed =
+            admin.request(Method::POST, &cancel).header("idempotency-key", &format!("\"{kind}\"")).json(json!({}));
+        for refused in [admin.post(&cancel, json!({})).await, keyed.send().await] {
+            assert_eq!(refused.expect(409).code(), "house_job");
+        }
+    }
+    for _ in 0..4 {
+        world.settle().await;
+        world.advance(Duration::from_secs(20));
+    }
+    let admin = world.admin().await;
+    assert!(of_the_house(&admin).await.iter().all(|(_, job)| job["status"] == "succeeded"));
+    assert_eq!(admin.get("/v1/collections/comments").await.expect(200).body["status"], "ready");
+    admin.get(&comment).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_page_of_large_jobs_ends_early_and_goes_on() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut made = BTreeSet::new();
+    for _ in 0..25 {
+        let large = json!({ "type": "no.such_job", "payload": { "text": "x".repeat(99_000) } });
+        made.insert(id(&enqueue(&admin, large).await).to_owned());
+    }
+    world.settle().await;
+    let first = admin.get("/v1/jobs?dead=true&limit=100").await.expect(200);
+    assert!((1_900_000..2_100_000).contains(&first.text.len()), "{}", first.text.len());
+    let cursor = first.body["nextCursor"].as_str().unwrap();
+    let second = admin.get(&format!("/v1/jobs?dead=true&limit=100&cursor={cursor}")).await.expect(200);
+    assert_eq!(second.body.get("nextCursor"), None);
+    let pages = [first.body["items"].as_array().unwrap(), second.body["items"].as_array().unwrap()];
+    let listed: Vec<String> = pages.into_iter().flatten().map(|job| job["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((listed.len(), listed.into_iter().collect::<BTreeSet<_>>()), (25, made));
 }

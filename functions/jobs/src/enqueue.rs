@@ -12,7 +12,7 @@ use undercroft::expr::number::fits_store;
 use undercroft::http::{Admin, Json, Keyed, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
-use undercroft::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
+use undercroft::schema::OWN_JOBS;
 use undercroft::store::Transacted;
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
 use undercroft::store::once::{Answer, Once};
@@ -22,9 +22,6 @@ const MAX_PAYLOAD_BYTES: usize = 100_000;
 
 /// Types the design names that no worker of this version runs.
 const NOT_BUILT: [&str; 2] = ["webhook.deliver", "user.erase"];
-
-/// Types that only the house itself asks for.
-const OWN: [&str; 4] = [BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB];
 
 /// The job asked for.
 #[derive(Deserialize)]
@@ -81,7 +78,7 @@ fn check(body: &Enqueue) -> Result<()> {
     if !is_name(&body.kind) {
         wrong("/type", "name", "a type is words of a-z, 0-9 and _ joined by dots, as in email.send");
     }
-    if OWN.contains(&body.kind.as_str()) {
+    if OWN_JOBS.contains(&body.kind.as_str()) {
         wrong("/type", "reserved", "such a job follows from what is put or deleted");
     }
     if serde_json::to_vec(&body.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
@@ -96,6 +93,13 @@ fn check(body: &Enqueue) -> Result<()> {
     }
     if body.group.as_ref().is_some_and(|group| !is_group(group)) {
         wrong("/group", "name", "a group is 1 to 128 letters, digits and -_.");
+    }
+    if body.group.is_some() && files::has_files(&body.kind) {
+        wrong(
+            "/group",
+            "excluded",
+            "a job of many slices takes no turn in a group: each of them would be a turn of its own",
+        );
     }
     match (body.delay_seconds, &body.group) {
         (Some(delay), _) if delay > MAX_DELAY_SECONDS => {

@@ -6,9 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, Query};
+use undercroft::store::jobs::Job;
 
 /// Jobs on a page unless asked otherwise, and at most.
 const PAGE: (i32, i32) = (30, 100);
+
+/// Bytes of jobs after which a page ends, whatever its limit: Lambda answers with 6 MB at most, and a job may have 400 KB.
+const PAGE_BYTES: usize = 2_000_000;
 
 /// What to list.
 #[derive(Deserialize)]
@@ -33,9 +37,26 @@ pub async fn list(State(app): State<App>, Admin(admin): Admin, Query(query): Que
         Some(cursor) => Some(String::from_utf8(app.cursors.open(&purpose, cursor).await?).map_err(Error::internal)?),
     };
     let (jobs, next) = app.jobs.list(query.dead, limit, after.as_deref()).await?;
+    let (jobs, cut_after) = fitting(jobs)?;
+    let next = cut_after.or(next);
     let mut page = json!({ "items": jobs });
     if let (Some(next), Some(page)) = (next, page.as_object_mut()) {
         page.insert("nextCursor".into(), app.cursors.make(&purpose, next.as_bytes()).await?.into());
     }
     Ok(axum::Json(page))
+}
+
+/// As many jobs, from the front, as a page has room for, at least one; and after which it ends, if that is before the last.
+fn fitting(jobs: Vec<Job>) -> Result<(Vec<Value>, Option<String>)> {
+    let (mut items, mut last, mut bytes): (Vec<Value>, _, usize) = (Vec::new(), None, 0);
+    for job in jobs {
+        let item = serde_json::to_value(&job).map_err(Error::internal)?;
+        bytes += item.to_string().len();
+        if bytes > PAGE_BYTES && !items.is_empty() {
+            return Ok((items, last));
+        }
+        items.push(item);
+        last = Some(job.id);
+    }
+    Ok((items, None))
 }

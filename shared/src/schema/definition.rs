@@ -31,6 +31,9 @@ pub const CHECK_JOB: &str = "records.check";
 pub const PURGE_JOB: &str = "records.purge";
 /// The type of a job that does to records what the deletion of the one they point at asks for.
 pub const CASCADE_JOB: &str = "records.cascade";
+/// The types of jobs that only the house itself asks for, because something was put or deleted. Nobody else asks for one or
+/// takes one back.
+pub const OWN_JOBS: [&str; 4] = [BUILD_JOB, CHECK_JOB, PURGE_JOB, CASCADE_JOB];
 
 /// A collection's definition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

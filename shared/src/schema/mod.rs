@@ -22,7 +22,7 @@ pub use change::{Change, Put, Refused, SchemaChange};
 pub use collection::Collection;
 pub use definition::{
     BUILD_JOB, CASCADE_JOB, CHECK_JOB, Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS,
-    MAX_UNIQUE, PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
+    MAX_UNIQUE, OWN_JOBS, PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
 };
 pub use field::{Field, OnDelete, Relation};
 pub use rules::unserved;

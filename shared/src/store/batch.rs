@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Most keys of one call.
 const KEYS: usize = 100;
-/// How often the keys given back are asked for again before that is reported.
-const ROUNDS: usize = 8;
+/// How often what is given back is asked for again before that is reported.
+pub(super) const ROUNDS: usize = 8;
 /// Longest pause after the first round, in milliseconds; it doubles with every round.
 const FIRST_PAUSE: u64 = 20;
 

@@ -1,5 +1,6 @@
 //! What is left of a deleted collection, removed a page at a time: for a job, when nobody can reach it any more.
 
+use super::batch::{ROUNDS, pause};
 use super::item::{self, Item, text};
 use super::keys::record_partition;
 use super::record::Record;
@@ -88,14 +89,20 @@ impl Records {
 }
 
 impl Table {
-    /// Removes up to [`BATCH`] items of this table by key, each a different one, until DynamoDB has removed them all.
+    /// Removes up to [`BATCH`] items of this table by key, each a different one.
+    ///
+    /// # Errors
+    /// `Unavailable` when DynamoDB still gives some back after eight rounds; the others are gone.
     async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
         let request = |key| {
             let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
             Ok(WriteRequest::builder().delete_request(delete).build())
         };
         let mut waiting: Vec<WriteRequest> = keys.into_iter().map(request).collect::<Result<_>>()?;
-        while !waiting.is_empty() {
+        for round in 0..ROUNDS {
+            if let Some(before) = round.checked_sub(1) {
+                tokio::time::sleep(pause(before)).await;
+            }
             let answer = self
                 .client
                 .batch_write_item()
@@ -106,8 +113,11 @@ impl Table {
                 .map_err(failed)?;
             cost::write(answer.consumed_capacity());
             waiting = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+            if waiting.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(Error::Unavailable { retry_after: 1, source: Some("DynamoDB keeps giving deletions back".into()) })
     }
 }
 

@@ -62,36 +62,6 @@ async fn an_index_is_built_while_reads_and_writes_go_on() {
 }
 
 #[tokio::test]
-async fn a_build_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_happened() {
-    let mut world = World::new().await;
-    world.work_in_slices_of(5);
-    with_tasks(&world).await;
-    let ada = world.user("ada").await;
-    for nth in 0..12 {
-        task(&ada, &format!("{nth}")).await;
-    }
-    let building = world.admin().await.put(DEFINITION, with_by_status()).await.expect(200).body;
-    world.settle().await;
-    world.advance(SETTLED);
-    let mut kills = 0;
-    for wakes in 0.. {
-        let killed = world.settle_killing_worker_after(wakes).await;
-        let job = job_of(&world.admin().await, &building).await;
-        if !killed && job["status"] == "succeeded" {
-            assert_eq!(job["result"]["checked"], 12, "none twice, none left out: {job}");
-            break;
-        }
-        assert_ne!(job["status"], "dead", "{job}");
-        kills += usize::from(killed);
-        world.advance(Duration::from_secs(361));
-    }
-    assert!(kills > 5, "{kills}");
-    let admin = world.admin().await;
-    assert_eq!(admin.get(DEFINITION).await.expect(200).body["status"], "ready");
-    assert_eq!(ids(&filtered(&admin, "status == 'open'").await.expect(200).body).len(), 12);
-}
-
-#[tokio::test]
 async fn a_record_that_is_written_all_the_time_is_waited_for_and_not_passed_over() {
     for is_first in [true, false] {
         let world = World::new().await;

@@ -8,6 +8,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         get("/v1/jobs", "listJobs", Admin)
             .does("Jobs, newest first: all that are not dead, or the dead ones.")
+            .note("A page ends early, with a `nextCursor`, when its jobs take more than 2 MB.")
             .takes(&["Dead", "Limit", "Cursor"])
             .answers(200, "JobList", "A page of jobs."),
         post("/v1/jobs", "enqueueJob", Admin)
@@ -38,9 +39,13 @@ pub fn routes() -> Vec<Route> {
         get("/v1/jobs/{id}", "readJob", Admin).does("A job as it stands.").answers(200, "Job", "The job."),
         post("/v1/jobs/{id}/cancel", "cancelJob", Admin)
             .does("Takes a queued or retrying job back.")
+            .note(
+                "Jobs that the house itself asks for, because a definition was put, a record or a collection deleted, are not \
+                 taken back: put the definition as it was, or undelete the record.",
+            )
             .keyed()
             .answers(200, "Job", "The job, which will not run.")
-            .refuses(409, "It is in another status, or a request with the same key is being done."),
+            .refuses(409, "It is in another status or the house's own, or a request with the same key is being done."),
         post("/v1/jobs/{id}/redrive", "redriveJob", Admin)
             .does("Queues a dead or cancelled job anew, with all its attempts.")
             .keyed()

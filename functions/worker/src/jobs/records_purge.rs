@@ -12,6 +12,7 @@ use undercroft::store::purge::Deleted;
 #[serde(default)]
 struct Progress {
     shard: u16,
+    /// Items removed, but for those of a slice that was cut off: what is gone cannot be counted again.
     purged: u64,
 }
 

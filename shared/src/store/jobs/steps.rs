@@ -4,6 +4,7 @@
 use super::{Job, Jobs, KEEP_FINISHED, Status, key};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
+use crate::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, OWN_JOBS, PURGE_JOB};
 use crate::store::item::{Item, integer, number, string, text};
 use crate::store::{Expression, Written};
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
@@ -42,6 +43,20 @@ impl Step {
         }
     }
 
+    /// Why no job of this type can take it, whatever its status: what the house owes is not taken back, but what it follows from
+    /// can be.
+    fn never(self, kind: &str) -> Option<Error> {
+        let instead = match kind {
+            _ if self != Self::Cancel => return None,
+            BUILD_JOB | CHECK_JOB => "put the definition again as it was, which ends the job",
+            CASCADE_JOB => "undelete the record, which ends the job",
+            PURGE_JOB => "a collection that was deleted with its records does not come back",
+            _ => return None,
+        };
+        let detail = format!("this job follows from what was put or deleted and cannot be cancelled: {instead}");
+        Some(Error::conflict("house_job", detail))
+    }
+
     /// Why it was refused, told from the status the job is in.
     fn wrong(self, status: &str) -> Error {
         let rule = match self {
@@ -71,6 +86,9 @@ impl Jobs {
     /// # Errors
     /// `Conflict` naming the status it is in.
     pub fn stepping(&self, step: Step, job: &Job, request: &str) -> Result<Stepped> {
+        if let Some(never) = step.never(&job.kind) {
+            return Err(never);
+        }
         let may_be_stuck = step == Step::Redrive && job.status == Status::Running;
         if !may_be_stuck && !step.from().contains(&job.status) {
             return Err(step.wrong(job.status.as_str()));
@@ -110,7 +128,10 @@ impl Jobs {
 
     fn refusal(&self, step: Step, old: Option<&Item>) -> Error {
         match old.filter(|old| !self.is_over(old)) {
-            Some(old) => step.wrong(text(old, "status").unwrap_or("unknown")),
+            Some(old) => {
+                let never = text(old, "type").and_then(|kind| step.never(kind));
+                never.unwrap_or_else(|| step.wrong(text(old, "status").unwrap_or("unknown")))
+            }
             None => Error::NotFound("job"),
         }
     }
@@ -121,7 +142,10 @@ impl Jobs {
         let bound = |all: Expression, (name, status): (&String, &Status)| all.value(name, string(status.as_str()));
         let from = placeholders.iter().zip(step.from()).fold(from, bound);
         if step == Step::Cancel {
-            return from;
+            let own: Vec<String> = (0..OWN_JOBS.len()).map(|position| format!(":own{position}")).collect();
+            let asked_for = Expression::new(format!("NOT #type IN ({})", own.join(", "))).name("#type", "type");
+            let bound = |all: Expression, (name, kind): (&String, &&str)| all.value(name, string(*kind));
+            return from.and(own.iter().zip(&OWN_JOBS).fold(asked_for, bound));
         }
         // A job whose worker and message are both lost is stuck in `running`; this gets it out.
         let text = format!(
