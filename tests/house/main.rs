@@ -20,6 +20,7 @@ mod expand;
 mod faults;
 mod files;
 mod followers;
+mod heavy;
 mod http;
 mod job_keys;
 mod jobs;
