@@ -22,3 +22,4 @@ pub mod schema;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+pub mod weight;

@@ -188,6 +188,50 @@ async fn a_page_of_twenty_costs_the_same_on_page_one_and_on_page_ten() {
     assert_eq!(first, (1.5, 0.0, 1), "twenty records of 500 bytes are three times four kilobytes, read at half price");
 }
 
+/// An id that lies in this of eight shards.
+fn id_in_shard(nth: u64, shard: u64) -> String {
+    format!("{:08x}-{:04x}-7000-8000-{shard:012x}", nth >> 16, nth & 0xFFFF)
+}
+
+#[tokio::test]
+async fn a_page_of_a_sharded_list_reads_twice_the_page_and_not_the_page_for_every_shard() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut sharded = plain();
+    sharded["shards"] = json!(8);
+    admin.put("/v1/collections/plain", sharded).await.expect(201);
+    let path = "/v1/collections/plain/records";
+    // Spread evenly, but for the last: those lie in one shard, as records do from before there were more.
+    let first = 1_700_000_000_000;
+    let place = |nth: u64| id_in_shard(first + nth, if nth < 64 { nth % 8 } else { 0 });
+    for nth in 0..124 {
+        let made = admin.request(Method::PUT, &format!("{path}/{}", place(nth))).header("if-none-match", "*");
+        made.json(json!({ "title": "t" })).send().await.expect(201);
+    }
+    let read = async |query: &str| {
+        let page = admin.get(&format!("{path}?limit=30{query}")).await.expect(200);
+        let scanned: u64 = page.header("undercroft-cost").rsplit('=').next().unwrap().parse().unwrap();
+        let ids: Vec<String> =
+            page.body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+        (ids, page.cost(), scanned, page.body["nextCursor"].as_str().map(|next| format!("&cursor={next}")))
+    };
+    read("").await;
+    let (ids, cost, scanned, next) = read("").await;
+    assert_eq!(ids, (0..30).map(place).collect::<Vec<_>>());
+    assert_eq!((cost, scanned), ((4.0, 0.0, 8), 64), "eight of each shard, for thirty of all");
+    let explained = admin.get(&format!("{path}?limit=30&explain=true")).await.expect(200).body;
+    assert_eq!((&explained["expected"]["trips"], &explained["expected"]["items"]), (&json!(8), &json!(64)));
+
+    let (ids, _, _, next) = read(&next.unwrap()).await;
+    assert_eq!(ids, (30..60).map(place).collect::<Vec<_>>());
+    // All of this page is in one shard, and four in every other: one more trip brings the rest of the page at once.
+    let (ids, cost, scanned, next) = read(&next.unwrap()).await;
+    assert_eq!(ids, (60..90).map(place).collect::<Vec<_>>());
+    assert_eq!((cost.2, scanned), (9, 8 + 4 + 31), "the rest of the page at once");
+    let (ids, ..) = read(&next.unwrap()).await;
+    assert_eq!(ids, (90..120).map(place).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
     let world = World::new().await;

@@ -21,6 +21,7 @@ mod faults;
 mod files;
 mod followers;
 mod given_up;
+mod heavy;
 mod http;
 mod job_keys;
 mod jobs;

@@ -13,6 +13,7 @@ use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::query::{Query as Wanted, plan};
 use undercroft::store::ledger::{Follow, Heard, Position, Seen};
+use undercroft::weight;
 
 /// Changes looked at for a page unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (30, 100);
@@ -53,16 +54,50 @@ pub async fn changes(
     let follow = Follow::of(&collection, &plan).ok_or_else(not_followed)?;
 
     let (purpose, list) = (purpose(&caller, name), fingerprint(&grant, &follow));
-    let seen = match asked.after.as_deref() {
-        Some("now") => Seen { entries: Vec::new(), positions: app.ledger.latest(&follow).await?, more: false },
-        None => app.ledger.follow(&follow, &app.ledger.oldest(&follow), limit).await?,
-        Some(cursor) => app.ledger.follow(&follow, &opened(&app, &purpose, cursor, &list).await?, limit).await?,
+    let (seen, heard) = match asked.after.as_deref() {
+        Some("now") => {
+            (Seen { entries: Vec::new(), positions: app.ledger.latest(&follow).await?, more: false }, vec![])
+        }
+        None => page(&app, &grant, &follow, &app.ledger.oldest(&follow), limit).await?,
+        Some(cursor) => page(&app, &grant, &follow, &opened(&app, &purpose, cursor, &list).await?, limit).await?,
     };
-    let heard = app.records.hear(&grant, &seen.entries).await?;
     let items: Vec<Value> = heard.into_iter().map(|heard| shown(&grant, heard)).collect();
     let place = serde_json::to_vec(&Place { list, positions: seen.positions }).map_err(Error::internal)?;
     let next = app.cursors.make_lasting(&purpose, &place).await?;
     Ok(axum::Json(json!({ "items": items, "more": seen.more, "nextCursor": next })))
+}
+
+/// What is heard of the changes after these positions: of up to `limit`, and of fewer where the records weigh more than a page
+/// may.
+async fn page(
+    app: &App,
+    grant: &Grant,
+    follow: &Follow,
+    positions: &[Position],
+    mut limit: usize,
+) -> Result<(Seen, Vec<Heard>)> {
+    loop {
+        let seen = app.ledger.follow(follow, positions, limit).await?;
+        let heard = app.records.hear(grant, &seen.entries).await?;
+        match fitting(&heard, grant) {
+            // Every round is of fewer than the one before.
+            fitting if fitting < heard.len() => limit = fitting,
+            _ => return Ok((seen, heard)),
+        }
+    }
+}
+
+/// How many of the first fit on a page; one always does.
+fn fitting(heard: &[Heard], grant: &Grant) -> usize {
+    let weight = |heard: &Heard| match heard {
+        Heard::Put(record) => record.weight(grant),
+        Heard::Deleted(_) | Heard::Left(_) => weight::BESIDE_DATA,
+    };
+    let so_far = heard.iter().scan(0, |sum, heard| {
+        *sum += weight(heard);
+        Some(*sum)
+    });
+    so_far.take_while(|sum| *sum <= weight::PAGE).count().max(1)
 }
 
 fn not_followed() -> Error {

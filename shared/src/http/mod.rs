@@ -5,6 +5,7 @@
 
 mod body;
 mod caller;
+mod carried;
 mod conditional;
 mod cors;
 mod json;
@@ -124,7 +125,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
         let response = match (preflight, edge.admit(request).await) {
             (Some(answer), _) => answer,
             (None, Err(error)) => error.into_response(),
-            (None, Ok(request)) => run(request, next).await,
+            (None, Ok(request)) => carried::carried(run(request, next).await).await,
         };
         (response, CALLER.with(|caller| caller.0.get()))
     });

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::expr::Expr;
 use crate::policy::Grant;
 use crate::query::{Query, plan};
+use crate::weight;
 
 /// A deleted record.
 #[derive(Debug)]
@@ -34,10 +35,14 @@ impl Records {
         let everything = Query { rule: &Expr::True, filter: None, sort: &[], scan: None };
         // By id is the one order that every collection has, so this is never refused.
         let Ok(plan) = plan(grant.collection().layout(), &everything) else { return Ok((Vec::new(), None)) };
-        let bounds = Bounds { forward: plan.forward, limit, allowance: scan };
+        let bounds = Bounds { forward: plan.forward, limit, allowance: scan, weight: weight::PAGE };
         let now = self.seconds();
-        walk(self.table(), readers(grant.collection(), &plan, position), bounds, |found| Deleted::read(found, now))
-            .await
+        let keep = |found: &Item| {
+            let deleted = Deleted::read(found, now)?;
+            let weight = deleted.record.weight(grant);
+            Some((deleted, weight))
+        };
+        walk(self.table(), readers(grant.collection(), &plan, position), bounds, keep).await
     }
 }
 

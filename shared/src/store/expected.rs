@@ -32,9 +32,10 @@ pub struct Expected {
 impl Records {
     /// What a page of `limit` records by `plan` is going to cost.
     pub fn expected(&self, grant: &Grant, plan: &Plan, limit: usize) -> Expected {
-        let trips = readers::<()>(grant.collection(), plan, None).len();
+        let readers = readers::<()>(grant.collection(), plan, None);
+        let trips = readers.len();
         let most_items = allowance(plan, trips, limit);
-        let items = (trips * (limit + 1)).min(most_items);
+        let items = readers.iter().map(|reader| reader.first_step(limit)).sum::<usize>().min(most_items);
         let rru_at_1kb = trips as f64 * units(items.div_ceil(trips.max(1)));
         Expected { trips, items, most_items, rru_at_1kb, rru: QUERY }
     }

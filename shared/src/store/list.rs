@@ -14,6 +14,7 @@ use crate::expr::Input;
 use crate::policy::Grant;
 use crate::query::{Plan, Range};
 use crate::schema::Collection;
+use crate::weight;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -32,17 +33,20 @@ const UNWANTED: usize = 1_000;
 impl Records {
     /// Reads up to `limit` records by `plan`, after `position`. Each is held against the whole rule besides.
     ///
-    /// A page that meets nothing but tombstones stops after a thousand of them, and one with a scan budget in its plan when
-    /// that is spent: it may be short or empty and still have a `next`, which says how far it got.
+    /// A page that meets nothing but tombstones stops after a thousand of them, one with a scan budget in its plan when that is
+    /// spent, and one of large records before it weighs too much: it may be short or empty and still have a `next`, which says
+    /// how far it got.
     pub async fn list(&self, grant: &Grant, plan: &Plan, limit: usize, position: Option<&[u8]>) -> Result<Listed> {
         let readers = readers(grant.collection(), plan, position);
         let allowance = allowance(plan, readers.len(), limit);
         let keep = |found: &Item| {
             let record = Record::from_item(found).filter(|record| !record.deleted)?;
             let view = record.view();
-            (plan.leftover.matches(&view) && grant.allows(&view, Input::None)).then_some(record)
+            let belongs = plan.leftover.matches(&view) && grant.allows(&view, Input::None);
+            let weight = if belongs { record.weight(grant) } else { 0 };
+            belongs.then_some((record, weight))
         };
-        let bounds = Bounds { forward: plan.forward, limit, allowance };
+        let bounds = Bounds { forward: plan.forward, limit, allowance, weight: weight::PAGE };
         let (records, next) = walk(self.table(), readers, bounds, keep).await?;
         Ok(Listed { records, next })
     }
@@ -67,11 +71,13 @@ fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: 
             };
             let text = |bytes: Vec<u8>| string(String::from_utf8_lossy(&bytes).into_owned());
             let definition = collection.definition();
-            let shards = (0..u16::from(definition.shards_ever())).map(|shard| {
+            let shards = u16::from(definition.shards_ever());
+            let reader = |shard| {
                 let partition = record_partition(&definition.name, definition.generation, shard);
-                reader(None, ("pk", "sk"), partition, text(lower.clone()), text(upper.clone()), 0, forward)
-            });
-            shards.collect()
+                let query = between(None, ("pk", "sk"), partition, text(lower.clone()), text(upper.clone()), forward);
+                Reader::new(query, "sk", 0, shards.into())
+            };
+            (0..shards).map(reader).collect()
         }
         Range::Index { slot, partition, lower, upper, order_from, .. } => {
             let Some((lower, upper)) = narrowed(lower, upper, *order_from, forward, position) else {
@@ -80,28 +86,27 @@ fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: 
             let (pk, sk) = (format!("ix{slot}p"), format!("ix{slot}s"));
             let bytes = |bytes: Vec<u8>| AttributeValue::B(Blob::new(bytes));
             let index = Some(format!("ix{slot}"));
-            vec![reader(index, (&pk, &sk), partition.clone(), bytes(lower), bytes(upper), *order_from, forward)]
+            let query = between(index, (&pk, &sk), partition.clone(), bytes(lower), bytes(upper), forward);
+            vec![Reader::new(query, &sk, *order_from, 1)]
         }
     }
 }
 
-fn reader<T>(
+fn between(
     index: Option<String>,
     (pk, sk): (&str, &str),
     partition: String,
     lower: AttributeValue,
     upper: AttributeValue,
-    order_from: usize,
     forward: bool,
-) -> Reader<T> {
+) -> Query {
     let key = Expression::new("#pk = :pk AND #sk BETWEEN :lower AND :upper")
         .name("#pk", pk)
         .name("#sk", sk)
         .value(":pk", string(partition))
         .value(":lower", lower)
         .value(":upper", upper);
-    let query = Query { index, key, forward, ..Query::default() };
-    Reader::new(query, sk, order_from)
+    Query { index, key, forward, ..Query::default() }
 }
 
 /// The bounds that are left after `position`, both included. `None` if nothing is.

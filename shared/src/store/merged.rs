@@ -22,6 +22,8 @@ pub(super) struct Bounds {
     pub limit: usize,
     /// How many items to read for them; at least one of every range.
     pub allowance: usize,
+    /// What they may weigh together, if there is more than one.
+    pub weight: usize,
 }
 
 /// One range of keys, and what was read of it.
@@ -35,7 +37,16 @@ pub(super) struct Reader<T> {
     /// The last key that was read, wanted or not, and whether the range ends there.
     frontier: Option<Vec<u8>>,
     done: bool,
-    step: usize,
+    step: Step,
+}
+
+/// How many items a range is asked for: at first its share of the page, then all that may be missing.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// How many ranges lie side by side of which the records are spread evenly, by chance.
+    beside: usize,
+    next: usize,
+    whole: usize,
 }
 
 /// What was kept of an item, and where it stands in the order.
@@ -44,21 +55,21 @@ struct Met<T> {
     key: Vec<u8>,
     id: String,
     kept: T,
+    weight: usize,
 }
 
-/// Reads what `keep` makes something of, in the order of the keys, each id once. Also the position after which to go on, if
-/// there may be more.
+/// Reads what `keep` makes something of, and says what it weighs, in the order of the keys, each id once. Also the position after
+/// which to go on, if there may be more.
 pub(super) async fn walk<T>(
     table: &Table,
     mut readers: Vec<Reader<T>>,
     bounds: Bounds,
-    keep: impl Fn(&Item) -> Option<T>,
+    keep: impl Fn(&Item) -> Option<(T, usize)>,
 ) -> Result<(Vec<T>, Option<Vec<u8>>)> {
     let mut left = bounds.allowance.max(readers.len());
-    let (mut given, mut seen, mut last) = (Vec::new(), HashSet::new(), None);
+    let (mut given, mut seen, mut last, mut weight) = (Vec::new(), HashSet::new(), None, 0);
     for reader in &mut readers {
-        // One more than asked for tells whether there is a next page.
-        reader.step = bounds.limit + 1;
+        reader.step = Step::of(bounds.limit, reader.step.beside);
     }
     loop {
         left -= fill(table, &mut readers, left, &keep).await?;
@@ -70,7 +81,8 @@ pub(super) async fn walk<T>(
             last = Some(met.key);
             continue;
         }
-        if given.len() == bounds.limit {
+        weight += met.weight;
+        if given.len() == bounds.limit || (weight > bounds.weight && !given.is_empty()) {
             return Ok((given, last));
         }
         seen.insert(met.id);
@@ -85,7 +97,7 @@ async fn fill<T>(
     table: &Table,
     readers: &mut [Reader<T>],
     allowance: usize,
-    keep: &impl Fn(&Item) -> Option<T>,
+    keep: &impl Fn(&Item) -> Option<(T, usize)>,
 ) -> Result<usize> {
     let mut spent = 0;
     loop {
@@ -100,10 +112,16 @@ async fn fill<T>(
 }
 
 impl<T> Reader<T> {
-    /// A range not yet read, whose sort key is the attribute `sort`, ordered by what follows its first `order_from` bytes.
-    pub fn new(query: Query, sort: &str, order_from: usize) -> Self {
-        let (waiting, frontier) = (VecDeque::new(), None);
-        Self { query, sort: sort.to_owned(), order_from, waiting, frontier, done: false, step: 1 }
+    /// A range not yet read, whose sort key is the attribute `sort`, ordered by what follows its first `order_from` bytes. It is
+    /// one of `beside` that what is listed is spread over evenly.
+    pub fn new(query: Query, sort: &str, order_from: usize, beside: usize) -> Self {
+        let (waiting, frontier, step) = (VecDeque::new(), None, Step::of(0, beside));
+        Self { query, sort: sort.to_owned(), order_from, waiting, frontier, done: false, step }
+    }
+
+    /// How many items it is asked for first, for a page of `limit`.
+    pub fn first_step(&self, limit: usize) -> usize {
+        Step::of(limit, self.step.beside).next
     }
 
     fn is_behind(&self) -> bool {
@@ -111,23 +129,27 @@ impl<T> Reader<T> {
     }
 
     /// Reads the next items, at most `share`. Returns how many there were.
-    async fn read(&mut self, table: &Table, share: usize, keep: &impl Fn(&Item) -> Option<T>) -> Result<usize> {
-        let most = self.step.min(share).min(MOST_AT_ONCE);
+    async fn read(
+        &mut self,
+        table: &Table,
+        share: usize,
+        keep: &impl Fn(&Item) -> Option<(T, usize)>,
+    ) -> Result<usize> {
+        let most = self.step.next.min(share).min(MOST_AT_ONCE);
         self.query.limit = i32::try_from(most).unwrap_or(i32::MAX);
         let page = table.query(&self.query).await?;
         let before = self.waiting.len();
         for found in &page.items {
-            if let (Some(key), Some(id), Some(kept)) = (self.order_key(found), text(found, "sk"), keep(found)) {
-                self.waiting.push_back(Met { key, id: id.to_owned(), kept });
+            if let (Some(key), Some(id), Some((kept, weight))) = (self.order_key(found), text(found, "sk"), keep(found))
+            {
+                self.waiting.push_back(Met { key, id: id.to_owned(), kept, weight });
             }
         }
         self.done = page.last_key.is_none();
         self.frontier = page.last_key.as_ref().and_then(|last| self.order_key(last)).or(self.frontier.take());
         self.query.after = page.last_key;
-        // Mostly unwanted: on in bigger steps.
-        if (self.waiting.len() - before) * 2 < page.items.len() {
-            self.step = self.step.saturating_mul(4);
-        }
+        let mostly_unwanted = (self.waiting.len() - before) * 2 < page.items.len();
+        self.step.lengthen(mostly_unwanted);
         Ok(page.items.len().min(share))
     }
 
@@ -139,6 +161,22 @@ impl<T> Reader<T> {
             _ => return None,
         };
         key.get(self.order_from..).map(<[u8]>::to_vec)
+    }
+}
+
+impl Step {
+    /// The first step to a page of `limit`. One more than asked for tells whether there is a next page. What is spread evenly is
+    /// asked for twice the share it should have: most pages then need no second step, and none reads the page once for each.
+    fn of(limit: usize, beside: usize) -> Self {
+        let whole = limit + 1;
+        let share = if beside > 1 { (2 * limit).div_ceil(beside).max(2) } else { whole };
+        Self { beside, next: share.min(whole), whole }
+    }
+
+    /// On in bigger steps where most of what is met is unwanted.
+    fn lengthen(&mut self, mostly_unwanted: bool) {
+        let longer = if mostly_unwanted { self.next.saturating_mul(4) } else { self.next };
+        self.next = longer.max(self.whole);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::expr::RecordRef;
 use crate::policy::Grant;
 use crate::schema::Collection;
+use crate::weight::{self, BESIDE_DATA};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
@@ -71,6 +72,13 @@ impl Record {
             }
         }
         shown
+    }
+
+    /// What it weighs in an answer, as this grant's caller sees it: see [`weight`].
+    pub fn weight(&self, grant: &Grant) -> usize {
+        let hidden =
+            |name: &str| !grant.sees_all() && grant.collection().field(name).is_some_and(|field| field.value.hidden);
+        BESIDE_DATA + weight::of_members(self.data.iter().filter(|(name, _)| !hidden(name)))
     }
 
     /// The record in an item.

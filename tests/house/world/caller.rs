@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use tower::ServiceExt;
+use undercroft::weight;
 
 /// Who knocks.
 #[derive(Clone)]
@@ -100,6 +101,7 @@ impl Knock<'_> {
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
         };
+        assert!(weight::of_body(&bytes) <= weight::MOST, "{}: Lambda would not carry this", answer.asked);
         contract::hold(&self.method, &self.path, &answer);
         answer
     }

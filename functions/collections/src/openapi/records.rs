@@ -41,7 +41,7 @@ pub fn of_collections() -> Vec<Route> {
             .takes(&["Filter", "Sort", "LimitOrNone", "Cursor", "Fields", "Expand", "Scan", "Count", "Explain", "Deleted"])
             .answers(200, "RecordList", "A page; with `explain=true` the plan instead.")
             .refuses(403, "Only admins see what is deleted.")
-            .refuses(422, "No index serves this, and `addIndex` says which one would; or there is no such count, and `patch` says what to add."),
+            .refuses(422, "No index serves this, and `addIndex` says which one would; or there is no such count, and `patch` says what to add; or what is expanded is larger than an answer may be."),
         post(RECORDS, "createRecord", Rules(&["create"]))
             .does("Creates a record with an id of the server's.")
             .reads("RecordInput")
@@ -56,7 +56,7 @@ pub fn of_collections() -> Vec<Route> {
             .takes(&["Expand", "Consistent", "IfMatch", "IfNoneMatch"])
             .answers(200, "Record", "The record.")
             .with(&["ETag"])
-            .refuses(422, "No index serves a relation that is expanded backwards: `addIndex` says which one would, in which `collection`."),
+            .refuses(422, "No index serves a relation that is expanded backwards: `addIndex` says which one would, in which `collection`; or what is expanded is larger than an answer may be."),
         put(RECORD, "replaceRecord", Rules(&["update", "create"]))
             .does("Replaces a record (`If-Match`), or makes one with an id of the client's (`If-None-Match: *`).")
             .note("One of the two must be sent. The body may repeat the id of the path. Fields the caller does not see or write stay as they are.")

@@ -25,7 +25,8 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (
         422,
         "Refused",
-        "Understood and refused, as a key that was used for another request; the problem says what would help.",
+        "Understood and refused, as a key that was used for another request or an answer larger than Lambda carries; the \
+         problem says what would help.",
     ),
     (428, "PreconditionRequired", "This needs `If-Match` or `If-None-Match`."),
     (500, "Internal", "Our fault. The request id names it in the logs."),
@@ -75,6 +76,8 @@ pub fn of(route: &Route) -> Vec<(u16, Option<&'static str>)> {
     // A key is kept, or refused rather than ignored.
     add(has("IdempotencyKey"), &[409, 413, 422]);
     add(!route.is_safe() && !has("IdempotencyKey"), &[422]);
+    // What could be larger than Lambda carries.
+    add(route.is_safe() && (has("Limit") || route.path == "/v1/collections"), &[422]);
     for (status, reason) in &route.refusals {
         found.retain(|(known, _)| known != status);
         found.push((*status, Some(reason)));

@@ -5,13 +5,14 @@ use super::resolve::{Leads, Way, back_plan};
 use super::with_expanded;
 use crate::App;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use undercroft::cost;
 use undercroft::error::Result;
 use undercroft::futures::future::try_join;
 use undercroft::futures::stream::{self, StreamExt, TryStreamExt};
 use undercroft::policy::Grant;
 use undercroft::store::record::Record;
+use undercroft::weight;
 
 /// How many queries of a level are under way at once.
 const AT_ONCE: usize = 16;
@@ -25,16 +26,29 @@ pub struct Parent<'a> {
 /// A way followed from one id; followed once, however many records lead to it.
 type Step<'a> = (usize, &'a str);
 type Steps<'a> = BTreeMap<Step<'a>, (&'a Way, &'a Grant)>;
-type Found<'a> = BTreeMap<Step<'a>, Vec<Record>>;
+type Found<'a> = BTreeMap<Step<'a>, Met>;
+
+/// The records that a step leads to, and what they weigh in the answer.
+#[derive(Default)]
+struct Met {
+    records: Vec<Record>,
+    weight: usize,
+}
 
 /// What comes of a level and of all below it: the `expanded` of each parent.
+///
+/// # Errors
+/// `Refused` when what is expanded is more than an answer carries: it has no pages.
 pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String, Value>>> {
     let steps: Steps = parents.iter().flat_map(steps).collect();
     let (mut found, back) = try_join(forward(app, &steps), backward(app, &steps)).await?;
     found.extend(back);
+    // A record that several parents lead to is shown with each.
+    let led = parents.iter().flat_map(|parent| parent.ways.iter().filter_map(|way| met(&found, parent.record, way)));
+    light(led.map(|met| met.weight).sum())?;
     let below: Vec<Parent> = parents
         .iter()
-        .flat_map(|parent| parent.ways.iter().map(|way| (way, met(&found, parent.record, way))))
+        .flat_map(|parent| parent.ways.iter().map(|way| (way, records(&found, parent.record, way))))
         .flat_map(|(way, records)| records.iter().map(|record| Parent { record, ways: &way.under }))
         .collect();
     let mut below = if below.iter().all(|child| child.ways.is_empty()) {
@@ -43,16 +57,24 @@ pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String,
         Box::pin(expand(app, &below)).await?.into_iter()
     };
     let members = |parent: &Parent| -> Map<String, Value> {
-        let of_way = |way: &Way| (way.name.clone(), way.member(met(&found, parent.record, way), &mut below));
+        let of_way = |way: &Way| (way.name.clone(), way.member(records(&found, parent.record, way), &mut below));
         parent.ways.iter().map(of_way).collect()
     };
     Ok(parents.iter().map(members).collect())
 }
 
-/// The records that a way leads to from this one.
-fn met<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> &'a [Record] {
-    let step = way.id_of(from).map(|id| (way.column, id));
-    step.and_then(|step| found.get(&step)).map(Vec::as_slice).unwrap_or_default()
+/// Whether an answer carries what weighs so much.
+fn light(weight: usize) -> Result<()> {
+    if weight <= weight::MOST { Ok(()) } else { Err(weight::TOO_LARGE()) }
+}
+
+/// What a way leads to from this record.
+fn met<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> Option<&'a Met> {
+    found.get(&(way.column, way.id_of(from)?))
+}
+
+fn records<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> &'a [Record] {
+    met(found, from, way).map(|met| met.records.as_slice()).unwrap_or_default()
 }
 
 /// The steps that lead on from a parent, as far as the caller may go.
@@ -72,7 +94,12 @@ async fn forward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
     if unseen {
         cost::withhold();
     }
-    Ok(steps.into_iter().zip(found).map(|(step, found)| (step, found.into_values().collect())).collect())
+    let met = |(grant, found): (&Grant, HashMap<String, Record>)| {
+        let weight = found.values().map(|record| record.weight(grant)).sum();
+        Met { records: found.into_values().collect(), weight }
+    };
+    let met = wanted.into_iter().zip(found).map(|((grant, _), found)| met((grant, found)));
+    Ok(steps.into_iter().zip(met).collect())
 }
 
 /// The records that point back, a list for each id.
@@ -83,11 +110,23 @@ async fn backward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
             let plan = back_plan(way, grant, field, step.1)?;
             queries.push(async move {
                 let listed = app.records.list(grant, &plan, *limit, None).await?;
-                Ok::<_, undercroft::error::Error>((*step, listed.records))
+                // It stopped where a page would have: here nobody could turn to the next.
+                if listed.next.is_some() && listed.records.len() < *limit {
+                    return Err(weight::TOO_LARGE());
+                }
+                let weight = listed.records.iter().map(|record| record.weight(grant)).sum();
+                Ok((*step, Met { records: listed.records, weight }))
             });
         }
     }
-    stream::iter(queries).buffer_unordered(AT_ONCE).try_collect().await
+    let (mut found, mut weight) = (Found::new(), 0);
+    let mut lists = stream::iter(queries).buffer_unordered(AT_ONCE);
+    while let Some((step, met)) = lists.try_next().await? {
+        weight += met.weight;
+        light(weight)?;
+        found.insert(step, met);
+    }
+    Ok(found)
 }
 
 impl Way {

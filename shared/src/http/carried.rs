@@ -1,0 +1,43 @@
+//! The last look at a body before it leaves: whether Lambda carries it.
+
+use crate::error::Error;
+use crate::weight;
+use axum::body::{Body, HttpBody as _};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
+
+/// The response, or the refusal of one that Lambda would not carry, for which the gateway would answer 502.
+pub async fn carried(response: Response) -> Response {
+    let is_light = |bytes: u64| weight::at_most(bytes) <= weight::MOST;
+    if response.body().size_hint().upper().is_some_and(is_light) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    match body.collect().await.map(|body| body.to_bytes()) {
+        Ok(body) if weight::of_body(&body) <= weight::MOST => Response::from_parts(parts, Body::from(body)),
+        Ok(_) => weight::TOO_LARGE().into_response(),
+        Err(error) => Error::internal(error).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    #[tokio::test]
+    async fn a_body_leaves_as_it_is_or_not_at_all() {
+        for (body, status) in [
+            ("x".repeat(weight::MOST), StatusCode::OK),
+            ("x".repeat(weight::MOST + 1), StatusCode::UNPROCESSABLE_ENTITY),
+            ("\"".repeat(weight::MOST / 2), StatusCode::OK),
+            ("\"".repeat(weight::MOST / 2 + 1), StatusCode::UNPROCESSABLE_ENTITY),
+            ("{}".to_owned(), StatusCode::OK),
+        ] {
+            let answered = carried(body.clone().into_response()).await;
+            assert_eq!(answered.status(), status, "{} bytes", body.len());
+            let left = answered.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(left == body.as_bytes(), status == StatusCode::OK, "{} bytes", body.len());
+        }
+    }
+}
