@@ -36,6 +36,7 @@ mod preconditions;
 mod referrers;
 mod relations;
 mod revoking;
+mod scans;
 mod secrets;
 mod sessions;
 mod smuggling;

@@ -255,6 +255,25 @@ fn a_rule_narrows_the_plan_and_never_widens_it() {
     assert_eq!(partition("note == 'x'"), None, "an index without the owner does not serve");
 }
 
+/// A filter may settle what the rule asks. That is no reason to read what the rule hides: decision 15.
+#[test]
+fn a_scan_leaves_no_field_over_that_the_rule_is_about() {
+    let layout = layout();
+    for (rule, filter, served) in [
+        ("note in ['a', 'b']", "note == 'a' && 'late' in tags", Some("recent")),
+        ("priority in [1, 2]", "priority == 1 && 'late' in tags", None),
+        ("priority > 3", "priority == 5 && 'late' in tags", None),
+        ("has(priority)", "priority > 5 && 'late' in tags", None),
+        ("has(due) && due < '2026-06-01T00:00:00Z'", "due == '2026-03-01T00:00:00Z' && 'late' in tags", Some("by_due")),
+    ] {
+        let read = |source| Expr::filter(source, &layout.fields).unwrap();
+        let (rule, filter) = (read(rule), read(filter));
+        let query = Query { rule: &rule, filter: Some(&filter), sort: &[], scan: Some(100) };
+        let scanned = plan(&layout, &query).ok().map(|plan| shown(&plan));
+        assert_eq!(scanned, served.map(|index| format!("{index} up")), "{rule} and {filter}");
+    }
+}
+
 #[test]
 fn a_key_longer_than_the_store_takes_is_never_asked_for() {
     let long = "x".repeat(3_000);
