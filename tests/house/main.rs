@@ -40,6 +40,7 @@ mod referrers;
 mod relations;
 mod relayed;
 mod revoking;
+mod scans;
 mod secrets;
 mod sessions;
 mod smuggling;

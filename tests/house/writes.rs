@@ -303,3 +303,28 @@ async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
     let admin = world.admin().await;
     undelete(&admin).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_replacement_may_leave_out_what_has_a_default() {
+    let world = World::new().await;
+    let schema = json!({ "type": "object", "additionalProperties": false, "required": ["state", "title"], "properties": {
+        "title": { "type": "string" },
+        "state": { "enum": ["open", "done"], "default": "open" },
+        "mark": { "type": "string", "hidden": true, "default": "plain" },
+        "score": { "type": "integer", "readOnly": true, "default": 7 },
+        "kind": { "type": "string", "writeOnce": true, "default": "note" } } });
+    let rules = json!({ "read": "true", "create": "true", "update": "input.state == 'open'" });
+    let definition = json!({ "name": "notes", "schema": schema, "rules": rules });
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    admin.put("/v1/collections/notes", definition).await.expect(201);
+    let made = ada.post("/v1/collections/notes/records", json!({ "title": "a", "mark": "own" })).await.expect(201);
+    let path = made.header("location");
+    admin.patch(path, json!({ "state": "done", "score": null })).await.expect(200);
+    let put = async |body: Value| ada.request(Method::PUT, path).header("if-match", "*").json(body).send().await;
+    let put = put(json!({ "title": "b", "kind": "note" })).await.expect(200).body;
+    assert_eq!((&put["title"], &put["state"], put.get("score")), (&json!("b"), &json!("open"), None), "{put}");
+    assert_eq!(admin.get(path).await.expect(200).body["mark"], "own", "what she does not see stays as it was");
+    let body = json!({ "title": "c", "state": "done", "kind": "note" });
+    ada.request(Method::PUT, path).header("if-match", "*").json(body).send().await.expect(404);
+    world.settle().await;
+}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use undercroft::error::{Error, Result};
 use undercroft::schema::{Change, Collection, Definition, SchemaChange, Work};
+use undercroft::store::item;
 use undercroft::store::record::Record;
 use undercroft::store::walk::disagreement;
 
@@ -60,7 +61,7 @@ async fn disagreeing(app: &App, collection: &Collection) -> Result<Value> {
     let (mut checked, mut count, mut first, mut claimed) = (0, 0_u64, Vec::new(), HashMap::new());
     let mut complete = true;
     for shard in 0..u16::from(collection.definition().shards_ever()) {
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
             let room = i32::try_from(MOST_CHECKED - checked).unwrap_or(0);
             if room == 0 {
@@ -75,10 +76,11 @@ async fn disagreeing(app: &App, collection: &Collection) -> Result<Value> {
                 if !against.errors.is_empty() && first.len() < LISTED {
                     first.push(json!({ "id": record.id, "errors": against.errors }));
                 }
-                after = Some(record.id);
             }
-            if page.last_key.is_none() {
-                break;
+            // Tombstones count as read, and may fill a page alone.
+            match page.last_key.as_ref().and_then(|key| item::text(key, "sk")) {
+                Some(last) => after = Some(last.to_owned()),
+                None => break,
             }
         }
     }

@@ -236,6 +236,11 @@ impl Expr {
             Self::Is(test) | Self::Not(test) => vec![test],
         }
     }
+
+    /// The fields of the stored record that it asks about.
+    pub fn record_fields(&self) -> Vec<&str> {
+        self.tests().into_iter().flat_map(Test::record_fields).collect()
+    }
 }
 
 fn push_new(kept: &mut Vec<Expr>, part: Expr) {
@@ -260,6 +265,14 @@ impl Test {
             Self::In { item, list } => vec![item, list],
             Self::StartsWith { text, prefix } => vec![text, prefix],
             Self::Has(_) | Self::Changed(_) | Self::Stored { .. } => Vec::new(),
+        }
+    }
+
+    /// The fields of the stored record that it looks at.
+    pub fn record_fields(&self) -> Vec<&str> {
+        match self {
+            Self::Has(Place::Record(field)) | Self::Changed(field) | Self::Stored { field, .. } => vec![field],
+            _ => self.operands().into_iter().filter_map(Operand::record_field).collect(),
         }
     }
 

@@ -129,12 +129,14 @@ fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Pla
 }
 
 /// A plan that leaves the least over and keeps the order. What the rule asks is never left over: a scan that read the records
-/// of others to leave them out would tell, by where it stops and what it costs, that they are there.
+/// of others to leave them out would tell, by where it stops and what it costs, that they are there. Nor is anything else about
+/// the rule's fields: where the filter settles what the rule asks, it stands for the rule.
 fn scanning(layout: &Layout, branches: &[Branch], query: &Query, scan: u32) -> Option<Plan> {
     let sort = unsettled(branches, query.sort);
-    let rule = query.rule.conjuncts();
+    let rule = query.rule.record_fields();
+    let is_about_rule = |test: &Expr| test.record_fields().iter().any(|field| rule.contains(field));
     let routes = routes(layout, branches.first()?).into_iter();
-    let allowed = routes.filter(|route| route.leftover.iter().all(|test| !rule.contains(test)));
+    let allowed = routes.filter(|route| !route.leftover.iter().any(is_about_rule));
     let in_order = allowed.filter_map(|route| direction(&route.order, &sort).map(|forward| (route, forward)));
     let Some((route, forward)) = in_order.min_by_key(|(route, _)| route.leftover.len()) else {
         return scanning_rule(layout, query, scan);

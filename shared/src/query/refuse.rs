@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::expr::{Expr, FieldTypes};
+use crate::expr::{Expr, FieldTypes, is_system};
 
 use super::layout::Layout;
 use super::ordering::SortField;
@@ -72,9 +72,12 @@ fn missing_index(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Re
     if let Some(test) = branch.others.iter().find(|test| range_test(test).is_none()) {
         return Err(format!("no index can answer `{test}`"));
     }
-    let partition: Vec<&str> = branch.equal.iter().map(|(field, _)| field.as_str()).collect();
+    // A partition is made of data alone; the server's own times lead the sort.
+    let (times, partition): (Vec<&str>, Vec<&str>) =
+        branch.equal.iter().map(|(field, _)| field.as_str()).partition(|field| is_system(field));
     let wanted: Vec<SortField> = sort.iter().filter(|by| branch.value(&by.field).is_none()).cloned().collect();
-    let sort = with_range(branch, wanted)?;
+    let times = times.into_iter().map(SortField::ascending);
+    let sort: Vec<SortField> = times.chain(with_range(branch, wanted)?).collect();
     let by_name = partition.iter().copied().chain(sort.iter().map(|by| by.field.as_str()));
     let usable = |field: &str| field != "id" && field != "version" && fields.visible(field).is_some();
     if !by_name.clone().all(usable) || branch.equal.iter().any(|(_, value)| value.is_null()) {

@@ -137,7 +137,16 @@ impl Collection {
 
     /// Puts in the defaults of a new record where the client gave nothing.
     pub fn apply_defaults(&self, data: &mut Map<String, Value>) {
-        for (name, field) in &self.shape.fields {
+        self.fill(data, |_| true);
+    }
+
+    /// Puts in the defaults of a record that is replaced, but for the fields that a replacement does not change.
+    pub fn apply_defaults_again(&self, data: &mut Map<String, Value>) {
+        self.fill(data, |field| !field.read_only && !field.write_once);
+    }
+
+    fn fill(&self, data: &mut Map<String, Value>, wanted: impl Fn(&Field) -> bool) {
+        for (name, field) in self.shape.fields.iter().filter(|(_, field)| wanted(field)) {
             if let (Some(default), false) = (&field.default, data.contains_key(name)) {
                 data.insert(name.clone(), default.clone());
             }

@@ -190,8 +190,11 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
             data
         }
     };
-    if !grant.sees_all() && matches!(change, What::Replace(_)) {
-        keep_unseen(collection, stored, &mut data);
+    if matches!(change, What::Replace(_)) {
+        if !grant.sees_all() {
+            keep_unseen(collection, stored, &mut data);
+        }
+        collection.apply_defaults_again(&mut data);
     }
     collection.validate(&data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);

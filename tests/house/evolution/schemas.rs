@@ -131,6 +131,29 @@ async fn what_disagrees_at_great_length_is_named_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_dry_run_gets_past_pages_of_tombstones() {
+    let world = World::new().await;
+    let (admin, path) = (world.admin().await, "/v1/collections/notes");
+    let body = |longest: Value| {
+        json!({ "name": "notes", "schema": { "type": "object", "additionalProperties": false,
+        "properties": { "text": { "type": "string", "maxLength": longest } } } })
+    };
+    admin.put(path, body(json!(400_000))).await.expect(201);
+    // A page of the store ends at 1 MB: four of these do not fit on one.
+    for _ in 0..8 {
+        let made = admin.post(&format!("{path}/records"), json!({ "text": "x".repeat(300_000) })).await.expect(201);
+        admin.delete(made.header("location")).await.expect(204);
+    }
+    world.advance(Duration::from_millis(5));
+    let long = admin.post(&format!("{path}/records"), json!({ "text": "too long" })).await.expect(201).body;
+    let dry = admin.put(&format!("{path}?dryRun=true"), body(json!(3))).await.expect(200);
+    let disagree = &dry.body["disagree"];
+    assert_eq!((&disagree["count"], &disagree["first"][0]["id"]), (&json!(1), &long["id"]), "{}", dry.text);
+    assert_eq!((&disagree["checked"], &disagree["complete"]), (&json!(9), &json!(true)));
+    world.settle().await;
+}
+
+#[tokio::test]
 async fn a_narrower_schema_can_be_withdrawn_while_it_waits() {
     let world = World::new().await;
     with_tasks(&world).await;

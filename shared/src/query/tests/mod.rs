@@ -188,14 +188,31 @@ fn what_no_index_serves_is_refused_naming_the_one_that_would() {
     ] {
         let refusal = planned(filter, sort, None).expect_err(filter);
         assert_eq!(refusal.code, "index_required");
-        assert_eq!(refusal.add_index.unwrap_or_default(), index, "{filter} / {sort}: {}", refusal.message);
+        assert_eq!(refusal.add_index.clone().unwrap_or_default(), index, "{filter} / {sort}: {}", refusal.message);
+        if let Some(index) = refusal.add_index {
+            accepted(&index);
+        }
         assert!(refusal.message.contains("scan=N"), "{}", refusal.message);
     }
 }
 
+/// A definition of the same fields takes the index.
+fn accepted(index: &Value) {
+    let text = json!({ "type": "string" });
+    let moment = json!({ "type": "string", "format": "date-time" });
+    let schema = json!({ "type": "object", "properties": { "status": text, "owner": text, "note": text, "due": moment,
+        "priority": { "type": "number" }, "done": { "type": "boolean" } } });
+    let body = json!({ "schema": schema, "indexes": [index] });
+    crate::schema::Definition::parse("tasks", body, None).unwrap_or_else(|problems| panic!("{index}: {problems:?}"));
+}
+
 #[test]
-fn the_index_a_refusal_names_serves_the_query() {
+fn the_index_a_refusal_names_is_taken_and_serves_the_query() {
     for (filter, sort) in [
+        ("owner == 'ada' && createdAt == '2026-03-01T12:00:00Z'", ""),
+        ("updatedAt == '2026-03-01T12:00:00Z'", "-priority"),
+        ("owner == 'ada' && updatedAt == '2026-03-01T12:00:00Z' && createdAt == '2026-03-01T12:00:00Z'", ""),
+        ("owner == 'ada' && updatedAt == '2026-03-01T12:00:00Z' && priority > 3", "-priority"),
         ("status == 'open'", "-priority"),
         ("owner == 'ada' && priority > 3", "priority,-updatedAt"),
         ("owner == 'ada'", "-createdAt"),
@@ -207,6 +224,7 @@ fn the_index_a_refusal_names_serves_the_query() {
         let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &fields()).unwrap() };
         let query = Query { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan: None };
         let add = plan(&layout(), &query).expect_err("not served yet").add_index.expect("an index");
+        accepted(&add);
         let mut index = add.as_object().cloned().unwrap();
         index.extend([("slot".to_owned(), json!(6)), ("generation".to_owned(), json!(2))]);
         let mut layout = layout();
@@ -253,6 +271,25 @@ fn a_rule_narrows_the_plan_and_never_widens_it() {
     assert_eq!(partition("owner == 'bob' || owner == 'ada'"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
     assert_eq!(partition("true || owner == 'bob'"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
     assert_eq!(partition("note == 'x'"), None, "an index without the owner does not serve");
+}
+
+/// A filter may settle what the rule asks. That is no reason to read what the rule hides: decision 15.
+#[test]
+fn a_scan_leaves_no_field_over_that_the_rule_is_about() {
+    let layout = layout();
+    for (rule, filter, served) in [
+        ("note in ['a', 'b']", "note == 'a' && 'late' in tags", Some("recent")),
+        ("priority in [1, 2]", "priority == 1 && 'late' in tags", None),
+        ("priority > 3", "priority == 5 && 'late' in tags", None),
+        ("has(priority)", "priority > 5 && 'late' in tags", None),
+        ("has(due) && due < '2026-06-01T00:00:00Z'", "due == '2026-03-01T00:00:00Z' && 'late' in tags", Some("by_due")),
+    ] {
+        let read = |source| Expr::filter(source, &layout.fields).unwrap();
+        let (rule, filter) = (read(rule), read(filter));
+        let query = Query { rule: &rule, filter: Some(&filter), sort: &[], scan: Some(100) };
+        let scanned = plan(&layout, &query).ok().map(|plan| shown(&plan));
+        assert_eq!(scanned, served.map(|index| format!("{index} up")), "{rule} and {filter}");
+    }
 }
 
 #[test]
