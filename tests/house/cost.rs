@@ -1,5 +1,7 @@
 //! What calls cost, held to the budget as counts: round trips, and capacity units as DynamoDB reports them.
 
+mod table;
+
 use crate::world::{PASSWORD, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};

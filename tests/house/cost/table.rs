@@ -1,0 +1,221 @@
+//! The README's table of what calls cost: every row of it is measured here, and what is measured here is a row of it.
+
+use super::plain;
+use crate::world::{Caller, PASSWORD, World, tasks};
+use axum::http::Method;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+/// Read units, write units and round trips.
+type Cost = (f64, f64, u32);
+
+/// The table, and what has been held against it.
+struct Table {
+    rows: BTreeMap<String, Cost>,
+    held: RefCell<BTreeSet<String>>,
+    wrong: RefCell<Vec<String>>,
+}
+
+impl Table {
+    fn of_the_readme() -> Self {
+        let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+        let (_, after) = readme.split_once("| call | round trips | read units | write units |\n").unwrap();
+        let lines = after.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let rows = lines.map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [call, trips, rru, wru] = cells[..] else { panic!("four columns: {line}") };
+            (call.to_owned(), (number(rru), number(wru), number(trips) as u32))
+        });
+        Self { rows: rows.collect(), held: RefCell::default(), wrong: RefCell::default() }
+    }
+
+    /// Holds what a call has cost against its row.
+    fn hold(&self, call: &str, cost: Cost) {
+        self.held.borrow_mut().insert(call.to_owned());
+        if self.rows.get(call) != Some(&cost) {
+            self.wrong
+                .borrow_mut()
+                .push(format!("{call}: it costs {cost:?}, and the row says {:?}", self.rows.get(call)));
+        }
+    }
+
+    /// Holds what it has cost more than without, `times` over, against a row that says so with a plus.
+    fn hold_more(&self, call: &str, with: Cost, without: Cost, times: u32) {
+        let more = (with.0 - without.0, with.1 - without.1, with.2 - without.2);
+        self.hold(call, (more.0 / f64::from(times), more.1 / f64::from(times), more.2));
+    }
+
+    /// Nothing was different, and no row was passed over.
+    fn close(self) {
+        let (wrong, held) = (self.wrong.into_inner(), self.held.into_inner());
+        let passed_over: Vec<&String> = self.rows.keys().filter(|call| !held.contains(*call)).collect();
+        assert!(wrong.is_empty() && passed_over.is_empty(), "{wrong:#?}\nrows that nobody measures: {passed_over:#?}");
+    }
+}
+
+/// The number a cell begins with; what follows says what it is counted in.
+fn number(cell: &str) -> f64 {
+    let end = cell.trim_start_matches('+').find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let cell = cell.trim_start_matches('+');
+    cell[..end.unwrap_or(cell.len())].parse().unwrap_or_else(|_| panic!("begins with no number: {cell}"))
+}
+
+const PLAIN: &str = "/v1/collections/plain/records";
+
+#[tokio::test]
+async fn every_row_of_the_readmes_table_is_what_the_call_costs() {
+    let table = Table::of_the_readme();
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/plain", plain()).await.expect(201);
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let ada = world.user("ada").await;
+    // Warm: keys, definitions and secrets are fetched once.
+    ada.post(PLAIN, json!({ "title": "warm", "owner": ada.id() })).await.expect(201);
+    ada.post("/v1/collections/tasks/records", json!({ "title": "warm", "owner": ada.id() })).await.expect(201);
+    ada.get(&format!("{PLAIN}?limit=1")).await.expect(200);
+    admin.get("/v1/jobs").await.expect(200);
+    accounts(&table, &world, &ada).await;
+    one_record(&table, &ada).await;
+    several_records(&table, &ada).await;
+    relations(&table, &admin, &ada).await;
+    counts_and_changes(&table, &world, &admin).await;
+    let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
+    table.hold("enqueue a job", admin.post("/v1/jobs", job).await.expect(202).cost());
+    // What follows from the deletion waits until every function has heard of it.
+    for _ in 0..2 {
+        world.settle().await;
+        world.advance(Duration::from_secs(16));
+    }
+    world.settle().await;
+    table.close();
+}
+
+async fn accounts(table: &Table, world: &World, ada: &Caller<'_>) {
+    let stranger = world.stranger();
+    let credentials = json!({ "email": "ada@example.org", "password": PASSWORD });
+    let sign_in = stranger.post("/v1/auth/signin", credentials).await.expect(200);
+    table.hold("sign in", sign_in.cost());
+    let refresh = stranger.post("/v1/auth/refresh", json!({ "refreshToken": ada.refresh_token })).await.expect(200);
+    table.hold("refresh", refresh.cost());
+    let free = "bad token, schema error, refused query";
+    let bad = stranger.request(Method::GET, PLAIN).header("authorization", "Bearer nonsense").send().await;
+    table.hold(free, bad.expect(401).cost());
+    table.hold(free, ada.post(PLAIN, json!({ "owner": ada.id() })).await.expect(400).cost());
+    table.hold(free, ada.get(&format!("{PLAIN}?filter=title%3D%3D%22x%22")).await.expect(422).cost());
+}
+
+/// From its creation to its second life.
+async fn one_record(table: &Table, ada: &Caller<'_>) {
+    let body = |slug: &str| json!({ "title": "x".repeat(200), "owner": ada.id(), "priority": 1, "slug": slug });
+    let unique = ada.post("/v1/collections/tasks/records", body("u")).await.expect(201);
+    table.hold("create, with one index and a unique field", unique.cost());
+    let made = ada.post(PLAIN, body("a")).await.expect(201);
+    table.hold("create, with one index", made.cost());
+    let once = async || {
+        let knock = ada.request(Method::POST, PLAIN).header("idempotency-key", "\"k\"").json(body("b"));
+        knock.send().await.expect(201).cost()
+    };
+    table.hold("create with an `Idempotency-Key`, with one index", once().await);
+    table.hold("the same sent again", once().await);
+
+    let one = made.header("location");
+    table.hold("read by id", ada.get(one).await.expect(200).cost());
+    table
+        .hold("read by id with `consistent=true`", ada.get(&format!("{one}?consistent=true")).await.expect(200).cost());
+    let write = async |method: Method, etag: &str, body: Value| {
+        ada.request(method, one).header("if-match", etag).json(body).send().await.expect(200).cost()
+    };
+    let patched = write(Method::PATCH, "\"1\"", json!({ "title": "y" })).await;
+    table.hold("patch of what no index is keyed by, with one index", patched);
+    let moved = write(Method::PATCH, "\"2\"", json!({ "status": "done" })).await;
+    table.hold("patch that moves an index key", moved);
+    let mut whole = body("a");
+    (whole["title"], whole["status"]) = (json!("z"), json!("done"));
+    table.hold("replace (PUT) that moves no index key, with one index", write(Method::PUT, "\"3\"", whole).await);
+    table.hold("delete, with one index", ada.delete(one).await.expect(204).cost());
+    let undeleted = ada.post(&format!("{one}/undelete"), json!({})).await.expect(200);
+    table.hold("undelete, with one index", undeleted.cost());
+}
+
+async fn several_records(table: &Table, ada: &Caller<'_>) {
+    let create = |nth: usize| json!({ "title": "x".repeat(150), "owner": ada.id(), "priority": nth % 10 });
+    let operation = |nth: usize| json!({ "method": "POST", "path": PLAIN, "body": create(nth) });
+    let batch = ada.post("/v1/batch", json!({ "operations": [operation(1), operation(2)] })).await.expect(200);
+    table.hold("batch of two creates, with one index each", batch.cost());
+    for nth in 0..40 {
+        ada.post(PLAIN, create(nth)).await.expect(201);
+    }
+    ada.get(&format!("{PLAIN}?limit=20")).await.expect(200);
+    let row = "list 20 records of 500 B through an index, any page";
+    let first = ada.get(&format!("{PLAIN}?limit=20")).await.expect(200);
+    table.hold(row, first.cost());
+    let next = first.body["nextCursor"].as_str().unwrap();
+    table.hold(row, ada.get(&format!("{PLAIN}?limit=20&cursor={next}")).await.expect(200).cost());
+}
+
+/// Notes that point at posts, and keep them from being deleted.
+async fn relations(table: &Table, admin: &Caller<'_>, ada: &Caller<'_>) {
+    let (posts, notes) = ("/v1/collections/posts/records", "/v1/collections/notes/records");
+    let all = json!({ "list": "true", "read": "true", "create": "true", "update": "true", "delete": "true" });
+    let collection = |name: &str, properties: Value, indexes: Value| {
+        let schema = json!({ "type": "object", "additionalProperties": false, "properties": properties });
+        json!({ "name": name, "schema": schema, "indexes": indexes, "rules": all })
+    };
+    let to_posts =
+        |on_delete: &str| json!({ "type": "string", "relation": { "collection": "posts", "onDelete": on_delete } });
+    admin.put("/v1/collections/posts", collection("posts", json!({}), json!([]))).await.expect(201);
+    let properties = json!({ "post": to_posts("restrict") });
+    admin.put("/v1/collections/notes", collection("notes", properties, json!([]))).await.expect(201);
+    let by_post = json!([{ "name": "by_post", "partition": ["post"] }]);
+    let likes = collection("likes", json!({ "post": to_posts("cascade") }), by_post);
+    admin.put("/v1/collections/likes", likes).await.expect(201);
+    let post = async || ada.post(posts, json!({})).await.expect(201).body["id"].clone();
+    ada.post(notes, json!({ "post": post().await })).await.expect(201);
+    ada.post("/v1/collections/likes/records", json!({ "post": post().await })).await.expect(201);
+
+    let made = ada.post(notes, json!({ "post": post().await })).await.expect(201);
+    table.hold("create, in no index, with one restricting relation", made.cost());
+    let alone = ada.post(posts, json!({})).await.expect(201).header("location").to_owned();
+    let deleted = ada.delete(&alone).await.expect(204);
+    table.hold("delete, in no index, of a record that may be pointed at", deleted.cost());
+
+    let one = made.header("location");
+    let plain = ada.get(one).await.expect(200).cost();
+    let forward = ada.get(&format!("{one}?expand=post")).await.expect(200).cost();
+    table.hold_more("expand, each level forward, up to 100 records", forward, plain, 1);
+    let back = format!("{posts}/{}", post().await.as_str().unwrap());
+    ada.get(&format!("{back}?expand=likes_via_post")).await.expect(200);
+    let plain = ada.get(&back).await.expect(200).cost();
+    let backward = ada.get(&format!("{back}?expand=likes_via_post")).await.expect(200).cost();
+    table.hold_more("expand, a back-relation of up to 4 KB", backward, plain, 1);
+}
+
+async fn counts_and_changes(table: &Table, world: &World, admin: &Caller<'_>) {
+    let path = "/v1/collections/logs/records";
+    let schema = json!({ "type": "object", "properties": { "text": { "type": "string" } } });
+    let logs = json!({ "name": "logs", "schema": schema, "counts": true, "changes": true });
+    admin.put("/v1/collections/logs", logs).await.expect(201);
+    admin.post(path, json!({ "text": "a" })).await.expect(201);
+    world.settle().await;
+    let list = admin.get(path).await.expect(200).cost();
+    admin.get(&format!("{path}?count=true")).await.expect(200);
+    let counted = admin.get(&format!("{path}?count=true")).await.expect(200).cost();
+    table.hold_more("count beside a list", counted, list, 1);
+
+    let changes = "/v1/changes?collection=logs";
+    let now = admin.get(&format!("{changes}&after=now")).await.expect(200).body["nextCursor"].clone();
+    let since = format!("{changes}&after={}", now.as_str().unwrap());
+    table.hold("changes of one partition, none", admin.get(&since).await.expect(200).cost());
+    let mut costs = Vec::new();
+    for nth in 0..2 {
+        admin.post(path, json!({ "text": nth.to_string() })).await.expect(201);
+        world.settle().await;
+        costs.push(admin.get(&since).await.expect(200).cost());
+    }
+    table.hold("changes of one partition, one", costs[0]);
+    table.hold_more("each change more", costs[1], costs[0], 1);
+}
