@@ -25,6 +25,7 @@ mod job_keys;
 mod jobs;
 mod journey;
 mod ledger;
+mod matrix;
 mod membership;
 mod numbers;
 mod objects;
