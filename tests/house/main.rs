@@ -27,6 +27,7 @@ mod journey;
 mod ledger;
 mod matrix;
 mod membership;
+mod misplaced;
 mod numbers;
 mod objects;
 mod once;
