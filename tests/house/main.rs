@@ -6,6 +6,7 @@
 mod world;
 
 mod accounts;
+mod alike;
 mod bad_input;
 mod batches;
 mod collections;
