@@ -1,7 +1,7 @@
 //! Collections: what a definition promises, kept: unique values, relations, rules that are served, changes without harm.
 
 use crate::data::{TASKS, path, task, with_tasks};
-use crate::world::{Caller, World, tasks};
+use crate::world::{Caller, World, rounds, tasks};
 use axum::http::Method;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -13,13 +13,7 @@ async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
     with_tasks(&world).await;
     let ada = world.user("ada").await;
     let with_slug = json!({ "title": "t", "owner": ada.id(), "slug": "one" });
-    let answers = join_all((0..16).map(|_| ada.post(TASKS, with_slug.clone()))).await;
-    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
-    assert_eq!(won.len(), 1);
-    for answer in &answers {
-        assert!([201, 409, 503].contains(&answer.status), "{}", answer.text);
-    }
-    let first = won[0].body.clone();
+    let first = ada.post(TASKS, with_slug.clone()).await.expect(201).body;
     assert_eq!(ada.post(TASKS, with_slug.clone()).await.expect(409).code(), "not_unique");
 
     // Renamed, the old value is free; renamed back, it is taken again.
@@ -31,6 +25,27 @@ async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
     ada.post(TASKS, with_slug).await.expect(409);
     ada.patch(&path(&first), json!({ "slug": null })).await.expect(200);
     ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
+}
+
+/// One of 64 gets it (R79): when it is nobody's, and when the record that had it has just let go.
+#[tokio::test]
+async fn of_sixty_four_who_want_one_value_at_once_one_gets_it() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let ada = world.user("ada").await;
+    for round in 0..rounds(4) {
+        let slug = format!("slug-{}", round / 2);
+        let body = json!({ "title": slug, "owner": ada.id(), "slug": slug });
+        let answers = join_all((0..64).map(|_| ada.post(TASKS, body.clone()))).await;
+        for answer in &answers {
+            assert!([201, 409, 503].contains(&answer.status), "round {round}: {}", answer.text);
+        }
+        let won: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+        assert_eq!(won.len(), 1, "round {round}");
+        let page = ada.get(&format!("{TASKS}?limit=100")).await.expect(200).body;
+        assert_eq!(page["items"], json!([won[0].body]), "round {round}: and there is no other record");
+        ada.delete(&path(&won[0].body)).await.expect(204);
+    }
 }
 
 #[tokio::test]
