@@ -100,6 +100,36 @@ async fn a_code_is_spent_once_however_many_ask_at_once() {
     }
 }
 
+/// R79: whichever of the codes come back, and however often, the address has one account and one profile.
+#[tokio::test]
+async fn of_sixty_four_sign_ups_for_one_address_at_once_there_is_one_account() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    for round in 0..rounds(1) {
+        let email = format!("ada{round}@example.org");
+        let answers = join_all((0..64).map(|_| stranger.post("/v1/auth/signup", sign_up(&email, PASSWORD)))).await;
+        assert!(answers.iter().all(|answer| [202, 503].contains(&answer.status)), "round {round}");
+        assert!(answers.iter().any(|answer| answer.status == 202), "round {round}");
+        world.settle().await;
+        let codes: Vec<String> =
+            world.mails_to(&email).iter().filter_map(|mail| crate::world::code_in(&mail.text)).collect();
+        world.cloud.clear_mails().unwrap();
+        let verify = |nth: usize| json!({ "email": email, "code": codes[nth % codes.len()] });
+        let verified = join_all((0..64).map(|nth| stranger.post("/v1/auth/verify", verify(nth)))).await;
+        assert!(verified.iter().all(|answer| [200, 400, 503].contains(&answer.status)), "round {round}");
+        let made: Vec<_> = verified.iter().filter(|answer| answer.status == 200).collect();
+        assert_eq!(made.len(), 1, "round {round}");
+        let count = async |table: &str, is_one: &dyn Fn(&Value) -> bool| {
+            world.dump(table).await.as_array().unwrap().iter().filter(|item| is_one(item)).count()
+        };
+        let is_account = |item: &Value| item["sk"]["S"] == "account" && item["pk"]["S"] == format!("a#{email}");
+        let is_profile = |item: &Value| item["d"]["M"]["email"]["S"] == email;
+        assert_eq!(count("IdentityTable", &is_account).await, 1, "round {round}");
+        assert_eq!(count("RecordsTable", &is_profile).await, 1, "round {round}");
+        stranger.post("/v1/auth/signin", sign_up(&email, PASSWORD)).await.expect(200);
+    }
+}
+
 #[tokio::test]
 async fn a_code_is_good_for_its_own_address_until_a_newer_one_or_ten_minutes() {
     let world = World::new().await;

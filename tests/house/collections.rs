@@ -1,7 +1,7 @@
 //! Collections: what a definition promises, kept: unique values, relations, rules that are served, changes without harm.
 
 use crate::data::{TASKS, path, task, with_tasks};
-use crate::world::{World, tasks};
+use crate::world::{Caller, World, rounds, tasks};
 use axum::http::Method;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -12,13 +12,7 @@ async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
     with_tasks(&world).await;
     let ada = world.user("ada").await;
     let with_slug = json!({ "title": "t", "owner": ada.id(), "slug": "one" });
-    let answers = join_all((0..16).map(|_| ada.post(TASKS, with_slug.clone()))).await;
-    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
-    assert_eq!(won.len(), 1);
-    for answer in &answers {
-        assert!([201, 409, 503].contains(&answer.status), "{}", answer.text);
-    }
-    let first = won[0].body.clone();
+    let first = ada.post(TASKS, with_slug.clone()).await.expect(201).body;
     assert_eq!(ada.post(TASKS, with_slug.clone()).await.expect(409).code(), "not_unique");
 
     // Renamed, the old value is free; renamed back, it is taken again.
@@ -30,6 +24,27 @@ async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
     ada.post(TASKS, with_slug).await.expect(409);
     ada.patch(&path(&first), json!({ "slug": null })).await.expect(200);
     ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
+}
+
+/// One of 64 gets it (R79): when it is nobody's, and when the record that had it has just let go.
+#[tokio::test]
+async fn of_sixty_four_who_want_one_value_at_once_one_gets_it() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let ada = world.user("ada").await;
+    for round in 0..rounds(4) {
+        let slug = format!("slug-{}", round / 2);
+        let body = json!({ "title": slug, "owner": ada.id(), "slug": slug });
+        let answers = join_all((0..64).map(|_| ada.post(TASKS, body.clone()))).await;
+        for answer in &answers {
+            assert!([201, 409, 503].contains(&answer.status), "round {round}: {}", answer.text);
+        }
+        let won: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+        assert_eq!(won.len(), 1, "round {round}");
+        let page = ada.get(&format!("{TASKS}?limit=100")).await.expect(200).body;
+        assert_eq!(page["items"], json!([won[0].body]), "round {round}: and there is no other record");
+        ada.delete(&path(&won[0].body)).await.expect(204);
+    }
 }
 
 #[tokio::test]
@@ -51,6 +66,101 @@ async fn one_and_one_point_zero_are_one_unique_value() {
     }
     assert_eq!(make("1.5").await, 201);
     assert_eq!(make("1.50").await, 409);
+}
+
+#[tokio::test]
+async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may_not() {
+    let world = World::new().await;
+    let text = json!({ "type": ["string", "null"] });
+    let stays = json!({ "name": "stays", "unique": [["room", "day"]], "schema": { "type": "object",
+        "additionalProperties": false, "properties": { "room": text, "day": text, "guest": text } },
+        "rules": { "create": "auth.id != ''", "read": "auth.id != ''", "update": "auth.id != ''" } });
+    world.admin().await.put("/v1/collections/stays", stays).await.expect(201);
+    let ada = world.user("ada").await;
+    let stays = "/v1/collections/stays/records";
+    let make = async |body: Value| ada.post(stays, body).await;
+    make(json!({ "room": "1", "day": "mon" })).await.expect(201);
+    let taken = make(json!({ "room": "1", "day": "mon", "guest": "Eve" })).await.expect(409);
+    assert_eq!((taken.code(), &taken.body["detail"]), ("not_unique", &json!("another record has this room and day")));
+    for free in [
+        json!({ "room": "1", "day": "tue" }),
+        json!({ "room": "2", "day": "mon" }),
+        json!({ "room": "mon", "day": "1" }),
+        json!({ "room": "1m", "day": "on" }),
+        json!({ "room": "1" }),
+        json!({ "room": "1" }),
+        json!({ "room": "1", "day": null }),
+        json!({ "day": "mon" }),
+        json!({ "room": null, "day": "mon" }),
+        json!({}),
+    ] {
+        make(free.clone()).await.expect(201);
+        let has_both = free["room"].is_string() && free["day"].is_string();
+        make(free).await.expect(if has_both { 409 } else { 201 });
+    }
+
+    // By every other door as well, and with one half of the pair already there.
+    let half = make(json!({ "room": "1", "guest": "Ada" })).await.expect(201).header("location").to_owned();
+    let whole = json!({ "room": "1", "day": "mon" });
+    let operation = |method: &str, path: &str, body: Value| json!({ "operations": [{ "method": method, "path": path, "body": body, "ifMatch": "*" }] });
+    let mut other = operation("POST", stays, whole.clone());
+    other["operations"][0].as_object_mut().unwrap().remove("ifMatch");
+    for answer in [
+        ada.patch(&half, json!({ "day": "mon" })).await,
+        ada.request(Method::PUT, &half).header("if-match", "*").json(whole.clone()).send().await,
+        ada.request(Method::POST, stays).header("idempotency-key", "\"k\"").json(whole.clone()).send().await,
+        ada.post("/v1/batch", operation("PATCH", &half, json!({ "day": "mon" }))).await,
+        ada.post("/v1/batch", operation("PUT", &half, whole)).await,
+        ada.post("/v1/batch", other).await,
+    ] {
+        let told = answer.expect(409);
+        assert!([told.code(), told.body["operations"][0]["code"].as_str().unwrap_or_default()].contains(&"not_unique"));
+    }
+    ada.patch(&half, json!({ "day": "wed" })).await.expect(200);
+    make(json!({ "room": "1", "day": "wed" })).await.expect(409);
+    ada.patch(&half, json!({ "day": null })).await.expect(200);
+    make(json!({ "room": "1", "day": "wed" })).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_is_written_once_stays_by_every_door() {
+    let world = World::new().await;
+    let definition = json!({ "name": "parts", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "serial": { "type": "string", "writeOnce": true }, "note": { "type": "string" } } },
+        "rules": { "create": "auth.id != ''", "read": "auth.id != ''", "update": "auth.id != ''" } });
+    let admin = world.admin().await;
+    admin.put("/v1/collections/parts", definition).await.expect(201);
+    let ada = world.user("ada").await;
+    let parts = "/v1/collections/parts/records";
+    let with = ada.post(parts, json!({ "serial": "a", "note": "n" })).await.expect(201).header("location").to_owned();
+    let without = ada.post(parts, json!({ "note": "n" })).await.expect(201).header("location").to_owned();
+    let put = async |caller: &Caller<'_>, part: &str, body: Value| {
+        caller.request(Method::PUT, part).header("if-match", "*").json(body).send().await
+    };
+    for (part, changes) in [
+        (&with, vec![json!({ "serial": "b" }), json!({ "serial": "b", "note": "m" }), json!({ "serial": null })]),
+        (&without, vec![json!({ "serial": "a" })]),
+    ] {
+        for (body, caller) in changes.into_iter().flat_map(|body| [(body.clone(), &ada), (body, &admin)]) {
+            let whole: Value = body.as_object().unwrap().clone().into_iter().filter(|(_, it)| !it.is_null()).collect();
+            let operation = |method: &str, body: &Value| json!({ "operations": [{ "method": method, "path": part, "body": body, "ifMatch": "*" }] });
+            for answer in [
+                caller.patch(part, body.clone()).await,
+                put(caller, part, whole.clone()).await,
+                caller.post("/v1/batch", operation("PATCH", &body)).await,
+                caller.post("/v1/batch", operation("PUT", &whole)).await,
+            ] {
+                let told = answer.expect(400).body;
+                let errors = told.pointer("/operations/0/errors").unwrap_or(&told["errors"]);
+                assert_eq!((&errors[0]["pointer"], &errors[0]["code"]), (&json!("/serial"), &json!("fixed")), "{told}");
+            }
+        }
+        assert_eq!(ada.get(part).await.expect(200).body["version"], 1);
+    }
+    // To say again what it is, is no change.
+    ada.patch(&with, json!({ "serial": "a", "note": "m" })).await.expect(200);
+    put(&ada, &with, json!({ "serial": "a" })).await.expect(200);
+    put(&ada, &without, json!({ "note": "m" })).await.expect(200);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod world;
 
 mod accounts;
+mod alike;
 mod bad_input;
 mod batches;
 mod collections;
@@ -27,7 +28,9 @@ mod job_keys;
 mod jobs;
 mod journey;
 mod ledger;
+mod matrix;
 mod membership;
+mod misplaced;
 mod numbers;
 mod objects;
 mod once;

@@ -188,6 +188,15 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let put = |path: &str, body: Value| ada.request(Method::PUT, path).header("if-match", "*").json(body);
+    let batched = async |method: &str, path: &str, body: &Value| {
+        let mut operation = json!({ "method": method, "path": path, "body": body });
+        if method == "PUT" {
+            operation["ifMatch"] = json!("*");
+        }
+        let mut answer = refused(ada.post("/v1/batch", json!({ "operations": [operation] })).await);
+        answer.body["errors"] = answer.body["operations"][0]["errors"].take();
+        answer
+    };
     for name in ["id", "version", "createdAt", "updatedAt", "kept"] {
         for value in [json!("x"), json!(7), json!(null), json!({}), json!(["x"])] {
             let body = json!({ "text": "t", name: value });
@@ -195,6 +204,9 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
                 ada.post(THINGS, body.clone()).await,
                 ada.patch(&record, body.clone()).await,
                 put(&record, body.clone()).send().await,
+                batched("POST", THINGS, &body).await,
+                batched("PATCH", &record, &body).await,
+                batched("PUT", &record, &body).await,
             ] {
                 assert_eq!(refused(answer).body["errors"][0]["pointer"], format!("/{name}"), "{body}");
             }
@@ -202,11 +214,19 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
         for body in
             [json!({ format!("d.{name}"): 1 }), json!({ format!("{name}.x"): 1 }), json!({ "auth": { name: 1 } })]
         {
-            for answer in [ada.post(THINGS, body.clone()).await, ada.patch(&record, body.clone()).await] {
+            for answer in [
+                ada.post(THINGS, body.clone()).await,
+                ada.patch(&record, body.clone()).await,
+                batched("POST", THINGS, &body).await,
+                batched("PATCH", &record, &body).await,
+            ] {
                 assert_eq!(refused(answer).body["errors"][0]["code"], "unknown_field", "{body}");
             }
         }
         let twice = format!("{{\"text\":\"t\",\"{name}\":1,\"{name}\":1}}");
+        let in_batch = json!({ "operations": [{ "method": "PATCH", "path": record, "body": "twice" }] }).to_string();
+        let in_batch = refused(send(&ada, "POST", "/v1/batch", in_batch.replace("\"twice\"", &twice)).await);
+        assert_eq!(in_batch.body["errors"][0]["code"], "duplicate_name");
         assert_eq!(refused(send(&ada, "PATCH", &record, twice).await).body["errors"][0]["code"], "duplicate_name");
     }
     let profile = format!("/v1/collections/users/records/{}", ada.id());
@@ -215,6 +235,8 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
             let body = json!({ name: value });
             assert_eq!(refused(ada.patch(&profile, body.clone()).await).status, 400, "{body}");
             assert_eq!(refused(put(&profile, body.clone()).send().await).status, 400, "{body}");
+            assert_eq!(batched("PATCH", &profile, &body).await.status, 400, "{body}");
+            assert_eq!(batched("PUT", &profile, &body).await.status, 400, "{body}");
             let mut signup = json!({ "email": "eve@example.org", "password": "correct horse battery staple" });
             if name != "email" && name != "password" {
                 signup[name] = value;

@@ -91,12 +91,26 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
             problems.push(FieldError::new(&pointer, "duplicate", "this constraint stands here twice"));
         }
         for (at, name) in names.iter().enumerate() {
-            let scalar = fields.get(name).is_some_and(|field| field.value.kind.is_scalar());
-            if !scalar || names.iter().take(at).any(|earlier| earlier == name) {
-                let message = format!("`{name}` is not a field of the schema with plain values, or is named twice");
+            let twice = names.iter().take(at).any(|earlier| earlier == name);
+            let unfit = unfit_for_unique(fields.get(name).map(|field| &field.value));
+            if let Some(reason) = unfit.or(twice.then_some("is named twice")) {
+                let message = format!("`{name}` {reason}");
                 problems.push(FieldError::new(format!("{pointer}/{at}"), "bad_unique_field", message));
             }
         }
+    }
+}
+
+/// Why a field cannot be part of a unique constraint.
+fn unfit_for_unique(field: Option<&FieldType>) -> Option<&'static str> {
+    match field {
+        None => Some("is not a field of the schema"),
+        // Whoever may create records could guess at it: the refusal of a value that is taken says that it is there.
+        Some(field) if field.hidden => {
+            Some("is hidden, and that a value is taken would tell it: show the field, or leave it out of `unique`")
+        }
+        Some(field) if !field.kind.is_scalar() => Some("does not hold plain values"),
+        Some(_) => None,
     }
 }
 

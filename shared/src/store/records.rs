@@ -202,10 +202,20 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         (collection.write_once(name) && !grant.is_of_the_house()) || (collection.read_only(name) && !grant.sees_all())
     };
     let names = data.keys().chain(stored.data.keys());
-    match names.filter(fixed).find(|name| data.get(*name) != stored.data.get(*name)) {
+    let changed = names.filter(fixed).find(|name| data.get(*name) != stored.data.get(*name));
+    match changed.or_else(|| guessed(grant, change)) {
         Some(name) => Err(Error::field(format!("/{name}"), "fixed", "this field cannot be changed")),
         None => Ok(data),
     }
+}
+
+/// A field of a change that is hidden from whoever makes it and cannot be changed. Were it taken where it says what is stored
+/// already, that would tell what is stored.
+fn guessed<'a>(grant: &Grant, change: &'a What) -> Option<&'a String> {
+    let (What::Replace(sent) | What::Merge { patch: sent, .. }) = change else { return None };
+    let collection = grant.collection();
+    let is_hidden = |name: &str| collection.field(name).is_some_and(|field| field.value.hidden);
+    sent.keys().find(|name| !grant.sees_all() && collection.write_once(name) && is_hidden(name))
 }
 
 /// A replacement by somebody who does not see or write a field leaves it as it is.
