@@ -4,7 +4,7 @@ use crate::data::{TASKS, path, task, with_tasks};
 use crate::world::{Caller, World, rounds, tasks};
 use axum::http::Method;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {

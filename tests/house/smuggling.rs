@@ -184,6 +184,24 @@ async fn what_is_hidden_is_as_if_it_were_not_there() {
 }
 
 #[tokio::test]
+async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
+    let world = World::new().await;
+    let (ada, record) = with_things(&world).await;
+    let admin = world.admin().await;
+    admin.patch(&record, json!({ "secret": "1x1z", "kept": "k", "more": "m" })).await.expect(200);
+    let body = json!({ "text": "replaced" });
+    ada.request(Method::PUT, &record).header("if-match", "*").json(body.clone()).send().await.expect(200);
+    let operation = json!({ "method": "PUT", "path": record, "body": body, "ifMatch": "*" });
+    ada.post("/v1/batch", json!({ "operations": [operation] })).await.expect(200);
+    let whole = admin.get(&record).await.expect(200).body;
+    assert_eq!((&whole["secret"], &whole["kept"], &whole["more"]), (&json!("1x1z"), &json!("k"), &Value::Null));
+    // Who sees it all replaces it all.
+    admin.request(Method::PUT, &record).header("if-match", "*").json(body).send().await.expect(200);
+    let whole = admin.get(&record).await.expect(200).body;
+    assert_eq!((&whole["secret"], &whole["kept"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
 async fn nobody_writes_what_is_not_theirs_to_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;

@@ -212,6 +212,13 @@ async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
     for question in questions("secret", &person) {
         assert!(!bob.get(&question).await.text.contains("434343434343"), "{question}");
     }
+    // Relations that are hidden are no relations, forward and back.
+    for (of, expand) in [(PEOPLE, "boss"), (PEOPLE, "people_via_boss"), (PEOPLE, "links_via_unseen"), (LINKS, "unseen")]
+    {
+        let hidden = bob.get(&format!("{of}?expand={expand}")).await.expect(400).body["detail"].clone();
+        let ghost = bob.get(&format!("{of}?expand=ghost")).await.expect(400).body["detail"].clone();
+        assert_eq!(hidden.as_str().unwrap().replace(expand, "ghost"), ghost, "{of}?expand={expand}");
+    }
     // A cursor is good for whom it was made for.
     let cursor =
         bob.get(&format!("{PEOPLE}?limit=1")).await.expect(200).body["nextCursor"].as_str().unwrap().to_owned();

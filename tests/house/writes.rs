@@ -328,3 +328,28 @@ async fn a_replacement_may_leave_out_what_has_a_default() {
     ada.request(Method::PUT, path).header("if-match", "*").json(body).send().await.expect(404);
     world.settle().await;
 }
+
+#[tokio::test]
+async fn an_id_of_the_clients_is_of_a_time_that_has_come() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let ada = world.user("ada").await;
+    let put = async |millis: u64| {
+        let id = format!("{:08x}-{:04x}-7cc3-98c4-dc0c0c07398f", millis >> 16, millis & 0xFFFF);
+        let knock = ada.request(Method::PUT, &format!("{TASKS}/{id}")).header("if-none-match", "*");
+        knock.json(json!({ "title": "t", "owner": ada.id() })).send().await
+    };
+    // Clocks differ: a minute is let pass.
+    for ahead in [60_001, 3_600_000] {
+        assert_eq!(put(world.now() + ahead).await.expect(400).code(), "id", "{ahead}");
+    }
+    for good in [world.now() + 60_000, world.now(), world.now() - 86_400_000] {
+        let made = put(good).await.expect(201).body;
+        assert_eq!(made["createdAt"], undercroft::clock::rfc3339(good), "lists by time read the ids");
+    }
+    for bad in ["x", "017f22e2-79b0-4cc3-98c4-dc0c0c07398f", "017F22E2-79B0-7CC3-98C4-DC0C0C07398F"] {
+        let knock = ada.request(Method::PUT, &format!("{TASKS}/{bad}")).header("if-none-match", "*");
+        let refused = knock.json(json!({ "title": "t", "owner": ada.id() })).send().await.expect(400);
+        assert_eq!(refused.code(), "id", "{bad}");
+    }
+}
