@@ -1,5 +1,5 @@
 //! JSON read for what its members are called. What serde derives for a struct also takes an array, member after member; an
-//! array that passes for an object is the wrong type (R73).
+//! array that passes for an object is the wrong type, and so is a null for a member that may be left out (R73).
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
@@ -57,7 +57,7 @@ impl<'de> Deserializer<'de> for ByName {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Null => visitor.visit_none(),
+            Value::Null => Err(Error::custom("null is no value of this member: leave it out")),
             _ => visitor.visit_some(self),
         }
     }
@@ -122,6 +122,7 @@ mod tests {
             json!({ "name": "n", "inner": { "count": 1 } }),
             json!({ "name": ["n"] }),
             json!({ "name": "n", "other": 1 }),
+            json!({ "name": "n", "any": null }),
             json!("n"),
             json!(null),
         ] {

@@ -113,9 +113,9 @@ async fn no_object_passes_for_a_scalar_anywhere() {
     world.settle().await;
 }
 
-/// What reads an object by the names of its members may also take an array, one member after the other.
+/// What reads an object by the names of its members may also take an array, one member after the other, and null for nothing.
 #[tokio::test]
-async fn no_array_passes_for_an_object_anywhere() {
+async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let (admin, stranger) = (world.admin().await, world.stranger());
@@ -129,6 +129,8 @@ async fn no_array_passes_for_an_object_anywhere() {
         (&stranger, "/v1/auth/refresh", json!([ada.refresh_token])),
         (&stranger, "/v1/auth/signout", json!([ada.refresh_token])),
         (&ada, "/v1/auth/signout", json!([null])),
+        (&ada, "/v1/auth/signout", json!({ "refreshToken": null })),
+        (&admin, "/v1/jobs", json!({ "type": "no.such_job", "group": null })),
         (&ada, "/v1/batch", json!([[{ "method": "PATCH", "path": record, "body": { "count": 2 } }]])),
         (&ada, "/v1/batch", json!({ "operations": [patch] })),
         (&ada, THINGS, json!(["text"])),
