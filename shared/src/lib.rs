@@ -4,6 +4,7 @@
     allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")
 )]
 pub mod aws;
+mod by_name;
 pub mod clock;
 pub mod config;
 pub mod cost;

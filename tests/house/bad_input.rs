@@ -74,7 +74,9 @@ fn readers_of_bodies(record: &str) -> Vec<(&'static str, String)> {
         ("PUT", record),
         ("PATCH", record),
         ("PUT", "/v1/collections/others"),
+        ("POST", "/v1/batch"),
         ("POST", "/v1/jobs"),
+        ("POST", "/v1/jobs/uploads"),
         ("POST", "/v1/auth/signup"),
         ("POST", "/v1/auth/signin"),
         ("POST", "/v1/auth/verify"),
@@ -127,7 +129,8 @@ async fn a_body_that_is_not_json_for_one_reader_is_json_for_none() {
         assert_eq!(refused(send(caller, method, &path, long).await).status, 413, "{method} {path}");
         for media in ["text/plain", "application/xml", "application/json; charset=latin1", "multipart/form-data", ""] {
             let knock = caller.request(method.parse().unwrap(), &path).header("content-type", media).raw("{}");
-            assert_eq!(refused(knock.header("if-match", "*").send().await).status, 415, "{method} {path} {media}");
+            let knock = if path == record { knock.header("if-match", "*") } else { knock };
+            assert_eq!(refused(knock.send().await).status, 415, "{method} {path} {media}");
         }
         for whole in ["1", "\"x\"", "null", "[]", "true"] {
             assert_eq!(refused(send(caller, method, &path, whole).await).status, 400, "{method} {path} {whole}");

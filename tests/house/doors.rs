@@ -16,7 +16,7 @@ pub const DOORS: &[Row] = &[
     ("POST", "/v1/auth/verify", [400, 400, 400]),
     ("POST", "/v1/auth/signin", [400, 400, 400]),
     ("POST", "/v1/auth/refresh", [400, 400, 400]),
-    ("POST", "/v1/auth/signout", [400, 204, 204]),
+    ("POST", "/v1/auth/signout", [401, 204, 204]),
     ("GET", "/v1/auth/me", [401, 401, 401]),
     ("GET", "/v1/auth/sessions", [401, 401, 401]),
     ("POST", "/v1/auth/reset", [501, 501, 501]),

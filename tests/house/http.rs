@@ -89,6 +89,37 @@ async fn a_client_makes_a_record_under_its_own_id_once() {
     put("f1900000-0000-7000-8000-000000000001").send().await.expect(400);
 }
 
+/// An id of the client's dates its record (decision 25): back as far as it likes, ahead by what two clocks may differ.
+#[tokio::test]
+async fn a_record_is_dated_by_its_id_and_never_ahead_of_time() {
+    let world = World::new().await;
+    let (ada, _) = one_task(&world).await;
+    let body = json!({ "title": "mine", "owner": ada.id() });
+    for (millis, is_taken) in
+        [(0, true), (world.now() + 60_000, true), (world.now() + 60_001, false), ((1 << 48) - 1, false)]
+    {
+        for name in ["alone", "in a batch"] {
+            let path = format!("{TASKS}/{}", undercroft::id::derived(millis, name));
+            let answer = match name {
+                "alone" => ada.request(Method::PUT, &path).header("if-none-match", "*").json(body.clone()).send().await,
+                _ => {
+                    let write = json!({ "method": "PUT", "path": path, "body": body, "ifNoneMatch": "*" });
+                    ada.post("/v1/batch", json!({ "operations": [write] })).await
+                }
+            };
+            assert_eq!(answer.status < 300, is_taken, "{millis} {name}: {}", answer.text);
+            if !is_taken {
+                assert!(answer.status == 400 && answer.text.contains("has not come yet"), "{}", answer.text);
+                ada.get(&path).await.expect(404);
+                continue;
+            }
+            let made = ada.get(&path).await.expect(200).body;
+            assert_eq!(made["createdAt"], undercroft::clock::rfc3339(millis));
+            assert_eq!(made["updatedAt"], undercroft::clock::rfc3339(world.now()), "that is the server's to say");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_tag_of_what_an_admin_sees_is_not_the_tag_of_what_a_user_sees() {
     let world = World::new().await;

@@ -56,12 +56,41 @@ async fn no_object_passes_for_a_scalar_anywhere() {
             ("/v1/jobs", "delaySeconds", json!({ "type": "email.send" })),
             ("/v1/jobs", "maxAttempts", json!({ "type": "email.send" })),
             ("/v1/jobs", "group", json!({ "type": "email.send" })),
+            ("/v1/jobs/uploads", "format", json!({ "bytes": 1 })),
+            ("/v1/jobs/uploads", "bytes", json!({ "format": "csv" })),
+            ("/v1/batch", "operations", json!({})),
         ] {
             let mut body = good;
             body[field] = operator.clone();
             let caller = if path.starts_with("/v1/auth") { &stranger } else { &admin };
             let answer = refused(caller.post(path, body).await);
             assert_eq!(answer.status, 400, "{path} {field} {operator}: {}", answer.text);
+        }
+        for member in ["method", "path", "body", "ifMatch", "ifNoneMatch"] {
+            // An empty object is a patch, of nothing.
+            if member == "body" && operator == json!({}) {
+                continue;
+            }
+            let mut write = json!({ "method": "PATCH", "path": record, "body": { "text": 1 } });
+            write[member] = operator.clone();
+            let answer = refused(ada.post("/v1/batch", json!({ "operations": [write] })).await);
+            // What an operation would be refused for by itself is told of it in the same words.
+            let told = &answer.body["operations"][0]["errors"][0];
+            let at = answer.body["errors"][0]["pointer"].as_str().or(told["pointer"].as_str()).unwrap();
+            let is_there =
+                at.starts_with(&format!("/operations/0/{member}")) || (member == "body" && told != &Value::Null);
+            assert!(is_there, "{member} {operator}: {}", answer.text);
+        }
+        for field in ["text", "count", "flag", "state", "due", "owner"] {
+            for (method, path) in [("POST", THINGS), ("PATCH", record.as_str()), ("PUT", record.as_str())] {
+                let mut write = json!({ "method": method, "path": path, "body": { field: operator } });
+                if method == "PUT" {
+                    write["ifMatch"] = json!("*");
+                }
+                let answer = refused(ada.post("/v1/batch", json!({ "operations": [write] })).await);
+                let error = &answer.body["operations"][0]["errors"][0];
+                assert!(error["pointer"].as_str().unwrap().starts_with(&format!("/{field}")), "{}", answer.text);
+            }
         }
         let mut definition = tasks();
         for pointer in
@@ -80,6 +109,50 @@ async fn no_object_passes_for_a_scalar_anywhere() {
             refused_for_nothing(ada.get(&format!("{THINGS}?{parameter}[]=x")).await);
         }
     }
+    assert_eq!(ada.get(&record).await.expect(200).body["version"], 1);
+    world.settle().await;
+}
+
+/// What reads an object by the names of its members may also take an array, one member after the other, and null for nothing.
+#[tokio::test]
+async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
+    let world = World::new().await;
+    let (ada, record) = with_things(&world).await;
+    let (admin, stranger) = (world.admin().await, world.stranger());
+    let patch = json!(["PATCH", record, { "count": 2 }, null, null]);
+    let password = crate::world::PASSWORD;
+    let code = "0A1B2-C3D4E-5F6G7-H8J9K-0M1N2-P3Q4R";
+    for (caller, path, body) in [
+        (&stranger, "/v1/auth/signin", json!(["ada@example.org", password])),
+        (&stranger, "/v1/auth/signup", json!(["eve@example.org", password])),
+        (&stranger, "/v1/auth/verify", json!(["eve@example.org", code, password])),
+        (&stranger, "/v1/auth/refresh", json!([ada.refresh_token])),
+        (&stranger, "/v1/auth/signout", json!([ada.refresh_token])),
+        (&ada, "/v1/auth/signout", json!([null])),
+        (&ada, "/v1/auth/signout", json!({ "refreshToken": null })),
+        (&admin, "/v1/jobs", json!({ "type": "no.such_job", "group": null })),
+        (&ada, "/v1/batch", json!([[{ "method": "PATCH", "path": record, "body": { "count": 2 } }]])),
+        (&ada, "/v1/batch", json!({ "operations": [patch] })),
+        (&ada, THINGS, json!(["text"])),
+        (&admin, "/v1/jobs", json!(["no.such_job", {}, null, null, null])),
+        (&admin, "/v1/jobs/uploads", json!(["csv", 7])),
+    ] {
+        let answer = refused(caller.post(path, body.clone()).await);
+        assert_eq!((answer.status, answer.code()), (400, "invalid"), "{path} {body}: {}", answer.text);
+    }
+    for (pointer, array) in [
+        ("/indexes/0", json!(["mine", ["owner"], ["status"], false])),
+        ("/schema/properties/owner/relation", json!(["users", "cascade"])),
+        ("/rules", json!(["true", "true", "true", "true", "true"])),
+        ("", json!([tasks()["schema"]])),
+    ] {
+        let mut definition = tasks();
+        *definition.pointer_mut(pointer).unwrap() = array;
+        let answer = refused(admin.put("/v1/collections/tasks", definition).await);
+        let at = answer.body["errors"][0]["pointer"].as_str().unwrap();
+        assert!(at == pointer, "{pointer}: {}", answer.text);
+    }
+    ada.get("/v1/auth/me").await.expect(200);
     assert_eq!(ada.get(&record).await.expect(200).body["version"], 1);
     world.settle().await;
 }
@@ -240,6 +313,15 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
             ] {
                 assert_eq!(refused(answer).body["errors"][0]["code"], "unknown_field", "{body}");
             }
+        }
+        let body = json!({ "text": "t", name: "x" });
+        for write in [
+            json!({ "method": "POST", "path": THINGS, "body": body }),
+            json!({ "method": "PATCH", "path": record, "body": body }),
+            json!({ "method": "PUT", "path": record, "body": body, "ifMatch": "*" }),
+        ] {
+            let answer = refused(ada.post("/v1/batch", json!({ "operations": [write] })).await);
+            assert_eq!(answer.body["operations"][0]["errors"][0]["pointer"], format!("/{name}"), "{}", answer.text);
         }
         let twice = format!("{{\"text\":\"t\",\"{name}\":1,\"{name}\":1}}");
         let in_batch = json!({ "operations": [{ "method": "PATCH", "path": record, "body": "twice" }] }).to_string();

@@ -1,5 +1,8 @@
 //! Access tokens: every way to forge one, refused (RFC 8725).
 
+mod algorithms;
+mod claims;
+
 use crate::world::World;
 use axum::http::Method;
 use ring::rand::SystemRandom;
@@ -54,30 +57,6 @@ pub async fn status(world: &World, token: &str) -> u16 {
         .send()
         .await
         .status
-}
-
-#[tokio::test]
-async fn no_algorithm_but_the_keys_own_is_believed() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    let good = admin.token.clone().unwrap();
-    assert_eq!(status(&world, &good).await, 200);
-    let Parts { header, claims, signature } = parts(&good);
-    let claims = claims.to_string();
-    let x = from_base64url(world.stranger().get("/.well-known/jwks.json").await.body["keys"][0]["x"].as_str().unwrap())
-        .unwrap();
-    for alg in ["none", "None", "NONE", "nOnE", "HS256", "HS512", "ES256", "RS256", "PS256", "EdDSA ", "Ed25519", ""] {
-        let mut header = header.clone();
-        header["alg"] = json!(alg);
-        let header = header.to_string();
-        assert_eq!(status(&world, &token(&header, &claims, &signature)).await, 401, "{alg} with the old signature");
-        assert_eq!(status(&world, &token(&header, &claims, "")).await, 401, "{alg} without one");
-        // The public key as a shared secret, the classic.
-        let message = token(&header, &claims, "");
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &x);
-        let tag = ring::hmac::sign(&key, message.trim_end_matches('.').as_bytes());
-        assert_eq!(status(&world, &format!("{message}{}", base64url(tag.as_ref()))).await, 401, "{alg} with an HMAC");
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use crate::App;
 use axum::extract::{FromRequest, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use serde::Deserialize;
 use undercroft::error::{Error, Result};
@@ -13,24 +14,32 @@ use undercroft::identity::Caller;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SignOut {
-    refresh_token: String,
+    refresh_token: Option<String>,
 }
 
 /// Ends the session of the access token, or of the refresh token in the body.
 pub async fn signout(State(app): State<App>, caller: Caller, request: Request) -> Result<Response> {
-    if let Caller::User(user) = caller {
-        app.sessions.end(&user.id, &user.session).await?;
-        return Ok(no_content());
-    }
-    if request.headers().get(axum::http::header::CONTENT_TYPE).is_none() {
-        return Err(Error::Unauthenticated("send the access token, or the refresh token in the body"));
-    }
-    let Json(body) = Json::<SignOut>::from_request(request, &app).await?;
-    let (user, session) = app
-        .sessions
-        .of_token(&body.refresh_token)
-        .await?
-        .ok_or(Error::Unauthenticated("the refresh token is not valid, or no longer"))?;
+    let named = named(&app, request).await?;
+    let (user, session) = match (caller, named) {
+        (Caller::User(user), _) => (user.id, user.session),
+        (Caller::Anonymous, Some(token)) => app
+            .sessions
+            .of_token(&token)
+            .await?
+            .ok_or(Error::Unauthenticated("the refresh token is not valid, or no longer"))?,
+        (Caller::Anonymous, None) => {
+            return Err(Error::Unauthenticated("send the access token, or the refresh token in the body"));
+        }
+    };
     app.sessions.end(&user, &session).await?;
     Ok(no_content())
+}
+
+/// The refresh token in the body, if there is a body.
+async fn named(app: &App, request: Request) -> Result<Option<String>> {
+    if request.headers().get(CONTENT_TYPE).is_none() {
+        return Ok(None);
+    }
+    let Json(body) = Json::<SignOut>::from_request(request, app).await?;
+    Ok(body.refresh_token)
 }

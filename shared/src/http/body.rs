@@ -1,6 +1,7 @@
 //! Extractors that refuse well: a body, a query or a path that cannot be read says where and why, as a problem document.
 
 use super::json;
+use crate::by_name::ByName;
 use crate::error::{Error, FieldError};
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 /// Largest body accepted, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// A JSON body of a known shape. Unknown members are refused by name (R73).
+/// A JSON body of a known shape. Unknown members are refused by name, and so is an array in the place of an object (R73).
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -24,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         require_media_type(request.headers(), &["application/json"])?;
         let value = json::parse(&read(request).await?)?;
-        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
+        serde_path_to_error::deserialize(ByName(value)).map(Self).map_err(|error| {
             let pointer = pointer(error.path());
             Error::Invalid(vec![FieldError::new(pointer, "shape", error.into_inner().to_string())])
         })

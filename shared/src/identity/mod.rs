@@ -7,6 +7,9 @@ pub mod seal;
 mod signature;
 pub mod token;
 
+#[cfg(test)]
+mod tests;
+
 /// The role that may do everything.
 pub const ADMIN: &str = "admin";
 

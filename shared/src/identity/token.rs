@@ -92,6 +92,10 @@ pub fn key_id(token: &str) -> Option<String> {
     if token.len() > MAX_TOKEN_BYTES || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return None;
     }
+    // Both parts are objects, whose first bytes are these: what reads them would also take an array, member after member.
+    if !token.split('.').take(2).all(|part| part.starts_with("ey")) {
+        return None;
+    }
     let header = id::from_base64url(token.split('.').next()?)?;
     let header: StrictHeader = serde_json::from_slice(&header).ok()?;
     (header.alg == "EdDSA" && header.typ == TYPE).then_some(header.kid)
@@ -108,7 +112,8 @@ pub fn verify(token: &str, issuer: &str, public_key: &[u8], now: u64) -> Option<
     validation.validate_exp = false;
     validation.validate_nbf = false;
     let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(public_key), &validation).ok()?.claims;
-    let in_time = claims.nbf.max(claims.iat) <= now + LEEWAY_SECONDS && now < claims.exp + LEEWAY_SECONDS;
+    let until = claims.exp.saturating_add(LEEWAY_SECONDS);
+    let in_time = claims.nbf.max(claims.iat) <= now + LEEWAY_SECONDS && now < until;
     in_time.then(|| {
         let user = User {
             id: claims.sub,
@@ -117,6 +122,6 @@ pub fn verify(token: &str, issuer: &str, public_key: &[u8], now: u64) -> Option<
             verified: claims.email_verified,
             roles: claims.roles,
         };
-        (user, claims.exp + LEEWAY_SECONDS)
+        (user, until)
     })
 }

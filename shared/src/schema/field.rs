@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::by_name;
 use crate::error::FieldError;
 use crate::expr::{FieldType, Kind, is_system};
 
@@ -135,7 +136,7 @@ fn field(
 
 fn relation(property: &Value, kind: &Kind, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {
     let pointer = format!("{pointer}/relation");
-    let relation = match Relation::deserialize(property.get("relation")?) {
+    let relation = match by_name::read::<Relation>(property.get("relation")?.clone()) {
         Ok(relation) => relation,
         Err(error) => {
             problems.push(FieldError::new(pointer, "relation", error.to_string()));

@@ -30,7 +30,7 @@ pub fn routes() -> Vec<Route> {
             .refuses(401, "The refresh token is not valid, or no longer."),
         post("/v1/auth/signout", "signOut", Session)
             .does("Ends the session of the access token, or of the refresh token in the body.")
-            .may_read("Refresh")
+            .may_read("SignOut")
             .answers_empty(204, "The session has ended."),
         get("/v1/auth/me", "me", SignedIn)
             .does("Who is signed in.")
