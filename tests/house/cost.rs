@@ -200,6 +200,18 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
     assert_eq!(ada.get(&format!("{path}?filter=title%3D%3D%22x%22")).await.expect(422).cost(), free, "refused query");
     let bad = world.stranger().request(Method::GET, path).header("authorization", "Bearer nonsense").send().await;
     assert_eq!(bad.expect(401).cost(), free, "bad token");
+    let refresh = async |token: &str| world.stranger().post("/v1/auth/refresh", json!({ "refreshToken": token })).await;
+    let good = refresh(&ada.refresh_token).await.expect(200).body["refreshToken"].as_str().unwrap().to_owned();
+    let (claim, tag) = good.rsplit_once('.').unwrap();
+    let (session, generation) = claim.rsplit_once('.').unwrap();
+    let next = generation.parse::<u32>().unwrap() + 1;
+    let other_tag = format!("{}{}", if tag.starts_with('A') { 'B' } else { 'A' }, &tag[1..]);
+    let forged =
+        [format!("{claim}.{other_tag}"), format!("{session}.{next}.{tag}"), format!("{session}.+{generation}.{tag}")];
+    for forged in forged {
+        assert_eq!(refresh(&forged).await.expect(401).cost(), free, "a forged refresh token");
+    }
+    refresh(&good).await.expect(200);
 }
 
 #[tokio::test]
