@@ -215,6 +215,33 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_filter_by_id_asks_the_one_shard_of_each_id() {
+    let world = World::new().await;
+    let mut spread = plain();
+    spread["name"] = json!("spread");
+    spread["shards"] = json!(8);
+    spread["rules"]["list"] = json!("auth.id != ''");
+    world.admin().await.put("/v1/collections/spread", spread).await.expect(201);
+    let ada = world.user("ada").await;
+    let path = "/v1/collections/spread/records";
+    let mut ids = Vec::new();
+    for title in ["a", "b"] {
+        let made = ada.post(path, json!({ "title": title, "owner": ada.id() })).await.expect(201).body;
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    let listed = async |filter: String| {
+        let filter = crate::pages::encoded(&filter);
+        ada.get(&format!("{path}?filter={filter}")).await.expect(200)
+    };
+    assert_eq!(listed("true".into()).await.cost().2, 8, "every shard is asked for everything");
+    let one = listed(format!("id == '{}'", ids[0])).await;
+    assert_eq!((one.cost(), one.body["items"][0]["title"].as_str()), ((0.5, 0.0, 1), Some("a")));
+    let both = listed(format!("id in ['{}', '{}']", ids[0], ids[1])).await;
+    assert_eq!((both.cost(), both.body["items"].as_array().unwrap().len()), ((1.0, 0.0, 2), 2));
+    assert_eq!(listed("id == '017f22e2-79b0-7cc3-98c4-dc0c0c07398f'".into()).await.body["items"], json!([]));
+}
+
+#[tokio::test]
 async fn a_level_of_expand_is_one_trip_more_for_any_number_of_records() {
     let world = World::new().await;
     let tree = json!({ "name": "trees", "schema": { "type": "object", "additionalProperties": false, "properties": {
