@@ -69,7 +69,7 @@ fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
     let follows = query.split('&').any(|part| part.starts_with("expand="));
     let deletes = answer.asked.starts_with("DELETE ") && answer.asked.contains("/records/");
     let may_delete = deletes || answer.asked.starts_with("POST /v1/batch");
-    let is_priced = !follows && !may_delete && !matches!(answer.status, 403 | 404);
+    let is_priced = !follows && !may_delete && !matches!(answer.status, 401 | 403 | 404);
     for (name, header) in headers.as_object().unwrap() {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);
