@@ -14,7 +14,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Grant {
     collection: Arc<Collection>,
-    rule: Expr,
+    /// The rule to be held to; `None` where everything is allowed.
+    rule: Option<Rule>,
     left: Expr,
     auth: Auth,
     now: String,
@@ -57,7 +58,8 @@ impl Grant {
     /// Whether the whole rule allows this stored record, with `input` about to be written.
     pub fn allows(&self, record: &RecordRef, input: Input) -> bool {
         let known = Known { auth: &self.auth, now: &self.now, input };
-        self.rule.eval(&known, Some(record))
+        let holds = |rule| self.collection.rule(rule).is_some_and(|stated| stated.eval(&known, Some(record)));
+        self.rule.is_none_or(holds)
     }
 }
 
@@ -77,8 +79,12 @@ pub fn allow(
     let now = rfc3339(asked_at);
     // A rule that is absent means admins only.
     let stated = collection.rule(action);
-    let rule = if caller.is_admin() { Expr::True } else { stated.cloned().unwrap_or(Expr::False) };
-    let left = rule.partial(&Known { auth: &auth, now: &now, input });
+    let whole = caller.is_admin();
+    let left = match stated {
+        _ if whole => Expr::True,
+        None => Expr::False,
+        Some(stated) => stated.partial(&Known { auth: &auth, now: &now, input }),
+    };
     if left == Expr::False {
         return Err(match (caller, action, stated) {
             (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
@@ -86,8 +92,8 @@ pub fn allow(
             (_, action, _) => invisible(action),
         });
     }
-    let whole = caller.is_admin();
-    Ok(Grant { collection: collection.clone(), rule, left, auth, now, asked_at, whole, caller: caller.id().to_owned() })
+    let (rule, caller) = ((!whole).then_some(action), caller.id().to_owned());
+    Ok(Grant { collection: collection.clone(), rule, left, auth, now, asked_at, whole, caller })
 }
 
 /// Grants a job of the house what follows from something a caller was granted: it may do anything, and what it writes says
@@ -95,7 +101,7 @@ pub fn allow(
 pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
     Grant {
         collection: collection.clone(),
-        rule: Expr::True,
+        rule: None,
         left: Expr::True,
         auth: Auth::default(),
         now: rfc3339(now),

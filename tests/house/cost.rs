@@ -246,6 +246,45 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
     assert_eq!(ada.get(&format!("{path}?filter=title%3D%3D%22x%22")).await.expect(422).cost(), free, "refused query");
     let bad = world.stranger().request(Method::GET, path).header("authorization", "Bearer nonsense").send().await;
     assert_eq!(bad.expect(401).cost(), free, "bad token");
+    let refresh = async |token: &str| world.stranger().post("/v1/auth/refresh", json!({ "refreshToken": token })).await;
+    let good = refresh(&ada.refresh_token).await.expect(200).body["refreshToken"].as_str().unwrap().to_owned();
+    let (claim, tag) = good.rsplit_once('.').unwrap();
+    let (session, generation) = claim.rsplit_once('.').unwrap();
+    let next = generation.parse::<u32>().unwrap() + 1;
+    let other_tag = format!("{}{}", if tag.starts_with('A') { 'B' } else { 'A' }, &tag[1..]);
+    let forged =
+        [format!("{claim}.{other_tag}"), format!("{session}.{next}.{tag}"), format!("{session}.+{generation}.{tag}")];
+    for forged in forged {
+        assert_eq!(refresh(&forged).await.expect(401).cost(), free, "a forged refresh token");
+    }
+    refresh(&good).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_filter_by_id_asks_the_one_shard_of_each_id() {
+    let world = World::new().await;
+    let mut spread = plain();
+    spread["name"] = json!("spread");
+    spread["shards"] = json!(8);
+    spread["rules"]["list"] = json!("auth.id != ''");
+    world.admin().await.put("/v1/collections/spread", spread).await.expect(201);
+    let ada = world.user("ada").await;
+    let path = "/v1/collections/spread/records";
+    let mut ids = Vec::new();
+    for title in ["a", "b"] {
+        let made = ada.post(path, json!({ "title": title, "owner": ada.id() })).await.expect(201).body;
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    let listed = async |filter: String| {
+        let filter = crate::pages::encoded(&filter);
+        ada.get(&format!("{path}?filter={filter}")).await.expect(200)
+    };
+    assert_eq!(listed("true".into()).await.cost().2, 8, "every shard is asked for everything");
+    let one = listed(format!("id == '{}'", ids[0])).await;
+    assert_eq!((one.cost(), one.body["items"][0]["title"].as_str()), ((0.5, 0.0, 1), Some("a")));
+    let both = listed(format!("id in ['{}', '{}']", ids[0], ids[1])).await;
+    assert_eq!((both.cost(), both.body["items"].as_array().unwrap().len()), ((1.0, 0.0, 2), 2));
+    assert_eq!(listed("id == '017f22e2-79b0-7cc3-98c4-dc0c0c07398f'".into()).await.body["items"], json!([]));
 }
 
 #[tokio::test]

@@ -49,7 +49,11 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
     for path in ["/v1/collections/closed/records", "/v1/collections/nowhere/records"] {
         assert_eq!(bob.get(path).await.expect(404).body["detail"], "no such collection, or it is not yours to see");
         bob.post(path, json!({ "a": "b" })).await.expect(404);
-        world.stranger().get(path).await.expect(401);
+        let one = format!("{path}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+        for (method, path) in [(Method::GET, path), (Method::POST, path), (Method::GET, &one), (Method::PATCH, &one)] {
+            let refused = world.stranger().request(method, path).json(json!({ "a": "b" })).send().await.expect(401);
+            assert_eq!(refused.headers.get("undercroft-cost"), None, "{path}: what it cost would tell");
+        }
     }
 }
 

@@ -117,6 +117,20 @@ fn every_operation_has_one_name_and_declares_what_its_path_takes() {
 }
 
 #[test]
+fn no_collection_takes_the_schemas_of_another_whatever_they_are_called() {
+    let names = ["notes", "notes_deleted", "notes_page", "notes_deleted_page", "notes_deletions", "record", "deleted"];
+    let named = |name: &&str| {
+        let schema = json!({ "type": "object", "properties": { *name: { "type": "string" } } });
+        parsed(json!({ "name": name, "schema": schema }))
+    };
+    let schemas =
+        |collections: &[Definition]| document(collections)["components"]["schemas"].as_object().unwrap().len();
+    let (all, none): (Vec<Definition>, usize) = (names.iter().map(named).collect(), schemas(&[]));
+    let alone: usize = all.iter().map(|one| schemas(std::slice::from_ref(one)) - none).sum();
+    assert_eq!(schemas(&all) - none, alone);
+}
+
+#[test]
 fn every_example_is_what_its_schema_asks_for() {
     let document = document(&[]);
     let mut seen = 0;

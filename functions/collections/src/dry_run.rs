@@ -4,6 +4,7 @@
 //! that stand in the way among the first [`MOST_CHECKED`], and says by `complete` whether those are all.
 
 use crate::App;
+use crate::put::is_stalled;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use undercroft::error::{Error, Result};
@@ -24,12 +25,13 @@ pub fn of_new() -> Value {
 
 /// What putting `new` over `old` would do.
 pub async fn of_change(app: &App, old: &Definition, new: &Definition) -> Result<Value> {
-    if new.as_put() == old.last_put() {
+    let stalled = is_stalled(app, old).await?;
+    if new.as_put() == old.last_put() && !stalled {
         return Ok(json!({ "effect": "none", "changes": [] }));
     }
     let change = Change::between(old, new);
     let mut answer = json!({ "effect": "compatible", "changes": change.explain() });
-    if !change.needs_job() {
+    if !change.needs_job() && !stalled {
         return Ok(answer);
     }
     let work = as_checked(old, new, &change);

@@ -19,6 +19,7 @@ use undercroft::identity::Caller;
 use undercroft::schema::{Definition, Put};
 use undercroft::store::TransactWriteItem;
 use undercroft::store::definitions::{MAX_COLLECTIONS, SHARDS_SECONDS, State as Stage, Stored};
+use undercroft::store::jobs::Status;
 use undercroft::store::once::{Answer, Once};
 
 /// How often the number of shards of a collection may change.
@@ -87,7 +88,8 @@ async fn make(app: &App, definition: Definition, gone: Option<&Stored>, once: Op
 }
 
 async fn replace(app: &App, old: &Definition, new: Definition, request: &str, once: Option<&Once>) -> Result<Response> {
-    if new.as_put() == old.last_put() {
+    let stalled = is_stalled(app, old).await?;
+    if new.as_put() == old.last_put() && !stalled {
         let answer = answer(StatusCode::OK, old);
         if let Some(once) = once {
             once.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
@@ -97,6 +99,9 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
     let (now, job) = (app.clock.millis(), id::new(&app.clock));
     let (before, after) = (old.referrals(), new.referrals());
     let mut definition = old.followed_by(new, Put { now, heard: now + SHARDS_SECONDS * 1000, job: &job });
+    if let Some(work) = definition.work.as_mut().filter(|_| stalled) {
+        (work.job, work.since) = (job.clone(), now);
+    }
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
         return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));
     }
@@ -114,6 +119,13 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
     }
     let status = if definition.next().is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     store(app, status, &definition, old.version, others, once).await
+}
+
+/// Whether the definition waits for a job that nobody will go on with by itself: dead, cancelled, or gone since.
+pub async fn is_stalled(app: &App, definition: &Definition) -> Result<bool> {
+    let Some(work) = &definition.work else { return Ok(false) };
+    let job = app.jobs.get(&work.job).await?;
+    Ok(job.is_none_or(|job| matches!(job.status, Status::Dead | Status::Cancelled)))
 }
 
 /// Stores a definition with what changes with it, and the answer if it is to be kept.

@@ -63,7 +63,7 @@ fn granted(
     }
     input::strip(collection, caller, None, &mut data)?;
     collection.apply_defaults(&mut data);
-    collection.validate(&data).map_err(Error::Invalid)?;
+    collection.validate(&mut data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
     Ok((ask(&data)?, data))
 }

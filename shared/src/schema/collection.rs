@@ -97,12 +97,18 @@ impl Collection {
         self.shape.fields.iter().filter_map(|(name, field)| Some((name.as_str(), field.relation.as_ref()?)))
     }
 
-    /// Checks a whole record's data, also against a schema that is to come. Unknown fields are refused, not left out.
+    /// Checks a whole record's data, also against a schema that is to come. Unknown fields are refused, not left out. The
+    /// validator borrows the data and gives it back as it was.
     ///
     /// # Errors
     /// Everything that is wrong, each with the JSON pointer of the place in the data.
-    pub fn validate(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
-        all_of(self.shape.problems(data), self.next.as_ref().map(|next| next.problems(data)))
+    pub fn validate(&self, data: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
+        let whole = Value::Object(std::mem::take(data));
+        let valid = all_of(self.shape.problems(&whole), self.next.as_ref().map(|next| next.problems(&whole)));
+        if let Value::Object(same) = whole {
+            *data = same;
+        }
+        valid
     }
 
     /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::can_patch_blind`] says that is enough.
@@ -115,14 +121,14 @@ impl Collection {
 
     /// What is wrong with a stored record by the schema that is to come, if there is one.
     pub fn disagreements(&self, data: &Map<String, Value>) -> Vec<FieldError> {
-        let of_next = |next: &Shape| [next.problems(data), next.loose_times(data)].concat();
+        let of_next = |next: &Shape| [next.problems(&data.clone().into()), next.loose_times(data)].concat();
         self.next.as_ref().map(of_next).unwrap_or_default()
     }
 
     /// Whether a merge patch can be written without reading the record: the schema looks at one member at a time, none
     /// of the members is an object to be merged, and no index or unique constraint looks at any of them.
     pub fn can_patch_blind(&self, patch: &Map<String, Value>) -> bool {
-        let memberwise = self.shape.is_memberwise() && self.next.as_ref().is_none_or(Shape::is_memberwise);
+        let memberwise = self.shape.memberwise && self.next.as_ref().is_none_or(|next| next.memberwise);
         let by_update = self.definition.indexes.iter().any(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
         memberwise && !by_update && patch.iter().all(|(name, value)| !value.is_object() && !self.is_keyed(name))
     }

@@ -17,6 +17,8 @@ use super::{keywords, validate};
 #[derive(Debug)]
 pub(super) struct Shape {
     schema: Value,
+    /// Whether the schema looks at one member at a time.
+    pub memberwise: bool,
     pub fields: BTreeMap<String, Field>,
     /// Made on first use: reading a record needs no validator, and a cold start should not wait for one.
     records: OnceLock<Result<Validator, Vec<FieldError>>>,
@@ -27,18 +29,24 @@ impl Shape {
     /// Reads the fields out of a schema.
     pub fn of(schema: Value, problems: &mut Vec<FieldError>) -> Self {
         let fields = field::read(&schema, problems);
-        Self { schema, fields, records: OnceLock::new(), members: OnceLock::new() }
+        Self {
+            memberwise: keywords::is_memberwise(&schema),
+            schema,
+            fields,
+            records: OnceLock::new(),
+            members: OnceLock::new(),
+        }
     }
 
-    /// Everything wrong with a whole record's data.
-    pub fn problems(&self, data: &Map<String, Value>) -> Vec<FieldError> {
+    /// Everything wrong with a whole record's data, an object.
+    pub fn problems(&self, data: &Value) -> Vec<FieldError> {
         self.find(self.records.get_or_init(|| validate::of_records(&self.schema)), data)
     }
 
     /// Everything wrong with a merge patch, member by member.
     pub fn problems_of_patch(&self, patch: &Map<String, Value>) -> Vec<FieldError> {
         let (removed, set): (Map<_, _>, Map<_, _>) = patch.clone().into_iter().partition(|(_, value)| value.is_null());
-        let mut problems = self.find(self.members.get_or_init(|| validate::of_members(&self.schema)), &set);
+        let mut problems = self.find(self.members.get_or_init(|| validate::of_members(&self.schema)), &set.into());
         for name in removed.keys() {
             let pointer = format!("/{}", escaped(name));
             match self.fields.get(name) {
@@ -52,16 +60,11 @@ impl Shape {
         problems
     }
 
-    fn find(&self, validator: &Result<Validator, Vec<FieldError>>, data: &Map<String, Value>) -> Vec<FieldError> {
+    fn find(&self, validator: &Result<Validator, Vec<FieldError>>, data: &Value) -> Vec<FieldError> {
         match validator {
             Ok(validator) => validate::find(validator, &self.fields, data),
             Err(problems) => problems.clone(),
         }
-    }
-
-    /// Whether the schema looks at one member at a time.
-    pub fn is_memberwise(&self) -> bool {
-        keywords::is_memberwise(&self.schema)
     }
 
     /// Whether a member's value is a time, which is stored in one form only.

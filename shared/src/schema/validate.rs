@@ -66,7 +66,7 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
     };
     for (name, field) in fields {
         let Some(default) = &field.default else { continue };
-        let record = Map::from_iter([(name.clone(), default.clone())]);
+        let record = Map::from_iter([(name.clone(), default.clone())]).into();
         // Of a record that has only this, what else is missing does not count.
         let (place, within) = (format!("/{}", escaped(name)), format!("/{}/", escaped(name)));
         let found = find(&records, fields, &record).into_iter();
@@ -76,22 +76,17 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
     }
 }
 
-/// Everything wrong with a record, or with some members of one.
-pub(super) fn find(
-    validator: &Validator,
-    fields: &BTreeMap<String, Field>,
-    data: &Map<String, Value>,
-) -> Vec<FieldError> {
-    let value = Value::Object(data.clone());
+/// Everything wrong with a record, or with some members of one: an object.
+pub(super) fn find(validator: &Validator, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
     let mut problems = Vec::new();
-    check_storable(&value, "", &mut problems);
+    check_storable(data, "", &mut problems);
     if !problems.is_empty() {
         // A number beyond the store's range is never computed with: spelled out it could fill the memory.
         problems.truncate(MAX_PROBLEMS);
         return problems;
     }
-    problems.extend(validator.iter_errors(&value).flat_map(|error| described(&error)).take(MAX_PROBLEMS));
-    for (name, value) in data {
+    problems.extend(validator.iter_errors(data).flat_map(|error| described(&error)).take(MAX_PROBLEMS));
+    for (name, value) in data.as_object().into_iter().flatten() {
         let pointer = format!("/{}", escaped(name));
         let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
         if is_moment && value.as_str().is_some_and(|text| moment::canonical(text).is_none()) {

@@ -60,13 +60,13 @@ pub(super) fn allows_as_much(old: &Value, new: &Value) -> bool {
 }
 
 /// Whether every `$ref` inside points into `$defs`, whose parts must stay as they are: one that points at a property would
-/// turn a change there into a change elsewhere.
+/// turn a change there into a change elsewhere. Where a `$dynamicRef` points is not looked into.
 fn refers_to_definitions_only<'a>(values: impl IntoIterator<Item = &'a Value>) -> bool {
     values.into_iter().all(|value| match value {
         Value::Array(items) => refers_to_definitions_only(items),
         Value::Object(members) => {
             let own = members.get("$ref").and_then(Value::as_str).is_none_or(|target| target.starts_with("#/$defs/"));
-            own && refers_to_definitions_only(members.values())
+            own && !members.contains_key("$dynamicRef") && refers_to_definitions_only(members.values())
         }
         _ => true,
     })
@@ -254,6 +254,8 @@ mod tests {
         );
         let property = |length: u32| json!({ "type": "object", "properties": { "a": { "not": { "$ref": "#/properties/b" } }, "b": { "maxLength": length } } });
         assert!(!allows_as_much(&property(3), &property(4)), "wider there is narrower here");
+        let dynamic = |length: u32| json!({ "type": "object", "properties": { "a": { "not": { "$dynamicRef": "#/properties/b" } }, "b": { "maxLength": length } } });
+        assert!(!allows_as_much(&dynamic(3), &dynamic(4)), "however it is referred to");
     }
 
     /// Schemas made of the same few demands, so that pairs of them often lie within each other.

@@ -3,14 +3,15 @@
 //! A position in a list is the key of the last record given, without what differs between ranges. It holds on across
 //! restarts and concurrent writes: a page begins after that key, wherever it now is.
 
-use super::item::{Item, string};
+use super::item::{self, Item, string};
 use super::keys::record_partition;
 use super::merged::{Bounds, Reader, walk};
-use super::record::Record;
+use super::record::{Record, key};
 use super::records::Records;
 use super::{Expression, Query};
 use crate::error::Result;
 use crate::expr::Input;
+use crate::id;
 use crate::policy::Grant;
 use crate::query::{Plan, Range};
 use crate::schema::Collection;
@@ -66,18 +67,23 @@ pub(super) fn readers<T>(collection: &Collection, plan: &Plan, position: Option<
 fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader<T>> {
     match range {
         Range::Records { lower, upper } => {
+            // One id lies in one shard.
+            let one = (lower == upper && id::is_valid(lower)).then(|| key(collection, lower));
+            let one = one.as_ref().and_then(|key| item::text(key, "pk")).map(str::to_owned);
             let Some((lower, upper)) = narrowed(lower.as_bytes(), upper.as_bytes(), 0, forward, position) else {
                 return Vec::new();
             };
             let text = |bytes: Vec<u8>| string(String::from_utf8_lossy(&bytes).into_owned());
             let definition = collection.definition();
-            let shards = u16::from(definition.shards_ever());
-            let reader = |shard| {
-                let partition = record_partition(&definition.name, definition.generation, shard);
+            let shard = |shard| record_partition(&definition.name, definition.generation, shard);
+            let every = || (0..u16::from(definition.shards_ever())).map(shard).collect();
+            let partitions: Vec<String> = one.map_or_else(every, |partition| vec![partition]);
+            let beside = partitions.len();
+            let reader = |partition| {
                 let query = between(None, ("pk", "sk"), partition, text(lower.clone()), text(upper.clone()), forward);
-                Reader::new(query, "sk", 0, shards.into())
+                Reader::new(query, "sk", 0, beside)
             };
-            (0..shards).map(reader).collect()
+            partitions.into_iter().map(reader).collect()
         }
         Range::Index { slot, partition, lower, upper, order_from, .. } => {
             let Some((lower, upper)) = narrowed(lower, upper, *order_from, forward, position) else {

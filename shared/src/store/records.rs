@@ -196,7 +196,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         }
         collection.apply_defaults_again(&mut data);
     }
-    collection.validate(&data).map_err(Error::Invalid)?;
+    collection.validate(&mut data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
     let fixed = |name: &&String| {
         (collection.write_once(name) && !grant.is_of_the_house()) || (collection.read_only(name) && !grant.sees_all())

@@ -154,6 +154,44 @@ async fn a_dry_run_gets_past_pages_of_tombstones() {
 }
 
 #[tokio::test]
+async fn a_put_over_a_job_that_was_cancelled_starts_anew() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put(DEFINITION, tasks_with(json!({ "unique": [] }))).await.expect(201);
+    let ada = world.user("ada").await;
+    ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
+    let cancel = async |definition: &Value| {
+        let job = definition["job"].as_str().unwrap().to_owned();
+        admin.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await.expect(200);
+        job
+    };
+    let dry = async |body: Value| admin.put(&format!("{DEFINITION}?dryRun=true"), body).await.expect(200).body;
+    // Unique values to be claimed, by the same definition again and by another.
+    let mut other = tasks();
+    other["rules"]["read"] = json!("true");
+    let first = cancel(&admin.put(DEFINITION, tasks()).await.expect(200).body).await;
+    assert_eq!(dry(tasks()).await["effect"], "job");
+    let again = admin.put(DEFINITION, tasks()).await.expect(200).body;
+    assert_ne!(again["job"], json!(first), "{again}");
+    assert_eq!(dry(tasks()).await["effect"], "none", "while a job is at it");
+    let second = cancel(&again).await;
+    let put = admin.put(DEFINITION, other.clone()).await.expect(200).body;
+    assert_ne!(put["job"], json!(second), "{put}");
+    work(&world).await;
+    let ready = admin.get(DEFINITION).await.expect(200).body;
+    assert_eq!((&ready["status"], &ready["unique"]), (&json!("ready"), &json!([["slug"]])), "{ready}");
+    // A narrower schema.
+    other["schema"]["properties"]["title"]["maxLength"] = json!(10);
+    let third = cancel(&admin.put(DEFINITION, other.clone()).await.expect(202).body).await;
+    work(&world).await;
+    let waiting = admin.put(DEFINITION, other.clone()).await.expect(202).body;
+    assert_ne!(waiting["job"], json!(third), "{waiting}");
+    work(&world).await;
+    let ready = admin.get(DEFINITION).await.expect(200).body;
+    assert_eq!((&ready["status"], &ready["schema"]), (&json!("ready"), &other["schema"]), "{ready}");
+}
+
+#[tokio::test]
 async fn a_narrower_schema_can_be_withdrawn_while_it_waits() {
     let world = World::new().await;
     with_tasks(&world).await;

@@ -30,7 +30,8 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
     }
 }
 
-/// The name of a schema in the document: a record's is different for each collection.
+/// The name of a schema in the document: a record's is different for each collection. What stands behind the collection's name
+/// is one word, so no other collection's name and part make the same.
 pub fn schema(collection: Option<&str>, name: &str) -> String {
     let part = match name {
         "Record" => "record",
@@ -38,7 +39,7 @@ pub fn schema(collection: Option<&str>, name: &str) -> String {
         "RecordPatch" => "patch",
         "RecordPage" => "page",
         "RecordList" => "list",
-        "DeletedPage" => "deleted_page",
+        "DeletedPage" => "deletions",
         "DeletedRecord" => "deleted",
         other => return other.to_owned(),
     };

@@ -189,7 +189,8 @@ fn cost(route: &Route, status: u16) -> &'static str {
     if route.withholds_cost() { NOT_ALWAYS } else { cost_of(status) }
 }
 
-/// The same of any route: that something is not there, or not the caller's, costs what it costs to find out.
+/// The same of any route: that something is not there, or not the caller's, costs what it costs to find out. A stranger hears of
+/// both that they should sign in.
 fn cost_of(status: u16) -> &'static str {
     if matches!(status, 401 | 403 | 404) { NOT_ALWAYS } else { "Cost" }
 }

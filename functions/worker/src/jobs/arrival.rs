@@ -89,7 +89,7 @@ pub async fn intent(
         return Err(Error::Invalid(kept));
     }
     collection.apply_defaults(&mut data);
-    collection.validate(&data).map_err(Error::Invalid)?;
+    collection.validate(&mut data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
     let targets = targets(&tools.definitions, collection, None, &data).await?;
     let grant = of_the_house(collection, now);

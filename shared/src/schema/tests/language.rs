@@ -22,7 +22,7 @@ fn with(x: Value, top: Value) -> Value {
 
 fn problems(schema: Value, data: Value) -> Vec<(String, &'static str)> {
     let collection = compile(schema.clone()).unwrap_or_else(|problems| panic!("{schema}: {problems:#?}"));
-    let found = collection.validate(&object(data)).err().unwrap_or_default();
+    let found = collection.validate(&mut object(data)).err().unwrap_or_default();
     found.into_iter().map(|problem| (problem.pointer, problem.code)).collect()
 }
 
