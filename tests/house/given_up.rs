@@ -54,5 +54,6 @@ async fn what_the_relay_cannot_take_for_22_hours_is_told_to_relay_failures_and_t
 
     world.admin().await.post("/v1/jobs", mail("bob@example.org")).await.expect(202);
     world.settle().await;
+    world.leave_messages_on("RelayFailures");
     assert_eq!((world.mails_to("ada@example.org").len(), world.mails_to("bob@example.org").len()), (0, 1));
 }

@@ -173,6 +173,7 @@ async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_wit
     assert_eq!(status(&admin, &path).await, "succeeded");
     let dead = world.cloud.peek("undercroft-local-JobsDeadLetters", 10).unwrap();
     assert_eq!(dead.len(), 1, "{dead:?}");
+    world.leave_messages_on("JobsDeadLetters");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use functions::{Functions, Killing, PATIENT, RelayOnly, TRIES_ONCE, Variables};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use undercroft::clock::Clock;
@@ -36,6 +37,8 @@ pub struct World {
     clock: Clock,
     variables: Variables,
     unsettled: AtomicBool,
+    /// Queues that may hold messages when the world ends.
+    on_purpose: Mutex<Vec<&'static str>>,
 }
 
 /// template.yaml, as deployed.
@@ -60,7 +63,7 @@ impl World {
         let cloud = LocalCloud::start(Options { clock: local_clock, ..Options::in_memory(template()) }).await.unwrap();
         let clock = Clock::standing_at(now * 1000);
         let functions = Functions::start(&cloud, &clock, variables);
-        Self { cloud, functions, clock, variables, unsettled: AtomicBool::new(false) }
+        Self { cloud, functions, clock, variables, unsettled: AtomicBool::default(), on_purpose: Mutex::default() }
     }
 
     /// Ends every execution environment: whatever was only in memory is lost.
@@ -96,6 +99,11 @@ impl World {
             }
         }
         panic!("something still moves after {PUMPS} rounds: {:?}", self.cloud.queue_depths().await);
+    }
+
+    /// Says that the test leaves messages on this queue on purpose.
+    pub fn leave_messages_on(&self, queue: &'static str) {
+        self.on_purpose.lock().unwrap().push(queue);
     }
 
     /// Runs the relay alone, and returns what then waits on the jobs queue.
@@ -207,8 +215,14 @@ impl Drop for World {
             return;
         }
         assert!(!self.unsettled.load(Ordering::Relaxed), "the world ends with work unrelayed: call settle()");
-        for queue in ["JobsQueue", "JobsFifoQueue.fifo"] {
-            let left = self.cloud.peek(&format!("undercroft-local-{queue}"), 10).unwrap();
+        assert!(
+            self.cloud.behind().is_empty(),
+            "the world ends while {:?} has something to try again",
+            self.cloud.behind()
+        );
+        let on_purpose = self.on_purpose.lock().unwrap();
+        for queue in self.cloud.queues().filter(|name| !on_purpose.iter().any(|left| name.ends_with(left))) {
+            let left = self.cloud.peek(queue, 10).unwrap();
             assert!(left.is_empty(), "the world ends with messages left on {queue}: {left:?}");
         }
     }

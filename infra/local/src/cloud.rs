@@ -17,7 +17,7 @@ use crate::depths::{self, QueueDepth};
 use crate::elsewhere;
 use crate::error::StartError;
 use crate::folder::DataFolder;
-use crate::mapping::{Invoke, Patience, Reach};
+use crate::mapping::{Invoke, Mapping, Patience, Reach};
 use crate::permissions::{Grant, Permissions, access_key};
 use crate::run::Runner;
 use crate::service::faults::Faults;
@@ -183,6 +183,20 @@ impl LocalCloud {
     /// Names of the tables.
     pub fn tables(&self) -> &[String] {
         &self.deployment.tables
+    }
+
+    /// Names of the queues.
+    pub fn queues(&self) -> impl Iterator<Item = &str> {
+        self.deployment.queues.iter().map(|queue| queue.name.as_str())
+    }
+
+    /// Functions with changes of a table that were read for them and are not done: at rest, those that wait to be tried again.
+    pub fn behind(&self) -> BTreeSet<&str> {
+        let streams = self.deployment.mappings.iter().filter_map(|mapping| match mapping {
+            Mapping::Stream(stream) => Some(stream),
+            Mapping::Queue(_) => None,
+        });
+        streams.filter(|stream| stream.is_behind()).map(|stream| stream.function.as_str()).collect()
     }
 
     /// What is served from another endpoint, and where.

@@ -119,14 +119,18 @@ async fn d2_no_retries_is_one_invocation() {
 async fn d2_retries_wait_longer_each_time() {
     let cloud = cloud(TEMPLATE).await;
     put_all(&cloud, &["a"]).await;
+    assert!(cloud.behind().is_empty(), "nothing has been read");
     let functions = Functions::answering(fail);
     settle(&cloud, &functions).await;
+    assert_eq!(cloud.behind(), ["relay"].into(), "it is at rest, and there is something to be tried again");
     let mut calls = Vec::new();
     for _ in 0..7 {
         settle_after(&cloud, &functions, Duration::from_secs(1)).await;
         calls.push(functions.batches().len());
     }
     assert_eq!(calls, [2, 2, 3, 3, 3, 3, 4], "after 1, 2 and 4 seconds");
+    settle_after(&cloud, &Functions::answering(succeed), Duration::from_secs(8)).await;
+    assert!(cloud.behind().is_empty(), "all is done");
 }
 
 #[tokio::test]

@@ -93,6 +93,12 @@ impl StreamMapping {
         shards.values().flat_map(|shard| &shard.lanes).filter_map(Lane::due_at).min()
     }
 
+    /// Whether a change was read and is not done. Who is at work this very moment is.
+    pub fn is_behind(&self) -> bool {
+        let waits = |shard: &Shard| shard.lanes.iter().any(|lane| lane.due_at().is_some());
+        self.shards.try_lock().map_or(true, |shards| shards.values().any(waits))
+    }
+
     /// Finds the stream's shards, at first and whenever one has come to its end.
     async fn discover(&self, reach: &Reach, shards: &mut BTreeMap<String, Shard>) -> Result<(), CallError> {
         if shards.values().any(|shard| !shard.is_finished()) {
