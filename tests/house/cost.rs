@@ -53,6 +53,9 @@ async fn every_call_costs_what_the_budget_says() {
         (1, 2.0),
         "patch of a field no index is keyed by: 1 + 1 for the copy in the index"
     );
+    let stale = ada.request(Method::PATCH, &one).header("if-match", "\"1\"").json(json!({ "title": "z" })).send().await;
+    let stale = stale.expect(412).cost();
+    assert_eq!(stale, (0.0, 0.0, 1), "a failed condition is billed, and DynamoDB does not say how much: decision 15");
     let moved = ada.patch(&one, json!({ "status": "done" })).await.expect(200);
     assert_eq!(moved.cost(), (1.0, 3.0, 2), "patch that moves an index key: read, then 1 + 2");
     assert_eq!(ada.delete(&one).await.expect(204).cost(), (0.0, 2.0, 1), "delete: 1 + 1 for its index");

@@ -34,6 +34,7 @@ mod openapi;
 mod pages;
 mod permissions;
 mod preconditions;
+mod prices;
 mod referrers;
 mod relations;
 mod revoking;

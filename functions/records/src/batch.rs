@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use undercroft::cost;
 use undercroft::error::{Error, FieldError, Result};
 use undercroft::futures::future::join_all;
 use undercroft::http::{Json, Keyed, Preconditions, RequestId, answered_once};
@@ -72,7 +73,15 @@ async fn intents(app: &App, caller: &Caller, batch: Batch) -> Result<Vec<Intent>
             Err(error) => errors.push((position, error)),
         }
     }
-    if errors.is_empty() { Ok(intents) } else { Err(Error::Batch(errors)) }
+    if errors.is_empty() { Ok(intents) } else { Err(refused(errors)) }
+}
+
+/// What is wrong with each. Where one of them is not the caller's to see, neither is what it cost to find that out.
+fn refused(errors: Vec<(usize, Error)>) -> Error {
+    if errors.iter().any(|(_, error)| matches!(error, Error::NotFound(_) | Error::Forbidden(_))) {
+        cost::withhold();
+    }
+    Error::Batch(errors)
 }
 
 fn writes_the_same(one: &Intent, other: &Intent) -> bool {
@@ -121,6 +130,6 @@ fn answered(intents: &[Intent], records: &[&Record]) -> Answer {
 fn failed(failed: Failed) -> Error {
     match failed {
         Failed::Whole(error) => error,
-        Failed::Each(errors) => Error::Batch(errors),
+        Failed::Each(errors) => refused(errors),
     }
 }

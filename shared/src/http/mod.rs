@@ -24,6 +24,7 @@ use crate::config::Env;
 use crate::cost::{self, Cost};
 use crate::error::{Error, Source};
 use crate::id;
+use crate::identity::Caller;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -123,8 +124,11 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
 
     let (mut response, outcome) = problem::finish(response, &request_id, &method);
     edge.origins.allow(origin.as_ref(), response.headers_mut());
-    // What something cost that may not be seen would tell whether it is there.
-    let absent = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+    // What something cost that may not be seen would tell whether it is there. A stranger is asked to sign in for either.
+    let absent = match response.status() {
+        StatusCode::UNAUTHORIZED => caller == Caller::Anonymous.kind(),
+        status => matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND),
+    };
     let hidden = caller != "admin" && (absent || cost.withheld);
     add_headers(response.headers_mut(), &request_id, (!hidden).then_some(&cost));
     let status = response.status().as_u16();
