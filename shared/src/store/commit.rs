@@ -247,11 +247,12 @@ impl Target {
     }
 }
 
-/// The values that the writes claim, each once.
+/// The values that the writes claim, each once. What a record holds already, and will hold, it need not claim again.
 fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
     let mut claims: Vec<Claim<'a>> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
-        for marker in markers(write.intent.grant.collection(), &write.record.data) {
+        let markers = markers(write.intent.grant.collection(), &write.record.data).into_iter();
+        for marker in markers.filter(|marker| !write.held.iter().any(|held| held.is(marker))) {
             if claims.iter().any(|claim| claim.marker.is(&marker)) {
                 return Err(Failed::Each(vec![(position, marker.taken())]));
             }

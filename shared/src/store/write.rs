@@ -4,18 +4,18 @@
 use super::Expression;
 use super::commit::{Committed, Promise};
 use super::definitions::WRITE_SECONDS;
-use super::item::{self, number, string};
+use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
-use super::references::Locks;
+use super::references::{Locks, place};
+use super::unique::{Marker, markers};
 use crate::clock::rfc3339;
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::expr::Input;
 use crate::http::Preconditions;
 use crate::id;
 use crate::policy::Grant;
 use crate::schema::{Collection, OnDelete, Referrer};
-use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -92,6 +92,8 @@ pub(super) struct Write<'a> {
     pub record: Record,
     /// What must hold of what is stored.
     pub condition: Expression,
+    /// The unique values that the record holds, and goes on holding as long as the condition does.
+    pub held: Vec<Marker>,
 }
 
 /// Why nothing was written.
@@ -165,7 +167,7 @@ impl Records {
     ) -> Result<Vec<Record>, Failed> {
         for _ in 0..TRIES {
             self.in_time(intents)?;
-            let stored = try_join_all(intents.iter().map(|intent| self.before(intent))).await?;
+            let stored = self.before(intents).await?;
             let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
             let mut writes = all_or_errors(decided)?;
             if !self.lock_restricted(&mut writes, locks).await? {
@@ -199,17 +201,22 @@ impl Records {
         Ok(())
     }
 
-    /// The record as it is, where the decision needs it.
-    async fn before(&self, intent: &Intent) -> Result<Option<Record>> {
-        match intent.what {
-            What::Create(_) => Ok(None),
-            _ => self.stored(intent.grant.collection(), &intent.id, true).await,
+    /// The records as they are, where the decisions need them: one round trip for all.
+    async fn before(&self, intents: &[Intent]) -> Result<Vec<Option<Record>>> {
+        let keys: Vec<Option<Item>> = intents.iter().map(Intent::needs).collect();
+        if let [Some(key)] = keys.as_slice() {
+            let found = self.table().get_by(key.clone(), true).await?;
+            return Ok(vec![found.as_ref().and_then(Record::from_item)]);
         }
+        let mut found = self.latest(keys.iter().flatten()).await?;
+        Ok(keys.iter().map(|key| found.remove(&place(key.as_ref()?))).collect())
     }
 
     fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
-        let (record, condition) = match &intent.what {
-            What::Create(data) => (self.made(intent, data, request)?, Expression::new("attribute_not_exists(pk)")),
+        let (record, condition, held) = match &intent.what {
+            What::Create(data) => {
+                (self.made(intent, data, request)?, Expression::new("attribute_not_exists(pk)"), Vec::new())
+            }
             what => {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
                 let state = match what {
@@ -217,10 +224,11 @@ impl Records {
                     _ => alive(),
                 };
                 let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
-                (self.after(intent, stored, request)?, condition)
+                let held = held(intent.grant.collection(), &stored);
+                (self.after(intent, stored, request)?, condition, held)
             }
         };
-        Ok(Write { intent, record, condition })
+        Ok(Write { intent, record, condition, held })
     }
 
     /// A new record. It is as old as its id says: lists by time read the ids.
@@ -262,15 +270,7 @@ impl Records {
         let Intent { grant, preconditions, .. } = intent;
         let nowhere = || Error::NotFound("record");
         let data = match &intent.what {
-            What::Undelete if !stored.deleted && grant.allows(&stored.view(), Input::None) => return Err(NOT_DELETED()),
-            What::Undelete if !stored.deleted => return Err(nowhere()),
-            What::Undelete if !intent.looks_where(&stored.data) => {
-                return Err(Error::Unavailable {
-                    retry_after: 1,
-                    source: Some("buried again since it was read".into()),
-                });
-            }
-            What::Undelete => stored.data.clone(),
+            What::Undelete => brought_back(intent, &stored)?,
             _ if stored.deleted => return Err(nowhere()),
             What::Replace(_) | What::Merge { .. } => {
                 let may = grant.allows(&stored.view(), Input::Whole(&stored.data));
@@ -283,8 +283,7 @@ impl Records {
             }
             _ => stored.data.clone(),
         };
-        let removes = matches!(intent.what, What::Delete | What::Undelete);
-        if removes && !grant.allows(&stored.view(), Input::None) {
+        if matches!(intent.what, What::Delete) && !grant.allows(&stored.view(), Input::None) {
             return Err(nowhere());
         }
         if !preconditions.allow(stored.version) {
@@ -333,11 +332,67 @@ impl Records {
     }
 }
 
+impl Intent {
+    /// The key of its record, if what becomes of it depends on what it is.
+    fn needs(&self) -> Option<Item> {
+        match self.what {
+            What::Create(_) => None,
+            _ => Some(key(self.grant.collection(), &self.id)),
+        }
+    }
+}
+
 impl Write<'_> {
     /// The key of its record.
-    pub fn key(&self) -> super::item::Item {
+    pub fn key(&self) -> Item {
         key(self.intent.grant.collection(), &self.intent.id)
     }
+}
+
+/// The unique values that are this record's already. Of a constraint that is still to come, records from before may not have
+/// claimed theirs.
+fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
+    if stored.deleted {
+        return Vec::new();
+    }
+    let to_come = collection.definition().claims();
+    markers(collection, &stored.data).into_iter().filter(|marker| !to_come.contains(marker.fields())).collect()
+}
+
+/// The data of a tombstone that is to be a record again: what it was, if the definition still allows that.
+fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<String, Value>> {
+    let Intent { grant, .. } = intent;
+    if !grant.allows(&stored.view(), Input::None) {
+        return Err(Error::NotFound("record"));
+    }
+    if !stored.deleted {
+        return Err(NOT_DELETED());
+    }
+    if !intent.looks_where(&stored.data) {
+        return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
+    }
+    let mut data = stored.data.clone();
+    grant.collection().validate(&data).map_err(|errors| no_longer_valid(grant, &errors))?;
+    grant.collection().canonicalise(&mut data);
+    Ok(data)
+}
+
+/// Why a record does not come back that is not what its collection holds now. Of what the caller does not see, fields that were
+/// taken away among it, they hear nothing more.
+fn no_longer_valid(grant: &Grant, errors: &[FieldError]) -> Error {
+    let is_seen = |error: &&FieldError| {
+        let name = error.pointer.split('/').nth(1).unwrap_or_default();
+        grant.sees_all() || grant.collection().field(name).is_some_and(|field| !field.value.hidden)
+    };
+    let told: Vec<String> =
+        errors.iter().filter(is_seen).map(|error| format!("{}: {}", error.pointer, error.message)).collect();
+    let told = if told.is_empty() { "a field that is not shown".to_owned() } else { told.join("; ") };
+    Error::conflict(
+        "no_longer_valid",
+        format!(
+            "the definition has changed since this record was deleted, and does not allow it any more ({told}): make a new one"
+        ),
+    )
 }
 
 /// What a refused write means where trying again would not be right: the record is not what the client said it is.
