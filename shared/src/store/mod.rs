@@ -25,6 +25,7 @@ pub mod records;
 mod references;
 mod room;
 pub mod targets;
+mod undelete;
 mod unique;
 pub mod walk;
 pub mod write;

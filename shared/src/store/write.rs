@@ -8,9 +8,10 @@ use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
 use super::references::{Locks, place};
+use super::undelete::brought_back;
 use super::unique::{Marker, markers};
 use crate::clock::rfc3339;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::expr::Input;
 use crate::http::Preconditions;
 use crate::id;
@@ -75,7 +76,7 @@ impl Intent {
     }
 
     /// Whether its targets are what this data points at. A user is there anyhow.
-    fn looks_where(&self, data: &Map<String, Value>) -> bool {
+    pub(super) fn looks_where(&self, data: &Map<String, Value>) -> bool {
         let looked_at = |field: &str| self.targets.iter().find(|target| target.field == field);
         let mut relations = self.grant.collection().relations().filter(|(_, relation)| relation.collection != "users");
         relations.all(|(field, _)| {
@@ -247,21 +248,8 @@ impl Records {
     }
 
     /// Whether the record, or its tombstone, is still kept.
-    fn is_there(&self, record: &Record) -> bool {
+    pub(super) fn is_there(&self, record: &Record) -> bool {
         !record.deleted || record.gone_at.is_none_or(|gone| self.seconds() < gone)
-    }
-
-    /// The data of a tombstone that this grant's caller may bring back.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none, `Conflict` when the record is not deleted.
-    pub async fn buried(&self, grant: &Grant, id: &str) -> Result<Map<String, Value>> {
-        let stored = self.stored(grant.collection(), id, true).await?.filter(|record| self.is_there(record));
-        match stored.filter(|record| grant.allows(&record.view(), Input::None)) {
-            None => Err(Error::NotFound("record")),
-            Some(record) if !record.deleted => Err(NOT_DELETED()),
-            Some(record) => Ok(record.data),
-        }
     }
 
     /// A stored record as it will be, if the caller may and the conditions hold. What they may not see does not exist (R64),
@@ -359,42 +347,6 @@ fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
     markers(collection, &stored.data).into_iter().filter(|marker| !to_come.contains(marker.fields())).collect()
 }
 
-/// The data of a tombstone that is to be a record again: what it was, if the definition still allows that.
-fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<String, Value>> {
-    let Intent { grant, .. } = intent;
-    if !grant.allows(&stored.view(), Input::None) {
-        return Err(Error::NotFound("record"));
-    }
-    if !stored.deleted {
-        return Err(NOT_DELETED());
-    }
-    if !intent.looks_where(&stored.data) {
-        return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
-    }
-    let mut data = stored.data.clone();
-    grant.collection().validate(&data).map_err(|errors| no_longer_valid(grant, &errors))?;
-    grant.collection().canonicalise(&mut data);
-    Ok(data)
-}
-
-/// Why a record does not come back that is not what its collection holds now. Of what the caller does not see, fields that were
-/// taken away among it, they hear nothing more.
-fn no_longer_valid(grant: &Grant, errors: &[FieldError]) -> Error {
-    let is_seen = |error: &&FieldError| {
-        let name = error.pointer.split('/').nth(1).unwrap_or_default();
-        grant.sees_all() || grant.collection().field(name).is_some_and(|field| !field.value.hidden)
-    };
-    let told: Vec<String> =
-        errors.iter().filter(is_seen).map(|error| format!("{}: {}", error.pointer, error.message)).collect();
-    let told = if told.is_empty() { "a field that is not shown".to_owned() } else { told.join("; ") };
-    Error::conflict(
-        "no_longer_valid",
-        format!(
-            "the definition has changed since this record was deleted, and does not allow it any more ({told}): make a new one"
-        ),
-    )
-}
-
 /// What a refused write means where trying again would not be right: the record is not what the client said it is.
 fn lost(intent: &Intent) -> Option<Error> {
     match intent.what {
@@ -403,8 +355,6 @@ fn lost(intent: &Intent) -> Option<Error> {
         _ => None,
     }
 }
-
-const NOT_DELETED: fn() -> Error = || Error::conflict("not_deleted", "the record is not deleted");
 
 fn all_or_errors<'a>(decided: impl Iterator<Item = Result<Write<'a>>>) -> Result<Vec<Write<'a>>, Failed> {
     let (mut writes, mut errors) = (Vec::new(), Vec::new());
