@@ -65,11 +65,12 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 }
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
-    // The document cannot say what keeps a price from somebody. We can: a relation, what points, or that it may not be there.
+    // The document cannot say what keeps a price from somebody. We can: a relation, what points, who has a unique value (what
+    // writes cost, `cost.rs` holds), or that it may not be there.
     let follows = query.split('&').any(|part| part.starts_with("expand="));
-    let deletes = answer.asked.starts_with("DELETE ") && answer.asked.contains("/records/");
-    let may_delete = deletes || answer.asked.starts_with("POST /v1/batch");
-    let is_priced = !follows && !may_delete && !matches!(answer.status, 401 | 403 | 404);
+    let writes = !answer.asked.starts_with("GET ") && answer.asked.contains("/records");
+    let is_write = writes || answer.asked.starts_with("POST /v1/batch");
+    let is_priced = !follows && !is_write && !matches!(answer.status, 401 | 403 | 404);
     for (name, header) in headers.as_object().unwrap() {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);

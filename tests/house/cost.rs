@@ -55,6 +55,9 @@ async fn every_call_costs_what_the_budget_says() {
         (1, 2.0),
         "patch of a field no index is keyed by: 1 + 1 for the copy in the index"
     );
+    let stale = ada.request(Method::PATCH, &one).header("if-match", "\"1\"").json(json!({ "title": "z" })).send().await;
+    let stale = stale.expect(412).cost();
+    assert_eq!(stale, (0.0, 0.0, 1), "a failed condition is billed, and DynamoDB does not say how much: decision 15");
     let moved = ada.patch(&one, json!({ "status": "done" })).await.expect(200);
     assert_eq!(moved.cost(), (1.0, 3.0, 2), "patch that moves an index key: read, then 1 + 2");
     assert_eq!(ada.delete(&one).await.expect(204).cost(), (0.0, 2.0, 1), "delete: 1 + 1 for its index");
@@ -188,6 +191,60 @@ async fn a_page_of_twenty_costs_the_same_on_page_one_and_on_page_ten() {
     let first = costs[0];
     assert!(costs[..costs.len() - 1].iter().all(|cost| *cost == first), "{costs:?}");
     assert_eq!(first, (1.5, 0.0, 1), "twenty records of 500 bytes are three times four kilobytes, read at half price");
+}
+
+#[tokio::test]
+async fn a_batch_reads_all_it_needs_in_one_trip_and_writes_in_another() {
+    let world = World::new().await;
+    world.admin().await.put("/v1/collections/plain", plain()).await.expect(201);
+    let ada = world.user("ada").await;
+    let mut records = Vec::new();
+    for _ in 0..20 {
+        let made = ada.post("/v1/collections/plain/records", json!({ "title": "t", "owner": ada.id() })).await;
+        records.push(made.expect(201).header("location").to_owned());
+    }
+    let patches = |title: &str| -> Value {
+        let patch = |path: &String| json!({ "method": "PATCH", "path": path, "body": { "title": title } });
+        json!({ "operations": records.iter().map(patch).collect::<Vec<_>>() })
+    };
+    let warm = ada.post("/v1/batch", patches("warm")).await.expect(200);
+    assert_eq!(warm.cost(), (20.0, 60.0, 2), "each is read for 1, and written for 2 and 1 for its index");
+    // The definition is asked for again after five seconds: once, however many operations need it.
+    world.advance(std::time::Duration::from_secs(6));
+    assert_eq!(ada.post("/v1/batch", patches("stale")).await.expect(200).cost(), (21.0, 60.0, 3));
+    let nowhere = json!({ "method": "POST", "path": "/v1/collections/nothing/records", "body": {} });
+    let nowhere = json!({ "operations": vec![nowhere; 20] });
+    let admin = world.admin().await;
+    admin.get("/v1/collections/plain/records").await.expect(200);
+    assert_eq!(admin.post("/v1/batch", nowhere).await.expect(404).cost(), (1.0, 0.0, 1), "nor one that is not there");
+}
+
+#[tokio::test]
+async fn a_unique_value_that_a_record_keeps_is_not_paid_again() {
+    let world = World::new().await;
+    world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let ada = world.user("ada").await;
+    let task = json!({ "title": "t", "owner": ada.id(), "slug": "a" });
+    let one = ada.post("/v1/collections/tasks/records", task.clone()).await.expect(201).header("location").to_owned();
+    let cost = async |patch: Value| ada.patch(&one, patch).await.expect(200).cost();
+    assert_eq!(cost(json!({ "status": "done" })).await, (1.0, 3.0, 2), "read, then 1 + 2 for the key that moves");
+    assert_eq!(cost(json!({ "slug": "b" })).await, (1.0, 5.0, 2), "another value: 2 (1 + 1), and its index once");
+    let replaced = json!({ "title": "r", "owner": ada.id(), "slug": "b", "status": "done" });
+    let replaced = ada.request(Method::PUT, &one).header("if-match", "\"3\"").json(replaced).send().await.expect(200);
+    assert_eq!(replaced.cost(), (1.0, 2.0, 2));
+    assert_eq!(
+        ada.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": ada.id(), "slug": "b" }))
+            .await
+            .expect(409)
+            .code(),
+        "not_unique"
+    );
+    ada.delete(&one).await.expect(204);
+    // What was deleted holds nothing: it has to claim its value to come back.
+    ada.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": ada.id(), "slug": "b" }))
+        .await
+        .expect(201);
+    ada.post(&format!("{one}/undelete"), json!({})).await.expect(409);
 }
 
 /// An id that lies in this of eight shards.

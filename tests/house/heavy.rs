@@ -136,3 +136,41 @@ async fn what_is_expanded_and_too_heavy_is_refused_and_comes_with_a_smaller_limi
     let both = format!("{NOTES}?filter=kind%3D%3D%22heavy%22&limit=2&expand=about,about.about,about.notes_via_about:2");
     refused(admin.get(&both).await);
 }
+
+/// An operation on each of these notes.
+fn each(notes: &[String], method: &str, body: Option<Value>) -> Value {
+    let operation = |id: &String| {
+        let mut operation = json!({ "method": method, "path": format!("{NOTES}/{id}") });
+        operation.as_object_mut().unwrap().extend(body.clone().map(|body| ("body".to_owned(), body)));
+        operation
+    };
+    json!({ "operations": notes.iter().map(operation).collect::<Vec<_>>() })
+}
+
+#[tokio::test]
+async fn a_batch_that_the_database_or_the_answer_cannot_hold_is_refused_and_nothing_is_written() {
+    let world = World::new().await;
+    let admin = notes(&world, 1).await;
+    let mut large = Vec::new();
+    for _ in 0..11 {
+        large.push(write(&admin, json!({ "text": "x".repeat(390_000) })).await);
+    }
+    let mark = |notes: &[String]| each(notes, "PATCH", Some(json!({ "mark": 1, "kind": "k" })));
+    let refusal = admin.post("/v1/batch", mark(&large)).await.expect(400);
+    assert_eq!(refusal.code(), "too_many_writes");
+    assert!(refusal.body["detail"].as_str().unwrap().contains("4 MB"), "{}", refusal.text);
+    let mut quoted = Vec::new();
+    for _ in 0..6 {
+        quoted.push(write(&admin, json!({ "text": quotes(300) })).await);
+    }
+    let refusal = admin.post("/v1/batch", mark(&quoted)).await.expect(422);
+    assert_eq!(refusal.code(), "answer_too_large");
+    for id in large.iter().chain(&quoted) {
+        assert_eq!(admin.get(&format!("{NOTES}/{id}")).await.expect(200).body["version"], 1);
+    }
+
+    admin.post("/v1/batch", mark(&large[..10])).await.expect(200);
+    admin.post("/v1/batch", mark(&quoted[..4])).await.expect(200);
+    // What is deleted is in no answer.
+    admin.post("/v1/batch", each(&quoted, "DELETE", None)).await.expect(200);
+}

@@ -9,7 +9,8 @@ use super::record::{Record, key};
 use super::records::{Records, TRIES};
 use super::unique::{Marker, markers};
 use super::write::{Failed, Target, What, Write};
-use super::{Expression, Transacted, Written};
+use super::{Expression, Transacted, Written, room};
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::schema::Collection;
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
@@ -181,12 +182,15 @@ impl Records {
             let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
             items.push(promise.once.keep(self.table(), &(promise.answer)(&records), self.clock())?);
         }
+        room::check(writes, &items)?;
         Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: promise.is_some() })
     }
 
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
     async fn no_longer_held(&self, collection: &Collection, marker: &Marker, holder: &str) -> Result<Unheld> {
         let record = self.stored(collection, holder, true).await?;
+        // How large it is may not be the caller's to know, nor that there was one.
+        cost::withhold();
         if record.as_ref().is_some_and(|record| marker.is_held_by(collection, record)) {
             return Err(marker.taken());
         }
@@ -243,11 +247,12 @@ impl Target {
     }
 }
 
-/// The values that the writes claim, each once.
+/// The values that the writes claim, each once. What a record holds already, and will hold, it need not claim again.
 fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
     let mut claims: Vec<Claim<'a>> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
-        for marker in markers(write.intent.grant.collection(), &write.record.data) {
+        let markers = markers(write.intent.grant.collection(), &write.record.data).into_iter();
+        for marker in markers.filter(|marker| !write.held.iter().any(|held| held.is(marker))) {
             if claims.iter().any(|claim| claim.marker.is(&marker)) {
                 return Err(Failed::Each(vec![(position, marker.taken())]));
             }

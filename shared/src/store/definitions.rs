@@ -53,7 +53,11 @@ pub struct Definitions {
     table: Table,
     clock: Clock,
     cache: Mutex<HashMap<String, Cached>>,
+    fetching: Mutex<HashMap<String, Arc<Fetching>>>,
 }
+
+/// A collection that is being fetched, for all who ask for it meanwhile. `None`: it could not be.
+type Fetching = tokio::sync::OnceCell<Option<Option<Arc<Collection>>>>;
 
 #[derive(Debug, Clone)]
 struct Cached {
@@ -64,7 +68,7 @@ struct Cached {
 impl Definitions {
     /// Definitions in `table`.
     pub fn new(table: Table, clock: Clock) -> Self {
-        Self { table, clock, cache: Mutex::default() }
+        Self { table, clock, cache: Mutex::default(), fetching: Mutex::default() }
     }
 
     /// A collection, at most [`STALE_SECONDS`] old. `None` if there is none; that is never remembered.
@@ -72,14 +76,43 @@ impl Definitions {
         if !is_collection_name(name) {
             return Ok(None);
         }
-        let now = self.clock.millis();
-        {
-            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = cache.get(name).filter(|cached| now < cached.read_at + STALE_SECONDS * 1000);
-            if let Some(cached) = fresh {
-                return Ok(Some(cached.collection.clone()));
-            }
+        match self.fresh(name) {
+            Some(collection) => Ok(Some(collection)),
+            None => self.fetched_together(name).await,
         }
+    }
+
+    fn fresh(&self, name: &str) -> Option<Arc<Collection>> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.millis();
+        let fresh = cache.get(name).filter(|cached| now < cached.read_at + STALE_SECONDS * 1000);
+        fresh.map(|cached| cached.collection.clone())
+    }
+
+    /// Fetches a collection. Whoever comes while another is fetching it, as every operation of a batch does, waits for what that
+    /// brings: one round trip for all.
+    async fn fetched_together(&self, name: &str) -> Result<Option<Arc<Collection>>> {
+        let fetchings = || self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetching = fetchings().entry(name.to_owned()).or_default().clone();
+        let mut failure = None;
+        let fetch = async || match self.fetched(name).await {
+            Ok(found) => Some(found),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        };
+        let found = fetching.get_or_init(fetch).await.clone();
+        let mut fetchings = fetchings();
+        if fetchings.get(name).is_some_and(|current| Arc::ptr_eq(current, &fetching)) {
+            fetchings.remove(name);
+        }
+        // Why it could not be fetched is told by whoever tried.
+        found.ok_or_else(|| failure.unwrap_or(Error::Unavailable { retry_after: 1, source: None }))
+    }
+
+    async fn fetched(&self, name: &str) -> Result<Option<Arc<Collection>>> {
+        let now = self.clock.millis();
         let found = if name == "users" {
             Some(Stored { definition: Definition::users(), stage: State::Ready })
         } else {

@@ -23,7 +23,9 @@ pub mod purge;
 pub mod record;
 pub mod records;
 mod references;
+mod room;
 pub mod targets;
+mod undelete;
 mod unique;
 pub mod walk;
 pub mod write;
@@ -310,6 +312,14 @@ fn condition_failed(reason: &CancellationReason) -> Option<Option<Item>> {
 /// The answer when DynamoDB cannot hold an item.
 const TOO_LARGE: fn() -> Error = || Error::bad_request("item_too_large", "a record may be at most 400 KB");
 
+/// The answer when a transaction cannot hold all that it would have to write.
+const TOO_MUCH: fn() -> Error = || {
+    Error::bad_request(
+        "too_many_writes",
+        "what is to be written together is at most 4 MB, the whole of every record that changes counted: split it",
+    )
+};
+
 /// What a failed call means to the client. Everything DynamoDB may recover from by itself is worth another try.
 fn failed<E>(error: SdkError<E>) -> Error
 where
@@ -329,6 +339,9 @@ where
     let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
     if code == Some("ValidationException") && message.contains("exceeded the maximum allowed size") {
         return TOO_LARGE();
+    }
+    if code == Some("ValidationException") && message.contains("aggregate size of the items in the transaction") {
+        return TOO_MUCH();
     }
     match code {
         Some(code) if !PASSING.contains(&code) => Error::internal(error),

@@ -158,7 +158,7 @@ impl Records {
     }
 
     /// The records with these keys, by their places, as they are right now.
-    async fn latest(&self, keys: impl Iterator<Item = &Item>) -> Result<HashMap<Place, Record>> {
+    pub(super) async fn latest(&self, keys: impl Iterator<Item = &Item>) -> Result<HashMap<Place, Record>> {
         let distinct: HashMap<Place, &Item> = keys.map(|key| (place(key), key)).collect();
         let found = self.table().batch_get_latest(distinct.into_values().cloned().collect()).await?;
         Ok(found.iter().filter_map(|found| Some((place(found), Record::from_item(found)?))).collect())
@@ -207,9 +207,9 @@ fn reference(here: &Collection, record: &Record, field: &str, there: &Collection
 }
 
 /// Partition and sort key.
-type Place = [Option<String>; 2];
+pub(super) type Place = [Option<String>; 2];
 
-fn place(found: &Item) -> Place {
+pub(super) fn place(found: &Item) -> Place {
     ["pk", "sk"].map(|name| text(found, name).map(str::to_owned))
 }
 

@@ -4,10 +4,12 @@
 use super::Expression;
 use super::commit::{Committed, Promise};
 use super::definitions::WRITE_SECONDS;
-use super::item::{self, number, string};
+use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
-use super::references::Locks;
+use super::references::{Locks, place};
+use super::undelete::brought_back;
+use super::unique::{Marker, markers};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
 use crate::expr::Input;
@@ -15,7 +17,6 @@ use crate::http::Preconditions;
 use crate::id;
 use crate::policy::Grant;
 use crate::schema::{Collection, OnDelete, Referrer};
-use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl Intent {
     }
 
     /// Whether its targets are what this data points at. A user is there anyhow.
-    fn looks_where(&self, data: &Map<String, Value>) -> bool {
+    pub(super) fn looks_where(&self, data: &Map<String, Value>) -> bool {
         let looked_at = |field: &str| self.targets.iter().find(|target| target.field == field);
         let mut relations = self.grant.collection().relations().filter(|(_, relation)| relation.collection != "users");
         relations.all(|(field, _)| {
@@ -92,6 +93,8 @@ pub(super) struct Write<'a> {
     pub record: Record,
     /// What must hold of what is stored.
     pub condition: Expression,
+    /// The unique values that the record holds, and goes on holding as long as the condition does.
+    pub held: Vec<Marker>,
 }
 
 /// Why nothing was written.
@@ -165,7 +168,7 @@ impl Records {
     ) -> Result<Vec<Record>, Failed> {
         for _ in 0..TRIES {
             self.in_time(intents)?;
-            let stored = try_join_all(intents.iter().map(|intent| self.before(intent))).await?;
+            let stored = self.before(intents).await?;
             let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
             let mut writes = all_or_errors(decided)?;
             if !self.lock_restricted(&mut writes, locks).await? {
@@ -199,17 +202,22 @@ impl Records {
         Ok(())
     }
 
-    /// The record as it is, where the decision needs it.
-    async fn before(&self, intent: &Intent) -> Result<Option<Record>> {
-        match intent.what {
-            What::Create(_) => Ok(None),
-            _ => self.stored(intent.grant.collection(), &intent.id, true).await,
+    /// The records as they are, where the decisions need them: one round trip for all.
+    async fn before(&self, intents: &[Intent]) -> Result<Vec<Option<Record>>> {
+        let keys: Vec<Option<Item>> = intents.iter().map(Intent::needs).collect();
+        if let [Some(key)] = keys.as_slice() {
+            let found = self.table().get_by(key.clone(), true).await?;
+            return Ok(vec![found.as_ref().and_then(Record::from_item)]);
         }
+        let mut found = self.latest(keys.iter().flatten()).await?;
+        Ok(keys.iter().map(|key| found.remove(&place(key.as_ref()?))).collect())
     }
 
     fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
-        let (record, condition) = match &intent.what {
-            What::Create(data) => (self.made(intent, data, request)?, Expression::new("attribute_not_exists(pk)")),
+        let (record, condition, held) = match &intent.what {
+            What::Create(data) => {
+                (self.made(intent, data, request)?, Expression::new("attribute_not_exists(pk)"), Vec::new())
+            }
             what => {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
                 let state = match what {
@@ -217,10 +225,11 @@ impl Records {
                     _ => alive(),
                 };
                 let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
-                (self.after(intent, stored, request)?, condition)
+                let held = held(intent.grant.collection(), &stored);
+                (self.after(intent, stored, request)?, condition, held)
             }
         };
-        Ok(Write { intent, record, condition })
+        Ok(Write { intent, record, condition, held })
     }
 
     /// A new record. It is as old as its id says: lists by time read the ids.
@@ -239,21 +248,8 @@ impl Records {
     }
 
     /// Whether the record, or its tombstone, is still kept.
-    fn is_there(&self, record: &Record) -> bool {
+    pub(super) fn is_there(&self, record: &Record) -> bool {
         !record.deleted || record.gone_at.is_none_or(|gone| self.seconds() < gone)
-    }
-
-    /// The data of a tombstone that this grant's caller may bring back.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none, `Conflict` when the record is not deleted.
-    pub async fn buried(&self, grant: &Grant, id: &str) -> Result<Map<String, Value>> {
-        let stored = self.stored(grant.collection(), id, true).await?.filter(|record| self.is_there(record));
-        match stored.filter(|record| grant.allows(&record.view(), Input::None)) {
-            None => Err(Error::NotFound("record")),
-            Some(record) if !record.deleted => Err(NOT_DELETED()),
-            Some(record) => Ok(record.data),
-        }
     }
 
     /// A stored record as it will be, if the caller may and the conditions hold. What they may not see does not exist (R64),
@@ -262,15 +258,7 @@ impl Records {
         let Intent { grant, preconditions, .. } = intent;
         let nowhere = || Error::NotFound("record");
         let data = match &intent.what {
-            What::Undelete if !stored.deleted && grant.allows(&stored.view(), Input::None) => return Err(NOT_DELETED()),
-            What::Undelete if !stored.deleted => return Err(nowhere()),
-            What::Undelete if !intent.looks_where(&stored.data) => {
-                return Err(Error::Unavailable {
-                    retry_after: 1,
-                    source: Some("buried again since it was read".into()),
-                });
-            }
-            What::Undelete => stored.data.clone(),
+            What::Undelete => brought_back(intent, &stored)?,
             _ if stored.deleted => return Err(nowhere()),
             What::Replace(_) | What::Merge { .. } => {
                 let may = grant.allows(&stored.view(), Input::Whole(&stored.data));
@@ -283,8 +271,7 @@ impl Records {
             }
             _ => stored.data.clone(),
         };
-        let removes = matches!(intent.what, What::Delete | What::Undelete);
-        if removes && !grant.allows(&stored.view(), Input::None) {
+        if matches!(intent.what, What::Delete) && !grant.allows(&stored.view(), Input::None) {
             return Err(nowhere());
         }
         if !preconditions.allow(stored.version) {
@@ -333,11 +320,31 @@ impl Records {
     }
 }
 
+impl Intent {
+    /// The key of its record, if what becomes of it depends on what it is.
+    fn needs(&self) -> Option<Item> {
+        match self.what {
+            What::Create(_) => None,
+            _ => Some(key(self.grant.collection(), &self.id)),
+        }
+    }
+}
+
 impl Write<'_> {
     /// The key of its record.
-    pub fn key(&self) -> super::item::Item {
+    pub fn key(&self) -> Item {
         key(self.intent.grant.collection(), &self.intent.id)
     }
+}
+
+/// The unique values that are this record's already. Of a constraint that is still to come, records from before may not have
+/// claimed theirs.
+fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
+    if stored.deleted {
+        return Vec::new();
+    }
+    let to_come = collection.definition().claims();
+    markers(collection, &stored.data).into_iter().filter(|marker| !to_come.contains(marker.fields())).collect()
 }
 
 /// What a refused write means where trying again would not be right: the record is not what the client said it is.
@@ -348,8 +355,6 @@ fn lost(intent: &Intent) -> Option<Error> {
         _ => None,
     }
 }
-
-const NOT_DELETED: fn() -> Error = || Error::conflict("not_deleted", "the record is not deleted");
 
 fn all_or_errors<'a>(decided: impl Iterator<Item = Result<Write<'a>>>) -> Result<Vec<Write<'a>>, Failed> {
     let (mut writes, mut errors) = (Vec::new(), Vec::new());

@@ -154,9 +154,9 @@ fn responses(route: &Route, naming: &Naming<'_>) -> Value {
         responses.insert("304".into(), response);
     }
     for (status, reason) in refusals::of(route) {
-        let mut response = match route.withholds_cost() && cost(route, status) != cost_of(status) {
-            true => refusal(status, NOT_ALWAYS, refusals::reason(status)),
-            false => reference("responses", refusals::name(status)),
+        let mut response = match is_priced_as_most(route, status) {
+            true => reference("responses", refusals::name(status)),
+            false => refusal(status, NOT_ALWAYS, refusals::reason(status)),
         };
         if let (Some(reason), Some(members)) = (reason, response.as_object_mut()) {
             members.insert("description".into(), reason.into());
@@ -168,7 +168,7 @@ fn responses(route: &Route, naming: &Naming<'_>) -> Value {
 
 fn refusals() -> Value {
     let routes: Vec<Route> = routes().into_iter().flat_map(|(_, routes)| routes).collect();
-    let mut all: Map<String, Value> = refusals::among(&routes)
+    let mut all: Map<String, Value> = refusals::among(&routes, is_priced_as_most)
         .map(|(status, name, reason)| (name.to_owned(), refusal(status, cost_of(status), reason)))
         .collect();
     all.insert("NotModified".into(), unchanged(cost_of(304)));
@@ -187,6 +187,10 @@ fn unchanged(cost: &str) -> Value {
 /// The header that tells the price of a route's answer.
 fn cost(route: &Route, status: u16) -> &'static str {
     if route.withholds_cost() { NOT_ALWAYS } else { cost_of(status) }
+}
+
+fn is_priced_as_most(route: &Route, status: u16) -> bool {
+    cost(route, status) == cost_of(status)
 }
 
 /// The same of any route: that something is not there, or not the caller's, costs what it costs to find out. A stranger hears of

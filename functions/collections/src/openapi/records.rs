@@ -91,7 +91,7 @@ pub fn of_collections() -> Vec<Route> {
             .keyed()
             .answers(200, "Record", "The record, as it was.")
             .with(&["ETag"])
-            .refuses(409, "It is not deleted, or another record has one of its unique values.")
+            .refuses(409, "It is not deleted, another record has one of its unique values, or the definition does not allow it any more.")
             .refuses(501, "Users are not erased, so none comes back."),
         get("/v1/collections/{collection}/schema", "describeRecords", Rules(&["list", "read", "create"]))
             .does("The JSON Schema (2020-12) of a record as the caller sees it, for code generators.")

@@ -34,9 +34,14 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (503, "Unavailable", "Try again: nothing was done, or what was done is safe to repeat."),
 ];
 
-/// Every refusal that one of these routes has: status, name, reason.
-pub fn among(routes: &[Route]) -> impl Iterator<Item = (u16, &'static str, &'static str)> {
-    let used: BTreeSet<u16> = routes.iter().flat_map(of).map(|(status, _)| status).collect();
+/// Every refusal that one of these routes has as most routes have it: status, name, reason.
+pub fn among(
+    routes: &[Route],
+    is_common: impl Fn(&Route, u16) -> bool,
+) -> impl Iterator<Item = (u16, &'static str, &'static str)> {
+    let all = routes.iter().flat_map(|route| of(route).into_iter().map(move |(status, _)| (route, status)));
+    let used: BTreeSet<u16> =
+        all.filter(|(route, status)| is_common(route, *status)).map(|(_, status)| status).collect();
     REFUSALS.into_iter().filter(move |(status, ..)| used.contains(status))
 }
 

@@ -199,11 +199,11 @@ impl Route {
         !self.answers.is_empty()
     }
 
-    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, or how
-    /// many records point at one that is to be deleted.
+    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, how many
+    /// records point at one that is to be deleted, or how large the one is that has, or had, a unique value.
     pub fn withholds_cost(&self) -> bool {
-        let deletes = self.method == "delete" && self.path.contains("/records/");
-        self.parameters.contains(&"Expand") || deletes || self.path == "/v1/batch"
+        let writes = !self.is_safe() && self.path.contains("/records");
+        self.parameters.contains(&"Expand") || writes || self.path == "/v1/batch"
     }
 
     /// Whether it only reads.

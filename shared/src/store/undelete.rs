@@ -1,0 +1,62 @@
+//! Back from a tombstone: what a deleted record was, and whether it may be that again.
+
+use super::record::Record;
+use super::records::Records;
+use super::write::Intent;
+use crate::error::{Error, FieldError, Result};
+use crate::expr::Input;
+use crate::policy::Grant;
+use serde_json::{Map, Value};
+
+impl Records {
+    /// The data of a tombstone that this grant's caller may bring back.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` when the record is not deleted.
+    pub async fn buried(&self, grant: &Grant, id: &str) -> Result<Map<String, Value>> {
+        let stored = self.stored(grant.collection(), id, true).await?.filter(|record| self.is_there(record));
+        match stored.filter(|record| grant.allows(&record.view(), Input::None)) {
+            None => Err(Error::NotFound("record")),
+            Some(record) if !record.deleted => Err(NOT_DELETED()),
+            Some(record) => Ok(record.data),
+        }
+    }
+}
+
+/// The data of a tombstone that is to be a record again: what it was, if the definition still allows that.
+pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<String, Value>> {
+    let Intent { grant, .. } = intent;
+    if !grant.allows(&stored.view(), Input::None) {
+        return Err(Error::NotFound("record"));
+    }
+    if !stored.deleted {
+        return Err(NOT_DELETED());
+    }
+    if !intent.looks_where(&stored.data) {
+        return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
+    }
+    let mut data = stored.data.clone();
+    grant.collection().validate(&data).map_err(|errors| no_longer_valid(grant, &errors))?;
+    grant.collection().canonicalise(&mut data);
+    Ok(data)
+}
+
+/// Why a record does not come back that is not what its collection holds now. Of what the caller does not see, fields that were
+/// taken away among it, they hear nothing more.
+fn no_longer_valid(grant: &Grant, errors: &[FieldError]) -> Error {
+    let is_seen = |error: &&FieldError| {
+        let name = error.pointer.split('/').nth(1).unwrap_or_default();
+        grant.sees_all() || grant.collection().field(name).is_some_and(|field| !field.value.hidden)
+    };
+    let told: Vec<String> =
+        errors.iter().filter(is_seen).map(|error| format!("{}: {}", error.pointer, error.message)).collect();
+    let told = if told.is_empty() { "a field that is not shown".to_owned() } else { told.join("; ") };
+    Error::conflict(
+        "no_longer_valid",
+        format!(
+            "the definition has changed since this record was deleted, and does not allow it any more ({told}): make a new one"
+        ),
+    )
+}
+
+const NOT_DELETED: fn() -> Error = || Error::conflict("not_deleted", "the record is not deleted");

@@ -1,0 +1,72 @@
+//! Prices that would tell of what may not be seen, kept from all but admins.
+
+use crate::world::{Answer, Caller, World, tasks};
+use serde_json::{Value, json};
+
+const TASKS: &str = "/v1/collections/tasks/records";
+
+fn is_priced(answer: &Answer) -> bool {
+    answer.headers.contains_key("undercroft-cost")
+}
+
+async fn with_tasks(world: &World) -> Caller<'_> {
+    let admin = world.admin().await;
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    admin
+}
+
+fn task(owner: &Caller<'_>, slug: &str) -> Value {
+    json!({ "title": "t", "owner": owner.id(), "slug": slug })
+}
+
+#[tokio::test]
+async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
+    let world = World::new().await;
+    let admin = with_tasks(&world).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    assert!(is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)));
+    let taken = ada.post(TASKS, task(&ada, "free")).await.expect(409);
+    assert!(taken.code() == "not_unique" && !is_priced(&taken), "what was read is of Bob's");
+    assert!(is_priced(&admin.post(TASKS, task(&admin, "free")).await.expect(409)));
+    let batch = json!({ "operations": [{ "method": "POST", "path": TASKS, "body": task(&ada, "free") }] });
+    assert!(!is_priced(&ada.post("/v1/batch", batch).await.expect(409)));
+
+    let left = bob.post(TASKS, task(&bob, "left")).await.expect(201).header("location").to_owned();
+    bob.delete(&left).await.expect(204);
+    assert!(!is_priced(&ada.post(TASKS, task(&ada, "left")).await.expect(201)), "somebody had it before");
+}
+
+#[tokio::test]
+async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatever_else_is_wrong() {
+    let world = World::new().await;
+    let admin = with_tasks(&world).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let of_bob = bob.post(TASKS, task(&bob, "b")).await.expect(201).header("location").to_owned();
+    let wrong = json!({ "method": "POST", "path": TASKS, "body": { "owner": ada.id() } });
+    let ids = [of_bob.clone(), format!("{TASKS}/01890000-0000-7000-8000-000000000000")];
+    for path in ids.iter().chain([&"/v1/collections/nothing/records/x".to_owned()]) {
+        let hidden = json!({ "method": "POST", "path": format!("{path}/undelete") });
+        let refused = ada.post("/v1/batch", json!({ "operations": [wrong, hidden] })).await.expect(400);
+        assert!(!is_priced(&refused), "{path}: {}", refused.text);
+        let refused = admin.post("/v1/batch", json!({ "operations": [wrong, hidden] })).await.expect(400);
+        assert!(is_priced(&refused));
+    }
+    let both = json!({ "operations": [wrong, wrong] });
+    assert!(is_priced(&ada.post("/v1/batch", both).await.expect(400)), "what is only wrong has its price");
+}
+
+#[tokio::test]
+async fn a_stranger_hears_no_price_whether_there_is_a_collection_or_not() {
+    let world = World::new().await;
+    let admin = with_tasks(&world).await;
+    let rules = json!({ "list": "auth.id != ''", "create": "auth.id != ''" });
+    let closed = json!({ "name": "closed", "schema": { "type": "object", "properties": {} }, "rules": rules });
+    admin.put("/v1/collections/closed", closed).await.expect(201);
+    admin.get("/v1/collections/closed/records").await.expect(200);
+    for collection in ["closed", "nothing"] {
+        let records = format!("/v1/collections/{collection}/records");
+        for refused in [world.stranger().get(&records).await, world.stranger().post(&records, json!({})).await] {
+            assert!(!is_priced(&refused.expect(401)), "{collection}");
+        }
+    }
+}
