@@ -36,7 +36,7 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
         return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
     }
     let mut data = stored.data.clone();
-    grant.collection().validate(&data).map_err(|errors| no_longer_valid(grant, &errors))?;
+    grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, &errors))?;
     grant.collection().canonicalise(&mut data);
     Ok(data)
 }
