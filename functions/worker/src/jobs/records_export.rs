@@ -56,7 +56,7 @@ pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Res
         begin(tools, &export, &mut progress, &mut file).await?;
     }
     let began = progress.reached();
-    match to_the_end(tools, &export, &mut progress, &mut file, slice).await {
+    match go_on(tools, &export, &mut progress, &mut file, slice).await {
         Ok(true) => {
             progress.file = file.grown();
             Ok(if progress.file.is_whole() { done(&progress, &key) } else { Outcome::More(json!(progress)) })
@@ -93,7 +93,7 @@ fn done(progress: &Progress, key: &str) -> Outcome {
 }
 
 /// Writes until the file is closed, which is true, or until the slice is over.
-async fn to_the_end(
+async fn go_on(
     tools: &Tools,
     export: &Export,
     progress: &mut Progress,

@@ -67,7 +67,7 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
     }
     let mut work = Work::open(tools, job, &import, &key, progress, slice).await?;
     let began = work.reached();
-    match work.to_the_end().await {
+    match work.go_on().await {
         Ok(true) => Ok(work.ended(&key)),
         Ok(false) => work.take_break().await.map(Outcome::More),
         // What was done is kept. The next slice begins where this one failed: should it fail there, nothing is lost.
@@ -115,7 +115,7 @@ impl<'a> Work<'a> {
     }
 
     /// Imports until the end, which is true, or until the slice is over.
-    async fn to_the_end(&mut self) -> Result<bool, Failure> {
+    async fn go_on(&mut self) -> Result<bool, Failure> {
         loop {
             let is_over = match self.queue.waiting.is_first_pass() {
                 true => self.first_pass().await?,
