@@ -82,36 +82,3 @@ async fn a_record_in_somebody_elses_place_in_an_index_is_shown_to_nobody_whom_th
     assert_eq!(page.body["items"].as_array().unwrap().len(), 2, "{}", page.text);
     assert!(bob.get(&format!("{NOTES}/{}", his.as_str().unwrap())).await.expect(200).text.contains("\"his\""));
 }
-
-#[tokio::test]
-async fn a_record_that_two_alternatives_of_a_filter_name_is_listed_once() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    let text = json!({ "type": "string" });
-    let plots = json!({ "name": "plots", "schema": { "type": "object", "additionalProperties": false, "properties": {
-        "owner": text, "farm": text } }, "indexes": [{ "name": "mine", "partition": ["owner"], "sort": [] },
-        { "name": "on", "partition": ["farm"], "sort": [] }] });
-    admin.put("/v1/collections/plots", plots).await.expect(201);
-    let plots = "/v1/collections/plots/records";
-    let mut made = Vec::new();
-    for (owner, farm) in [("ada", "hill"), ("ada", "dale"), ("bob", "hill"), ("bob", "dale"), ("ada", "hill")] {
-        let plot = admin.post(plots, json!({ "owner": owner, "farm": farm })).await.expect(201).body;
-        if owner == "ada" || farm == "hill" {
-            made.push(plot["id"].as_str().unwrap().to_owned());
-        }
-        world.advance(std::time::Duration::from_millis(2));
-    }
-    let either = "owner%20%3D%3D%20%22ada%22%20%7C%7C%20farm%20%3D%3D%20%22hill%22";
-    for limit in [1, 2, 3, 100] {
-        let (mut listed, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let page = admin.get(&format!("{plots}?filter={either}&limit={limit}{cursor}")).await.expect(200).body;
-            let ids = page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned());
-            listed.extend(ids);
-            let Some(next) = page["nextCursor"].as_str() else { break };
-            cursor = format!("&cursor={next}");
-        }
-        listed.sort();
-        assert_eq!(listed, made, "{limit} a page");
-    }
-}

@@ -339,3 +339,36 @@ async fn admins_see_what_is_deleted_by_whom_and_when_until_it_is_gone() {
     let admin = world.admin().await;
     assert_eq!(admin.get(&format!("{THINGS}?deleted=true")).await.expect(200).body, json!({ "items": [] }));
 }
+
+#[tokio::test]
+async fn a_record_that_two_alternatives_of_a_filter_name_is_listed_once() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let text = json!({ "type": "string" });
+    let plots = json!({ "name": "plots", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": text, "farm": text } }, "indexes": [{ "name": "mine", "partition": ["owner"], "sort": [] },
+        { "name": "on", "partition": ["farm"], "sort": [] }] });
+    admin.put("/v1/collections/plots", plots).await.expect(201);
+    let plots = "/v1/collections/plots/records";
+    let mut made = Vec::new();
+    for (owner, farm) in [("ada", "hill"), ("ada", "dale"), ("bob", "hill"), ("bob", "dale"), ("ada", "hill")] {
+        let plot = admin.post(plots, json!({ "owner": owner, "farm": farm })).await.expect(201).body;
+        if owner == "ada" || farm == "hill" {
+            made.push(plot["id"].as_str().unwrap().to_owned());
+        }
+        world.advance(Duration::from_millis(2));
+    }
+    let either = encoded("owner == 'ada' || farm == 'hill'");
+    for limit in [1, 2, 3, 100] {
+        let (mut listed, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = admin.get(&format!("{plots}?filter={either}&limit={limit}{cursor}")).await.expect(200).body;
+            let ids = page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned());
+            listed.extend(ids);
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        listed.sort();
+        assert_eq!(listed, made, "{limit} a page");
+    }
+}
