@@ -54,7 +54,8 @@ async fn no_secret_is_taken_from_or_put_into_a_url() {
     for name in ["access_token", "accessToken", "token", "authorization", "jwt"] {
         for path in ["/v1/auth/me", "/v1/auth/sessions", "/v1/collections", "/v1/jobs"] {
             let refused = stranger.get(&format!("{path}?{name}={token}")).await;
-            assert_eq!(refused.status, 401, "{path}?{name}: {}", refused.text);
+            // Where no parameter is taken at all it is refused as one, by its name alone.
+            assert!([400, 401].contains(&refused.status), "{path}?{name}: {}", refused.text);
             assert!(!refused.text.contains(&token) && !format!("{:?}", refused.headers).contains(&token));
         }
     }
