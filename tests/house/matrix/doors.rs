@@ -33,7 +33,7 @@ impl For {
             Admins(_) if who == Who::Anonymous => 401,
             Admins(_) if who != Who::Admin => 403,
             // Who has no token says by the body which session is meant, and `{}` does not.
-            Leaving(_) if who == Who::Anonymous => 400,
+            Leaving(_) if who == Who::Anonymous => 401,
             SignedIn(status) | Admins(status) | Leaving(status) => status,
         }
     }
