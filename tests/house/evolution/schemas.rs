@@ -160,7 +160,7 @@ async fn a_put_over_a_job_that_died_starts_anew() {
     admin.put(DEFINITION, tasks_with(json!({ "unique": [] }))).await.expect(201);
     let ada = world.user("ada").await;
     ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
-    let table = world.cloud.tables().into_iter().find(|name| name.ends_with("JobsTable")).unwrap();
+    let table = world.cloud.tables().iter().find(|name| name.ends_with("JobsTable")).unwrap();
     let bury = async |definition: &Value| {
         let job = definition["job"].as_str().unwrap().to_owned();
         let change = json!({ "TableName": table, "Key": { "id": { "S": job } }, "UpdateExpression": "SET #status = :dead",
