@@ -47,6 +47,7 @@ async fn bad_jobs_are_refused_by_what_is_wrong_with_them() {
         (json!({ "type": "custom.job", "delaySeconds": 901 }), "/delaySeconds"),
         (json!({ "type": "custom.job", "group": "a b" }), "/group"),
         (json!({ "type": "custom.job", "status": "succeeded" }), "/status"),
+        (json!({ "type": "custom.job", "payload": { "a": [{ "": null }] } }), "/payload/a/0/"),
     ];
     wrong.push((json!({ "type": "custom.job", "payload": { "x": "y".repeat(100_001) } }), "/payload"));
     for (body, pointer) in wrong {

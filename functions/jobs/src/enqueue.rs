@@ -8,11 +8,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::expr::number::fits_store;
 use undercroft::http::{Admin, Json, Keyed, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
-use undercroft::schema::OWN_JOBS;
+use undercroft::schema::{OWN_JOBS, unstorable};
 use undercroft::store::Transacted;
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
 use undercroft::store::once::{Answer, Once};
@@ -84,9 +83,7 @@ fn check(body: &Enqueue) -> Result<()> {
     if serde_json::to_vec(&body.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
         wrong("/payload", "too_large", "a payload may be at most 100,000 bytes; put more into a record and name it");
     }
-    if let Some(pointer) = number_that_does_not_fit(&Value::Object(body.payload.clone()), "/payload") {
-        errors.push(FieldError::new(pointer, "number", "a number of at most 38 digits between 1e-130 and 1e125"));
-    }
+    errors.extend(unstorable(&Value::Object(body.payload.clone()), "/payload"));
     let mut wrong = |pointer: &str, code, message: &str| errors.push(FieldError::new(pointer, code, message));
     if body.payload.contains_key("sealedText") {
         wrong("/payload/sealedText", "unknown", "send text");
@@ -139,20 +136,6 @@ fn check_email(payload: &Map<String, Value>, errors: &mut Vec<FieldError>) {
             "unknown",
             "email.send takes to, subject, text and html",
         ));
-    }
-}
-
-/// The first number in a value that DynamoDB could not keep.
-fn number_that_does_not_fit(value: &Value, pointer: &str) -> Option<String> {
-    match value {
-        Value::Number(number) => (!fits_store(number)).then(|| pointer.to_owned()),
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(at, item)| number_that_does_not_fit(item, &format!("{pointer}/{at}")))
-        }
-        Value::Object(members) => {
-            members.iter().find_map(|(name, member)| number_that_does_not_fit(member, &format!("{pointer}/{name}")))
-        }
-        _ => None,
     }
 }
 

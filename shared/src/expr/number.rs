@@ -65,11 +65,6 @@ pub fn exact(text: &str) -> Result<Number, Inexact> {
     }
 }
 
-/// Whether DynamoDB can hold the number: 38 digits, magnitudes from 1e-130 up to but not including 1e126.
-pub fn fits_store(number: &Number) -> bool {
-    Decimal::of(number).inexact().is_none()
-}
-
 impl Decimal {
     /// The decimal a JSON number spells.
     pub fn of(number: &Number) -> Self {

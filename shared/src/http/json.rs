@@ -1,5 +1,5 @@
-//! JSON as it should arrive: one value, no name twice or empty in an object, nested no deeper than a person would, and every
-//! number one that can be kept to the last digit.
+//! JSON as it should arrive: one value, no name twice in an object, nested no deeper than a person would, and every number
+//! one that can be kept to the last digit.
 
 use crate::error::{Error, FieldError};
 use crate::expr::number::{self, Inexact};
@@ -169,9 +169,6 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if object.contains_key(&name) {
                 member.note::<A::Error>("duplicate_name", "this name appears twice in one object")?;
             }
-            if name.is_empty() {
-                member.note::<A::Error>("empty_name", "a name has at least one character: the store keeps no other")?;
-            }
             if name.starts_with(PRIVATE) {
                 member.note::<A::Error>("reserved_name", "no name begins like this")?;
             }
@@ -212,12 +209,6 @@ mod tests {
             assert_eq!(parse(body.as_bytes()).expect("valid"), Value::from(text));
         }
         assert_eq!(parse(br#""\ud83d\ude00""#).expect("a pair"), "😀");
-    }
-
-    #[test]
-    fn a_name_is_not_empty() {
-        assert_eq!(problems(r#"{"a":[{"":1}],"":{"":null}}"#).len(), 3);
-        assert_eq!(problems(r#"{"a":[{"":1}]}"#), [("/a/0/".to_owned(), "empty_name")]);
     }
 
     #[test]

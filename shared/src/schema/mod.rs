@@ -27,6 +27,7 @@ pub use definition::{
 pub use field::{Field, OnDelete, Relation};
 pub use rules::unserved;
 pub use told::refer;
+pub use validate::unstorable;
 
 #[cfg(test)]
 mod tests;

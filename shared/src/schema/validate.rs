@@ -78,8 +78,7 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
 
 /// Everything wrong with a record, or with some members of one: an object.
 pub(super) fn find(validator: &Validator, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
-    let mut problems = Vec::new();
-    check_storable(data, "", &mut problems);
+    let mut problems = unstorable(data, "");
     if !problems.is_empty() {
         // A number beyond the store's range is never computed with: spelled out it could fill the memory.
         problems.truncate(MAX_PROBLEMS);
@@ -98,6 +97,13 @@ pub(super) fn find(validator: &Validator, fields: &BTreeMap<String, Field>, data
         }
     }
     problems.truncate(MAX_PROBLEMS);
+    problems
+}
+
+/// Everything the store could not hold of a value that stands at `pointer`: numbers, and names of members.
+pub fn unstorable(value: &Value, pointer: &str) -> Vec<FieldError> {
+    let mut problems = Vec::new();
+    check_storable(value, pointer, &mut problems);
     problems
 }
 
