@@ -82,7 +82,7 @@ async fn local_routes_are_the_templates_routes() {
 const WILDCARDS: &[&str] = &[
     "${FilesBucket.Arn}/exports/*",
     "${FilesBucket.Arn}/uploads/*",
-    "${FilesBucket.Arn}/work/*",
+    "${FilesBucket.Arn}/unfinished/*",
     "${JobsTable.Arn}/stream/*",
     "${RecordsTable.Arn}/stream/*",
     "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*",

@@ -84,12 +84,12 @@ pub fn refused_key(job: &str) -> String {
 
 /// The key of one of the two pieces by turns in which a file's unfinished end is kept between slices.
 pub fn rest_key(job: &str, turn: u64) -> String {
-    format!("work/{job}.{}", turn % 2)
+    format!("unfinished/{job}.{}", turn % 2)
 }
 
 /// The key of an object of rows that wait for another pass of an import: what this pass, counted from 0, left in its `piece`th.
 pub fn waiting_key(job: &str, pass: u32, piece: u32) -> String {
-    format!("work/{job}.waiting.{pass}.{piece}")
+    format!("unfinished/{job}.waiting.{pass}.{piece}")
 }
 
 /// Whether a link may be signed for this key: it is what a job gave as its result.
