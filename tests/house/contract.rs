@@ -75,7 +75,8 @@ fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);
         let Some(sent) = answer.headers.get(name.to_lowercase()) else {
-            let is_needed = header["required"] == true || (is_priced && name == "Undercroft-Cost");
+            let is_record = name == "ETag" && !query.contains("explain=true");
+            let is_needed = header["required"] == true || is_record || (is_priced && name == "Undercroft-Cost");
             assert!(!is_needed, "{} ({}) has no {name}", answer.asked, answer.status);
             continue;
         };
@@ -90,6 +91,10 @@ fn hold_body(schema: &str, query: &str, is_json: bool, answer: &Answer) {
     let body = if is_json { &answer.body } else { &text };
     // The document cannot say which of the alternatives belongs to which question. We can.
     let asked = |name: &str| query.split('&').any(|part| part.starts_with(name));
+    if let Some(place) = schema.strip_suffix("PatchedRecord") {
+        let schema = if asked("explain=true") { "ExplainedPatch" } else { "Record" };
+        return hold_schema(&format!("{place}{schema}"), body, answer);
+    }
     let schema = match schema.strip_suffix("RecordList") {
         Some(place) if asked("explain=true") => format!("{place}Explained"),
         Some(place) if asked("deleted=true") => format!("{place}DeletedPage"),
@@ -97,7 +102,11 @@ fn hold_body(schema: &str, query: &str, is_json: bool, answer: &Answer) {
         Some(place) => format!("{place}RecordPage"),
         None => schema.to_owned(),
     };
-    let validator = validator(&schema);
+    hold_schema(&schema, body, answer);
+}
+
+fn hold_schema(schema: &str, body: &Value, answer: &Answer) {
+    let validator = validator(schema);
     let errors: Vec<String> =
         validator.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{} ({}): not as {schema} says: {errors:?}", answer.asked, answer.status);

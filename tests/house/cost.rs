@@ -1,5 +1,6 @@
 //! What calls cost, held to the budget as counts: round trips, and capacity units as DynamoDB reports them.
 
+mod plans;
 mod table;
 
 use crate::world::{PASSWORD, World, tasks};

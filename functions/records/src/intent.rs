@@ -109,9 +109,7 @@ pub async fn merge(
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut patch)?;
     let targets = input::targets(app, &collection, caller, &patch).await?;
-    let blind = targets.is_empty()
-        && collection.can_patch_blind(&patch)
-        && !patch.keys().any(|name| collection.write_once(name));
+    let blind = targets.is_empty() && collection.looks(&patch).next().is_none();
     if blind {
         collection.validate_patch(&patch).map_err(Error::Invalid)?;
         collection.canonicalise(&mut patch);

@@ -110,7 +110,7 @@ const TAKES: Takes = &[
     (Method::GET, "/v1/collections/{collection}/records", &[Query]),
     (Method::GET, "/v1/collections/{collection}/records/{id}", &[Query, IfMatch, IfNoneMatch]),
     (Method::PUT, "/v1/collections/{collection}/records/{id}", &[IfMatch, IfNoneMatch]),
-    (Method::PATCH, "/v1/collections/{collection}/records/{id}", &[IfMatch, IfNoneMatch]),
+    (Method::PATCH, "/v1/collections/{collection}/records/{id}", &[Query, IfMatch, IfNoneMatch]),
     (Method::DELETE, "/v1/collections/{collection}/records/{id}", &[IfMatch, IfNoneMatch]),
     (Method::POST, "/v1/collections/{collection}/records/{id}/undelete", &[IfMatch, IfNoneMatch]),
     (Method::GET, "/v1/collections/{collection}/schema", &[IfMatch, IfNoneMatch]),

@@ -1,25 +1,40 @@
-//! `PATCH /v1/collections/{collection}/records/{id}`: a JSON Merge Patch (RFC 7396) -> the changed record and its `ETag`.
+//! `PATCH /v1/collections/{collection}/records/{id}?explain=`: a JSON Merge Patch (RFC 7396) -> the changed record and its
+//! `ETag`, or how it would be written.
 //!
 //! One round trip where schema and rule can be held without the stored record; else it is read first.
 
 use crate::{App, answer, intent};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
 use undercroft::error::Result;
-use undercroft::http::{Keyed, MergePatch, Path, Preconditions, RequestId};
+use undercroft::http::{Keyed, MergePatch, Path, Preconditions, Query, RequestId};
 use undercroft::identity::Caller;
 
-/// Changes some members of a record.
+/// What may be asked besides.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    #[serde(default)]
+    explain: bool,
+}
+
+/// Changes some members of a record, or says how it would.
 pub async fn patch(
     State(app): State<App>,
     caller: Caller,
     Path((name, id)): Path<(String, String)>,
-    preconditions: Preconditions,
+    (preconditions, Query(asked)): (Preconditions, Query<Asked>),
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     MergePatch(patch): MergePatch,
 ) -> Result<Response> {
     let intent = intent::merge(&app, &caller, (&name, &id), patch, preconditions);
+    if asked.explain {
+        let planned = app.records.plan(&intent.await?, keyed.of(&caller)?.is_some());
+        return Ok(axum::Json(json!({ "plan": planned, "expected": { "trips": planned.trips() } })).into_response());
+    }
     answer::write(&app, &caller, &keyed, &request.0, intent).await
 }

@@ -111,7 +111,7 @@ impl Collection {
         valid
     }
 
-    /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::can_patch_blind`] says that is enough.
+    /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::looks`] has nothing against it.
     ///
     /// # Errors
     /// Everything that is wrong, each with the JSON pointer of the place in the patch.
@@ -125,20 +125,9 @@ impl Collection {
         self.next.as_ref().map(of_next).unwrap_or_default()
     }
 
-    /// Whether a merge patch can be written without reading the record: the schema looks at one member at a time, none
-    /// of the members is an object to be merged, and no index or unique constraint looks at any of them.
-    pub fn can_patch_blind(&self, patch: &Map<String, Value>) -> bool {
-        let memberwise = self.shape.memberwise && self.next.as_ref().is_none_or(|next| next.memberwise);
-        let by_update = self.definition.indexes.iter().any(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
-        memberwise && !by_update && patch.iter().all(|(name, value)| !value.is_object() && !self.is_keyed(name))
-    }
-
-    /// Whether an index or a unique constraint is made of the field.
-    fn is_keyed(&self, name: &str) -> bool {
-        let indexed = self.definition.indexes.iter().any(|index| {
-            index.partition.iter().any(|field| field == name) || index.sort.iter().any(|by| by.field == name)
-        });
-        indexed || self.definition.unique.iter().flatten().any(|field| field == name)
+    /// Whether each member can be judged by itself, by the schema in force and by the one to come.
+    pub(super) fn is_memberwise(&self) -> bool {
+        self.shape.memberwise && self.next.as_ref().is_none_or(|next| next.memberwise)
     }
 
     /// Puts in the defaults of a new record where the client gave nothing.

@@ -11,6 +11,7 @@ mod definition;
 mod field;
 mod index;
 mod keywords;
+mod look;
 mod rules;
 mod shape;
 mod told;
@@ -25,6 +26,7 @@ pub use definition::{
     MAX_UNIQUE, OWN_JOBS, PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
 };
 pub use field::{Field, OnDelete, Relation};
+pub use look::Look;
 pub use rules::unserved;
 pub use told::refer;
 pub use validate::unstorable;

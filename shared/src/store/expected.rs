@@ -1,10 +1,12 @@
-//! What reading by a plan is going to cost, for `explain=true`: said before anything is read, so in items and not yet in the
-//! bytes that DynamoDB charges for.
+//! What is going to be done and what that costs, for `explain=true`: said before anything is read, so in items and not yet in
+//! the bytes that DynamoDB charges for.
 
 use super::list::{allowance, readers};
 use super::records::Records;
+use super::write::Intent;
 use crate::policy::Grant;
 use crate::query::Plan;
+use crate::schema::Look;
 use serde::Serialize;
 
 /// How DynamoDB counts a query.
@@ -46,6 +48,46 @@ impl Expected {
     pub fn batch(records: usize) -> Self {
         let trips = records.div_ceil(100);
         Self { trips, items: records, most_items: records, rru_at_1kb: records as f64 * units(1), rru: BATCH }
+    }
+}
+
+/// How a patch is going to be written.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PatchPlan {
+    /// Why the record is read first. Nothing: it is not.
+    pub read_because: Vec<String>,
+    /// DynamoDB's operation that writes it.
+    pub write: &'static str,
+}
+
+impl Records {
+    /// How a patch is going to be written; with or without an answer to keep for an `Idempotency-Key`.
+    pub fn plan(&self, patch: &Intent, keeps_answer: bool) -> PatchPlan {
+        let kept = keeps_answer.then_some(Look::Kept);
+        let looks: Vec<Look> = self.looks(patch).into_iter().chain(kept).collect();
+        let write = match looks.iter().any(|look| is_of_others(patch, look)) {
+            true => "TransactWriteItems",
+            false if looks.is_empty() => "UpdateItem",
+            false => "PutItem",
+        };
+        PatchPlan { read_because: looks.iter().map(Look::to_string).collect(), write }
+    }
+}
+
+impl PatchPlan {
+    /// Round trips, as long as nobody else writes the same meanwhile.
+    pub fn trips(&self) -> usize {
+        if self.read_because.is_empty() { 1 } else { 2 }
+    }
+}
+
+/// Whether more is written, or looked at, than the record.
+fn is_of_others(patch: &Intent, look: &Look) -> bool {
+    match look {
+        Look::Keyed(field) => patch.grant.collection().is_unique(field),
+        Look::Related(_) | Look::Kept => true,
+        Look::Together | Look::Updated(_) | Look::Merged(_) | Look::Once(_) | Look::Rule => false,
     }
 }
 

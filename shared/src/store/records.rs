@@ -13,7 +13,7 @@ use crate::expr::{Expr, Input};
 use crate::http::{IfMatch, IfNoneMatch, Preconditions};
 use crate::policy::Grant;
 use crate::query::condition;
-use crate::schema::Collection;
+use crate::schema::{Collection, Look};
 use serde_json::{Map, Value};
 
 /// How long a deleted record's tombstone stays, in seconds.
@@ -67,6 +67,14 @@ impl Records {
             What::Delete if !intent.is_restricted() => self.delete_unread(intent, request).await,
             _ => Ok(None),
         }
+    }
+
+    /// Why what an intent says needs the stored record first; nothing where it is written unread.
+    pub fn looks(&self, intent: &Intent) -> Vec<Look> {
+        let What::Merge { patch, .. } = &intent.what else { return Vec::new() };
+        let related = intent.targets.iter().map(|target| Look::Related(target.field.clone()));
+        let by_rule = rule_condition(&intent.grant).is_none().then_some(Look::Rule);
+        intent.grant.collection().looks(patch).chain(related).chain(by_rule).collect()
     }
 
     /// Changes a record. The patch has been validated, member by member.

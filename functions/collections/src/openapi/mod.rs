@@ -201,7 +201,8 @@ fn cost_of(status: u16) -> &'static str {
 
 fn headers(cost: &str, own: &[&str]) -> Value {
     let every = [("X-Request-Id", "Request-Id"), ("Undercroft-Cost", cost)];
-    let own = own.iter().map(|name| (*name, *name));
+    // A part that is not always there is another part under the same name.
+    let own = own.iter().map(|part| (part.strip_suffix("OfRecord").unwrap_or(part), *part));
     every.into_iter().chain(own).map(|(name, part)| (name.to_owned(), reference("headers", part))).collect()
 }
 

@@ -72,11 +72,12 @@ pub fn of_collections() -> Vec<Route> {
             .refuses(428, "Neither `If-Match` nor `If-None-Match: *` was sent."),
         patch(RECORD, "patchRecord", Rules(&["update"]))
             .does("Changes some members of a record: a JSON Merge Patch (RFC 7396).")
-            .takes(&["IfMatch", "IfNoneMatch"])
+            .note("One round trip where schema and rule can be held without the stored record, else two: `explain=true` says which, and why.")
+            .takes(&["ExplainPatch", "IfMatch", "IfNoneMatch"])
             .keyed()
             .reads_as(&["application/merge-patch+json", "application/json"], "RecordPatch")
-            .answers(200, "Record", "The record, changed.")
-            .with(&["ETag"])
+            .answers(200, "PatchedRecord", "The record, changed; with `explain=true` the plan instead.")
+            .with(&["ETagOfRecord"])
             .refuses(409, "Another record has one of its unique values."),
         delete(RECORD, "deleteRecord", Rules(&["delete"]))
             .does("Deletes a record. It is gone for everybody at once.")

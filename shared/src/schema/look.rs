@@ -1,0 +1,76 @@
+//! Why a merge patch needs the stored record: everything else is written unread, in one round trip.
+
+use super::collection::Collection;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A reason to read a record before it is patched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// The schema judges several members together.
+    Together,
+    /// This index moves with every write.
+    Updated(String),
+    /// This member is an object, to be merged with what is stored.
+    Merged(String),
+    /// An index or a unique constraint is made of this field.
+    Keyed(String),
+    /// This field points at a record that has to be there.
+    Related(String),
+    /// This field is written once.
+    Once(String),
+    /// DynamoDB cannot be asked for what the rule asks.
+    Rule,
+    /// The answer is kept for an `Idempotency-Key`, and has to be known for that.
+    Kept,
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Together => write!(f, "the schema has keywords that look at several fields at once"),
+            Self::Updated(index) => {
+                write!(f, "the index `{index}` is sorted by `updatedAt`, which every write changes")
+            }
+            Self::Merged(field) => write!(f, "`{field}` is an object, which is merged with what is stored"),
+            Self::Keyed(field) => write!(f, "an index or a unique constraint is made of `{field}`"),
+            Self::Related(field) => write!(f, "`{field}` points at a record that has to be there"),
+            Self::Once(field) => {
+                write!(f, "`{field}` is written once: only what is stored can tell whether this changes it")
+            }
+            Self::Rule => write!(f, "the rule asks for what no condition of DynamoDB can"),
+            Self::Kept => write!(f, "the answer is kept for the Idempotency-Key, in one transaction with the change"),
+        }
+    }
+}
+
+impl Collection {
+    /// What the definition has against writing a merge patch unread.
+    pub fn looks<'a>(&'a self, patch: &'a Map<String, Value>) -> impl Iterator<Item = Look> + 'a {
+        let indexes = self.definition().indexes.iter();
+        let by_update = indexes.filter(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
+        let of_all = (!self.is_memberwise()).then_some(Look::Together).into_iter();
+        of_all.chain(by_update.map(|index| Look::Updated(index.name.clone()))).chain(self.looks_at_each(patch))
+    }
+
+    fn looks_at_each<'a>(&'a self, patch: &'a Map<String, Value>) -> impl Iterator<Item = Look> + 'a {
+        patch.iter().flat_map(|(name, value)| {
+            let merged = value.is_object().then(|| Look::Merged(name.clone()));
+            let keyed = self.is_keyed(name).then(|| Look::Keyed(name.clone()));
+            let once = self.write_once(name).then(|| Look::Once(name.clone()));
+            merged.into_iter().chain(keyed).chain(once)
+        })
+    }
+
+    fn is_keyed(&self, name: &str) -> bool {
+        let indexed = self.definition().indexes.iter().any(|index| {
+            index.partition.iter().any(|field| field == name) || index.sort.iter().any(|by| by.field == name)
+        });
+        indexed || self.is_unique(name)
+    }
+
+    /// Whether a unique constraint is made of the field.
+    pub fn is_unique(&self, name: &str) -> bool {
+        self.definition().unique.iter().flatten().any(|field| field == name)
+    }
+}

@@ -1,0 +1,106 @@
+//! The plan of a patch, and that it is kept: `explain=true` says one round trip or two, and then it is that many.
+
+use crate::world::World;
+use axum::http::Method;
+use serde_json::{Value, json};
+
+const PAPERS: &str = "/v1/collections/papers/records";
+
+/// Something of everything that a patch may have to look at.
+fn papers(with: Value) -> Value {
+    let text = json!({ "type": "string", "maxLength": 200 });
+    let mut papers = json!({
+        "name": "papers",
+        "schema": { "type": "object", "additionalProperties": false, "properties": {
+            "title": text, "state": text, "slug": text, "lot": text, "place": { "type": "object" },
+            "number": { "type": "string", "writeOnce": true },
+            "parent": { "type": "string", "relation": { "collection": "papers" } } } },
+        "unique": [["slug"]],
+        "indexes": [{ "name": "states", "partition": ["state"], "sort": ["createdAt"] }],
+        "rules": { "read": "auth.id != ''", "create": "auth.id != ''", "update": "auth.id != ''" }
+    });
+    let (members, with) = (papers.as_object_mut().unwrap(), with.as_object().unwrap());
+    members.extend(with.clone());
+    papers
+}
+
+#[tokio::test]
+async fn the_plan_of_a_patch_says_how_many_round_trips_it_takes_and_why() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let cases = [
+        (json!({ "title": "b" }), "UpdateItem", vec![]),
+        (json!({ "title": null }), "UpdateItem", vec![]),
+        (json!({ "state": "b" }), "PutItem", vec!["`state`"]),
+        (json!({ "place": { "city": "b" } }), "PutItem", vec!["`place` is an object"]),
+        (json!({ "number": "1" }), "PutItem", vec!["`number` is written once"]),
+        (json!({ "slug": "b" }), "TransactWriteItems", vec!["`slug`"]),
+        (json!({ "parent": "self" }), "TransactWriteItems", vec!["`parent` points at"]),
+        (json!({ "state": "c", "place": { "city": "c" } }), "PutItem", vec!["`place`", "`state`"]),
+    ];
+    hold(&world, &papers(json!({})), &cases).await;
+    let unmade = format!("{PAPERS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f?explain=true");
+    let free = admin.patch(&unmade, json!({ "title": "b" })).await.expect(200);
+    assert_eq!(free.cost(), (0.0, 0.0, 0), "nothing is read to say so, not even whether it is there");
+}
+
+#[tokio::test]
+async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_trip() {
+    let title = json!({ "title": "b" });
+    let world = World::new().await;
+    let recent = json!({ "indexes": [{ "name": "recent", "partition": ["lot"], "sort": ["-updatedAt"] }] });
+    hold(&world, &papers(recent), &[(title.clone(), "PutItem", vec!["`recent`"])]).await;
+    let world = World::new().await;
+    let mut few = papers(json!({}));
+    few["schema"]["minProperties"] = json!(1);
+    hold(&world, &few, &[(title.clone(), "PutItem", vec!["several fields"])]).await;
+    let world = World::new().await;
+    let rules = json!({ "rules": {
+        "read": "auth.id != ''", "create": "auth.id != ''", "update": "record.lot.startsWith(record.lot)" } });
+    hold(&world, &papers(rules), &[(title, "PutItem", vec!["the rule"])]).await;
+}
+
+/// Puts the definition and holds each patch to its plan, and the plan to what is expected of it.
+async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)]) {
+    world.admin().await.put("/v1/collections/papers", papers.clone()).await.expect(201);
+    let ada = world.user("ada").await;
+    for (patch, write, because) in cases {
+        let made = ada.post(PAPERS, json!({ "title": "a", "lot": "a", "number": "1" })).await.expect(201);
+        let (path, id) = (made.header("location").to_owned(), made.body["id"].clone());
+        let mut patch = patch.clone();
+        patch
+            .as_object_mut()
+            .unwrap()
+            .values_mut()
+            .filter(|value| **value == "self")
+            .for_each(|value| *value = id.clone());
+        let explained = ada.patch(&format!("{path}?explain=true"), patch.clone()).await.expect(200);
+        let told: Vec<&str> =
+            explained.body["plan"]["readBecause"].as_array().unwrap().iter().map(|why| why.as_str().unwrap()).collect();
+        assert_eq!(told.len(), because.len(), "{patch}: {told:?}");
+        assert!(told.iter().zip(because).all(|(told, part)| told.contains(part)), "{patch}: {told:?}");
+        assert_eq!(explained.body["plan"]["write"], *write, "{patch}");
+        let unchanged = ada.get(&path).await.expect(200).body;
+        assert_eq!((&unchanged["title"], unchanged["version"].clone()), (&json!("a"), made.body["version"].clone()));
+        // With a key it is a transaction, whatever it is otherwise.
+        let keyed = ada.request(Method::PATCH, &format!("{path}?explain=true")).header("idempotency-key", "\"k\"");
+        let keyed = keyed.json(patch.clone()).send().await.expect(200).body;
+        assert_eq!((&keyed["plan"]["write"], &keyed["expected"]["trips"]), (&json!("TransactWriteItems"), &json!(2)));
+        let trips = ada.patch(&path, patch.clone()).await.expect(200).cost().2;
+        assert_eq!(explained.body["expected"]["trips"], trips, "{patch}");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_that_would_be_refused_is_refused_when_it_is_explained() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/papers", papers(json!({}))).await.expect(201);
+    let made = admin.post(PAPERS, json!({ "title": "a" })).await.expect(201);
+    let explain = format!("{}?explain=true", made.header("location"));
+    admin.patch(&explain, json!({ "title": 1 })).await.expect(400);
+    admin.patch(&explain, json!({ "ghost": null })).await.expect(400);
+    admin.patch(&format!("{explain}&scan=1"), json!({ "title": "b" })).await.expect(400);
+    let stranger = world.stranger();
+    stranger.patch(&explain, json!({ "title": "b" })).await.expect(401);
+}
