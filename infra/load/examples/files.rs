@@ -16,7 +16,6 @@ use undercroft_load::artefact;
 use undercroft_load::job::{self, Ran};
 use undercroft_load::report::{machine, say, thousands};
 use undercroft_load::stack::{Stack, account};
-use undercroft_local::Data;
 
 /// Bytes of each part of the upload.
 const PART: usize = 8 * 1024 * 1024;
@@ -24,7 +23,8 @@ const PART: usize = 8 * 1024 * 1024;
 fn main() -> Result<(), Source> {
     let rows = std::env::args().nth(1).map_or(Ok(100_000), |text| text.parse::<u64>())?;
     let worker = artefact::function("worker")?;
-    let stack = Stack::start(Data::Memory)?;
+    let folder = tempfile::tempdir()?;
+    let stack = Stack::start_in(&folder.path().join("data"))?;
     stack.put_notes(8)?;
     let (key, bytes) = upload(&stack, rows)?;
     say(format!("{} rows, {} MB; {}", thousands(rows), bytes / 1_000_000, machine()));

@@ -20,7 +20,6 @@ use undercroft_load::report::{say, thousands};
 use undercroft_load::runtime::{Answer, Environment};
 use undercroft_load::seed::copies;
 use undercroft_load::stack::{NOTES, Stack, account, note};
-use undercroft_local::{Data, DataFolder};
 
 /// How often each call is made; the median of the instructions counts.
 const TIMES: usize = 5;
@@ -43,8 +42,7 @@ fn main() -> Result<(), Source> {
     let most = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse::<usize>())?;
     let records = artefact::function("records")?;
     let folder = tempfile::tempdir()?;
-    let data = DataFolder::open(&folder.path().join("data")).map_err(|error| error.to_string())?;
-    let stack = Stack::start(Data::Folder(data))?;
+    let stack = Stack::start_in(&folder.path().join("data"))?;
     stack.put_notes(1)?;
     let user = account();
     let pattern = pattern(&records, &stack, &user)?;

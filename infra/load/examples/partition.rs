@@ -19,7 +19,6 @@ use undercroft_load::report::{machine, say};
 use undercroft_load::runtime::Environment;
 use undercroft_load::stack::{NOTES, Stack, account, note};
 use undercroft_load::throttle::Throttle;
-use undercroft_local::Data;
 
 /// Execution environments, each with one caller who writes without pause.
 const WRITERS: usize = 64;
@@ -45,7 +44,8 @@ fn main() -> Result<(), Source> {
 }
 
 fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source> {
-    let stack = Stack::start(Data::Memory)?;
+    let folder = tempfile::tempdir()?;
+    let stack = Stack::start_in(&folder.path().join("data"))?;
     stack.put_notes(shards)?;
     let throttle = Throttle::start(stack.endpoint(), partition_keys(&stack)?, rate)?;
     let mut variables = stack.environment("records");

@@ -28,7 +28,7 @@ use undercroft::schema::Collection;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
-use undercroft_local::{Data, LocalCloud, Options, Template};
+use undercroft_local::{Data, DataFolder, LocalCloud, Options, Template};
 
 /// The path of the collection's records.
 pub const NOTES: &str = "/v1/collections/notes/records";
@@ -58,6 +58,15 @@ impl Stack {
         let stack = Self { runtime, cloud, signing_key };
         stack.publish_key()?;
         Ok(stack)
+    }
+
+    /// Starts a cloud that keeps its data in this folder, for runs that write much: the engine finds its place in a long stream only
+    /// there.
+    ///
+    /// # Errors
+    /// When the cloud does not start.
+    pub fn start_in(folder: &Path) -> Result<Self, Source> {
+        Self::start(Data::Folder(DataFolder::open(folder).map_err(|error| error.to_string())?))
     }
 
     fn publish_key(&self) -> Result<(), Source> {
