@@ -25,6 +25,7 @@ mod given_up;
 mod heavy;
 mod holders;
 mod http;
+mod interleaved;
 mod job_keys;
 mod jobs;
 mod journey;

@@ -38,6 +38,7 @@ pub use folder::DataFolder;
 pub use mapping::{Filter, FunctionError, Invoke};
 pub use permissions::Grant;
 pub use service::faults::{Call, Faults, Mishap};
+pub use service::hold::Hold;
 pub use service::mail::Mail;
 pub use service::objects::Summary;
 pub use service::{Fault, Service};

@@ -1,5 +1,5 @@
 //! What goes wrong between a function and AWS, made to happen: the n-th call of an operation fails before or after it was
-//! done, is throttled, or is never answered. For tests, which also learn which calls a request made.
+//! done, is throttled, is never answered, or waits until a test lets it go. For tests, which also learn which calls a request made.
 //!
 //! Only functions' calls are counted and can fail. What a test does itself always works.
 
@@ -14,6 +14,7 @@ use futures_util::stream;
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
+use super::hold::{Gate, Hold, hold};
 use super::{MAXIMUM_BODY, as_json};
 use crate::permissions::{Caller, Permissions};
 
@@ -74,7 +75,16 @@ struct Plan {
     operation: Option<String>,
     /// Calls until it happens.
     left: usize,
-    mishap: Mishap,
+    befalls: Befalls,
+}
+
+/// What is planned for a call.
+#[derive(Debug)]
+pub(super) enum Befalls {
+    /// This goes wrong.
+    Mishap(Mishap),
+    /// Nothing goes wrong, but it waits here.
+    Hold(Gate),
 }
 
 /// The connection ends here, without an answer.
@@ -93,12 +103,19 @@ impl Faults {
     /// Lets `mishap` happen to the `nth` call of this operation from now on, counted from 1. It happens once; for several in
     /// a row, say so several times.
     pub fn on(&self, operation: &str, nth: usize, mishap: Mishap) {
-        self.plan(Some(operation.to_owned()), nth, mishap);
+        self.plan(Some(operation.to_owned()), nth, Befalls::Mishap(mishap));
+    }
+
+    /// Holds the `nth` call of this operation from now on, counted from 1, before anything is done.
+    pub fn hold(&self, operation: &str, nth: usize) -> Hold {
+        let (hold, gate) = hold();
+        self.plan(Some(operation.to_owned()), nth, Befalls::Hold(gate));
+        hold
     }
 
     /// Lets `mishap` happen to the `nth` call from now on, whatever it is.
     pub fn on_call(&self, nth: usize, mishap: Mishap) {
-        self.plan(None, nth, mishap);
+        self.plan(None, nth, Befalls::Mishap(mishap));
     }
 
     /// Forgets what has not happened yet. Returns how much that was: a test that planned more than came to pass has not
@@ -118,26 +135,30 @@ impl Faults {
     }
 
     /// What happens to this call: counts it, and records it.
-    pub fn befalls(&self, parts: &Parts, permissions: Option<&Permissions>) -> Option<Mishap> {
+    pub(super) fn befalls(&self, parts: &Parts, permissions: Option<&Permissions>) -> Option<Befalls> {
         let function = permissions?.function(&Caller::of(parts))?;
         let operation = operation(parts);
-        let mishap = self.next(&operation);
+        let befalls = self.next(&operation);
+        let mishap = match befalls {
+            Some(Befalls::Mishap(mishap)) => Some(mishap),
+            Some(Befalls::Hold(_)) | None => None,
+        };
         if let Some(recorded) = self.recorded().as_mut() {
             recorded.push(Call { function: function.to_owned(), operation, mishap });
         }
-        mishap
+        befalls
     }
 
-    fn plan(&self, operation: Option<String>, nth: usize, mishap: Mishap) {
-        self.planned().push(Plan { operation, left: nth.max(1), mishap });
+    fn plan(&self, operation: Option<String>, nth: usize, befalls: Befalls) {
+        self.planned().push(Plan { operation, left: nth.max(1), befalls });
     }
 
-    fn next(&self, operation: &str) -> Option<Mishap> {
+    fn next(&self, operation: &str) -> Option<Befalls> {
         let mut planned = self.planned();
         let concerned = |plan: &&mut Plan| plan.operation.as_deref().is_none_or(|wanted| wanted == operation);
         planned.iter_mut().filter(concerned).for_each(|plan| plan.left -= 1);
         let due = planned.iter().position(|plan| plan.left == 0)?;
-        Some(planned.remove(due).mishap)
+        Some(planned.remove(due).befalls)
     }
 
     fn planned(&self) -> std::sync::MutexGuard<'_, Vec<Plan>> {

@@ -6,6 +6,7 @@
 mod connections;
 mod fault;
 pub mod faults;
+pub mod hold;
 pub mod mail;
 pub mod objects;
 mod operands;
@@ -30,7 +31,7 @@ pub use fault::Fault;
 
 use crate::client::{CLOUD, Client};
 use crate::permissions::{Caller, Need, Permissions, of_call, of_mail};
-use faults::{Cut, Faults};
+use faults::{Befalls, Cut, Faults};
 use mail::Mails;
 use objects::Objects;
 use parameters::Parameters;
@@ -93,11 +94,15 @@ impl Services {
             return Ok((StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response());
         }
         let (parts, body) = request.into_parts();
-        let mishap = self.faults.befalls(&parts, self.permissions.get());
+        let befalls = self.faults.befalls(&parts, self.permissions.get());
         let request = Request::from_parts(parts, body);
-        match mishap {
+        match befalls {
+            Some(Befalls::Mishap(mishap)) => mishap.strike(request, async |request| self.answer(request).await).await,
+            Some(Befalls::Hold(gate)) => {
+                gate.pass().await;
+                Ok(self.answer(request).await)
+            }
             None => Ok(self.answer(request).await),
-            Some(mishap) => mishap.strike(request, async |request| self.answer(request).await).await,
         }
     }
 

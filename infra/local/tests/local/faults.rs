@@ -164,3 +164,20 @@ async fn of_a_batch_the_first_is_done_and_the_others_come_back() {
     assert_eq!((&answer["Successful"][0]["Id"], &answer["Failed"][0]["Id"]), (&json!("x"), &json!("y")));
     assert_eq!(cloud.peek("undercroft-local-Work", 9).unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_call_that_is_held_does_nothing_until_it_may_go_on() {
+    let cloud = cloud(TEMPLATE).await;
+    let mut hold = cloud.faults().hold("PutItem", 2);
+    put(&cloud, "first").await.unwrap();
+    let others = async {
+        hold.arrived().await;
+        let seen = (is_there(&cloud, "held").await, put(&cloud, "third").await.is_ok());
+        drop(hold);
+        seen
+    };
+    let (held, seen) = futures_util::future::join(put(&cloud, "held"), others).await;
+    assert_eq!(seen, (false, true), "it waits, and it alone");
+    held.unwrap();
+    assert!(is_there(&cloud, "held").await);
+}
