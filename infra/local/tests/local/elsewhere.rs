@@ -1,6 +1,7 @@
 //! Another endpoint: what answers there is used there, and mappings keep their promises even where it would not. The two
 //! endpoints here are as plain as can be: a queue that never closes a group, and a stream whose shard has split.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use crate::world::{Functions, NOW, report, settle, settle_after, succeed};
 
 type Answering = Arc<dyn Fn(&str, &Value) -> Option<Value> + Send + Sync>;
 
-/// Serves `answer`; what it does not answer is an unknown operation.
+/// Serves `answer`; what has a `__type` is an error, and what it does not answer an unknown operation.
 async fn endpoint(answer: Answering) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let handler = async |State(answer): State<Answering>, headers: HeaderMap, body: String| {
         let action = headers["x-amz-target"].to_str().unwrap().to_owned();
         match answer(&action, &serde_json::from_str(&body).unwrap()) {
+            Some(answer) if answer.get("__type").is_some() => (StatusCode::BAD_REQUEST, answer.to_string()),
             Some(answer) => (StatusCode::OK, answer.to_string()),
             None => (StatusCode::BAD_REQUEST, json!({ "__type": "UnknownOperationException" }).to_string()),
         }
@@ -209,6 +211,31 @@ async fn d1_a_child_shard_waits_until_its_parent_is_done() {
     let healed = Functions::answering(succeed);
     settle_after(&cloud, &healed, Duration::from_secs(1)).await;
     assert_eq!(healed.batches(), [["p2"], ["c1"]]);
+}
+
+/// The same stream, which refuses the first iterator of each shard, as after a long rest.
+fn refusing_once(error: &'static str) -> impl Fn(&str, &Value) -> Option<Value> {
+    let refused = Mutex::new(BTreeSet::new());
+    move |action, body| {
+        let is_reading = action.ends_with(".GetRecords");
+        let at = body["ShardIterator"].as_str().unwrap_or_default().to_owned();
+        if is_reading && refused.lock().unwrap().insert(at) {
+            return Some(json!({ "__type": error, "message": "read past the oldest" }));
+        }
+        split_stream(action, body)
+    }
+}
+
+#[tokio::test]
+async fn an_iterator_that_is_no_good_any_more_is_replaced_at_once() {
+    for error in ["ExpiredIteratorException", "TrimmedDataAccessException"] {
+        let clock = Clock::standing_at(NOW);
+        let address = endpoint(Arc::new(refusing_once(error))).await;
+        let cloud = cloud_at(address, STREAM, &clock).await;
+        let functions = Functions::answering(succeed);
+        settle(&cloud, &functions).await;
+        assert_eq!(functions.batches(), [["p1", "p2"].as_slice(), &["c1"]], "{error}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::super::Reach;
 use super::checkpoint::Progress;
 use super::lane::Lane;
-use super::reader::{self, Found, Record};
+use super::reader::{self, Found, Page, Record};
 use crate::client::CallError;
 use crate::template::StreamEvent;
 
@@ -48,20 +48,30 @@ impl Shard {
         if self.outstanding.len() >= room || self.reached_end {
             return Ok(0);
         }
-        let at = match self.iterator.take() {
-            Some(iterator) => Some(iterator),
-            None => reader::iterator(reach, &event.stream, &self.id, self.read_to.as_deref()).await?,
+        let room = room - self.outstanding.len();
+        let page = match self.page(reach, &event.stream, room).await {
+            // An iterator lives a quarter of an hour, and its place may be trimmed sooner. It is used up: the next one is fresh.
+            Err(error) if error.is("ExpiredIteratorException") || error.is("TrimmedDataAccessException") => {
+                self.page(reach, &event.stream, room).await?
+            }
+            page => page?,
         };
-        let Some(at) = at else { return Ok(0) };
-        let page = match reader::page(reach, &event.stream, &at, room - self.outstanding.len()).await {
-            Ok(page) => page,
-            // Iterators live a quarter of an hour; the next turn takes a fresh one.
-            Err(error) if error.is("ExpiredIteratorException") => return Ok(0),
-            Err(error) => return Err(error),
-        };
+        let Some(page) = page else { return Ok(0) };
         self.reached_end = page.next.is_none();
         self.iterator = page.next;
         Ok(page.records.into_iter().filter_map(|record| self.take_in(record, event, reach.clock.now())).count())
+    }
+
+    /// What follows the last record read.
+    async fn page(&mut self, reach: &Reach, stream: &str, limit: usize) -> Result<Option<Page>, CallError> {
+        let at = match self.iterator.take() {
+            Some(iterator) => Some(iterator),
+            None => reader::iterator(reach, stream, &self.id, self.read_to.as_deref()).await?,
+        };
+        match at {
+            Some(at) => Ok(Some(reader::page(reach, stream, &at, limit).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Gives a record to the lane of its key, so that changes of one item stay in order. `Some` if nobody wants it.
