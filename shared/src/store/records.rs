@@ -70,7 +70,7 @@ impl Records {
     }
 
     /// Why what an intent says needs the stored record first; nothing where it is written unread.
-    pub fn looks(&self, intent: &Intent) -> Vec<Look> {
+    pub(super) fn looks(&self, intent: &Intent) -> Vec<Look> {
         let What::Merge { patch, .. } = &intent.what else { return Vec::new() };
         let related = intent.targets.iter().map(|target| Look::Related(target.field.clone()));
         let by_rule = rule_condition(&intent.grant).is_none().then_some(Look::Rule);
