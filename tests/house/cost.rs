@@ -302,6 +302,14 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
     let free = (0.0, 0.0, 0);
     assert_eq!(ada.post(path, json!({ "owner": ada.id() })).await.expect(400).cost(), free, "schema error");
     assert_eq!(ada.get(&format!("{path}?filter=title%3D%3D%22x%22")).await.expect(422).cost(), free, "refused query");
+    let one =
+        ada.post(path, json!({ "title": "t", "owner": ada.id() })).await.expect(201).header("location").to_owned();
+    let wrong = json!({ "status": 5 });
+    assert_eq!(
+        ada.patch(&one, wrong).await.expect(400).cost(),
+        free,
+        "schema error in a field that an index is made of"
+    );
     let bad = world.stranger().request(Method::GET, path).header("authorization", "Bearer nonsense").send().await;
     assert_eq!(bad.expect(401).cost(), free, "bad token");
     let refresh = async |token: &str| world.stranger().post("/v1/auth/refresh", json!({ "refreshToken": token })).await;

@@ -110,7 +110,7 @@ pub async fn merge(
     input::strip(&collection, caller, Some(id), &mut patch)?;
     let targets = input::targets(app, &collection, caller, &patch).await?;
     let blind = targets.is_empty() && collection.looks(&patch).next().is_none();
-    if blind {
+    if collection.judges_each(&patch) {
         collection.validate_patch(&patch).map_err(Error::Invalid)?;
         collection.canonicalise(&mut patch);
     }

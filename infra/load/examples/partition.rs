@@ -40,7 +40,7 @@ fn main() -> Result<(), Source> {
         run(&records, shards, rate, seconds)?;
     }
     say("without a limit:");
-    run(&records, 8, f64::from(u32::MAX), seconds)
+    run(&records, 8, f64::INFINITY, seconds)
 }
 
 fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source> {
@@ -84,8 +84,8 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
     let busiest =
         throttle.taken().into_iter().find(|(key, _)| key.starts_with("pk=c#")).unwrap_or_default().1 / seconds;
     say(format!(
-        "{shards:<10}{per_second:>14.1}{:>17.2}x{:>14}{told:>16}{busiest:>18.1}/s",
-        per_second / rate,
+        "{shards:<10}{per_second:>14.1}{:>18}{:>14}{told:>16}{busiest:>18.1}/s",
+        if rate.is_finite() { format!("{:.2}x", per_second / rate) } else { "-".to_owned() },
         throttle.refused()
     ));
     Ok(())

@@ -111,7 +111,7 @@ impl Collection {
         valid
     }
 
-    /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::looks`] has nothing against it.
+    /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::judges_each`] says that is enough.
     ///
     /// # Errors
     /// Everything that is wrong, each with the JSON pointer of the place in the patch.

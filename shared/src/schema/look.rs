@@ -7,7 +7,7 @@ use std::fmt;
 /// A reason to read a record before it is patched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// The schema judges several members together.
+    /// The schema does not judge each member by itself.
     Together,
     /// This index moves with every write.
     Updated(String),
@@ -28,7 +28,10 @@ pub enum Look {
 impl fmt::Display for Look {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Together => write!(f, "the schema has keywords that look at several fields at once"),
+            Self::Together => write!(
+                f,
+                "the schema cannot be held one field at a time: a keyword of it looks at several, or refers to more than `$defs`"
+            ),
             Self::Updated(index) => {
                 write!(f, "the index `{index}` is sorted by `updatedAt`, which every write changes")
             }
@@ -53,6 +56,11 @@ impl Collection {
         of_all.chain(by_update.map(|index| Look::Updated(index.name.clone()))).chain(self.looks_at_each(patch))
     }
 
+    /// Whether a merge patch can be judged by itself: the record that comes of it is valid when the patch is.
+    pub fn judges_each(&self, patch: &Map<String, Value>) -> bool {
+        self.is_memberwise() && !patch.values().any(Value::is_object)
+    }
+
     fn looks_at_each<'a>(&'a self, patch: &'a Map<String, Value>) -> impl Iterator<Item = Look> + 'a {
         patch.iter().flat_map(|(name, value)| {
             let merged = value.is_object().then(|| Look::Merged(name.clone()));
@@ -66,11 +74,6 @@ impl Collection {
         let indexed = self.definition().indexes.iter().any(|index| {
             index.partition.iter().any(|field| field == name) || index.sort.iter().any(|by| by.field == name)
         });
-        indexed || self.is_unique(name)
-    }
-
-    /// Whether a unique constraint is made of the field.
-    pub fn is_unique(&self, name: &str) -> bool {
-        self.definition().unique.iter().flatten().any(|field| field == name)
+        indexed || self.definition().unique.iter().flatten().any(|field| field == name)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::list::{allowance, readers};
 use super::records::Records;
-use super::write::Intent;
+use super::write::{Intent, What};
 use crate::policy::Grant;
 use crate::query::Plan;
 use crate::schema::Look;
@@ -66,9 +66,9 @@ impl Records {
     pub fn plan(&self, patch: &Intent, keeps_answer: bool) -> PatchPlan {
         let kept = keeps_answer.then_some(Look::Kept);
         let looks: Vec<Look> = self.looks(patch).into_iter().chain(kept).collect();
-        let write = match looks.iter().any(|look| is_of_others(patch, look)) {
-            true => "TransactWriteItems",
-            false if looks.is_empty() => "UpdateItem",
+        let write = match looks.is_empty() {
+            true => "UpdateItem",
+            false if keeps_answer || looks_at_others(patch) || may_claim(patch) => "TransactWriteItems",
             false => "PutItem",
         };
         PatchPlan { read_because: looks.iter().map(Look::to_string).collect(), write }
@@ -76,19 +76,29 @@ impl Records {
 }
 
 impl PatchPlan {
-    /// Round trips, as long as nobody else writes the same meanwhile.
+    /// Round trips, once definitions and keys are known, and as long as nobody else writes the same meanwhile. Two more where a
+    /// unique value was another record's before.
     pub fn trips(&self) -> usize {
         if self.read_because.is_empty() { 1 } else { 2 }
     }
 }
 
-/// Whether more is written, or looked at, than the record.
-fn is_of_others(patch: &Intent, look: &Look) -> bool {
-    match look {
-        Look::Keyed(field) => patch.grant.collection().is_unique(field),
-        Look::Related(_) | Look::Kept => true,
-        Look::Together | Look::Updated(_) | Look::Merged(_) | Look::Once(_) | Look::Rule => false,
-    }
+/// Whether it will point at records other than itself.
+fn looks_at_others(patch: &Intent) -> bool {
+    let collection = patch.grant.collection().name();
+    patch.targets.iter().any(|target| target.id != patch.id || target.collection.name() != collection)
+}
+
+/// Whether it may come to hold unique values that it does not hold now: those it changes, and those that are still to be claimed
+/// by every record.
+fn may_claim(patch: &Intent) -> bool {
+    let definition = patch.grant.collection().definition();
+    let What::Merge { patch, .. } = &patch.what else { return false };
+    let is_set = |fields: &[String]| {
+        let mut sent = fields.iter().filter_map(|field| patch.get(field)).peekable();
+        sent.peek().is_some() && sent.all(|value| !value.is_null())
+    };
+    definition.unique.iter().any(|fields| is_set(fields)) || !definition.claims().is_empty()
 }
 
 /// Read units for so many kilobytes in one reading.

@@ -1,8 +1,9 @@
 //! The plan of a patch, and that it is kept: `explain=true` says one round trip or two, and then it is that many.
 
-use crate::world::World;
+use crate::world::{Answer, World};
 use axum::http::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PAPERS: &str = "/v1/collections/papers/records";
 
@@ -35,7 +36,9 @@ async fn the_plan_of_a_patch_says_how_many_round_trips_it_takes_and_why() {
         (json!({ "place": { "city": "b" } }), "PutItem", vec!["`place` is an object"]),
         (json!({ "number": "1" }), "PutItem", vec!["`number` is written once"]),
         (json!({ "slug": "b" }), "TransactWriteItems", vec!["`slug`"]),
-        (json!({ "parent": "self" }), "TransactWriteItems", vec!["`parent` points at"]),
+        (json!({ "slug": null }), "PutItem", vec!["`slug`"]),
+        (json!({ "parent": "other" }), "TransactWriteItems", vec!["`parent` points at"]),
+        (json!({ "parent": "self" }), "PutItem", vec!["`parent` points at"]),
         (json!({ "state": "c", "place": { "city": "c" } }), "PutItem", vec!["`place`", "`state`"]),
     ];
     hold(&world, &papers(json!({})), &cases).await;
@@ -53,11 +56,29 @@ async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_tri
     let world = World::new().await;
     let mut few = papers(json!({}));
     few["schema"]["minProperties"] = json!(1);
-    hold(&world, &few, &[(title.clone(), "PutItem", vec!["several fields"])]).await;
+    hold(&world, &few, &[(title.clone(), "PutItem", vec!["one field at a time"])]).await;
     let world = World::new().await;
     let rules = json!({ "rules": {
         "read": "auth.id != ''", "create": "auth.id != ''", "update": "record.lot.startsWith(record.lot)" } });
     hold(&world, &papers(rules), &[(title, "PutItem", vec!["the rule"])]).await;
+}
+
+#[tokio::test]
+async fn while_a_unique_constraint_is_being_claimed_a_patch_that_reads_claims_with_it() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/papers", papers(json!({ "unique": [] }))).await.expect(201);
+    let made = admin.post(PAPERS, json!({ "title": "a", "slug": "s" })).await.expect(201);
+    let path = made.header("location");
+    admin.put("/v1/collections/papers", papers(json!({}))).await.expect(200);
+    world.advance(Duration::from_secs(10));
+    let change = json!({ "state": "b" });
+    let explained = admin.patch(&format!("{path}?explain=true"), change.clone()).await.expect(200);
+    assert_eq!(explained.body["plan"]["write"], "TransactWriteItems");
+    assert_eq!(written(&world, admin.patch(path, change)).await.0, "TransactWriteItems");
+    world.settle().await;
+    world.advance(Duration::from_secs(60));
+    world.settle().await;
 }
 
 /// Puts the definition and holds each patch to its plan, and the plan to what is expected of it.
@@ -67,13 +88,15 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
     for (patch, write, because) in cases {
         let made = ada.post(PAPERS, json!({ "title": "a", "lot": "a", "number": "1" })).await.expect(201);
         let (path, id) = (made.header("location").to_owned(), made.body["id"].clone());
+        let other = ada.post(PAPERS, json!({ "number": "1" })).await.expect(201).body["id"].clone();
         let mut patch = patch.clone();
-        patch
-            .as_object_mut()
-            .unwrap()
-            .values_mut()
-            .filter(|value| **value == "self")
-            .for_each(|value| *value = id.clone());
+        for value in patch.as_object_mut().unwrap().values_mut() {
+            match value.as_str() {
+                Some("self") => *value = id.clone(),
+                Some("other") => *value = other.clone(),
+                _ => {}
+            }
+        }
         let explained = ada.patch(&format!("{path}?explain=true"), patch.clone()).await.expect(200);
         let told: Vec<&str> =
             explained.body["plan"]["readBecause"].as_array().unwrap().iter().map(|why| why.as_str().unwrap()).collect();
@@ -82,23 +105,41 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
         assert_eq!(explained.body["plan"]["write"], *write, "{patch}");
         let unchanged = ada.get(&path).await.expect(200).body;
         assert_eq!((&unchanged["title"], unchanged["version"].clone()), (&json!("a"), made.body["version"].clone()));
-        // With a key it is a transaction, whatever it is otherwise.
-        let keyed = ada.request(Method::PATCH, &format!("{path}?explain=true")).header("idempotency-key", "\"k\"");
-        let keyed = keyed.json(patch.clone()).send().await.expect(200).body;
-        assert_eq!((&keyed["plan"]["write"], &keyed["expected"]["trips"]), (&json!("TransactWriteItems"), &json!(2)));
-        let trips = ada.patch(&path, patch.clone()).await.expect(200).cost().2;
-        assert_eq!(explained.body["expected"]["trips"], trips, "{patch}");
+        let done = written(world, ada.patch(&path, patch.clone())).await;
+        assert_eq!(
+            (&explained.body["plan"]["write"], &explained.body["expected"]["trips"]),
+            (&done.0, &done.1),
+            "{patch}"
+        );
+
+        // With a key it is a transaction, whatever it is otherwise; and to be explained does not use the key up.
+        let keyed = async |path: &str| {
+            ada.request(Method::PATCH, path).header("idempotency-key", "\"k\"").json(patch.clone()).send().await
+        };
+        let explained = keyed(&format!("{path}?explain=true")).await.expect(200).body;
+        let done = written(world, keyed(&path)).await;
+        assert_eq!((&explained["plan"]["write"], &explained["expected"]["trips"]), (&done.0, &done.1), "{patch}");
+        assert_eq!(done.0, "TransactWriteItems", "{patch}");
     }
 }
 
+/// What a patch was written with, and in how many round trips.
+async fn written(world: &World, patch: impl Future<Output = Answer>) -> (Value, Value) {
+    world.cloud.faults().record();
+    let answer = patch.await.expect(200);
+    let calls = world.cloud.faults().calls();
+    (json!(calls.last().unwrap().operation), json!(answer.cost().2))
+}
+
 #[tokio::test]
-async fn a_patch_that_would_be_refused_is_refused_when_it_is_explained() {
+async fn a_patch_that_would_be_refused_unread_is_refused_when_it_is_explained() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/papers", papers(json!({}))).await.expect(201);
     let made = admin.post(PAPERS, json!({ "title": "a" })).await.expect(201);
     let explain = format!("{}?explain=true", made.header("location"));
     admin.patch(&explain, json!({ "title": 1 })).await.expect(400);
+    admin.patch(&explain, json!({ "state": 1, "slug": "b" })).await.expect(400);
     admin.patch(&explain, json!({ "ghost": null })).await.expect(400);
     admin.patch(&format!("{explain}&scan=1"), json!({ "title": "b" })).await.expect(400);
     let stranger = world.stranger();

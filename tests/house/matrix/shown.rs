@@ -170,6 +170,7 @@ async fn a_closed_collection_is_to_every_caller_but_admins_as_one_that_is_not_th
         (Method::POST, "/records", 201),
         (Method::GET, "/records/{id}", 200),
         (Method::PATCH, "/records/{id}", 200),
+        (Method::PATCH, "/records/{id}?explain=true", 200),
         (Method::PUT, "/records/{id}", 200),
         (Method::DELETE, "/records/{id}", 204),
         (Method::POST, "/records/{id}/undelete", 200),

@@ -156,7 +156,7 @@ impl Faults {
     fn next(&self, operation: &str) -> Option<Befalls> {
         let mut planned = self.planned();
         let concerned = |plan: &&mut Plan| plan.operation.as_deref().is_none_or(|wanted| wanted == operation);
-        planned.iter_mut().filter(concerned).for_each(|plan| plan.left -= 1);
+        planned.iter_mut().filter(concerned).for_each(|plan| plan.left = plan.left.saturating_sub(1));
         let due = planned.iter().position(|plan| plan.left == 0)?;
         Some(planned.remove(due).befalls)
     }

@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 /// A call that will stop before anything is done. It goes on when this is dropped.
 #[derive(Debug)]
+#[must_use = "a call is held as long as this is"]
 pub struct Hold {
     arrived: oneshot::Receiver<()>,
     _go: oneshot::Sender<()>,
@@ -23,7 +24,7 @@ pub(super) fn hold() -> (Hold, Gate) {
 }
 
 impl Hold {
-    /// Waits until the call is there.
+    /// Waits until the call is there. Once.
     ///
     /// # Panics
     /// When there will be no such call: it was taken back, or the cloud is gone.

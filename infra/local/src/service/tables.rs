@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use rusqlite::Connection;
 
-    /// How the engine finds the newest record of a stream, and those behind one: the statements of its storage.rs.
+    /// How the engine finds the newest record of a stream, and those behind one: the statements of dynoxide 3.2's storage.rs.
     const NEWEST: &str =
         "SELECT COALESCE(MAX(CAST(sequence_number AS INTEGER)), 0) + 1 FROM _stream_records WHERE table_name = 't'";
     const BEHIND: &str = "SELECT event_name FROM _stream_records WHERE table_name = 't' AND shard_id = 's' \
