@@ -7,6 +7,7 @@
     reason = "a bench is a program of its own: it has threads and waits"
 )]
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 use undercroft::error::Source;
 use undercroft_load::http1::{Connection, bytes};
-use undercroft_load::report::{family, machine, millis, percentile, processor_time, say};
+use undercroft_load::report::{family, machine, millis, name, percentile, processor_time, say};
 use undercroft_load::stack::{NOTES, definition, note};
 
 /// Loads a running backend with inserts, reads and lists.
@@ -65,8 +66,8 @@ fn main() -> Result<(), Source> {
     Ok(())
 }
 
-fn load(options: &Options, name: Option<&str>, requests: &[Vec<u8>]) -> Result<Vec<String>, Source> {
-    let busy = || options.process.map(|process| family(process).into_iter().map(processor_time).sum::<Duration>());
+fn load(options: &Options, kind: Option<&str>, requests: &[Vec<u8>]) -> Result<Vec<String>, Source> {
+    let busy = || busy(options.process);
     let (before, began) = (busy(), Instant::now());
     let until = began + Duration::from_secs(options.seconds);
     let threads = (0..options.connections).map(|number| {
@@ -82,14 +83,12 @@ fn load(options: &Options, name: Option<&str>, requests: &[Vec<u8>]) -> Result<V
         all.ids.extend(seen.ids);
     }
     let (elapsed, answered) = (began.elapsed(), all.took.len());
-    if let Some(name) = name {
+    if let Some(kind) = kind {
         let at = |percent| millis(percentile(&all.took, percent));
         let per_second = answered as f64 / elapsed.as_secs_f64();
-        let spent =
-            before.zip(busy()).map(|(before, after)| millis(after.saturating_sub(before)) / answered.max(1) as f64);
-        let spent = spent.map_or_else(String::new, |spent| format!(", {spent:.2} ms of processor a request"));
+        let spent = spent(&before, &busy(), answered);
         say(format!(
-            "{name:<10}{per_second:>9.0} a second, p50 {:>7.1} ms, p99 {:>7.1} ms, {} errors{spent}",
+            "{kind:<10}{per_second:>9.0} a second, p50 {:>7.1} ms, p99 {:>7.1} ms, {} errors{spent}",
             at(50),
             at(99),
             all.errors.len()
@@ -99,6 +98,27 @@ fn load(options: &Options, name: Option<&str>, requests: &[Vec<u8>]) -> Result<V
         Some(error) => Err(format!("{} requests failed, for example: {error}", all.errors.len()).into()),
         None => Ok(all.ids),
     }
+}
+
+/// The processor time that a process and its children had, by the name of their program.
+fn busy(process: Option<u32>) -> BTreeMap<String, Duration> {
+    let mut busy = BTreeMap::new();
+    for member in process.into_iter().flat_map(family) {
+        *busy.entry(name(member)).or_default() += processor_time(member);
+    }
+    busy
+}
+
+/// What a request took of the processor, the most first: what is less than a hundredth of a millisecond is left out.
+fn spent(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>, requests: usize) -> String {
+    let each = |name: &String, after: &Duration| {
+        millis(after.saturating_sub(before.get(name).copied().unwrap_or_default())) / requests.max(1) as f64
+    };
+    let mut parts: Vec<(f64, &String)> = after.iter().map(|(name, after)| (each(name, after), name)).collect();
+    parts.retain(|(spent, _)| *spent >= 0.01);
+    parts.sort_by(|left, right| right.0.total_cmp(&left.0));
+    let told: Vec<String> = parts.iter().map(|(spent, name)| format!("{name} {spent:.2} ms")).collect();
+    if told.is_empty() { String::new() } else { format!("; of the processor: {}", told.join(", ")) }
 }
 
 fn one_connection(api: &str, requests: &[Vec<u8>], first: usize, until: Instant) -> Result<Seen, Source> {

@@ -66,6 +66,11 @@ pub fn processor_time(process: u32) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
+/// The name of a process, as its program is called.
+pub fn name(process: u32) -> String {
+    fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim().to_owned()
+}
+
 /// A process and all that it has started, directly or not.
 pub fn family(process: u32) -> Vec<u32> {
     let mut family = vec![process];
