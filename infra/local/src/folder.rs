@@ -27,7 +27,14 @@ const FILES: &[&str] = &[
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataFolder {
+    /// Closing the file is not enough: a process that is being started at this moment has it open, too, until it runs.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataFolder {
@@ -69,7 +76,7 @@ impl DataFolder {
         fs::write(path.join(".gitignore"), "*\n").map_err(unusable)?;
         let lock = File::create(path.join("lock")).map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(StartError::DataInUse { folder: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
@@ -115,6 +122,16 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let first = DataFolder::open(place.path()).unwrap();
         assert!(matches!(DataFolder::open(place.path()), Err(StartError::DataInUse { .. })));
+        drop(first);
+        assert!(DataFolder::open(place.path()).is_ok());
+    }
+
+    #[test]
+    fn a_folder_is_let_go_even_while_a_process_that_is_being_started_has_its_lock_open() {
+        let place = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(place.path()).unwrap();
+        // What `fork` does to every open file, until `exec` closes it.
+        let _inherited = first.lock.try_clone().unwrap();
         drop(first);
         assert!(DataFolder::open(place.path()).is_ok());
     }
