@@ -110,7 +110,11 @@ fn judged(schema: &Value, stored: &Map<String, Value>, patch: &Map<String, Value
     let definition = Definition::parse("things", json!({ "schema": schema }), None).unwrap();
     let things = Collection::compile(definition).unwrap();
     let stored = without_misfits(&things, stored)?;
-    let blind = things.looks(patch).next().is_none();
+    let blind = things.judges_each(patch);
+    assert!(
+        blind || things.looks(patch).next().is_some(),
+        "what cannot be judged by itself is not written unread: {schema}"
+    );
     if blind {
         // Taking away what is no field is refused too, and no merged record can tell.
         let known = patch.keys().all(|name| things.field(name).is_some());
