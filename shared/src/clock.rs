@@ -32,6 +32,19 @@ impl Clock {
         self.millis() / 1000
     }
 
+    /// Waits until this time, in milliseconds since the Unix epoch.
+    pub async fn sleep_until(&self, millis: u64) {
+        loop {
+            let left = millis.saturating_sub(self.millis());
+            match self.standing_at {
+                _ if left == 0 => return,
+                // Whoever moves the clock does not say so.
+                Some(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+                None => tokio::time::sleep(Duration::from_millis(left)).await,
+            }
+        }
+    }
+
     /// Moves this clock and all its clones forward. For tests.
     pub fn advance(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);

@@ -19,7 +19,6 @@ pub struct Grant {
     left: Expr,
     auth: Auth,
     now: String,
-    asked_at: u64,
     whole: bool,
     caller: String,
 }
@@ -38,11 +37,6 @@ impl Grant {
     /// The caller's id, stored with what they write.
     pub fn caller(&self) -> &str {
         &self.caller
-    }
-
-    /// When it was given, in seconds since the Unix epoch: what it says of the collection is not acted upon much later.
-    pub fn given_at(&self) -> u64 {
-        self.asked_at / 1000
     }
 
     /// Whether this caller sees hidden fields and writes read-only ones.
@@ -93,7 +87,7 @@ pub fn allow(
         });
     }
     let (rule, caller) = ((!whole).then_some(action), caller.id().to_owned());
-    Ok(Grant { collection: collection.clone(), rule, left, auth, now, asked_at, whole, caller })
+    Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller })
 }
 
 /// Grants a job of the house what follows from something a caller was granted: it may do anything, and what it writes says
@@ -105,7 +99,6 @@ pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
         left: Expr::True,
         auth: Auth::default(),
         now: rfc3339(now),
-        asked_at: now,
         whole: true,
         caller: HOUSE.to_owned(),
     }

@@ -230,10 +230,14 @@ async fn a_collection_deleted_and_made_anew_starts_empty() {
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let record = ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201).body;
     ada.delete(&path(&record)).await.expect(204);
-    admin.delete("/v1/collections/tasks").await.expect(204);
+    admin.delete("/v1/collections/tasks").await.expect(202);
+    assert_eq!(admin.get("/v1/collections/tasks").await.expect(200).body["status"], "deleting");
+    admin.delete("/v1/collections/tasks").await.expect(404);
+    world.settle().await;
+    world.advance(std::time::Duration::from_secs(18));
+    world.settle().await;
     admin.get("/v1/collections/tasks").await.expect(404);
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
-    world.advance(std::time::Duration::from_secs(14));
     assert_eq!(admin.get(TASKS).await.expect(200).body["items"], json!([]));
     ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
 }

@@ -13,7 +13,7 @@ use undercroft_local::Mishap;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes a request, and does `between` while the function's `nth` call of this operation is held.
-async fn meanwhile(
+pub async fn meanwhile(
     world: &World,
     (operation, nth): (&str, usize),
     request: impl Future<Output = Answer>,
@@ -83,13 +83,13 @@ async fn a_write_that_met_another_does_not_try_again_under_a_definition_that_may
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
-    for (later, status, left) in [(1, 200, "done"), (3, 503, "open")] {
+    for (later, status, left) in [(1, 200, "done"), (8, 503, "open")] {
         let task = ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "status": "open" })).await.expect(201);
         let task = path(&task.body);
         world.cloud.faults().on("PutItem", 1, Mishap::Overtaken);
         let patch = ada.patch(&task, json!({ "status": "done" }));
         let waiting = async { world.advance(Duration::from_secs(later)) };
-        meanwhile(&world, ("GetItem", 1), patch, waiting).await.expect(status);
+        meanwhile(&world, ("GetItem", 2), patch, waiting).await.expect(status);
         assert_eq!(world.cloud.faults().clear(), 0, "it was not overtaken");
         assert_eq!(ada.get(&task).await.expect(200).body["status"], left);
     }

@@ -53,6 +53,7 @@ mod smuggling;
 mod template;
 mod tokens;
 mod told;
+mod unauthenticated;
 mod undelete;
 mod unseen;
 mod watch;

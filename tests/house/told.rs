@@ -131,7 +131,7 @@ async fn a_schema_is_told_to_those_who_may_see_records_and_as_they_see_them() {
     ] {
         let mut definition = rich();
         definition["rules"] = rules.clone();
-        admin.put("/v1/collections/rich", definition).await.expect(200);
+        admin.put("/v1/collections/rich", definition).await.expect(202);
         world.advance(Duration::from_secs(6));
         for (caller, status) in [(&stranger, for_stranger), (&ada, for_ada)] {
             let answer = caller.get(schema).await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use undercroft::clock::Clock;
 use undercroft_local::{Invoke, LocalCloud, Mail, Options, Template};
@@ -34,6 +34,9 @@ pub fn rounds(usual: u32) -> u32 {
 pub struct World {
     pub cloud: LocalCloud,
     functions: Functions,
+    /// More execution environments of each function. Requests go to each in turn.
+    others: Vec<Functions>,
+    turn: AtomicUsize,
     clock: Clock,
     variables: Variables,
     unsettled: AtomicBool,
@@ -56,19 +59,52 @@ impl World {
         Self::with(TRIES_ONCE).await
     }
 
+    /// A world with so many execution environments of each function, which share nothing but the tables.
+    pub async fn of_instances(instances: usize) -> Self {
+        let mut world = Self::with(PATIENT).await;
+        world.others = (1..instances).map(|_| Functions::start(&world.cloud, &world.clock, world.variables)).collect();
+        world
+    }
+
+    /// A world whose functions act on a definition for so many seconds.
+    pub async fn with_lease(seconds: &str) -> Self {
+        let parameters = [("DefinitionLease".to_owned(), seconds.to_owned())].into();
+        Self::start(PATIENT, Options { parameters, ..Options::in_memory(template()) }).await
+    }
+
     async fn with(variables: Variables) -> Self {
+        Self::start(variables, Options::in_memory(template())).await
+    }
+
+    async fn start(variables: Variables, options: Options) -> Self {
         // Both clocks stand still until a test moves them, so that no test depends on how long it takes.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let local_clock = undercroft_local::Clock::standing_at(now);
-        let cloud = LocalCloud::start(Options { clock: local_clock, ..Options::in_memory(template()) }).await.unwrap();
+        let cloud = LocalCloud::start(Options { clock: local_clock, ..options }).await.unwrap();
         let clock = Clock::standing_at(now * 1000);
         let functions = Functions::start(&cloud, &clock, variables);
-        Self { cloud, functions, clock, variables, unsettled: AtomicBool::default(), on_purpose: Mutex::default() }
+        Self {
+            cloud,
+            functions,
+            others: Vec::new(),
+            turn: AtomicUsize::default(),
+            clock,
+            variables,
+            unsettled: AtomicBool::default(),
+            on_purpose: Mutex::default(),
+        }
+    }
+
+    /// The routes of all functions, in the environments whose turn it is.
+    fn api(&self) -> axum::Router {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % (self.others.len() + 1);
+        self.others.get(turn).unwrap_or(&self.functions).api.clone()
     }
 
     /// Ends every execution environment: whatever was only in memory is lost.
     pub fn restart_functions(&mut self) {
-        self.functions = Functions::start(&self.cloud, &self.clock, self.variables);
+        let start = |_: &Functions| Functions::start(&self.cloud, &self.clock, self.variables);
+        (self.functions, self.others) = (start(&self.functions), self.others.iter().map(start).collect());
     }
 
     /// Lets long jobs give way after so many items.

@@ -1,20 +1,21 @@
-//! `DELETE /v1/collections/{collection}` -> 204. A collection that holds records goes only with `?records=delete`. It is gone at
-//! once; a job clears what is left of it.
-//!
-//! What a function that has not yet heard writes to an empty collection in these seconds goes with it.
+//! `DELETE /v1/collections/{collection}` -> 202 `{name, status, inForceAt}`. A collection that holds records goes only with
+//! `?records=delete`, and what is written to it before `inForceAt` goes with it; a job clears what is left. What is written to
+//! an empty collection before then takes the deletion back.
 
 use crate::App;
+use crate::read::DELETING;
 use crate::relations::{self, Referrals};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, json};
+use undercroft::clock::rfc3339;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Keyed, Path, Preconditions, Query, RequestId, answered_once, no_content};
+use undercroft::http::{Admin, Keyed, Path, Preconditions, Query, RequestId, answered_once};
 use undercroft::id;
 use undercroft::identity::Caller;
-use undercroft::schema::{Definition, PURGE_JOB};
+use undercroft::schema::{Definition, PURGE_JOB, Withdrawal};
 use undercroft::store::definitions::State as Stage;
 use undercroft::store::once::{Answer, Once};
 use undercroft::store::purge::Deleted;
@@ -59,7 +60,7 @@ async fn decided(
     if name == "users" {
         return Err(Error::Forbidden("the collection users is part of the house"));
     }
-    let stored = app.definitions.get(name).await?.filter(|stored| stored.stage != Stage::Gone);
+    let stored = app.definitions.get(name).await?.filter(|stored| stored.stage.is_ready());
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
     preconditions.hold(Some(definition.version))?;
     if let Some(referrer) = relations::pointing(app, &definition).await? {
@@ -73,16 +74,28 @@ async fn decided(
         let detail = "the collection holds records: delete them first, or all at once with ?records=delete, for ever";
         return Err(Error::conflict("not_empty", detail));
     }
-    let deleted = json!(Deleted::new(&definition, app.clock.millis()));
+    let now = app.clock.millis();
+    let in_force_at = now + app.definitions.lease().settled_millis();
+    let deleted = json!(Deleted::new(&definition, now));
     let job = app.job(id::new(&app.clock), PURGE_JOB, deleted.as_object().cloned().unwrap_or_default(), request);
-    let mut gone = Definition { version: definition.version + 1, work: None, ..definition.clone() };
-    let mut others = relations::note(app, &mut gone, &definition.referrals(), &Referrals::new()).await?;
-    gone.referrers.clear();
+    let withdrawal = Some(Withdrawal { in_force_at, previous: Map::new() });
+    let mut gone = Definition { version: definition.version + 1, withdrawal, ..definition.clone() };
+    let (stage, mut others) = match options.records {
+        // It may come back, with its relations and what a job was doing to it.
+        None => (Stage::Closing, Vec::new()),
+        Some(Fate::Delete) => {
+            let others = relations::note(app, &mut gone, &definition.referrals(), &Referrals::new()).await?;
+            gone.referrers.clear();
+            gone.work = None;
+            (Stage::Gone, others)
+        }
+    };
     others.push(app.jobs.enqueuing(&job)?);
+    let body = json!({ "name": name, "status": DELETING, "inForceAt": rfc3339(in_force_at), "job": job.id });
+    let answer = Answer { status: 202, body: Some(body), ..Answer::default() };
     if let Some(once) = once {
-        let answer = Answer { status: 204, ..Answer::default() };
         others.push(once.keep(app.definitions.table(), &answer, &app.clock)?);
     }
-    app.definitions.put_with(&gone, Stage::Gone, definition.version, others).await?;
-    Ok(no_content())
+    app.definitions.put_with(&gone, stage, definition.version, others).await?;
+    Ok(answer.into_response())
 }

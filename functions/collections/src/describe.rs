@@ -15,7 +15,7 @@ use undercroft::http::{IfNoneMatch, Query};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::Definition;
-use undercroft::store::definitions::{Definitions, STALE_SECONDS};
+use undercroft::store::definitions::Definitions;
 
 /// The largest document, in bytes: Lambda carries answers of up to 6 MB.
 const MAX_BYTES: usize = 5_000_000;
@@ -77,7 +77,7 @@ fn answer(text: String, headers: &[(HeaderName, String)], known: &IfNoneMatch) -
     Ok(response)
 }
 
-/// All definitions, at most [`STALE_SECONDS`] old.
+/// All definitions, remembered for as long as each of them would be.
 #[derive(Debug)]
 pub struct Catalogue {
     stored: Arc<Definitions>,
@@ -94,7 +94,7 @@ impl Catalogue {
     async fn definitions(&self) -> Result<Arc<Vec<Definition>>> {
         let now = self.clock.millis();
         let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, fresh)) = cached.filter(|(read_at, _)| now < read_at + STALE_SECONDS * 1000) {
+        if let Some((_, fresh)) = cached.filter(|(read_at, _)| now < read_at + self.stored.lease().millis()) {
             return Ok(fresh);
         }
         let stored = self.stored.all().await?.into_iter().map(|stored| stored.definition);

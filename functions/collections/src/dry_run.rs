@@ -56,6 +56,8 @@ fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
         claims: new.unique.iter().filter(unclaimed).cloned().collect(),
         references: change.restricting.clone(),
         next: (change.schema == SchemaChange::Narrower).then(|| new.as_put()),
+        rules_before: Default::default(),
+        blocked: None,
     }
 }
 

@@ -24,8 +24,9 @@ use undercroft::http::Extra::{IfMatch, IfNoneMatch, Query};
 use undercroft::http::{Edge, Takes};
 use undercroft::identity::keys::Authenticator;
 use undercroft::store::Table;
-use undercroft::store::definitions::{Definitions, SETTLED_SECONDS};
+use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::{Job, Jobs, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
+use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
@@ -57,7 +58,7 @@ impl App {
         let table = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let jobs = Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?);
         let stack = env.required("UNDERCROFT_STACK")?;
-        let definitions = Arc::new(Definitions::new(table.clone(), clock.clone()));
+        let definitions = Arc::new(Definitions::new(table.clone(), clock.clone(), Lease::from_env(env)?));
         Ok(Self {
             catalogue: Arc::new(describe::Catalogue::new(definitions.clone(), clock.clone())),
             definitions,
@@ -78,7 +79,8 @@ impl App {
     /// attempt there is: nobody asked for it by hand, and giving up leaves a definition half in force.
     fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
         let mut job = Job::new(id, kind, payload, request, self.clock.millis());
-        job.delay_seconds = u32::try_from(SETTLED_SECONDS).unwrap_or(MAX_DELAY_SECONDS);
+        let settled = self.definitions.lease().settled_seconds();
+        job.delay_seconds = u32::try_from(settled).unwrap_or(MAX_DELAY_SECONDS);
         job.max_attempts = MAX_ATTEMPTS;
         job
     }

@@ -1,7 +1,8 @@
 //! `PUT /v1/collections/{collection}`: defines a collection, or changes its definition.
 //!
 //! One write, whatever changes: the definition, and with it the job that does to the stored records what has to be done. 201
-//! for a new collection, 200 for a definition in force, 202 for one that comes into force once every stored record fits it.
+//! for a new collection, 200 for a definition in force, 202 for one that takes something away or waits until every stored
+//! record fits it: `inForceAt` says from when nothing is accepted any more that it does not allow.
 
 use crate::read::shown;
 use crate::relations::{self, Referrals};
@@ -12,18 +13,20 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use undercroft::error::{Error, Result};
+use undercroft::error::{Error, FieldError, Result};
 use undercroft::http::{Admin, Json, Keyed, Path, Preconditions, Query, RequestId, answered_once, etag};
 use undercroft::id;
 use undercroft::identity::Caller;
-use undercroft::schema::{Definition, Put};
+use undercroft::schema::Definition;
 use undercroft::store::TransactWriteItem;
-use undercroft::store::definitions::{MAX_COLLECTIONS, SHARDS_SECONDS, State as Stage, Stored};
+use undercroft::store::definitions::{MAX_COLLECTIONS, State as Stage, Stored};
 use undercroft::store::jobs::Status;
 use undercroft::store::once::{Answer, Once};
 
 /// How often the number of shards of a collection may change.
 const MOST_SHARD_CHANGES: usize = 32;
+/// How long a put waits for the deletion of the same collection to be in force, in milliseconds: less than a function may run.
+const MOST_WAITED: u64 = 20_000;
 
 /// Parameters of a put.
 #[derive(Deserialize)]
@@ -62,8 +65,11 @@ async fn decided(
     if name == "users" {
         return Err(Error::NotBuilt("changing the built-in collection users"));
     }
-    let stored = app.definitions.get(name).await?;
-    let alive = stored.as_ref().filter(|stored| stored.stage != Stage::Gone).map(|stored| &stored.definition);
+    let stored = match options.dry_run {
+        true => app.definitions.get(name).await?,
+        false => when_deleted(app, name).await?,
+    };
+    let alive = stored.as_ref().filter(|stored| stored.stage.is_ready()).map(|stored| &stored.definition);
     preconditions.hold(alive.map(|definition| definition.version))?;
     if alive.is_none() && app.definitions.all().await?.len() >= MAX_COLLECTIONS {
         return Err(Error::conflict("too_many", format!("a stack has at most {MAX_COLLECTIONS} collections")));
@@ -79,18 +85,42 @@ async fn decided(
     }
 }
 
+/// The definition as it is stored. While a deletion is not in force, functions may still write to the collection that is being
+/// deleted, so a new one of its name waits. What was written to an empty collection meanwhile takes the deletion back.
+async fn when_deleted(app: &App, name: &str) -> Result<Option<Stored>> {
+    loop {
+        let stored = app.definitions.get(name).await?;
+        let Some(deleted) = stored.as_ref().filter(|stored| !stored.stage.is_ready()) else { return Ok(stored) };
+        let now = app.clock.millis();
+        if let Some(withdrawal) = deleted.definition.withdrawing(now) {
+            let left = withdrawal.in_force_at - now;
+            if left > MOST_WAITED {
+                let retry_after = u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX);
+                return Err(Error::Unavailable { retry_after, source: Some("a deletion is not in force yet".into()) });
+            }
+            app.clock.sleep_until(withdrawal.in_force_at).await;
+            continue;
+        }
+        let is_taken_back = deleted.stage == Stage::Closing && !app.records.is_empty(&deleted.definition).await?;
+        return Ok(stored.map(|stored| match is_taken_back {
+            true => Stored { stage: Stage::Ready, ..stored },
+            false => stored,
+        }));
+    }
+}
+
 async fn make(app: &App, definition: Definition, gone: Option<&Stored>, once: Option<&Once>) -> Result<Response> {
     let gone = gone.map(|stored| &stored.definition);
     let mut definition = gone.into_iter().fold(definition, Definition::made_after);
     let referrals = definition.referrals();
     let others = relations::note(app, &mut definition, &Referrals::new(), &referrals).await?;
-    store(app, StatusCode::CREATED, &definition, gone.map_or(0, |gone| gone.version), others, once).await
+    store(app, Some(StatusCode::CREATED), &definition, gone.map_or(0, |gone| gone.version), others, once).await
 }
 
 async fn replace(app: &App, old: &Definition, new: Definition, request: &str, once: Option<&Once>) -> Result<Response> {
     let stalled = is_stalled(app, old).await?;
     if new.as_put() == old.last_put() && !stalled {
-        let answer = answer(StatusCode::OK, old);
+        let answer = answer(app, None, old);
         if let Some(once) = once {
             once.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
         }
@@ -98,7 +128,10 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
     }
     let (now, job) = (app.clock.millis(), id::new(&app.clock));
     let (before, after) = (old.referrals(), new.referrals());
-    let mut definition = old.followed_by(new, Put { now, heard: now + SHARDS_SECONDS * 1000, job: &job });
+    let mut definition = old.followed_by(new, app.definitions.lease().put(now, &job));
+    if definition.next().is_some() {
+        definition.check_rules().map_err(unheld)?;
+    }
     if let Some(work) = definition.work.as_mut().filter(|_| stalled) {
         (work.job, work.since) = (job.clone(), now);
     }
@@ -117,8 +150,20 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
         let job = app.job(job, work.kind(), Map::from_iter(payload), request);
         others.push(app.jobs.enqueuing(&job)?);
     }
-    let status = if definition.next().is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    store(app, status, &definition, old.version, others, once).await
+    store(app, None, &definition, old.version, others, once).await
+}
+
+/// What is wrong with the rules of a definition that waits together with those in force.
+fn unheld(problems: Vec<FieldError>) -> Error {
+    let explained = |problem: FieldError| {
+        let message = format!(
+            "until every stored record fits the narrower schema, the rules from before and these hold together, and that cannot \
+             be: {}; put the rules by themselves, before or after the schema",
+            problem.message
+        );
+        FieldError { message, ..problem }
+    };
+    Error::Invalid(problems.into_iter().map(explained).collect())
 }
 
 /// Whether the definition waits for a job that nobody will go on with by itself: dead, cancelled, or gone since.
@@ -131,13 +176,13 @@ pub async fn is_stalled(app: &App, definition: &Definition) -> Result<bool> {
 /// Stores a definition with what changes with it, and the answer if it is to be kept.
 async fn store(
     app: &App,
-    status: StatusCode,
+    status: Option<StatusCode>,
     definition: &Definition,
     previous: u64,
     mut others: Vec<TransactWriteItem>,
     once: Option<&Once>,
 ) -> Result<Response> {
-    let answer = answer(status, definition);
+    let answer = answer(app, status, definition);
     if let Some(once) = once {
         others.push(once.keep(app.definitions.table(), &answer, &app.clock)?);
     }
@@ -145,7 +190,11 @@ async fn store(
     Ok(answer.into_response())
 }
 
-fn answer(status: StatusCode, definition: &Definition) -> Answer {
-    let (etag, body) = (Some(etag(definition.version, true)), Some(shown(definition)));
+/// The definition, and whether it is in force.
+fn answer(app: &App, status: Option<StatusCode>, definition: &Definition) -> Answer {
+    let now = app.clock.millis();
+    let is_in_force = definition.next().is_none() && definition.withdrawing(now).is_none();
+    let status = status.unwrap_or(if is_in_force { StatusCode::OK } else { StatusCode::ACCEPTED });
+    let (etag, body) = (Some(etag(definition.version, true)), Some(shown(definition, now)));
     Answer { status: status.as_u16(), etag, location: None, body }
 }

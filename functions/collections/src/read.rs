@@ -6,15 +6,18 @@ use axum::http::StatusCode;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use undercroft::clock::rfc3339;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Path, Preconditions, etag};
+use undercroft::http::{Admin, Path, Preconditions, etag, etag_of};
 use undercroft::schema::Definition;
-use undercroft::store::definitions::State as Stage;
+use undercroft::store::definitions::{State as Stage, Stored};
 
 /// All definitions, by name. The built-in `users` is among them.
 pub async fn list(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>> {
-    let mut items: Vec<Value> = app.definitions.all().await?.iter().map(|stored| shown(&stored.definition)).collect();
-    items.push(shown(&Definition::users()));
+    let now = app.clock.millis();
+    let mut items: Vec<Value> =
+        app.definitions.all().await?.iter().map(|stored| shown(&stored.definition, now)).collect();
+    items.push(shown(&Definition::users(), now));
     items.sort_by_key(|item| item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned());
     Ok(axum::Json(json!({ "items": items })))
 }
@@ -26,22 +29,35 @@ pub async fn one(
     Path(name): Path<String>,
     preconditions: Preconditions,
 ) -> Result<Response> {
-    let definition = if name == "users" {
-        Definition::users()
-    } else {
-        let stored = app.definitions.get(&name).await?.filter(|stored| stored.stage != Stage::Gone);
-        stored.ok_or(Error::NotFound("collection"))?.definition
+    let now = app.clock.millis();
+    let stored = match name.as_str() {
+        "users" => Some(Stored { definition: Definition::users(), stage: Stage::Ready }),
+        name => app.definitions.get(name).await?,
     };
-    let tag = etag(definition.version, true);
+    let is_there = |stored: &Stored| stored.stage != Stage::Gone || stored.definition.withdrawing(now).is_some();
+    let Stored { definition, stage } = stored.filter(is_there).ok_or(Error::NotFound("collection"))?;
+    let mut body = shown(&definition, now);
+    if let (false, Some(members)) = (stage.is_ready(), body.as_object_mut()) {
+        members.insert("status".into(), DELETING.into());
+    }
+    // What is shown while something is taken away is shown for a while only.
+    let tag = match definition.withdrawing(now) {
+        Some(_) => etag_of(definition.version, true, body.to_string().as_bytes()),
+        None => etag(definition.version, true),
+    };
     if preconditions.hold_read(definition.version, &tag)? {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    Ok(([(ETAG, tag)], axum::Json(shown(&definition))).into_response())
+    Ok(([(ETAG, tag)], axum::Json(body)).into_response())
 }
 
-/// A definition as the API shows it: what was put, its version, which indexes are ready, and while there is work to do, the job
-/// that does it and the definition that waits for it.
-pub fn shown(definition: &Definition) -> Value {
+/// The status of a collection whose deletion is not in force yet.
+pub const DELETING: &str = "deleting";
+
+/// A definition as the API shows it: what was put, its version, which indexes are ready; while there is work to do, the job that
+/// does it, the definition that waits for it and what records stand in the way of; and while something is being taken away,
+/// from when on nobody has it any more and what the definition said before.
+pub fn shown(definition: &Definition, now: u64) -> Value {
     let mut shown = definition.as_put();
     let indexes = shown.get_mut("indexes").and_then(Value::as_array_mut).into_iter().flatten();
     for (index, known) in indexes.zip(&definition.indexes) {
@@ -53,6 +69,13 @@ pub fn shown(definition: &Definition) -> Value {
         if let Some(work) = &definition.work {
             members.insert("job".into(), work.job.as_str().into());
             members.extend(work.next.clone().map(|next| ("next".to_owned(), next)));
+            members.extend(work.blocked.as_ref().map(|blocked| ("blocked".to_owned(), json!(blocked))));
+        }
+        if let Some(withdrawal) = definition.withdrawing(now) {
+            members.insert("inForceAt".into(), rfc3339(withdrawal.in_force_at).into());
+            if !withdrawal.previous.is_empty() {
+                members.insert("previous".into(), Value::Object(withdrawal.previous.clone()));
+            }
         }
     }
     shown

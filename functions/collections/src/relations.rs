@@ -32,7 +32,7 @@ async fn exists(app: &App, definition: &Definition, target: &str) -> Result<bool
     if target == "users" || target == definition.name {
         return Ok(true);
     }
-    Ok(app.definitions.get(target).await?.is_some_and(|stored| stored.stage != Stage::Gone))
+    Ok(app.definitions.get(target).await?.is_some_and(|stored| stored.stage.is_ready()))
 }
 
 /// Why `onDelete` could not be carried out. A user is never deleted yet, so nothing has to follow one.
@@ -83,7 +83,7 @@ pub async fn note(
             definition.referrers = with(&definition.referrers, &definition.name, pointing);
             continue;
         }
-        let stored = app.definitions.get(target).await?.filter(|stored| stored.stage != Stage::Gone);
+        let stored = app.definitions.get(target).await?.filter(|stored| stored.stage.is_ready());
         let Some(Stored { definition: known, stage }) = stored else {
             if pointing.is_empty() {
                 continue;

@@ -29,6 +29,7 @@ use undercroft::identity::seal::Seal;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
+use undercroft::store::lease::Lease;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ impl App {
         let parameters = Parameters::new(aws.clone(), env.parameter_path()?);
         Ok(Self {
             files: Objects::new(aws.clone(), env.required("FILES_BUCKET")?),
-            definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
+            definitions: Arc::new(Definitions::new(records.clone(), clock.clone(), Lease::from_env(env)?)),
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
             answers: records.clone(),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),

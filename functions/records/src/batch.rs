@@ -6,8 +6,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use undercroft::cost;
 use undercroft::error::{Error, FieldError, Result};
+use undercroft::expr::Rule;
 use undercroft::futures::future::join_all;
 use undercroft::http::{Json, Keyed, Preconditions, RequestId, answered_once};
 use undercroft::identity::Caller;
@@ -59,9 +61,11 @@ pub async fn batch(
     answered_once(once.as_ref(), app.records.table(), &app.clock, work).await
 }
 
-/// Every operation's intent, or what is wrong with every one that has none.
+/// Every operation's intent, or what is wrong with every one that has none. All their collections are looked up together.
 async fn intents(app: &App, caller: &Caller, batch: Batch) -> Result<Vec<Intent>> {
-    let operations = batch.operations.into_iter().map(|operation| intended(app, caller, operation));
+    let named = batch.operations.iter().filter_map(|operation| steps(&operation.path).next()).collect();
+    let absent = app.definitions.prefetch(named).await?;
+    let operations = batch.operations.into_iter().map(|operation| intended(app, caller, operation, &absent));
     let (mut intents, mut errors) = (Vec::<Intent>::new(), Vec::new());
     for (position, intent) in join_all(operations).await.into_iter().enumerate() {
         match intent {
@@ -90,10 +94,19 @@ fn writes_the_same(one: &Intent, other: &Intent) -> bool {
     one.id == other.id && one.grant.collection().name() == other.grant.collection().name()
 }
 
-async fn intended(app: &App, caller: &Caller, operation: Operation) -> Result<Intent> {
+/// The steps of an operation's path behind the collections: the collection first.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    path.strip_prefix("/v1/collections/").unwrap_or_default().split('/')
+}
+
+async fn intended(app: &App, caller: &Caller, operation: Operation, absent: &HashSet<String>) -> Result<Intent> {
     let Operation { method, path, body, if_match, if_none_match } = operation;
     let preconditions = Preconditions::parse(if_match.as_deref(), if_none_match.as_deref())?;
-    let steps: Vec<&str> = path.strip_prefix("/v1/collections/").unwrap_or_default().split('/').collect();
+    let steps: Vec<&str> = steps(&path).collect();
+    let is_there = |name: &str, action: Rule| match absent.contains(name) {
+        true => Err(crate::absent(caller, action)),
+        false => Ok(()),
+    };
     let no_body = |body: Option<Map<String, Value>>| match body {
         None => Ok(()),
         Some(_) => Err(Error::field("/body", "unexpected", "this operation has no body")),
@@ -104,18 +117,28 @@ async fn intended(app: &App, caller: &Caller, operation: Operation) -> Result<In
     match (method.as_str(), steps.as_slice()) {
         ("POST", [name, "records"]) => {
             unconditional(&preconditions)?;
-            intent::create(app, caller, name, a_body(body)?).await
+            let body = a_body(body)?;
+            is_there(name, Rule::Create)?;
+            intent::create(app, caller, name, body).await
         }
         ("PUT", [name, "records", id]) => {
-            replace::intended(app, caller, (name, id), a_body(body)?, preconditions).await
+            let body = a_body(body)?;
+            is_there(name, Rule::Update)?;
+            replace::intended(app, caller, (name, id), body, preconditions).await
         }
-        ("PATCH", [name, "records", id]) => intent::merge(app, caller, (name, id), a_body(body)?, preconditions).await,
+        ("PATCH", [name, "records", id]) => {
+            let body = a_body(body)?;
+            is_there(name, Rule::Update)?;
+            intent::merge(app, caller, (name, id), body, preconditions).await
+        }
         ("DELETE", [name, "records", id]) => {
             no_body(body)?;
+            is_there(name, Rule::Delete)?;
             intent::delete(app, caller, (name, id), preconditions).await
         }
         ("POST", [name, "records", id, "undelete"]) => {
             no_body(body)?;
+            is_there(name, Rule::Delete)?;
             intent::undelete(app, caller, (name, id), preconditions).await
         }
         _ => Err(Error::Invalid(vec![FieldError::new(

@@ -38,6 +38,7 @@ use undercroft::policy::invisible;
 use undercroft::schema::Collection;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
+use undercroft::store::lease::Lease;
 use undercroft::store::ledger::Ledger;
 use undercroft::store::records::Records;
 
@@ -71,7 +72,7 @@ impl App {
         let stack = env.required("UNDERCROFT_STACK")?;
         let seal = Seal::new(Parameters::new(aws, env.parameter_path()?), "cursor");
         Ok(Self {
-            definitions: Arc::new(Definitions::new(table.clone(), clock.clone())),
+            definitions: Arc::new(Definitions::new(table.clone(), clock.clone(), Lease::from_env(env)?)),
             records: Records::new(table.clone(), clock.clone()),
             ledger: Ledger::new(table.clone(), clock.clone()),
             authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
@@ -88,7 +89,11 @@ impl App {
 
     /// The collection of that name. Nobody learns from the answer whether it exists or is not theirs to see.
     async fn collection(&self, name: &str, caller: &Caller, action: Rule) -> Result<Arc<Collection>> {
-        self.definitions.collection(name).await?.ok_or_else(|| absent(caller, action))
+        let found = match caller {
+            Caller::Anonymous => self.definitions.collection_for_anonymous(name).await?,
+            Caller::User(_) => self.definitions.collection(name).await?,
+        };
+        found.ok_or_else(|| absent(caller, action))
     }
 }
 

@@ -18,6 +18,7 @@ use undercroft::queue::{self, Queue};
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
+use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
@@ -66,7 +67,7 @@ impl App {
                 aws,
                 mail_from: env.required("MAIL_FROM")?.into(),
                 seal: Arc::new(Seal::new(parameters, "seal")),
-                definitions: Arc::new(Definitions::new(records.clone(), clock.clone())),
+                definitions: Arc::new(Definitions::new(records.clone(), clock.clone(), Lease::from_env(env)?)),
                 records: Records::new(records, clock.clone()),
                 clock,
             },

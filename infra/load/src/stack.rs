@@ -28,6 +28,7 @@ use undercroft::schema::Collection;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Jobs;
+use undercroft::store::lease::Lease;
 use undercroft_local::{Data, DataFolder, LocalCloud, Options, Template};
 
 /// The path of the collection's records.
@@ -147,7 +148,9 @@ impl Stack {
     pub fn notes(&self) -> Result<Arc<Collection>, Source> {
         let env = self.environment("records").into_iter().collect::<Env>();
         let table = Table::new(Aws::from_env(&env)?.dynamodb(), self.records_table()?);
-        let found = self.wait(async { Definitions::new(table, Clock::default()).collection("notes").await });
+        let found = self.wait(async {
+            Definitions::new(table, Clock::default(), Lease::of_millis(5_000)).collection("notes").await
+        });
         found.map_err(|error| format!("{error:?}"))?.ok_or_else(|| "there is no collection notes".into())
     }
 

@@ -1,16 +1,21 @@
 //! What a definition put over another does to what is stored, and which definition is in force meanwhile. Pure.
 //!
-//! Rules, wider schemas, shards and dropped indexes are in force at once. A new index and a new unique constraint are kept by
-//! every writer at once and served once a job has been through the records. A definition whose schema allows less waits as
-//! `next`, whole, until every stored record fits it; what is written until then fits both.
+//! Rules, wider schemas, shards and dropped indexes are in force at once; what they take away is over when every function has
+//! heard of it. A new index and a new unique constraint are kept by every writer at once and served once a job has been through
+//! the records. A definition whose schema allows less waits as `next` until every stored record fits it; what is written until
+//! then fits both, and is allowed by the rules of both.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::expr::Rule;
 use crate::query::Index;
 
 use super::definition::{Definition, ShardsSince, Work};
 use super::widening::allows_as_much;
+use super::withdrawal::{Withdrawal, is_wider, takes_away, with_marks_of};
 
 /// What becomes of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub struct Change {
     pub counted: bool,
     /// Whether rules change.
     pub rules: bool,
+    /// Whether callers may do less afterwards: see [`Withdrawal`].
+    pub withdraws: bool,
 }
 
 /// When and by which job a definition is put over another. Times are milliseconds since the Unix epoch.
@@ -51,13 +58,15 @@ pub struct Change {
 pub struct Put<'a> {
     /// Now.
     pub now: u64,
-    /// When every function goes by the new definition.
+    /// When no function acts on the definition before any more.
+    pub in_force_at: u64,
+    /// When every id that carries a later time is made by a function that acts on the new definition.
     pub heard: u64,
     /// The job that would do the work.
     pub job: &'a str,
 }
 
-/// What cannot come into force because stored records stand in its way.
+/// What cannot come into force because stored records stand in its way. It waits until they fit, or until another definition is put.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Refused {
@@ -69,10 +78,19 @@ pub struct Refused {
     pub unique: Vec<Vec<String>>,
 }
 
+impl Refused {
+    /// Whether anything is refused.
+    pub fn is_any(&self) -> bool {
+        self.schema || !self.indexes.is_empty() || !self.unique.is_empty()
+    }
+}
+
 impl Work {
     /// Work for the job of this put, with nothing to do yet.
     fn of(put: Put) -> Self {
-        Self { job: put.job.to_owned(), since: put.now, claims: Vec::new(), references: Vec::new(), next: None }
+        let (job, since) = (put.job.to_owned(), put.now);
+        let (claims, references, rules_before) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { job, since, claims, references, next: None, rules_before, blocked: None }
     }
 }
 
@@ -85,7 +103,7 @@ impl Change {
             (false, true) => SchemaChange::Wider,
             (false, false) => SchemaChange::Narrower,
         };
-        Self {
+        let change = Self {
             schema,
             built: new
                 .indexes
@@ -105,7 +123,11 @@ impl Change {
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
             counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
-        }
+            withdraws: takes_away(old, new) || (old.counts && !new.counts) || (old.changes && !new.changes),
+        };
+        let narrows = change.schema == SchemaChange::Narrower || !change.claimed.is_empty();
+        let lists = [&change.dropped, &change.restricting].into_iter().any(|names| !names.is_empty());
+        Self { withdraws: change.withdraws || narrows || lists || !change.lifted.is_empty(), ..change }
     }
 
     /// Whether stored records have to be looked at or touched.
@@ -148,6 +170,21 @@ fn restricting_anew(old: &Definition, new: &Definition) -> Vec<String> {
     new.restricting().into_iter().filter(anew).map(|(field, _)| field).collect()
 }
 
+/// The rules that hold while a definition waits: what either refuses is refused. A rule that only comes with the definition that
+/// waits allows nothing yet, and neither does one that goes with the definition in force.
+fn rules_of_both(old: &BTreeMap<Rule, String>, new: &BTreeMap<Rule, String>) -> BTreeMap<Rule, String> {
+    let both = |(rule, before): (&Rule, &String)| {
+        let now = new.get(rule)?;
+        let held = match is_wider(before, now) {
+            true => before.clone(),
+            false if is_wider(now, before) => now.clone(),
+            false => format!("({before}) && ({now})"),
+        };
+        Some((*rule, held))
+    };
+    old.iter().filter_map(both).collect()
+}
+
 impl Definition {
     /// The definition to store when `new`, read with this one as its previous, is put over it.
     pub fn followed_by(&self, new: Self, put: Put) -> Self {
@@ -159,9 +196,18 @@ impl Definition {
             claims: self.claims().to_vec(),
             references: self.unreferenced().to_vec(),
             next: Some(new.as_put()),
+            rules_before: self
+                .work
+                .iter()
+                .find(|work| work.next.is_some())
+                .map_or(&self.rules, |work| &work.rules_before)
+                .clone(),
             ..Work::of(put)
         };
-        Self { version: new.version, work: Some(work), ..self.clone() }
+        let rules = rules_of_both(&work.rules_before, &new.rules);
+        let schema = with_marks_of(&self.schema, &new.schema);
+        let waiting = Self { version: new.version, work: Some(work), rules, schema, ..self.clone() };
+        Self { withdrawal: Some(Withdrawal::between(self, &waiting, put.in_force_at)), ..waiting }
     }
 
     /// The same, once the schema is known to be no obstacle.
@@ -175,7 +221,7 @@ impl Definition {
         new.work = if starts {
             Some(Work { claims, references, ..Work::of(put) })
         } else {
-            self.work.clone().map(|work| Work { claims, references, ..work })
+            self.work.clone().map(|work| Work { claims, references, blocked: None, ..work })
         };
         new.counting = new.counted_since.is_some() && (self.counting || self.counted_since != new.counted_since);
         if change.shards.is_some() {
@@ -184,17 +230,22 @@ impl Definition {
             }
             new.shard_history.push(ShardsSince { from: put.heard, shards: new.shards });
         }
+        new.withdrawal = match change.withdraws {
+            true => Some(Withdrawal::between(self, &new, put.in_force_at)),
+            false => self.withdrawal.clone().filter(|known| put.now < known.in_force_at),
+        };
         new
     }
 
-    /// The definition once its job has been through all the records: without what they refused, everything else in force.
-    /// What was to come comes now, and may bring work of its own for the same job.
+    /// The definition once its job has been through all the records. What nothing stands in the way of is in force, and what was
+    /// to come comes now, perhaps with work of its own for the same job. What records refuse waits on, and says so.
     pub fn concluded(&self, refused: &Refused, put: Put) -> Self {
         let mut settled = Self {
             version: self.version + 1,
             work: None,
             settled_by: Some(put.job.to_owned()),
             counting: false,
+            withdrawal: None,
             ..self.clone()
         };
         let is_refused = |index: &Index| refused.indexes.contains(&index.name);
@@ -203,11 +254,20 @@ impl Definition {
         if settled.indexes.iter().any(retires) {
             settled.work = Some(Work::of(put));
         }
-        settled.indexes.retain(|index| !retires(index) && (index.ready || !is_refused(index)));
-        settled.indexes.iter_mut().for_each(|index| (index.ready, index.retiring) = (true, false));
-        settled.unique.retain(|fields| !refused.unique.contains(fields));
-        let next = self.next().filter(|_| !refused.schema).cloned();
+        settled.indexes.retain(|index| !retires(index));
+        for index in settled.indexes.iter_mut().filter(|index| !is_refused(index)) {
+            (index.ready, index.retiring) = (true, false);
+        }
+        if refused.is_any() {
+            let since = self.work.as_ref().map_or(put.now, |work| work.since);
+            let next = self.next().filter(|_| refused.schema).cloned();
+            let rules_before = self.work.as_ref().map(|work| work.rules_before.clone()).unwrap_or_default();
+            let work = Work { since, claims: refused.unique.clone(), next, rules_before, ..Work::of(put) };
+            settled.work = Some(Work { blocked: Some(refused.clone()), ..work });
+            settled.settled_by = None;
+        }
         // What was read when it was put can be read now.
+        let next = self.next().filter(|_| !refused.is_any()).cloned();
         let next = next.and_then(|next| Self::parse(&self.name, next, Some(&settled)).ok());
         match next {
             None => settled,
@@ -224,6 +284,7 @@ impl Definition {
         self.generation = gone.generation + 1;
         self.shard_history.clear();
         self.settled_by = None;
+        self.withdrawal = None;
         self.counting = false;
         self.indexes.retain(|index| !index.retiring);
         self.indexes.iter_mut().for_each(|index| index.ready = true);

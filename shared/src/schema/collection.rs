@@ -1,6 +1,7 @@
 //! A collection ready for use: what the functions ask of it while they serve a request.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -22,6 +23,8 @@ pub struct Collection {
     next: Option<Shape>,
     rules: BTreeMap<Rule, Expr>,
     layout: Layout,
+    /// Until when calls that it decides may begin, in milliseconds since the Unix epoch.
+    acted_on_until: AtomicU64,
 }
 
 impl Collection {
@@ -39,7 +42,7 @@ impl Collection {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Self { definition, shape, next, rules, layout })
+        Ok(Self { definition, shape, next, rules, layout, acted_on_until: AtomicU64::new(u64::MAX) })
     }
 
     /// The same collection without the indexes of some slots.
@@ -49,7 +52,20 @@ impl Collection {
     pub fn without_indexes(&self, slots: &[u8]) -> Result<Self, Vec<FieldError>> {
         let mut definition = self.definition.clone();
         definition.indexes.retain(|index| !slots.contains(&index.slot));
-        Self::compile(definition)
+        let without = Self::compile(definition)?;
+        without.may_be_acted_on_until(self.acted_on_until());
+        Ok(without)
+    }
+
+    /// Until when a call that this definition decides may begin, in milliseconds since the Unix epoch: the lease of what is
+    /// remembered, and a little time to begin.
+    pub fn acted_on_until(&self) -> u64 {
+        self.acted_on_until.load(Ordering::Relaxed)
+    }
+
+    /// Says until when: whoever read it again and found it the same says so of the same collection.
+    pub fn may_be_acted_on_until(&self, millis: u64) {
+        self.acted_on_until.store(millis, Ordering::Relaxed);
     }
 
     /// The definition it was compiled from.

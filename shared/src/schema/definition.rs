@@ -9,7 +9,9 @@ use crate::error::FieldError;
 use crate::expr::{FieldTypes, Rule};
 use crate::query::{Index, Layout};
 
+use super::change::Refused;
 use super::field::OnDelete;
+use super::withdrawal::Withdrawal;
 use super::{body, field, index, rules, validate};
 
 /// The largest definition, in bytes of JSON.
@@ -87,6 +89,9 @@ pub struct Definition {
     /// The job that last did all its work: how it knows that it did, should it be run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_by: Option<String>,
+    /// What the last change took away, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawal: Option<Withdrawal>,
 }
 
 /// How many shards count for records made from some time on.
@@ -117,6 +122,12 @@ pub struct Work {
     /// A definition, as it was put, that comes into force once every stored record fits its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Value>,
+    /// The rules from before a definition began to wait: until it has come, what they or its own refuse is refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules_before: BTreeMap<Rule, String>,
+    /// What stored records stand in the way of, once the job has found so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Refused>,
 }
 
 /// A field of some collection that points at records of this one.
@@ -176,6 +187,7 @@ impl Definition {
             shard_history: previous.map_or_else(Vec::new, |previous| previous.shard_history.clone()),
             work: None,
             settled_by: previous.and_then(|previous| previous.settled_by.clone()),
+            withdrawal: None,
         };
         if problems.is_empty() {
             validate::check_schema(&definition.schema, &fields, &mut problems);
@@ -245,9 +257,33 @@ impl Definition {
         each.collect()
     }
 
+    /// What takes something away and is not yet in force everywhere at `now`, in milliseconds since the Unix epoch.
+    pub fn withdrawing(&self, now: u64) -> Option<&Withdrawal> {
+        self.withdrawal.as_ref().filter(|withdrawal| now < withdrawal.in_force_at)
+    }
+
+    /// Whether its rules can be read against its fields, and its list rule served: what holds while another definition waits was
+    /// put together from both.
+    ///
+    /// # Errors
+    /// Each rule that cannot be held, and why.
+    pub fn check_rules(&self) -> Result<(), Vec<FieldError>> {
+        let mut problems = Vec::new();
+        let fields = field::read(&self.schema, &mut problems);
+        rules::check(&self.rules, &self.layout(&fields).when_built(), &mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// What stored records stand in the way of.
+    pub fn blocked(&self) -> Option<&Refused> {
+        self.work.as_ref()?.blocked.as_ref()
+    }
+
     /// In one word, what the definition still waits for.
     pub fn status(&self) -> &'static str {
-        if self.next().is_some() || !self.claims().is_empty() {
+        if self.blocked().is_some() {
+            "blocked"
+        } else if self.next().is_some() || !self.claims().is_empty() {
             "narrowing"
         } else if self.counting || !self.unreferenced().is_empty() || self.indexes.iter().any(|index| !index.ready) {
             "building"

@@ -18,6 +18,7 @@ mod told;
 mod users;
 mod validate;
 mod widening;
+mod withdrawal;
 
 pub use change::{Change, Put, Refused, SchemaChange};
 pub use collection::Collection;
@@ -30,6 +31,7 @@ pub use look::Look;
 pub use rules::unserved;
 pub use told::refer;
 pub use validate::unstorable;
+pub use withdrawal::Withdrawal;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ impl Definition {
             shard_history: Vec::new(),
             work: None,
             settled_by: None,
+            withdrawal: None,
         }
     }
 }

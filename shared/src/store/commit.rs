@@ -2,7 +2,6 @@
 //! values they claim, a look at the records they point at, and the answer to keep for an idempotency key.
 
 use super::batch::pause;
-use super::definitions::WRITE_SECONDS;
 use super::item::Item;
 use super::once::{Answer, Once, in_progress};
 use super::record::{Record, key};
@@ -69,6 +68,7 @@ impl Records {
         writes: &[Write<'_>],
         promise: Option<&Promise<'_>>,
     ) -> Result<Committed, Failed> {
+        self.in_time(writes.iter().map(|write| write.intent))?;
         let mut claims = claims(writes)?;
         let targets = targets(writes)?;
         if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), promise) {
@@ -76,12 +76,8 @@ impl Records {
         }
         let fixed = self.fixed(writes, targets, promise)?;
         let mut unheld: HashMap<String, Unheld> = HashMap::new();
-        let began = self.seconds();
         for round in 0..TRIES {
-            // Later than this a changed definition may be in force: see `definitions`.
-            if self.seconds() > began + WRITE_SECONDS {
-                break;
-            }
+            self.in_time(writes.iter().map(|write| write.intent))?;
             let mut all = fixed.items.clone();
             for claim in &claims {
                 all.push(claim.marker.reserve(self.table().name(), &claim.write.record.id, claim.from.as_deref())?);

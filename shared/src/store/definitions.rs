@@ -1,32 +1,23 @@
 //! Definitions of collections: items of the `Records` table, and a cache in front of them.
 //!
-//! A definition may be acted upon for [`STALE_SECONDS`] after it was read, and a write takes its time besides. So what has to
-//! be done to stored records because a definition changed begins [`SETTLED_SECONDS`] after it did: no function then still
-//! writes the old way, and nobody had to wait.
+//! What a function remembers of a definition is a lease (see [`lease`](super::lease)): what a definition takes away is taken
+//! away when no function acts on the one before any more, and what has to be done to stored records begins then.
 
 use super::item::{self, Item, string, text};
 use super::keys::DEFINITIONS;
+use super::lease::Lease;
 use super::{Expression, Query, Table, Transacted, Written};
-use crate::aws::OPERATION_SECONDS;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::schema::{Collection, Definition, is_collection_name};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How long a function may act on a definition it has read, in seconds.
-pub const STALE_SECONDS: u64 = 5;
-/// How long after it was asked for a write may begin, in seconds. A write that met others and tries again stops then.
-pub const WRITE_SECONDS: u64 = 2;
-/// After this many seconds no write by an earlier definition can still arrive.
-pub const SETTLED_SECONDS: u64 = STALE_SECONDS + WRITE_SECONDS + OPERATION_SECONDS + 1;
-/// How far a client's clock, and so the time in an id of the client's, may be ahead of ours, in seconds.
-const AHEAD_SECONDS: u64 = 60;
-/// After this many seconds every id that carries a later time is made by an up-to-date function.
-pub const SHARDS_SECONDS: u64 = SETTLED_SECONDS + AHEAD_SECONDS;
 /// Most collections of a stack.
 pub const MAX_COLLECTIONS: usize = 200;
+/// Of how many names it is remembered that they name no collection.
+const MOST_ABSENT: usize = 1_000;
 
 /// A definition as it is stored.
 #[derive(Debug, Clone)]
@@ -45,6 +36,16 @@ pub enum State {
     /// Nothing: the collection was deleted. What stays is its generation, so that a later one of the same name never meets
     /// what is left of this one.
     Gone,
+    /// Nothing: the collection was empty when it was deleted, and a job has yet to see that it still is. What was written
+    /// before every function had heard of the deletion takes it back.
+    Closing,
+}
+
+impl State {
+    /// Whether the collection can be read and written.
+    pub fn is_ready(self) -> bool {
+        self == Self::Ready
+    }
 }
 
 /// Definitions, cached.
@@ -52,7 +53,10 @@ pub enum State {
 pub struct Definitions {
     table: Table,
     clock: Clock,
+    lease: Lease,
     cache: Mutex<HashMap<String, Cached>>,
+    /// Names that named no collection, and when that was seen.
+    absent: Mutex<HashMap<String, u64>>,
     fetching: Mutex<HashMap<String, Arc<Fetching>>>,
 }
 
@@ -66,12 +70,17 @@ struct Cached {
 }
 
 impl Definitions {
-    /// Definitions in `table`.
-    pub fn new(table: Table, clock: Clock) -> Self {
-        Self { table, clock, cache: Mutex::default(), fetching: Mutex::default() }
+    /// Definitions in `table`, each remembered for a lease.
+    pub fn new(table: Table, clock: Clock, lease: Lease) -> Self {
+        Self { table, clock, lease, cache: Mutex::default(), absent: Mutex::default(), fetching: Mutex::default() }
     }
 
-    /// A collection, at most [`STALE_SECONDS`] old. `None` if there is none; that is never remembered.
+    /// How long a definition is remembered.
+    pub fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// A collection, as it was a lease ago at most. `None` if there is none right now.
     pub async fn collection(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         if !is_collection_name(name) {
             return Ok(None);
@@ -82,10 +91,46 @@ impl Definitions {
         }
     }
 
-    fn fresh(&self, name: &str) -> Option<Arc<Collection>> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The same for a caller who has not signed in: that there is no such collection is remembered for a second, so that whoever
+    /// asks for names that are not there causes no reads. Others always see a collection once it was made.
+    pub async fn collection_for_anonymous(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         let now = self.clock.millis();
-        let fresh = cache.get(name).filter(|cached| now < cached.read_at + STALE_SECONDS * 1000);
+        let seen = locked(&self.absent).get(name).copied();
+        if seen.is_some_and(|seen| now < seen + self.lease.absent_millis()) && self.fresh(name).is_none() {
+            return Ok(None);
+        }
+        self.collection(name).await
+    }
+
+    /// Reads the collections of these names that are not remembered, all together: a round trip for each hundred. Returns the
+    /// names among them that name none.
+    pub async fn prefetch(&self, names: HashSet<&str>) -> Result<HashSet<String>> {
+        let (asked, invalid): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_collection_name(name));
+        let mut absent: HashSet<String> = invalid.into_iter().map(str::to_owned).collect();
+        let unknown: Vec<&str> =
+            asked.into_iter().filter(|name| *name != "users" && self.fresh(name).is_none()).collect();
+        if unknown.len() < 2 {
+            return Ok(absent);
+        }
+        let now = self.clock.millis();
+        let keys = unknown.iter().map(|name| item::key(DEFINITIONS, name)).collect();
+        let mut found: HashMap<String, Stored> = HashMap::new();
+        for one in self.table.batch_get_latest(keys).await? {
+            let stored = from_item(&one)?;
+            found.insert(stored.definition.name.clone(), stored);
+        }
+        for name in unknown {
+            if self.remember(name, found.remove(name), now)?.is_none() {
+                absent.insert(name.to_owned());
+            }
+        }
+        Ok(absent)
+    }
+
+    fn fresh(&self, name: &str) -> Option<Arc<Collection>> {
+        let now = self.clock.millis();
+        let cache = locked(&self.cache);
+        let fresh = cache.get(name).filter(|cached| now < cached.read_at + self.lease.millis());
         fresh.map(|cached| cached.collection.clone())
     }
 
@@ -113,14 +158,23 @@ impl Definitions {
 
     async fn fetched(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         let now = self.clock.millis();
-        let found = if name == "users" {
-            Some(Stored { definition: Definition::users(), stage: State::Ready })
-        } else {
-            self.get(name).await?.filter(|stored| stored.stage != State::Gone)
+        let found = match name {
+            "users" => Some(Stored { definition: Definition::users(), stage: State::Ready }),
+            name => self.get(name).await?,
         };
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(found) = found else {
+        self.remember(name, found, now)
+    }
+
+    /// Remembers what was read of a name by a call that began at `read_at`.
+    fn remember(&self, name: &str, found: Option<Stored>, read_at: u64) -> Result<Option<Arc<Collection>>> {
+        let mut cache = locked(&self.cache);
+        let Some(found) = found.filter(|stored| stored.stage.is_ready()) else {
             cache.remove(name);
+            let mut absent = locked(&self.absent);
+            if absent.len() >= MOST_ABSENT {
+                absent.clear();
+            }
+            absent.insert(name.to_owned(), read_at);
             return Ok(None);
         };
         // Compiling costs more than reading: what has not changed is not compiled again.
@@ -131,7 +185,8 @@ impl Definitions {
                 Collection::compile(found.definition).map_err(|errors| Error::internal(format!("{errors:?}")))?,
             ),
         };
-        cache.insert(name.to_owned(), Cached { collection: collection.clone(), read_at: now });
+        collection.may_be_acted_on_until(self.lease.last_call(read_at));
+        cache.insert(name.to_owned(), Cached { collection: collection.clone(), read_at });
         Ok(Some(collection))
     }
 
@@ -155,7 +210,7 @@ impl Definitions {
             }
             query.after = page.last_key;
             if query.after.is_none() {
-                all.retain(|stored| stored.stage != State::Gone);
+                all.retain(|stored| stored.stage.is_ready());
                 return Ok(all);
             }
         }
@@ -217,6 +272,10 @@ impl Definitions {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_version(previous: u64) -> Expression {
     match previous {
         0 => Expression::new("attribute_not_exists(pk)"),
@@ -232,8 +291,10 @@ fn to_item(definition: &Definition, state: State) -> Result<Item> {
     let text = serde_json::to_string(definition).map_err(Error::internal)?;
     found.insert("definition".into(), string(text));
     found.insert("v".into(), item::number(definition.version));
-    if state == State::Gone {
-        found.insert("gone".into(), item::from_json(&true.into()));
+    match state {
+        State::Ready => {}
+        State::Gone => drop(found.insert("gone".into(), item::from_json(&true.into()))),
+        State::Closing => drop(found.insert("closing".into(), item::from_json(&true.into()))),
     }
     Ok(found)
 }
@@ -241,6 +302,10 @@ fn to_item(definition: &Definition, state: State) -> Result<Item> {
 fn from_item(found: &Item) -> Result<Stored> {
     let stored = text(found, "definition").unwrap_or_default();
     let definition = serde_json::from_str(stored).map_err(Error::internal)?;
-    let stage = if found.contains_key("gone") { State::Gone } else { State::Ready };
+    let stage = match (found.contains_key("gone"), found.contains_key("closing")) {
+        (true, _) => State::Gone,
+        (false, true) => State::Closing,
+        (false, false) => State::Ready,
+    };
     Ok(Stored { definition, stage })
 }

@@ -42,7 +42,9 @@ impl Records {
             let weight = deleted.record.weight(grant);
             Some((deleted, weight))
         };
-        walk(self.table(), readers(grant.collection(), &plan, position), bounds, keep).await
+        self.acts_in_time(grant.collection())?;
+        let is_late = || self.acts_in_time(grant.collection()).is_err();
+        walk(self.table(), readers(grant.collection(), &plan, position), bounds, keep, is_late).await
     }
 }
 

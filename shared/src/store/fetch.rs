@@ -22,6 +22,7 @@ impl Records {
     pub async fn get_each(&self, wanted: &[(&Grant, Vec<&str>)]) -> Result<Vec<HashMap<String, Record>>> {
         let mut places: HashMap<Place, (Item, Vec<&Grant>)> = HashMap::new();
         for (grant, ids) in wanted {
+            self.acts_in_time(grant.collection())?;
             for key in ids.iter().map(|id| key(grant.collection(), id)) {
                 let Some(place) = place(&key) else { continue };
                 places.entry(place).or_insert_with(|| (key, Vec::new())).1.push(grant);

@@ -35,8 +35,8 @@ impl Records {
     /// Reads up to `limit` records by `plan`, after `position`. Each is held against the whole rule besides.
     ///
     /// A page that meets nothing but tombstones stops after a thousand of them, one with a scan budget in its plan when that is
-    /// spent, and one of large records before it weighs too much: it may be short or empty and still have a `next`, which says
-    /// how far it got.
+    /// spent, one of large records before it weighs too much, and one that takes long when its definition may no longer be acted
+    /// on: it may be short or empty and still have a `next`, which says how far it got.
     pub async fn list(&self, grant: &Grant, plan: &Plan, limit: usize, position: Option<&[u8]>) -> Result<Listed> {
         let readers = readers(grant.collection(), plan, position);
         let allowance = allowance(plan, readers.len(), limit);
@@ -48,7 +48,9 @@ impl Records {
             belongs.then_some((record, weight))
         };
         let bounds = Bounds { forward: plan.forward, limit, allowance, weight: weight::PAGE };
-        let (records, next) = walk(self.table(), readers, bounds, keep).await?;
+        self.acts_in_time(grant.collection())?;
+        let is_late = || self.acts_in_time(grant.collection()).is_err();
+        let (records, next) = walk(self.table(), readers, bounds, keep, is_late).await?;
         Ok(Listed { records, next })
     }
 }

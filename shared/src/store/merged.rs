@@ -59,20 +59,24 @@ struct Met<T> {
 }
 
 /// Reads what `keep` makes something of, and says what it weighs, in the order of the keys, each id once. Also the position after
-/// which to go on, if there may be more.
+/// which to go on, if there may be more. Once it `is_late`, nothing more is read.
 pub(super) async fn walk<T>(
     table: &Table,
     mut readers: Vec<Reader<T>>,
     bounds: Bounds,
     keep: impl Fn(&Item) -> Option<(T, usize)>,
+    is_late: impl Fn() -> bool,
 ) -> Result<(Vec<T>, Option<Vec<u8>>)> {
     let mut left = bounds.allowance.max(readers.len());
     let (mut given, mut seen, mut last, mut weight) = (Vec::new(), HashSet::new(), None, 0);
+    let mut begun = false;
+    // What no range was read of has no position to go on from: the first round is never late.
+    let mut is_over = || std::mem::replace(&mut begun, true) && is_late();
     for reader in &mut readers {
         reader.step = Step::of(bounds.limit, reader.step.beside);
     }
     loop {
-        left -= fill(table, &mut readers, left, &keep).await?;
+        left -= fill(table, &mut readers, left, &keep, &mut is_over).await?;
         let Some(met) = take_first(&mut readers, bounds.forward) else {
             return Ok((given, stopped_at(&readers, bounds.forward)));
         };
@@ -98,12 +102,13 @@ async fn fill<T>(
     readers: &mut [Reader<T>],
     allowance: usize,
     keep: &impl Fn(&Item) -> Option<(T, usize)>,
+    is_over: &mut impl FnMut() -> bool,
 ) -> Result<usize> {
     let mut spent = 0;
     loop {
         let empty: Vec<_> = readers.iter_mut().filter(|reader| reader.is_behind()).collect();
         let share = (allowance - spent).checked_div(empty.len()).unwrap_or(0);
-        if share == 0 {
+        if share == 0 || is_over() {
             return Ok(spent);
         }
         let read = try_join_all(empty.into_iter().map(|reader| reader.read(table, share, keep))).await?;

@@ -15,6 +15,7 @@ pub mod item;
 mod job;
 pub mod jobs;
 pub mod keys;
+pub mod lease;
 pub mod ledger;
 pub mod list;
 mod merged;

@@ -55,13 +55,26 @@ impl Records {
         Ok(found.filter(|record| !record.deleted && grant.allows(&record.view(), Input::None)))
     }
 
+    /// Whether what a definition decides may still begin. Later, another may be in force: see `lease`.
+    ///
+    /// # Errors
+    /// `Unavailable` when it may not: the request has taken too long, and is right to start anew.
+    pub(super) fn acts_in_time(&self, collection: &Collection) -> Result<()> {
+        if self.clock.millis() <= collection.acted_on_until() {
+            return Ok(());
+        }
+        Err(Error::Unavailable { retry_after: 1, source: Some("a definition was remembered for too long".into()) })
+    }
+
     pub(super) async fn stored(&self, collection: &Collection, id: &str, consistent: bool) -> Result<Option<Record>> {
+        self.acts_in_time(collection)?;
         let found = self.table.get_by(key(collection, id), consistent).await?;
         Ok(found.as_ref().and_then(Record::from_item))
     }
 
     /// Does what an intent says without reading the record, where that can be: one round trip, one write. `None` where it cannot.
     pub(super) async fn unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
+        self.in_time([intent])?;
         match &intent.what {
             What::Merge { patch, blind: true } => self.patch_unread(intent, patch, request).await,
             What::Delete if !intent.is_restricted() => self.delete_unread(intent, request).await,

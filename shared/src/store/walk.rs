@@ -4,7 +4,6 @@
 //! Each write is on the condition that the record is of the version seen, so it never undoes what a client wrote meanwhile;
 //! and it leaves version and time alone, because the record is the same.
 
-use super::definitions::WRITE_SECONDS;
 use super::item::{self, Item, number, string, text};
 use super::keys::record_partition;
 use super::record::{Record, key};
@@ -44,15 +43,15 @@ impl Records {
     /// # Errors
     /// `Unavailable` when the record is written faster than it can be read.
     pub async fn settle(&self, collection: &Collection, found: Item) -> Result<Disagreement> {
-        let (mut found, began) = (found, self.seconds());
+        let mut found = found;
         for _ in 0..TRIES {
+            self.acts_in_time(collection)?;
             let Some(record) = Record::from_item(&found) else { return Ok(Disagreement::default()) };
             let (kept, mut disagreement) = kept(collection, &record)?;
             match self.keep(&found, &kept, record.version).await? {
                 // Purged since.
                 Written::Refused(None) => return Ok(Disagreement::default()),
-                Written::Refused(Some(now)) if self.seconds() <= began + WRITE_SECONDS => found = now,
-                Written::Refused(Some(_)) => break,
+                Written::Refused(Some(now)) => found = now,
                 Written::Done(()) => {
                     self.claim_all(collection, &record, &mut disagreement).await?;
                     return Ok(disagreement);

@@ -3,7 +3,6 @@
 
 use super::Expression;
 use super::commit::{Committed, Promise};
-use super::definitions::WRITE_SECONDS;
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
@@ -193,13 +192,12 @@ impl Records {
         }))
     }
 
-    /// A write that begins later than this may meet a definition that it has not heard of: see `definitions`.
-    fn in_time(&self, intents: &[Intent]) -> Result<()> {
-        let oldest = intents.iter().map(|intent| intent.grant.given_at()).min().unwrap_or_default();
-        if self.seconds() > oldest + WRITE_SECONDS {
-            return Err(Error::Unavailable { retry_after: 1, source: Some("a write took too long to begin".into()) });
-        }
-        Ok(())
+    /// Whether the definitions that decided these writes may still be acted on: see `lease`.
+    pub(super) fn in_time<'a>(&self, intents: impl IntoIterator<Item = &'a Intent>) -> Result<()> {
+        intents.into_iter().try_for_each(|intent| {
+            self.acts_in_time(intent.grant.collection())?;
+            intent.targets.iter().try_for_each(|target| self.acts_in_time(&target.collection))
+        })
     }
 
     /// The records as they are, where the decisions need them: one round trip for all.

@@ -70,7 +70,7 @@ async fn while_a_unique_constraint_is_being_claimed_a_patch_that_reads_claims_wi
     admin.put("/v1/collections/papers", papers(json!({ "unique": [] }))).await.expect(201);
     let made = admin.post(PAPERS, json!({ "title": "a", "slug": "s" })).await.expect(201);
     let path = made.header("location");
-    admin.put("/v1/collections/papers", papers(json!({}))).await.expect(200);
+    admin.put("/v1/collections/papers", papers(json!({}))).await.expect(202);
     world.advance(Duration::from_secs(10));
     let change = json!({ "state": "b" });
     let explained = admin.patch(&format!("{path}?explain=true"), change.clone()).await.expect(200);

@@ -38,7 +38,7 @@ async fn changed(world: &World, case: &Case) {
     }
     match &case.after {
         Some(after) => assert!(admin.put(DEFINITION, after.clone()).await.status < 300),
-        None => drop(admin.delete(&format!("{DEFINITION}?records=delete")).await.expect(204)),
+        None => drop(admin.delete(&format!("{DEFINITION}?records=delete")).await.expect(202)),
     }
     world.settle().await;
     world.advance(SETTLED);

@@ -69,7 +69,7 @@ async fn a_field_that_records_hold_restricts_once_all_have_been_gone_through_how
     let dry = admin.put(&format!("{NOTES}?dryRun=true"), notes(json!({ "post": to_posts("restrict") }))).await;
     let dry = dry.expect(200).body;
     assert_eq!((&dry["effect"], &dry["changes"][1]["effect"]), (&json!("job"), &json!("restricts")), "{dry}");
-    let put = admin.put(NOTES, notes(json!({ "post": to_posts("restrict") }))).await.expect(200).body;
+    let put = admin.put(NOTES, notes(json!({ "post": to_posts("restrict") }))).await.expect(202).body;
     assert_eq!(put["status"], "building", "{put}");
     let mut kills = 0;
     for wakes in 0.. {
@@ -105,7 +105,7 @@ async fn until_then_a_deletion_is_followed_as_before() {
     let admin = with_notes(&world, notes("cascade")).await;
     let (id, at) = post(&admin).await;
     let old = note(&admin, json!({ "post": id })).await;
-    let put = admin.put(NOTES, notes("restrict")).await.expect(200).body;
+    let put = admin.put(NOTES, notes("restrict")).await.expect(202).body;
     world.advance(HEARD);
     // Nobody has written down yet that the note points there.
     admin.delete(&at).await.expect(204);

@@ -40,7 +40,7 @@ async fn a_narrower_schema_waits_until_every_record_fits_it() {
     assert_eq!((&waiting["status"], &waiting["schema"]), (&json!("narrowing"), &tasks()["schema"]), "{waiting}");
     assert_eq!(waiting["next"]["schema"], narrower["schema"]);
     assert_eq!(
-        admin.put(DEFINITION, narrower.clone()).await.expect(200).body,
+        admin.put(DEFINITION, narrower.clone()).await.expect(202).body,
         waiting,
         "the same again starts nothing"
     );
@@ -90,17 +90,55 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
     let waiting = admin.put(DEFINITION, with_title_of(10)).await.expect(202).body;
     work(&world).await;
     let after = admin.get(DEFINITION).await.expect(200).body;
-    assert_eq!((&after["schema"], &after["status"], after.get("next")), (&before["schema"], &json!("ready"), None));
+    assert_eq!(
+        (&after["schema"], &after["status"], &after["next"]),
+        (&before["schema"], &json!("blocked"), &waiting["next"])
+    );
+    assert_eq!(after["blocked"], json!({ "schema": true, "indexes": [], "unique": [] }));
     let job = job_of(&admin, &waiting).await;
-    assert_eq!(job["type"], "records.check");
-    let disagree = &job["result"]["disagree"];
-    assert_eq!((&disagree["count"], &job["result"]["checked"]), (&json!(25), &json!(50)), "{job}");
+    assert_eq!((&job["type"], &job["status"]), (&json!("records.check"), &json!("dead")));
+    assert!(job["lastError"].as_str().unwrap().starts_with("25 stored records stand in the way"), "{job}");
+    let disagree = &job["progress"]["disagree"];
+    assert_eq!((&disagree["count"], &job["progress"]["checked"]), (&json!(25), &json!(50)), "{job}");
     let first: Vec<&Value> = disagree["first"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
     assert_eq!(first, long.iter().take(20).collect::<Vec<_>>());
     assert_eq!(disagree["first"][0]["errors"][0]["pointer"], "/title");
     assert_eq!(dry["disagree"]["first"], disagree["first"], "a dry run says the same beforehand");
+    // It stays until it is withdrawn, and holds for what is written until then.
+    world.advance(Duration::from_secs(86_400));
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    assert_eq!(admin.get(DEFINITION).await.expect(200).body["status"], "blocked");
+    ada.post(TASKS, json!({ "title": "as long as ever", "owner": ada.id() })).await.expect(400);
+    let withdrawn = admin.put(DEFINITION, tasks()).await.expect(200).body;
+    assert_eq!((&withdrawn["status"], withdrawn.get("next")), (&json!("ready"), None));
     world.advance(HEARD);
     task(&ada, "as long as ever").await;
+    work(&world).await;
+}
+
+#[tokio::test]
+async fn a_narrower_schema_comes_into_force_once_the_records_it_did_not_fit_were_changed() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let long = task(&ada, "a title of some length").await;
+    let waiting = admin.put(DEFINITION, with_title_of(10)).await.expect(202).body;
+    work(&world).await;
+    let redrive = async || {
+        admin.post(&format!("/v1/jobs/{}/redrive", waiting["job"].as_str().unwrap()), json!({})).await.expect(200);
+        work(&world).await;
+        job_of(&admin, &waiting).await
+    };
+    let still = redrive().await;
+    assert_eq!(
+        (&still["status"], &still["progress"]["disagree"]["count"]),
+        (&json!("dead"), &json!(1)),
+        "counted anew"
+    );
+    ada.patch(&path(&long), json!({ "title": "short" })).await.expect(200);
+    assert_eq!(redrive().await["status"], "succeeded");
+    let taken = admin.get(DEFINITION).await.expect(200).body;
+    assert_eq!((&taken["status"], &taken["schema"]), (&json!("ready"), &with_title_of(10)["schema"]));
 }
 
 #[tokio::test]
@@ -122,8 +160,8 @@ async fn what_disagrees_at_great_length_is_named_all_the_same() {
     let waiting = admin.put("/v1/collections/things", body(json!({ "type": "string" }))).await.expect(202).body;
     work(&world).await;
     let job = job_of(&admin, &waiting).await;
-    let disagree = &job["result"]["disagree"];
-    assert_eq!((&job["status"], &disagree["count"]), (&json!("succeeded"), &json!(8)), "{}", job["lastError"]);
+    let disagree = &job["progress"]["disagree"];
+    assert_eq!((&job["status"], &disagree["count"]), (&json!("dead"), &json!(8)), "{}", job["lastError"]);
     let first: Vec<&Value> = disagree["first"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
     assert_eq!(first, made.iter().collect::<Vec<_>>());
     assert!(job.to_string().len() < 100_000);
@@ -172,13 +210,13 @@ async fn a_put_over_a_job_that_died_starts_anew() {
     // Unique values to be claimed, by the same definition again and by another.
     let mut other = tasks();
     other["rules"]["read"] = json!("true");
-    let first = bury(&admin.put(DEFINITION, tasks()).await.expect(200).body).await;
+    let first = bury(&admin.put(DEFINITION, tasks()).await.expect(202).body).await;
     assert_eq!(dry(tasks()).await["effect"], "job");
-    let again = admin.put(DEFINITION, tasks()).await.expect(200).body;
+    let again = admin.put(DEFINITION, tasks()).await.expect(202).body;
     assert_ne!(again["job"], json!(first), "{again}");
     assert_eq!(dry(tasks()).await["effect"], "none", "while a job is at it");
     let second = bury(&again).await;
-    let put = admin.put(DEFINITION, other.clone()).await.expect(200).body;
+    let put = admin.put(DEFINITION, other.clone()).await.expect(202).body;
     assert_ne!(put["job"], json!(second), "{put}");
     work(&world).await;
     let ready = admin.get(DEFINITION).await.expect(200).body;
@@ -200,7 +238,7 @@ async fn a_narrower_schema_can_be_withdrawn_while_it_waits() {
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let waiting = admin.put(DEFINITION, with_title_of(10)).await.expect(202).body;
-    let back = admin.put(DEFINITION, tasks()).await.expect(200).body;
+    let back = admin.put(DEFINITION, tasks()).await.expect(202).body;
     assert_eq!((&back["status"], back.get("next")), (&json!("ready"), None));
     world.advance(HEARD);
     task(&ada, "a title of some length").await;
@@ -221,7 +259,7 @@ async fn a_time_that_was_text_must_be_in_the_form_in_which_times_compare() {
     let waiting = admin.put("/v1/collections/events", times.clone()).await.expect(202).body;
     world.advance(HEARD);
     work(&world).await;
-    assert_eq!(job_of(&admin, &waiting).await["result"]["disagree"]["count"], 1);
+    assert_eq!(job_of(&admin, &waiting).await["progress"]["disagree"]["count"], 1);
     // Written anew while the times are to come, it is brought into their form.
     admin.put("/v1/collections/events", times).await.expect(202);
     world.advance(HEARD);
@@ -236,7 +274,7 @@ async fn a_time_that_was_text_must_be_in_the_form_in_which_times_compare() {
 }
 
 #[tokio::test]
-async fn a_unique_constraint_on_a_filled_collection_holds_or_is_taken_back() {
+async fn a_unique_constraint_on_a_filled_collection_holds_once_no_two_records_share_a_value() {
     let world = World::new().await;
     let free = tasks_with(json!({ "unique": [] }));
     let admin = world.admin().await;
@@ -248,27 +286,25 @@ async fn a_unique_constraint_on_a_filled_collection_holds_or_is_taken_back() {
     let again = slugged("one").await.expect(201).body;
     let dry = admin.put(&format!("{DEFINITION}?dryRun=true"), tasks()).await.expect(200).body;
     assert_eq!((&dry["effect"], &dry["disagree"]["first"][0]["id"]), (&json!("refused"), &again["id"]), "{dry}");
-    let claiming = admin.put(DEFINITION, tasks()).await.expect(200).body;
+    let claiming = admin.put(DEFINITION, tasks()).await.expect(202).body;
     assert_eq!(claiming["status"], "narrowing");
     world.advance(HEARD);
     slugged("three").await.expect(201);
     assert_eq!(slugged("three").await.expect(409).code(), "not_unique", "writers keep it already");
     work(&world).await;
-    let result = job_of(&admin, &claiming).await["result"].clone();
-    assert_eq!(
-        (&result["disagree"]["count"], &result["refused"]["unique"]),
-        (&json!(1), &json!([["slug"]])),
-        "{result}"
-    );
-    assert_eq!(result["disagree"]["first"][0]["errors"][0]["code"], "not_unique");
-    assert_eq!(admin.get(DEFINITION).await.expect(200).body["unique"], json!([]));
+    let job = job_of(&admin, &claiming).await;
+    assert_eq!(job["status"], "dead", "{job}");
+    let found = &job["progress"];
+    assert_eq!((&found["disagree"]["count"], &found["refused"]["unique"]), (&json!(1), &json!([["slug"]])), "{found}");
+    assert_eq!(found["disagree"]["first"][0]["errors"][0]["code"], "not_unique");
+    let blocked = admin.get(DEFINITION).await.expect(200).body;
+    assert_eq!((&blocked["status"], &blocked["unique"]), (&json!("blocked"), &json!([["slug"]])));
     world.advance(HEARD);
-    let third = slugged("one").await.expect(201).body;
+    assert_eq!(slugged("one").await.expect(409).code(), "not_unique", "no further record shares the value");
 
     // Without the doubles it holds, for what was there before as well.
     let admin = world.admin().await;
-    ada.delete(&path(&again)).await.expect(204);
-    ada.patch(&path(&third), json!({ "slug": "four" })).await.expect(200);
+    ada.patch(&path(&again), json!({ "slug": "four" })).await.expect(200);
     admin.put(DEFINITION, tasks()).await.expect(200);
     work(&world).await;
     let taken = admin.get(DEFINITION).await.expect(200).body;

@@ -92,7 +92,7 @@ const ROWS: &[Row] = &[
     ("PUT", COLLECTION, "/v1/collections/plots?dryRun=true", plots, Admins(200)),
     ("PUT", COLLECTION, "/v1/collections/another", another, Admins(201)),
     ("PUT", COLLECTION, "/v1/collections/another", nothing, Admins(400)),
-    ("DELETE", COLLECTION, "/v1/collections/another", nothing, Admins(204)),
+    ("DELETE", COLLECTION, "/v1/collections/another", nothing, Admins(202)),
     ("DELETE", COLLECTION, "/v1/collections/nowhere", nothing, Admins(404)),
     ("POST", "/v1/jobs", "", export, Admins(202)),
     ("POST", "/v1/jobs", "", import, Admins(202)),

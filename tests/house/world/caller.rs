@@ -90,7 +90,7 @@ impl Knock<'_> {
         let mut request =
             Request::builder().method(self.method.clone()).uri(&self.path).body(Body::from(self.body)).unwrap();
         *request.headers_mut() = self.headers;
-        let response = self.world.functions.api.clone().oneshot(request).await.unwrap();
+        let response = self.world.api().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

@@ -26,16 +26,18 @@ pub fn routes() -> Vec<Route> {
             .reads("DefinitionInput")
             .answers(201, "Definition", "The collection is new.")
             .with(&["ETag"])
-            .answers(202, "Definition", "In force once every stored record fits `next`: `job` finds out.")
+            .answers(202, "Definition", "Something is taken away: nobody has it any more from `inForceAt` on. `next`, if there is one, is in force once every stored record fits it: `job` finds out.")
             .with(&["ETag"])
             .answers(200, "Put", "The definition as it stands now; with `dryRun=true` what would be done.")
             .refuses(409, "Somebody else has changed it meanwhile, or there are as many collections as there may be.")
-            .refuses(501, "A change of `users`."),
+            .refuses(501, "A change of `users`.")
+            .refuses(503, "A collection of this name is being deleted: try again when Retry-After says."),
         delete("/v1/collections/{collection}", "deleteCollection", Admin)
-            .does("Deletes a collection. It is gone at once; a job clears what is left of it.")
+            .does("Deletes a collection. A job clears what is left of it.")
+            .note("Until `inForceAt` some functions may still go by the definition. With `records=delete` what they write goes with the collection; without, it takes the deletion back, and `job` fails.")
             .takes(&["FateOfRecords", "IfMatch", "IfNoneMatch"])
             .keyed()
-            .answers_empty(204, "It is gone.")
+            .answers(202, "Deletion", "It is gone from `inForceAt` on.")
             .refuses(403, "The collection `users` is part of the house.")
             .refuses(409, "It holds records, another collection points at it, or somebody else has changed it meanwhile."),
         get("/openapi.json", "openapi", AnyoneByToken)

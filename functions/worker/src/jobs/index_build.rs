@@ -1,7 +1,8 @@
 //! `index.build` and `records.check`: what has to be done to the stored records of a collection because its definition was
 //! changed. One walk through all of them does it: it fills the indexes that are being built, clears what dropped ones left,
 //! claims unique values, writes down whom records point at, and holds each record against the schema that is to come. Then the
-//! definition is put in force; what records stood in the way of is taken back, and the result says which.
+//! definition is put in force. A change that records stand in the way of is not: the job fails and names them, and the definition
+//! says so until they fit and the job is redriven, or another definition is put.
 //!
 //! A job whose definition was changed again is overtaken: the definition names another job, or none.
 
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::future::join_all;
-use undercroft::schema::{Collection, Definition, Put, Refused, Work};
-use undercroft::store::definitions::{SETTLED_SECONDS, SHARDS_SECONDS, State};
+use undercroft::schema::{Collection, Definition, Refused, Work};
+use undercroft::store::definitions::State;
 use undercroft::store::item::text;
 use undercroft::store::jobs::Job;
 use undercroft::store::walk::Disagreement;
@@ -48,6 +49,8 @@ struct Progress {
     /// Whether every record was looked at.
     walked: bool,
     checked: u64,
+    /// Whether what was found ended the job: redriven, it walks once more.
+    failed: bool,
     #[serde(flatten)]
     found: Found,
     /// What an earlier walk of this job has found: what came into force by it brought work of its own.
@@ -80,8 +83,12 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
         let done = definition.settled_by.as_ref() == Some(&job.id);
         return Ok(if done { Outcome::Done(Some(known.result())) } else { overtaken() });
     };
-    let mut progress = if known.since == work.since { known } else { known.followed_by(work.since) };
-    let begins = work.since + SETTLED_SECONDS * 1000;
+    let mut progress = match known {
+        known if known.failed => Progress { since: work.since, ..Progress::default() },
+        known if known.since == work.since => known,
+        known => known.followed_by(work.since),
+    };
+    let begins = work.since + tools.definitions.lease().settled_millis();
     let now = tools.clock.millis();
     if now < begins {
         return Ok(progress.later(begins - now));
@@ -160,7 +167,7 @@ async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Res
     }))
 }
 
-/// Puts the definition in force, without what records stand in the way of.
+/// Puts the definition in force; fails where records stand in the way of a part of it, which then waits.
 async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progress) -> Result<Outcome, Failure> {
     for _ in 0..TRIES {
         let Some(definition) = defined(tools, payload).await? else { return Ok(overtaken()) };
@@ -168,12 +175,12 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
             // Somebody was faster: the next slice finds out who.
             return Ok(Outcome::More(progress.shown()));
         }
-        let now = tools.clock.millis();
-        let concluded =
-            definition.concluded(&progress.found.refused, Put { now, heard: now + SHARDS_SECONDS * 1000, job });
+        let (now, lease) = (tools.clock.millis(), tools.definitions.lease());
+        let concluded = definition.concluded(&progress.found.refused, lease.put(now, job));
         match tools.definitions.put(&concluded, State::Ready, definition.version).await {
+            Ok(()) if concluded.blocked().is_some() => return Err(progress.blocked()),
             Ok(()) if concluded.work.is_some() => {
-                return Ok(progress.followed_by(now).later(SETTLED_SECONDS * 1000));
+                return Ok(progress.followed_by(now).later(lease.settled_millis()));
             }
             Ok(()) => return Ok(Outcome::Done(Some(progress.result()))),
             // Rules, say, were changed meanwhile.
@@ -203,6 +210,17 @@ impl Progress {
 
     fn shown(&self) -> Value {
         json!(self)
+    }
+
+    /// The failure of a job whose definition records stand in the way of.
+    fn blocked(mut self) -> Failure {
+        self.failed = true;
+        let count = self.found.disagree.count;
+        let reason = format!(
+            "{count} stored records stand in the way of the definition; `progress.disagree` names the first of them. Change or \
+             delete them and redrive this job, or put another definition"
+        );
+        Failure::last(reason).met(1, self.shown())
     }
 
     /// To be gone on with after so many milliseconds.

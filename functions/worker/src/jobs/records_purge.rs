@@ -1,10 +1,15 @@
 //! `records.purge`: removes what is left of a collection that was deleted: records, tombstones, and the unique values they
 //! hold. Nobody sees any of it meanwhile, because a collection made anew under the name has keys of its own.
+//!
+//! A collection that was deleted as an empty one is looked at once more first. Records that were written to it before every
+//! function had heard of the deletion take the deletion back: the job fails and the collection is there again.
 
 use super::{Failure, Outcome, Slice, Tools};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use undercroft::store::definitions::{SETTLED_SECONDS, State};
+use undercroft::error::Error;
+use undercroft::schema::Definition;
+use undercroft::store::definitions::{State, Stored};
 use undercroft::store::jobs::Job;
 use undercroft::store::purge::Deleted;
 
@@ -20,13 +25,17 @@ struct Progress {
 pub async fn run(tools: &Tools, job: &Job, gone: Deleted, slice: &Slice) -> Result<Outcome, Failure> {
     let mut progress: Progress =
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
-    if !is_gone(tools, &gone).await? {
-        return Err(Failure::new("the collection is not deleted"));
+    let stored = tools.definitions.get(&gone.collection).await?;
+    if !stored.as_ref().is_some_and(|stored| is_gone(stored, &gone)) {
+        return Err(Failure::last("the collection is not deleted, or not any more: delete it again"));
     }
-    let (now, begins) = (tools.clock.millis(), gone.since + SETTLED_SECONDS * 1000);
+    let (now, begins) = (tools.clock.millis(), gone.since + tools.definitions.lease().settled_millis());
     if now < begins {
         let seconds = u32::try_from((begins - now).div_ceil(1000)).unwrap_or(u32::MAX);
         return Ok(Outcome::Later(json!(progress), seconds));
+    }
+    if let Some(closing) = stored.filter(|stored| stored.stage == State::Closing) {
+        close(tools, closing.definition).await?;
     }
     let mut worked = 0;
     while progress.shard < u16::from(gone.shards) {
@@ -42,10 +51,24 @@ pub async fn run(tools: &Tools, job: &Job, gone: Deleted, slice: &Slice) -> Resu
 }
 
 /// Whether nobody can reach the collection: its definition is gone, or of a later collection.
-async fn is_gone(tools: &Tools, gone: &Deleted) -> Result<bool, Failure> {
-    let stored = tools.definitions.get(&gone.collection).await?;
-    Ok(stored.is_some_and(|stored| match stored.stage {
-        State::Gone => stored.definition.generation >= gone.generation,
-        State::Ready => stored.definition.generation > gone.generation,
-    }))
+fn is_gone(stored: &Stored, gone: &Deleted) -> bool {
+    let generation = stored.definition.generation;
+    if stored.stage.is_ready() { generation > gone.generation } else { generation >= gone.generation }
+}
+
+/// Ends the deletion of a collection that was empty, or takes it back where it is not empty any more.
+async fn close(tools: &Tools, closing: Definition) -> Result<(), Failure> {
+    let is_empty = tools.records.is_empty(&closing).await?;
+    let after = Definition { version: closing.version + 1, ..closing.clone() };
+    let stage = if is_empty { State::Gone } else { State::Ready };
+    match tools.definitions.put(&after, stage, closing.version).await {
+        Ok(()) if is_empty => Ok(()),
+        Ok(()) => Err(Failure::last(
+            "records were written to the collection before every function had heard of its deletion, so it is not deleted: \
+             delete it again, with ?records=delete if its records are to go with it",
+        )),
+        // A new collection of the name is being made.
+        Err(Error::Conflict { .. }) => Err(Failure::new("the definition was changed at the same time")),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -56,9 +56,10 @@ impl Options {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Parameters given; the last one wins.
+    /// Parameters given; the last one wins. Whoever tries definitions out does not want to wait for a lease.
     pub fn parameters(&self) -> BTreeMap<String, String> {
-        self.parameter.iter().cloned().collect()
+        let default = [("DefinitionLease".to_owned(), "0.5".to_owned())];
+        default.into_iter().chain(self.parameter.iter().cloned()).collect()
     }
 }
 

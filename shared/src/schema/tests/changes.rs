@@ -14,12 +14,16 @@ fn first() -> Definition {
 /// The definition after `body` is put over `old`, with a job of that name, at a minute of the day.
 fn put(old: &Definition, body: serde_json::Value, job: &str, minute: u64) -> Definition {
     let new = Definition::parse("tasks", body, Some(old)).unwrap();
-    old.followed_by(new, Put { now: minute * MINUTE, heard: (minute + 1) * MINUTE, job })
+    old.followed_by(new, at(minute, job))
 }
 
 fn concluded(definition: &Definition, refused: Refused, minute: u64) -> Definition {
     let job = definition.work.as_ref().unwrap().job.clone();
-    definition.concluded(&refused, Put { now: minute * MINUTE, heard: (minute + 1) * MINUTE, job: &job })
+    definition.concluded(&refused, at(minute, &job))
+}
+
+fn at(minute: u64, job: &str) -> Put<'_> {
+    Put { now: minute * MINUTE, in_force_at: minute * MINUTE + MINUTE / 2, heard: (minute + 1) * MINUTE, job }
 }
 
 fn with_by_slug() -> serde_json::Value {
@@ -74,19 +78,89 @@ fn a_narrower_definition_waits_whole_and_then_brings_its_own_work_to_the_same_jo
 }
 
 #[test]
-fn what_records_refuse_is_taken_back_and_nothing_else() {
+fn what_records_refuse_waits_and_says_so_and_what_they_do_not_is_in_force() {
     let waiting = put(&first(), narrower(), "one", 10);
-    let refused = concluded(&waiting, Refused { schema: true, ..Refused::default() }, 20);
-    assert_eq!((refused.as_put(), &refused.work), (first().as_put(), &None));
+    let schema = Refused { schema: true, ..Refused::default() };
+    let refused = concluded(&waiting, schema.clone(), 20);
+    assert_eq!((refused.as_put(), refused.last_put()), (first().as_put(), waiting.last_put()));
+    assert_eq!((refused.status(), refused.blocked(), refused.settled_by.as_ref()), ("blocked", Some(&schema), None));
+    let withdrawn = put(&refused, tasks(), "again", 30);
+    assert_eq!((withdrawn.blocked(), withdrawn.next(), withdrawn.as_put()), (None, None, first().as_put()));
+    let repaired = concluded(&refused, Refused::default(), 40);
+    assert_eq!((repaired.as_put(), repaired.blocked()), (waiting.last_put(), None));
     let mut more = with_by_slug();
     more["unique"] = json!([["slug"], ["title"]]);
     let claiming = put(&first(), more, "two", 30);
     assert_eq!((claiming.status(), claiming.claims()), ("narrowing", &[vec!["title".to_owned()]][..]));
-    let back = Refused { unique: vec![vec!["title".to_owned()]], ..Refused::default() };
-    assert_eq!(
-        concluded(&claiming, back, 40).as_put(),
-        Definition::parse("tasks", with_by_slug(), None).unwrap().as_put()
-    );
+    let titles = Refused { unique: vec![vec!["title".to_owned()]], ..Refused::default() };
+    let blocked = concluded(&claiming, titles.clone(), 40);
+    assert_eq!((blocked.status(), blocked.blocked(), blocked.claims()), ("blocked", Some(&titles), claiming.claims()));
+    assert!(blocked.indexes[1].ready, "the index is no worse for it");
+    assert_eq!(put(&blocked, with_by_slug(), "three", 50).blocked(), None);
+}
+
+#[test]
+fn what_takes_something_away_says_when_and_shows_what_was_before() {
+    let change = |pointer: &str, value: serde_json::Value| put(&first(), tasks_with(pointer, value), "j", 10);
+    let before = first().as_put();
+    for (pointer, value) in [
+        ("/rules/delete", json!("false")),
+        ("/indexes", json!([])),
+        ("/unique", json!([])),
+        ("/unique", json!([["slug"], ["title"]])),
+        ("/schema/properties/title/hidden", json!(true)),
+        ("/schema/properties/title/readOnly", json!(true)),
+        ("/schema/properties/owner", json!({ "type": "string" })),
+    ] {
+        let changed = change(pointer, value);
+        let withdrawal = changed.withdrawal.clone().expect(pointer);
+        assert_eq!(withdrawal.in_force_at, 10 * MINUTE + MINUTE / 2);
+        let member = pointer.split('/').nth(1).unwrap();
+        assert_eq!(withdrawal.previous.get(member), before.get(member), "{pointer}");
+        assert_eq!(withdrawal.previous.len(), 1, "{pointer}");
+        let added = put(
+            &changed,
+            {
+                let mut body = changed.as_put();
+                body["counts"] = json!(true);
+                body
+            },
+            "k",
+            10,
+        );
+        assert_eq!(added.withdrawal, changed.withdrawal, "what only adds ends no withdrawal");
+    }
+    for (pointer, value) in [
+        ("/rules/delete", json!("record.owner == auth.id || auth.verified")),
+        ("/rules/list", json!("true")),
+        ("/counts", json!(true)),
+        ("/shards", json!(4)),
+        ("/schema/properties/title/maxLength", json!(400)),
+    ] {
+        assert_eq!(change(pointer, value).withdrawal, None, "{pointer}");
+    }
+}
+
+#[test]
+fn while_a_narrower_definition_waits_the_rules_of_both_hold_however_often_it_is_put() {
+    let body = |delete: &str| {
+        let mut body = narrower();
+        body["rules"]["delete"] = json!(delete);
+        body["rules"]["update"] = json!("true");
+        body["rules"].as_object_mut().unwrap().remove("read");
+        body
+    };
+    let waiting = put(&first(), body("auth.verified"), "one", 10);
+    let rules = |definition: &Definition, rule: crate::expr::Rule| definition.rules.get(&rule).cloned();
+    use crate::expr::Rule::{Delete, Read, Update};
+    assert_eq!(rules(&waiting, Delete).as_deref(), Some("(record.owner == auth.id) && (auth.verified)"));
+    assert_eq!(rules(&waiting, Update), rules(&first(), Update), "what only adds comes with the schema");
+    assert_eq!(rules(&waiting, Read), None);
+    assert!(waiting.check_rules().is_ok());
+    let again = put(&waiting, body("record.title != ''"), "two", 20);
+    assert_eq!(rules(&again, Delete).as_deref(), Some("(record.owner == auth.id) && (record.title != '')"));
+    assert_eq!(put(&again, tasks(), "three", 30).as_put(), first().as_put());
+    assert_eq!(concluded(&again, Refused::default(), 40).rules.get(&Delete).unwrap(), "record.title != ''");
 }
 
 #[test]
@@ -103,7 +177,7 @@ fn a_replaced_index_serves_on_until_its_successor_is_ready() {
     let back = put(&building, tasks(), "two", 20);
     assert_eq!(back.indexes, first().indexes, "put back, it never stopped being ready");
     let refused = concluded(&building, Refused { indexes: vec!["mine".to_owned()], ..Refused::default() }, 20);
-    assert_eq!(refused.indexes, first().indexes);
+    assert_eq!((refused.indexes, refused.work.unwrap().blocked.is_some()), (building.indexes, true));
 }
 
 #[test]

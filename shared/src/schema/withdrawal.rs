@@ -1,0 +1,97 @@
+//! What a definition takes away from callers when it is put over another. Nobody may go on using it once every function has
+//! heard of the change; until then the definition shows both.
+
+use super::definition::Definition;
+use super::field::{self, Field};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What was taken away, and when the last function ceases to allow it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Withdrawal {
+    /// From then on nothing is accepted that the definition in force does not allow. Milliseconds since the Unix epoch.
+    pub in_force_at: u64,
+    /// The members of the definition before that are different now, as they were put.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub previous: Map<String, Value>,
+}
+
+impl Withdrawal {
+    /// What is taken away when `new` is put over `old`.
+    pub(super) fn between(old: &Definition, new: &Definition, in_force_at: u64) -> Self {
+        let (Value::Object(old), new) = (old.as_put(), new.as_put()) else {
+            return Self { in_force_at, previous: Map::new() };
+        };
+        let previous = old.into_iter().filter(|(name, value)| new.get(name) != Some(value)).collect();
+        Self { in_force_at, previous }
+    }
+}
+
+/// Whether some caller may do less by `new` than by `old`, as far as rules and the marks of fields say: a rule that is not
+/// seen to allow as much, a field that becomes hidden, read-only or write-once, a relation that was there.
+pub(super) fn takes_away(old: &Definition, new: &Definition) -> bool {
+    let of_rules = old.rules.iter().any(|(rule, before)| !new.rules.get(rule).is_some_and(|now| is_wider(before, now)));
+    of_rules || of_fields(old, new)
+}
+
+/// Whether the text of a rule shows that it allows all that the one before allowed.
+pub(super) fn is_wider(before: &str, now: &str) -> bool {
+    let (before, now) = (before.trim(), now.trim());
+    // `||` binds loosest, so what stands before or behind it is a whole alternative.
+    let is_alternative = || {
+        let first = now.strip_prefix(before).is_some_and(|rest| rest.trim_start().starts_with("||"));
+        first || now.strip_suffix(before).is_some_and(|rest| rest.trim_end().ends_with("||"))
+    };
+    before == now || now == "true" || before == "false" || is_alternative()
+}
+
+fn of_fields(old: &Definition, new: &Definition) -> bool {
+    let (old, new) = (field::read(&old.schema, &mut Vec::new()), field::read(&new.schema, &mut Vec::new()));
+    let loses = |before: &Field, now: &Field| {
+        marks(now).into_iter().zip(marks(before)).any(|(now, before)| now && !before)
+            || (before.relation.is_some() && before.relation != now.relation)
+    };
+    old.iter().any(|(name, before)| new.get(name).is_some_and(|now| loses(before, now)))
+}
+
+fn marks(field: &Field) -> [bool; 3] {
+    [field.value.hidden, field.read_only, field.write_once]
+}
+
+/// `old`, a schema, with the marks that `new` adds to its fields: neither changes which records are valid.
+pub(super) fn with_marks_of(old: &Value, new: &Value) -> Value {
+    let mut marked = old.clone();
+    let fields = marked.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();
+    for (name, field) in fields {
+        let now = new.get("properties").and_then(|properties| properties.get(name));
+        for mark in ["hidden", "readOnly", "writeOnce"] {
+            let is_marked = now.and_then(|now| now.get(mark)) == Some(&Value::Bool(true));
+            if let (true, Some(field)) = (is_marked, field.as_object_mut()) {
+                field.insert(mark.to_owned(), Value::Bool(true));
+            }
+        }
+    }
+    marked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wider;
+
+    #[test]
+    fn a_rule_is_wider_where_its_text_shows_it() {
+        let owner = "record.owner == auth.id";
+        for wider in [owner, "true", " record.owner == auth.id ", "record.owner == auth.id || auth.verified"] {
+            assert!(is_wider(owner, wider), "{wider}");
+        }
+        assert!(is_wider(owner, "record.open || record.owner == auth.id"));
+        assert!(is_wider("false", owner));
+        for narrower in
+            ["false", "record.owner == auth.id && auth.verified", "record.owner == auth.email", "record.open"]
+        {
+            assert!(!is_wider(owner, narrower), "{narrower}");
+        }
+        assert!(!is_wider("true", owner));
+    }
+}
