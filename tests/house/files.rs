@@ -35,7 +35,7 @@ fn path(collection: &str) -> String {
     format!("/v1/collections/{collection}/records")
 }
 
-async fn with_things<'a>(world: &'a World, names: &[&str]) -> Caller<'a> {
+pub async fn with_things<'a>(world: &'a World, names: &[&str]) -> Caller<'a> {
     let admin = world.admin().await;
     for name in names {
         admin.put(&format!("/v1/collections/{name}"), things(name)).await.expect(201);
@@ -61,7 +61,7 @@ async fn enqueue(admin: &Caller<'_>, kind: &str, payload: Value) -> String {
     admin.post("/v1/jobs", json!({ "type": kind, "payload": payload })).await.expect(202).header("location").to_owned()
 }
 
-async fn import(admin: &Caller<'_>, collection: &str, format: &str, text: &str) -> String {
+pub async fn import(admin: &Caller<'_>, collection: &str, format: &str, text: &str) -> String {
     let key = upload(admin, format, text).await;
     enqueue(admin, "records.import", json!({ "collection": collection, "format": format, "key": key })).await
 }
@@ -71,7 +71,7 @@ async fn export(admin: &Caller<'_>, collection: &str, format: &str) -> String {
 }
 
 /// What a finished job gave.
-async fn result(admin: &Caller<'_>, job: &str) -> Value {
+pub async fn result(admin: &Caller<'_>, job: &str) -> Value {
     let job = admin.get(job).await.expect(200).body;
     assert_eq!(job["status"], "succeeded", "{job}");
     job["result"].clone()
