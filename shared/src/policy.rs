@@ -44,6 +44,11 @@ impl Grant {
         self.whole
     }
 
+    /// Whether it was given by this rule.
+    pub fn is_by(&self, rule: Rule) -> bool {
+        self.rule == Some(rule)
+    }
+
     /// Whether it was given to a job of the house.
     pub fn is_of_the_house(&self) -> bool {
         self.caller == HOUSE
@@ -90,6 +95,15 @@ pub fn allow(
     Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller })
 }
 
+/// Grants to point at records of a collection from others: by the rule `refer`, or else to whoever may read them.
+///
+/// # Errors
+/// As [`allow`].
+pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u64) -> Result<Grant> {
+    let rule = if collection.rule(Rule::Refer).is_some() { Rule::Refer } else { Rule::Read };
+    allow(caller, rule, collection, asked_at, Input::None)
+}
+
 /// Grants a job of the house what follows from something a caller was granted: it may do anything, and what it writes says
 /// that the house wrote it. Only the worker asks for one.
 pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
@@ -111,7 +125,7 @@ const HOUSE: &str = "house";
 pub fn invisible(action: Rule) -> Error {
     match action {
         Rule::List | Rule::Create => Error::NotFound("collection"),
-        Rule::Read | Rule::Update | Rule::Delete => Error::NotFound("record"),
+        Rule::Read | Rule::Update | Rule::Delete | Rule::Undelete | Rule::Refer => Error::NotFound("record"),
     }
 }
 

@@ -66,11 +66,12 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
     // The document cannot say what keeps a price from somebody. We can: a relation, what points, who has a unique value (what
-    // writes cost, `cost.rs` holds), or that it may not be there.
+    // writes cost, `cost.rs` holds), what changes outside a list, or that it may not be there.
     let follows = query.split('&').any(|part| part.starts_with("expand="));
     let writes = !answer.asked.starts_with("GET ") && answer.asked.contains("/records");
     let is_write = writes || answer.asked.starts_with("POST /v1/batch");
-    let is_priced = !follows && !is_write && !matches!(answer.status, 401 | 403 | 404);
+    let is_feed = answer.asked.starts_with("GET /v1/changes");
+    let is_priced = !follows && !is_write && !is_feed && !matches!(answer.status, 401 | 403 | 404);
     for (name, header) in headers.as_object().unwrap() {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);
@@ -92,7 +93,7 @@ fn hold_body(schema: &str, query: &str, is_json: bool, answer: &Answer) {
     // The document cannot say which of the alternatives belongs to which question. We can.
     let asked = |name: &str| query.split('&').any(|part| part.starts_with(name));
     if let Some(place) = schema.strip_suffix("PatchedRecord") {
-        let schema = if asked("explain=true") { "ExplainedPatch" } else { "Record" };
+        let schema = if asked("explain=true") { "ExplainedPatch" } else { "WrittenRecord" };
         return hold_schema(&format!("{place}{schema}"), body, answer);
     }
     let schema = match schema.strip_suffix("RecordList") {

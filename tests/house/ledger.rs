@@ -32,6 +32,45 @@ pub async fn note(admin: &Caller<'_>, owner: &Caller<'_>, text: &str) -> String 
     admin.post(NOTES, body).await.expect(201).body["id"].as_str().unwrap().to_owned()
 }
 
+#[tokio::test]
+async fn a_feed_does_not_tell_of_changes_outside_the_list() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut open = notes();
+    // The list reads a partition of which the caller may see a part.
+    open["rules"]["list"] = json!("record.board == 'all' && record.text < 'm'");
+    admin.put("/v1/collections/notes", open).await.expect(201);
+    let ada = world.user("ada").await;
+    let note = async |text: &str| {
+        admin.post(NOTES, json!({ "owner": "somebody", "board": "all", "text": text })).await.expect(201);
+    };
+    let feed = async |limit: usize, after: &str| {
+        let answer = ada.get(&format!("/v1/changes?collection=notes&limit={limit}{after}")).await.expect(200);
+        assert!(answer.headers.get("undercroft-cost").is_none(), "what was read and left out has a price");
+        answer.body
+    };
+    let nothing = feed(1, "").await;
+    for _ in 0..30 {
+        note("z").await;
+    }
+    world.settle().await;
+    let still = feed(1, "").await;
+    assert_eq!((&still["items"], &still["more"]), (&nothing["items"], &nothing["more"]));
+    let length = |body: &Value| body["nextCursor"].as_str().unwrap().len();
+    assert_eq!(length(&nothing), length(&still));
+    // What is theirs comes all the same, however much lies before it.
+    note("a").await;
+    world.settle().await;
+    let (mut cursor, mut found, mut asked) = (String::new(), 0, 0);
+    while found == 0 {
+        let page = feed(1, &cursor).await;
+        found += page["items"].as_array().unwrap().len();
+        cursor = format!("&after={}", page["nextCursor"].as_str().unwrap());
+        asked += 1;
+        assert!(asked < 10, "the feed stands still");
+    }
+}
+
 fn encoded(filter: &str) -> String {
     filter.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -7,7 +7,7 @@ const CARDS: &str = "/v1/collections/cards/records";
 
 fn cards(properties: &Value) -> Value {
     json!({ "name": "cards", "schema": { "type": "object", "additionalProperties": false, "properties": properties },
-        "rules": { "read": "true", "create": "true", "update": "true", "delete": "true" } })
+        "rules": { "read": "true", "create": "true", "update": "true", "delete": "true", "undelete": "true" } })
 }
 
 /// Puts the definition, and waits until it is in force.

@@ -53,7 +53,7 @@ pub async fn batch(
     let once = keyed.of(&caller)?;
     let work = async {
         let intents = intents(&app, &caller, batch).await?;
-        let all = |records: &[&Record]| answered(&intents, records);
+        let all = |records: &[&Record]| answered(&app, &caller, &intents, records);
         let promise = once.as_ref().map(|once| Promise { once, answer: &all });
         let written = app.records.write(&intents, &request.0, promise.as_ref()).await.map_err(failed)?;
         Ok(all(&written.iter().collect::<Vec<_>>()).into_response())
@@ -138,7 +138,7 @@ async fn intended(app: &App, caller: &Caller, operation: Operation, absent: &Has
         }
         ("POST", [name, "records", id, "undelete"]) => {
             no_body(body)?;
-            is_there(name, Rule::Delete)?;
+            is_there(name, Rule::Undelete)?;
             intent::undelete(app, caller, (name, id), preconditions).await
         }
         _ => Err(Error::Invalid(vec![FieldError::new(
@@ -161,8 +161,9 @@ fn unconditional(preconditions: &Preconditions) -> Result<()> {
     Err(Error::field(pointer, "condition_not_offered", message))
 }
 
-fn answered(intents: &[Intent], records: &[&Record]) -> Answer {
-    let results: Vec<Answer> = intents.iter().zip(records).map(|(intent, record)| answer::to(intent, record)).collect();
+fn answered(app: &App, caller: &Caller, intents: &[Intent], records: &[&Record]) -> Answer {
+    let to = |(intent, record): (&Intent, &&Record)| answer::to(app, caller, intent, record);
+    let results: Vec<Answer> = intents.iter().zip(records).map(to).collect();
     Answer { status: 200, etag: None, location: None, body: Some(json!({ "results": results })) }
 }
 

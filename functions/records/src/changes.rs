@@ -5,18 +5,24 @@ use crate::App;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::expr::{Input, Rule};
 use undercroft::http::Query;
 use undercroft::id::sha256;
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
-use undercroft::query::{Query as Wanted, plan};
+use undercroft::query::{Query as Wanted, Range, plan};
 use undercroft::store::ledger::{Follow, Heard, Position, Seen};
 use undercroft::weight;
 
 /// Changes looked at for a page unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (30, 100);
+
+/// How often a page looks on behind changes of which none may be seen, before the next request has to.
+const ROUNDS: usize = 8;
+/// Cursors are as long as a multiple of this many bytes, before they are sealed.
+const PADDED: usize = 64;
 
 /// What to follow.
 #[derive(Deserialize)]
@@ -61,10 +67,22 @@ pub async fn changes(
         None => page(&app, &grant, &follow, &app.ledger.oldest(&follow), limit).await?,
         Some(cursor) => page(&app, &grant, &follow, &opened(&app, &purpose, cursor, &list).await?, limit).await?,
     };
+    if !(plan.leftover.is_true() && plan.ranges.iter().all(Range::is_whole)) {
+        // Changes of records outside the list may lie between those within.
+        cost::withhold();
+    }
     let items: Vec<Value> = heard.into_iter().map(|heard| shown(&grant, heard)).collect();
-    let place = serde_json::to_vec(&Place { list, positions: seen.positions }).map_err(Error::internal)?;
-    let next = app.cursors.make_lasting(&purpose, &place).await?;
-    Ok(axum::Json(json!({ "items": items, "more": seen.more, "nextCursor": next })))
+    let next = app.cursors.make_lasting(&purpose, &padded(&Place { list, positions: seen.positions })?).await?;
+    // That there is more to read says nothing while none of it may be seen.
+    let more = seen.more && !items.is_empty();
+    Ok(axum::Json(json!({ "items": items, "more": more, "nextCursor": next })))
+}
+
+/// What a cursor holds, of a length that does not tell how far it is.
+fn padded(place: &Place) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(place).map_err(Error::internal)?;
+    text.resize(text.len().next_multiple_of(PADDED), b' ');
+    Ok(text)
 }
 
 /// What is heard of the changes after these positions: of up to `limit`, and of fewer where the records weigh more than a page
@@ -76,12 +94,17 @@ async fn page(
     positions: &[Position],
     mut limit: usize,
 ) -> Result<(Seen, Vec<Heard>)> {
+    let mut positions = positions.to_vec();
+    let mut rounds = 0;
     loop {
-        let seen = app.ledger.follow(follow, positions, limit).await?;
+        app.records.acts_in_time(grant.collection())?;
+        let seen = app.ledger.follow(follow, &positions, limit).await?;
         let heard = app.records.hear(grant, &seen.entries).await?;
+        rounds += 1;
         match fitting(&heard, grant) {
             // Every round is of fewer than the one before.
             fitting if fitting < heard.len() => limit = fitting,
+            _ if heard.is_empty() && seen.more && rounds < ROUNDS => positions = seen.positions,
             _ => return Ok((seen, heard)),
         }
     }

@@ -7,7 +7,7 @@ use undercroft::expr::is_system;
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::schema::Collection;
-use undercroft::store;
+use undercroft::store::targets::{self, Referring};
 use undercroft::store::write::Target;
 
 /// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
@@ -51,13 +51,13 @@ pub fn record_id(text: &str) -> Result<&str> {
     if id::is_valid(text) { Ok(text) } else { Err(Error::NotFound("record")) }
 }
 
-/// The records that these members point at and that the write has to see alive. The caller's own account needs no look: the
-/// token has proven it.
+/// The records that these members point at and that the write has to see: alive, and the caller's to point at. Their own account
+/// needs no look: the token has proven it.
 pub async fn targets(
     app: &App,
     collection: &Collection,
     caller: &Caller,
     members: &Map<String, Value>,
 ) -> Result<Vec<Target>> {
-    store::targets::targets(&app.definitions, collection, Some(caller.id()), members).await
+    targets::targets(&app.definitions, collection, Referring::Caller(caller), members, app.clock.millis()).await
 }

@@ -130,16 +130,24 @@ pub async fn delete(
     Ok(Intent { grant, id, what: What::Delete, preconditions, targets: Vec::new() })
 }
 
-/// To bring a deleted record back: for those whom the `delete` rule allows to delete it. What it points at must be there.
+/// To bring a deleted record back: for those whom the rule `undelete` lets, and for whoever deleted it, while they still may. What
+/// it points at must be there, and theirs to point at.
 pub async fn undelete(
     app: &App,
     caller: &Caller,
     (name, id): (&str, &str),
     preconditions: Preconditions,
 ) -> Result<Intent> {
-    let grant = removal(app, caller, name).await?;
+    let collection = app.collection(name, caller, Rule::Undelete).await?;
+    let now = app.clock.millis();
+    let ask = |rule| allow(caller, rule, &collection, now, Input::None);
+    let grants: Vec<Grant> = [ask(Rule::Undelete), ask(Rule::Delete)].into_iter().flatten().collect();
+    if grants.is_empty() {
+        return Err(crate::absent(caller, Rule::Undelete));
+    }
+    not_a_user(name)?;
     let id = input::record_id(id)?.to_owned();
-    let data = app.records.buried(&grant, &id).await?;
+    let (grant, data) = app.records.buried(grants, &id).await?;
     let targets = input::targets(app, grant.collection(), caller, &data).await?;
     Ok(Intent { grant, id, what: What::Undelete, preconditions, targets })
 }
@@ -147,5 +155,10 @@ pub async fn undelete(
 async fn removal(app: &App, caller: &Caller, name: &str) -> Result<Grant> {
     let collection = app.collection(name, caller, Rule::Delete).await?;
     let grant = allow(caller, Rule::Delete, &collection, app.clock.millis(), Input::None)?;
-    if name == "users" { Err(Error::NotBuilt("erasing a user")) } else { Ok(grant) }
+    not_a_user(name)?;
+    Ok(grant)
+}
+
+fn not_a_user(name: &str) -> Result<()> {
+    if name == "users" { Err(Error::NotBuilt("erasing a user")) } else { Ok(()) }
 }

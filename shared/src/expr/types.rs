@@ -91,7 +91,7 @@ impl FieldTypes {
     }
 }
 
-/// The five things a collection has a rule for. A rule that is absent means admins only.
+/// What a collection has rules for. A rule that is absent means admins only, but for [`Rule::Undelete`] and [`Rule::Refer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {
@@ -105,11 +105,16 @@ pub enum Rule {
     Update,
     /// Removing one.
     Delete,
+    /// Bringing one back that somebody else has deleted. Absent: admins, as ever; whoever deleted it may besides.
+    Undelete,
+    /// Pointing at one from another record. Absent: whoever may read it.
+    Refer,
 }
 
 impl Rule {
-    /// All five, in the order they are written.
-    pub const ALL: [Self; 5] = [Self::List, Self::Read, Self::Create, Self::Update, Self::Delete];
+    /// All of them, in the order they are written.
+    pub const ALL: [Self; 7] =
+        [Self::List, Self::Read, Self::Create, Self::Update, Self::Delete, Self::Undelete, Self::Refer];
 
     /// The rule's name in a definition.
     pub fn name(self) -> &'static str {
@@ -119,6 +124,8 @@ impl Rule {
             Self::Create => "create",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
+            Self::Refer => "refer",
         }
     }
 

@@ -15,6 +15,7 @@ use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use ring::digest::{Context, SHA256};
 use std::future::Future;
 
@@ -69,7 +70,9 @@ pub(super) async fn note(request: Request) -> Result<Request> {
     let (mut parts, body) = request.into_parts();
     let body = read_whole(body).await?;
     let fingerprint = fingerprint(&parts, &body);
-    let route = format!("{} {}", parts.method, parts.uri.path());
+    // However its characters are escaped, a path names one thing.
+    let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
+    let route = format!("{} {path}", parts.method);
     parts.extensions.insert(Keyed(Some(Key { key, route, fingerprint })));
     Ok(Request::from_parts(parts, Body::from(body)))
 }

@@ -9,7 +9,8 @@ use crate::expr::Rule;
 use super::definition::Definition;
 
 impl Definition {
-    /// The profiles of users: everyone reads and changes their own, the rest is for admins.
+    /// The profiles of users: everyone reads and changes their own, and whoever has signed in may point at any; the rest is for
+    /// admins.
     pub fn users() -> Self {
         let own = |rule| (rule, "record.id == auth.id".to_owned());
         Self {
@@ -25,7 +26,7 @@ impl Definition {
             }),
             unique: Vec::new(),
             indexes: Vec::new(),
-            rules: BTreeMap::from([own(Rule::Read), own(Rule::Update)]),
+            rules: BTreeMap::from([own(Rule::Read), own(Rule::Update), (Rule::Refer, "auth.id != ''".to_owned())]),
             shards: 1,
             referrers: Vec::new(),
             counts: false,

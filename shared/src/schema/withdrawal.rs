@@ -3,8 +3,10 @@
 
 use super::definition::Definition;
 use super::field::{self, Field};
+use crate::expr::Rule;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// What was taken away, and when the last function ceases to allow it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +33,17 @@ impl Withdrawal {
 /// Whether some caller may do less by `new` than by `old`, as far as rules and the marks of fields say: a rule that is not
 /// seen to allow as much, a field that becomes hidden, read-only or write-once, a relation that was there.
 pub(super) fn takes_away(old: &Definition, new: &Definition) -> bool {
-    let of_rules = old.rules.iter().any(|(rule, before)| !new.rules.get(rule).is_some_and(|now| is_wider(before, now)));
-    of_rules || of_fields(old, new)
+    let lessens = |rule: Rule| {
+        let (before, now) = (in_effect(&old.rules, rule), in_effect(&new.rules, rule));
+        before.is_some_and(|before| !now.is_some_and(|now| is_wider(before, now)))
+    };
+    Rule::ALL.into_iter().any(lessens) || of_fields(old, new)
+}
+
+/// The text of what decides where a rule is asked for: to point at a record takes the right to read it, unless a rule says otherwise.
+pub(super) fn in_effect(rules: &BTreeMap<Rule, String>, rule: Rule) -> Option<&String> {
+    let read = || rules.get(&Rule::Read).filter(|_| rule == Rule::Refer);
+    rules.get(&rule).or_else(read)
 }
 
 /// Whether the text of a rule shows that it allows all that the one before allowed.

@@ -3,6 +3,7 @@
 
 use super::batch::pause;
 use super::item::Item;
+use super::looks::Look;
 use super::once::{Answer, Once, in_progress};
 use super::record::{Record, key};
 use super::records::{Records, TRIES};
@@ -54,7 +55,7 @@ struct Unheld {
 struct Fixed<'a> {
     items: Vec<TransactWriteItem>,
     writes: usize,
-    targets: Vec<(usize, &'a Target)>,
+    targets: Vec<Look<'a>>,
     keeps_answer: bool,
 }
 
@@ -70,7 +71,7 @@ impl Records {
     ) -> Result<Committed, Failed> {
         self.in_time(writes.iter().map(|write| write.intent))?;
         let mut claims = claims(writes)?;
-        let targets = targets(writes)?;
+        let targets = self.seen(targets(writes)?).await?;
         if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), promise) {
             return Ok(self.alone(write).await?);
         }
@@ -151,7 +152,7 @@ impl Records {
     fn fixed<'a>(
         &self,
         writes: &'a [Write<'a>],
-        targets: Vec<(usize, &'a Target)>,
+        targets: Vec<Look<'a>>,
         promise: Option<&Promise<'_>>,
     ) -> Result<Fixed<'a>, Failed> {
         let table = self.table().name();
@@ -166,8 +167,8 @@ impl Records {
             };
             items.push(item.map_err(|error| Failed::Each(vec![(position, error)]))?);
         }
-        for (_, target) in &targets {
-            items.push(target.is_there(table, self.seconds(), None)?);
+        for look in &targets {
+            items.push(look.check(table, self.seconds(), look.version)?);
         }
         for write in writes.iter().filter(|write| !write.record.deleted) {
             for target in &write.intent.targets {
@@ -198,10 +199,10 @@ impl Fixed<'_> {
     /// That a record stays as it was seen. A transaction names an item once: of a target it is asked in the look at that.
     fn look_at(&self, seen: &Unheld, all: &mut Vec<TransactWriteItem>, records: &Records) -> Result<()> {
         let table = records.table().name();
-        let at = self.targets.iter().position(|(_, target)| target.key() == seen.key);
+        let at = self.targets.iter().position(|look| look.target.key() == seen.key);
         let look = at.and_then(|at| Some((all.get_mut(self.writes + at)?, self.targets.get(at)?)));
         match look {
-            Some((look, (_, target))) => *look = target.is_there(table, records.seconds(), seen.version)?,
+            Some((item, look)) => *item = look.check(table, records.seconds(), seen.version)?,
             None => all.push(Marker::still_unheld(table, seen.key.clone(), seen.version)?),
         }
         Ok(())
@@ -218,17 +219,16 @@ impl Fixed<'_> {
         {
             return Ok(Some(Committed::Refused { position, old }));
         }
-        let missing =
-            self.targets.iter().zip(of_targets).filter_map(|(target, reason)| Some((target, reason.as_ref()?)));
+        let missing = self.targets.iter().zip(of_targets).filter_map(|(look, reason)| Some((look, reason.as_ref()?)));
         let errors: Vec<(usize, Error)> =
-            missing.map(|((position, target), old)| (*position, target.refusal(old.as_ref()))).collect();
+            missing.map(|(look, old)| (look.position, look.refusal(old.as_ref()))).collect();
         if errors.is_empty() { Ok(None) } else { Err(Failed::Each(errors)) }
     }
 }
 
 impl Write<'_> {
     fn item(&self) -> Result<Item> {
-        self.record.to_item(self.intent.grant.collection(), self.intent.grant.caller())
+        self.record.to_item(self.intent.grant.collection())
     }
 }
 
@@ -258,20 +258,28 @@ fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
     Ok(claims)
 }
 
-/// The records to be seen alive, each once. What is written here as well needs no look, unless it is deleted here.
-fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<(usize, &'a Target)>, Failed> {
-    let mut targets: Vec<(usize, &Target)> = Vec::new();
+/// The records to be seen alive, each once, and by the right to point at them unless they were pointed at already. What is written
+/// here as well needs no look, unless it is deleted here.
+fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Look<'a>>, Failed> {
+    let mut looks: Vec<Look> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
         for target in &write.intent.targets {
+            let by_right = !write.unmoved.contains(&target.field);
+            let nowhere = || Failed::Each(vec![(position, target.nowhere())]);
             match writes.iter().find(|other| target.is(other)) {
-                Some(other) if other.record.deleted => return Err(Failed::Each(vec![(position, target.nowhere())])),
+                Some(other) if other.record.deleted => return Err(nowhere()),
+                Some(_) => continue,
+                None if by_right && target.grant.is_none() => return Err(nowhere()),
+                None => {}
+            }
+            match looks.iter_mut().find(|known| known.target.names_the_same(target)) {
+                Some(known) if by_right && !known.by_right => (known.position, known.by_right) = (position, true),
                 Some(_) => {}
-                None if targets.iter().any(|(_, known)| known.names_the_same(target)) => {}
-                None => targets.push((position, target)),
+                None => looks.push(Look { position, target, by_right, version: None }),
             }
         }
     }
-    Ok(targets)
+    Ok(looks)
 }
 
 /// Whether the record that holds a claimed value is written here as well, and gives it up.

@@ -47,12 +47,15 @@ impl Format {
 
 /// What an export works on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Export {
     /// The collection.
     pub collection: String,
     /// How its records are to be written.
     pub format: Format,
+    /// Whether text that a spreadsheet would take for a formula gets an apostrophe before it. For CSV.
+    #[serde(default)]
+    pub escape_formulas: bool,
 }
 
 /// What an import works on.

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod lease;
 pub mod ledger;
 pub mod list;
+mod looks;
 mod merged;
 pub mod once;
 pub mod purge;

@@ -42,6 +42,8 @@ pub struct Record {
     pub deleted: bool,
     /// When its tombstone goes, in seconds since the Unix epoch. DynamoDB is late in removing it.
     pub gone_at: Option<u64>,
+    /// Who wrote it last: of a tombstone, who deleted it.
+    pub written_by: String,
     /// The request that wrote it last.
     pub request_id: String,
 }
@@ -91,22 +93,23 @@ impl Record {
             data: item::to_members(found.get("d")?.as_m().ok()?),
             deleted: found.contains_key("del"),
             gone_at: integer(found, "ttl"),
+            written_by: text(found, "by").unwrap_or_default().to_owned(),
             request_id: text(found, "rid").unwrap_or_default().to_owned(),
         })
     }
 
-    /// The item of this record, written by `by`.
+    /// The item of this record.
     ///
     /// # Errors
     /// `Invalid` when an index key would be longer than DynamoDB allows.
-    pub fn to_item(&self, collection: &Collection, by: &str) -> Result<Item> {
+    pub fn to_item(&self, collection: &Collection) -> Result<Item> {
         let mut written = key(collection, &self.id);
         written.extend([
             ("d".to_owned(), AttributeValue::M(item::from_members(&self.data))),
             ("v".to_owned(), number(self.version)),
             ("ca".to_owned(), string(&self.created_at)),
             ("ua".to_owned(), string(&self.updated_at)),
-            ("by".to_owned(), string(by)),
+            ("by".to_owned(), string(&self.written_by)),
             ("rid".to_owned(), string(&self.request_id)),
         ]);
         written.extend(self.derived(collection)?.into_iter().filter_map(|(name, value)| Some((name, value?))));

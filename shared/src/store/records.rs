@@ -59,7 +59,7 @@ impl Records {
     ///
     /// # Errors
     /// `Unavailable` when it may not: the request has taken too long, and is right to start anew.
-    pub(super) fn acts_in_time(&self, collection: &Collection) -> Result<()> {
+    pub fn acts_in_time(&self, collection: &Collection) -> Result<()> {
         if self.clock.millis() <= collection.acted_on_until() {
             return Ok(());
         }
@@ -173,7 +173,7 @@ fn is_one_of(prefix: &str, versions: &[u64]) -> Expression {
 }
 
 /// What is left of the rule as a condition on the write. `None` where DynamoDB cannot be asked.
-fn rule_condition(grant: &Grant) -> Option<Expression> {
+pub(super) fn rule_condition(grant: &Grant) -> Option<Expression> {
     if *grant.left() == Expr::True {
         return Some(Expression::default());
     }

@@ -253,28 +253,20 @@ impl Target {
         key(&self.collection, &self.id)
     }
 
-    /// That it is there, and nobody is about to delete it; and of a version, where another reason asks for it.
-    pub(super) fn is_there(&self, table: &str, now: u64, version: Option<u64>) -> Result<TransactWriteItem> {
+    /// That it is there, and nobody is about to delete it; and what else has to hold of it.
+    pub(super) fn is_there(&self, table: &str, now: u64, more: Expression) -> Result<TransactWriteItem> {
         let free = Expression::new("attribute_not_exists(lk) OR lk < :now").value(":now", number(now));
-        let seen = version.map(|version| Expression::new("v = :seen").value(":seen", number(version)));
-        let condition = alive().and(free).and(seen.unwrap_or_default());
+        let condition = alive().and(free).and(more);
         let check = ConditionCheck::builder()
             .table_name(table)
             .set_key(Some(self.key()))
             .condition_expression(&condition.text)
+            .set_expression_attribute_names(condition.names())
             .set_expression_attribute_values(condition.values())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(Error::internal)?;
         Ok(TransactWriteItem::builder().condition_check(check).build())
-    }
-
-    /// Why a check of it failed: it is not there, or somebody is deleting it and may yet be refused.
-    pub(super) fn refusal(&self, old: Option<&Item>) -> Error {
-        match old {
-            Some(old) if !old.contains_key("del") => Error::Unavailable { retry_after: 1, source: None },
-            _ => self.nowhere(),
-        }
     }
 
     /// The reference from a record to this target, where it restricts.

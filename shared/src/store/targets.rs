@@ -1,27 +1,53 @@
-//! The records that a write makes its own point at, found in what is to be written. Whether they are there, the write itself
-//! has to see.
+//! The records that a write makes its own point at, found in what is to be written. Whether they are there, and whether the
+//! caller may point at them, the write itself has to see.
 
 use super::definitions::Definitions;
 use super::write::Target;
 use crate::error::{Error, Result};
 use crate::id;
+use crate::identity::Caller;
+use crate::policy::{Grant, allow_to_refer, of_the_house};
 use crate::schema::Collection;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
-/// What these members of a record point at. `known`: the user's own account, which a token has proven and no write has to look at.
+/// Who makes a record point at others.
+#[derive(Debug, Clone, Copy)]
+pub enum Referring<'a> {
+    /// A caller, who may point at what they may read or what its rule `refer` lets them. Their own account a token has proven.
+    Caller(&'a Caller),
+    /// A job, which may point at everything.
+    System,
+}
+
+impl Referring<'_> {
+    fn is_account(self, id: &str) -> bool {
+        matches!(self, Self::Caller(Caller::User(user)) if user.id == id)
+    }
+
+    fn grant(self, collection: &Arc<Collection>, now: u64) -> Option<Grant> {
+        match self {
+            Self::Caller(caller) => allow_to_refer(caller, collection, now).ok(),
+            Self::System => Some(of_the_house(collection, now)),
+        }
+    }
+}
+
+/// What these members of a record point at.
 ///
 /// # Errors
 /// `Invalid` for what is no id, and for a collection that is not there.
 pub async fn targets(
     definitions: &Definitions,
     collection: &Collection,
-    known: Option<&str>,
+    referring: Referring<'_>,
     members: &Map<String, Value>,
+    now: u64,
 ) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for (field, relation) in collection.relations() {
         let Some(id) = members.get(field).and_then(Value::as_str) else { continue };
-        if relation.collection == "users" && known == Some(id) {
+        if relation.collection == "users" && referring.is_account(id) {
             continue;
         }
         let nowhere = || Error::field(format!("/{field}"), "relation", "there is no such record to point at");
@@ -29,8 +55,8 @@ pub async fn targets(
             return Err(nowhere());
         }
         let other = definitions.collection(&relation.collection).await?.ok_or_else(nowhere)?;
-        let (field, on_delete) = (field.to_owned(), relation.on_delete);
-        targets.push(Target { field, on_delete, collection: other, id: id.to_owned() });
+        let (field, on_delete, grant) = (field.to_owned(), relation.on_delete, referring.grant(&other, now));
+        targets.push(Target { field, on_delete, collection: other, grant, id: id.to_owned() });
     }
     Ok(targets)
 }

@@ -4,33 +4,45 @@ use super::record::Record;
 use super::records::Records;
 use super::write::Intent;
 use crate::error::{Error, FieldError, Result};
-use crate::expr::Input;
+use crate::expr::{Input, Rule};
 use crate::policy::Grant;
 use serde_json::{Map, Value};
 
 impl Records {
-    /// The data of a tombstone that this grant's caller may bring back.
+    /// The data of a tombstone, and which of these grants, all of one caller and one collection, lets it be brought back.
     ///
     /// # Errors
     /// `NotFound` when there is none, `Conflict` when the record is not deleted.
-    pub async fn buried(&self, grant: &Grant, id: &str) -> Result<Map<String, Value>> {
-        let stored = self.stored(grant.collection(), id, true).await?.filter(|record| self.is_there(record));
-        match stored.filter(|record| grant.allows(&record.view(), Input::None)) {
-            None => Err(Error::NotFound("record")),
-            Some(record) if !record.deleted => Err(NOT_DELETED()),
-            Some(record) => Ok(record.data),
+    pub async fn buried(&self, grants: Vec<Grant>, id: &str) -> Result<(Grant, Map<String, Value>)> {
+        let nowhere = || Error::NotFound("record");
+        let collection = grants.first().ok_or_else(nowhere)?.collection().clone();
+        let stored = self.stored(&collection, id, true).await?.filter(|record| self.is_there(record));
+        let stored = stored.ok_or_else(nowhere)?;
+        if !stored.deleted {
+            let is_seen = grants.iter().any(|grant| grant.allows(&stored.view(), Input::None));
+            return Err(if is_seen { NOT_DELETED() } else { nowhere() });
         }
+        let grant = grants.into_iter().find(|grant| may_bring_back(grant, &stored)).ok_or_else(nowhere)?;
+        Ok((grant, stored.data))
     }
+}
+
+/// Whether this grant's caller may bring a tombstone back: by the rule `undelete`, or because they deleted the record and may
+/// still delete it.
+fn may_bring_back(grant: &Grant, stored: &Record) -> bool {
+    let is_theirs = !grant.caller().is_empty() && stored.written_by == grant.caller();
+    grant.allows(&stored.view(), Input::None) && (!grant.is_by(Rule::Delete) || is_theirs)
 }
 
 /// The data of a tombstone that is to be a record again: what it was, if the definition still allows that.
 pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<String, Value>> {
     let Intent { grant, .. } = intent;
-    if !grant.allows(&stored.view(), Input::None) {
-        return Err(Error::NotFound("record"));
-    }
     if !stored.deleted {
-        return Err(NOT_DELETED());
+        let is_seen = grant.allows(&stored.view(), Input::None);
+        return Err(if is_seen { NOT_DELETED() } else { Error::NotFound("record") });
+    }
+    if !may_bring_back(grant, stored) {
+        return Err(Error::NotFound("record"));
     }
     if !intent.looks_where(&stored.data) {
         return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });

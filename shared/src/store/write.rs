@@ -10,6 +10,7 @@ use super::references::{Locks, place};
 use super::undelete::brought_back;
 use super::unique::{Marker, markers};
 use crate::clock::rfc3339;
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::Input;
 use crate::http::Preconditions;
@@ -28,6 +29,8 @@ pub struct Target {
     pub on_delete: OnDelete,
     /// Its collection.
     pub collection: Arc<Collection>,
+    /// The right to point at records of that collection, as far as it is known without the record; `None`: there is none.
+    pub grant: Option<Grant>,
     /// Its id.
     pub id: String,
 }
@@ -94,6 +97,8 @@ pub(super) struct Write<'a> {
     pub condition: Expression,
     /// The unique values that the record holds, and goes on holding as long as the condition does.
     pub held: Vec<Marker>,
+    /// The fields that point where they pointed before.
+    pub unmoved: Vec<String>,
 }
 
 /// Why nothing was written.
@@ -212,9 +217,10 @@ impl Records {
     }
 
     fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
-        let (record, condition, held) = match &intent.what {
+        let (record, condition, held, unmoved) = match &intent.what {
             What::Create(data) => {
-                (self.made(intent, data, request)?, Expression::new("attribute_not_exists(pk)"), Vec::new())
+                let absent = Expression::new("attribute_not_exists(pk)");
+                (self.made(intent, data, request)?, absent, Vec::new(), Vec::new())
             }
             what => {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
@@ -224,10 +230,11 @@ impl Records {
                 };
                 let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
                 let held = held(intent.grant.collection(), &stored);
-                (self.after(intent, stored, request)?, condition, held)
+                let unmoved = unmoved(intent, &stored);
+                (self.after(intent, stored, request)?, condition, held, unmoved)
             }
         };
-        Ok(Write { intent, record, condition, held })
+        Ok(Write { intent, record, condition, held, unmoved })
     }
 
     /// A new record. It is as old as its id says: lists by time read the ids.
@@ -241,6 +248,7 @@ impl Records {
             data: data.clone(),
             deleted: false,
             gone_at: None,
+            written_by: intent.grant.caller().to_owned(),
             request_id: request.to_owned(),
         })
     }
@@ -278,6 +286,7 @@ impl Records {
         Ok(Record {
             updated_at: self.now(),
             version: stored.version + 1,
+            written_by: grant.caller().to_owned(),
             request_id: request.to_owned(),
             deleted: matches!(intent.what, What::Delete),
             gone_at: None,
@@ -345,10 +354,22 @@ fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
     markers(collection, &stored.data).into_iter().filter(|marker| !to_come.contains(marker.fields())).collect()
 }
 
+/// The fields by which a stored record points at the targets of its change already: who keeps it so needs no right anew. A
+/// tombstone points nowhere.
+fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
+    let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
+    let targets = intent.targets.iter().filter(|_| !stored.deleted);
+    targets.filter(is_same).map(|target| target.field.clone()).collect()
+}
+
 /// What a refused write means where trying again would not be right: the record is not what the client said it is.
 fn lost(intent: &Intent) -> Option<Error> {
     match intent.what {
-        What::Create(_) => Some(Error::PreconditionFailed("a record with this id exists, or has existed")),
+        What::Create(_) => {
+            // That the id is taken cannot be hidden; how large the record is can.
+            cost::withhold();
+            Some(Error::PreconditionFailed("a record with this id exists, or has existed"))
+        }
         _ if intent.preconditions.name_a_version() => Some(OTHER_VERSION),
         _ => None,
     }

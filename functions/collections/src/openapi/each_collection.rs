@@ -24,7 +24,7 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
     for (part, schema) in own {
         place(schemas, name, self::schema(Some(name), part), schema);
     }
-    for part in ["PatchedRecord", "RecordPage", "RecordList", "DeletedPage", "DeletedRecord"] {
+    for part in ["PatchedRecord", "WrittenRecord", "RecordPage", "RecordList", "DeletedPage", "DeletedRecord"] {
         let of_any = schemas.get(part).cloned().unwrap_or_default();
         schemas.insert(self::schema(Some(name), part), renamed(of_any, name));
     }
@@ -38,6 +38,7 @@ pub fn schema(collection: Option<&str>, name: &str) -> String {
         "RecordInput" => "input",
         "RecordPatch" => "patch",
         "PatchedRecord" => "patched",
+        "WrittenRecord" => "written",
         "RecordPage" => "page",
         "RecordList" => "list",
         "DeletedPage" => "deletions",

@@ -200,10 +200,11 @@ impl Route {
     }
 
     /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, how many
-    /// records point at one that is to be deleted, or how large the one is that has, or had, a unique value.
+    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, or how much was changed
+    /// outside their list.
     pub fn withholds_cost(&self) -> bool {
         let writes = !self.is_safe() && self.path.contains("/records");
-        self.parameters.contains(&"Expand") || writes || self.path == "/v1/batch"
+        self.parameters.contains(&"Expand") || writes || ["/v1/batch", "/v1/changes"].contains(&self.path)
     }
 
     /// Whether it only reads.

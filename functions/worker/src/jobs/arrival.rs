@@ -11,7 +11,7 @@ use undercroft::id;
 use undercroft::policy::of_the_house;
 use undercroft::schema::Collection;
 use undercroft::store::jobs::Job;
-use undercroft::store::targets::targets;
+use undercroft::store::targets::{Referring, targets};
 use undercroft::store::write::{Intent, What};
 
 /// What an export says of a record that the server keeps anew for the one made of it.
@@ -91,7 +91,7 @@ pub async fn intent(
     collection.apply_defaults(&mut data);
     collection.validate(&mut data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
-    let targets = targets(&tools.definitions, collection, None, &data).await?;
+    let targets = targets(&tools.definitions, collection, Referring::System, &data, now).await?;
     let grant = of_the_house(collection, now);
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
 }

@@ -1,8 +1,8 @@
 //! Records as rows of CSV (RFC 4180), there and back without loss: text stands as it is, numbers and booleans as in JSON, whatever
 //! else as JSON text. An empty cell is a field that is not there; an empty text is `""`, in quotes.
 //!
-//! Cells are not altered to please spreadsheets: one that begins with `=` is a formula to them. Whoever opens an export of
-//! other people's text in one should import it as text.
+//! A spreadsheet takes a cell for a formula that begins with one of [`FORMULA`]. An export alters such text only where it was
+//! asked for with `escapeFormulas`: an apostrophe before it (OWASP, CSV Injection). An import does not take that out again.
 
 use serde_json::Value;
 use undercroft::error::FieldError;
@@ -21,14 +21,21 @@ pub struct Cell {
 /// The value that says of a field that it holds `null`.
 const NULL: &str = "null";
 
+/// What text begins with that spreadsheets take for a formula.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
 /// Writes a row of names.
 pub fn write_header(row: &mut Vec<u8>, names: &[String]) {
     write_row(row, names.iter().map(|name| quoted_if_needed(name)));
 }
 
-/// Writes a row of values.
-pub fn write_values<'a>(row: &mut Vec<u8>, values: impl Iterator<Item = (Option<&'a FieldType>, Option<&'a Value>)>) {
-    write_row(row, values.map(|(field, value)| written(field, value)));
+/// Writes a row of values; with `escape_formulas`, no text of them is a formula to a spreadsheet.
+pub fn write_values<'a>(
+    row: &mut Vec<u8>,
+    values: impl Iterator<Item = (Option<&'a FieldType>, Option<&'a Value>)>,
+    escape_formulas: bool,
+) {
+    write_row(row, values.map(|(field, value)| written(field, value, escape_formulas)));
 }
 
 fn write_row(row: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
@@ -37,11 +44,16 @@ fn write_row(row: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
     row.extend_from_slice(b"\r\n");
 }
 
-fn written(field: Option<&FieldType>, value: Option<&Value>) -> String {
+fn written(field: Option<&FieldType>, value: Option<&Value>, escape_formulas: bool) -> String {
     match (value, field) {
         (None, _) => String::new(),
         (Some(Value::Null), _) => NULL.to_owned(),
-        (Some(Value::String(text)), Some(field)) if is_text(field) => quoted_if_needed(text),
+        (Some(Value::String(text)), Some(field)) if is_text(field) => {
+            match escape_formulas && text.starts_with(FORMULA) {
+                true => quoted_if_needed(&format!("'{text}")),
+                false => quoted_if_needed(text),
+            }
+        }
         (Some(value), _) => quoted_if_needed(&value.to_string()),
     }
 }
@@ -170,12 +182,30 @@ mod tests {
             write_values(
                 &mut row,
                 [(Some(&field), None), (Some(&field), Some(&value)), (Some(&field), None)].into_iter(),
+                false,
             );
             let row = String::from_utf8(row).expect("text");
             let cells = cells(row.strip_suffix("\r\n").expect("a line end")).expect("cells");
             let read: Vec<_> = cells.iter().map(|cell| read_value("f", &field, cell).expect("a value")).collect();
             assert_eq!(read, [None, Some(value), None], "{row}");
         }
+    }
+
+    #[test]
+    fn no_text_is_a_formula_to_a_spreadsheet_where_that_was_asked_for() {
+        let written = |kind, value: serde_json::Value, escape| {
+            let (field, mut row) = (field(kind, true), Vec::new());
+            write_values(&mut row, [(Some(&field), Some(&value))].into_iter(), escape);
+            String::from_utf8(row).expect("text")
+        };
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            let cell = written(Kind::Text, json!(text), true);
+            assert!(cell.trim_start_matches('"').starts_with('\''), "{cell}");
+            assert!(!written(Kind::Text, json!(text), false).contains('\''), "altered only where it was asked for");
+        }
+        assert_eq!(written(Kind::Text, json!("a=1"), true), "a=1\r\n");
+        assert_eq!(written(Kind::Number, json!(-1.5), true), "-1.5\r\n", "a number is no text");
+        assert!(written(Kind::Other, json!("=1"), true).starts_with("\"\"\"="), "JSON begins with its quote");
     }
 
     #[test]

@@ -126,7 +126,7 @@ async fn walk(
         let records = page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted);
         let (mut rows, mut written) = (Vec::new(), 0);
         for record in records {
-            write(&mut rows, &collection, export.format, &progress.columns, &record, tools.clock.millis());
+            write(&mut rows, &collection, export, &progress.columns, &record, tools.clock.millis());
             written += 1;
         }
         file.push(&rows).await?;
@@ -160,20 +160,20 @@ fn columns(collection: &Collection) -> Vec<String> {
 fn write(
     rows: &mut Vec<u8>,
     collection: &Arc<Collection>,
-    format: Format,
+    export: &Export,
     columns: &[String],
     record: &Record,
     now: u64,
 ) {
     let shown = record.shown(&of_the_house(collection, now));
-    match format {
+    match export.format {
         Format::Ndjson => {
             rows.extend_from_slice(Value::Object(shown).to_string().as_bytes());
             rows.push(b'\n');
         }
         Format::Csv => {
             let cell = |name: &String| (collection.layout().fields.get(name), shown.get(name));
-            csv::write_values(rows, columns.iter().map(cell));
+            csv::write_values(rows, columns.iter().map(cell), export.escape_formulas);
         }
     }
 }
