@@ -17,7 +17,7 @@ pub struct Grant {
     /// The rule to be held to; `None` where everything is allowed.
     rule: Option<Rule>,
     left: Expr,
-    auth: Auth,
+    auth: Option<Auth>,
     now: String,
     whole: bool,
     caller: String,
@@ -56,7 +56,7 @@ impl Grant {
 
     /// Whether the whole rule allows this stored record, with `input` about to be written.
     pub fn allows(&self, record: &RecordRef, input: Input) -> bool {
-        let known = Known { auth: &self.auth, now: &self.now, input };
+        let known = Known { auth: self.auth.as_ref(), now: &self.now, input };
         let holds = |rule| self.collection.rule(rule).is_some_and(|stated| stated.eval(&known, Some(record)));
         self.rule.is_none_or(holds)
     }
@@ -82,7 +82,7 @@ pub fn allow(
     let left = match stated {
         _ if whole => Expr::True,
         None => Expr::False,
-        Some(stated) => stated.partial(&Known { auth: &auth, now: &now, input }),
+        Some(stated) => stated.partial(&Known { auth: auth.as_ref(), now: &now, input }),
     };
     if left == Expr::False {
         return Err(match (caller, action, stated) {
@@ -111,7 +111,7 @@ pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
         collection: collection.clone(),
         rule: None,
         left: Expr::True,
-        auth: Auth::default(),
+        auth: None,
         now: rfc3339(now),
         whole: true,
         caller: HOUSE.to_owned(),
@@ -129,11 +129,14 @@ pub fn invisible(action: Rule) -> Error {
     }
 }
 
-fn auth(caller: &Caller) -> Auth {
+fn auth(caller: &Caller) -> Option<Auth> {
     match caller {
-        Caller::Anonymous => Auth::default(),
-        Caller::User(user) => {
-            Auth { id: user.id.clone(), email: user.email.clone(), roles: user.roles.clone(), verified: user.verified }
-        }
+        Caller::Anonymous => None,
+        Caller::User(user) => Some(Auth {
+            id: user.id.clone(),
+            email: user.email.clone(),
+            roles: user.roles.clone(),
+            verified: user.verified,
+        }),
     }
 }

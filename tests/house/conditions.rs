@@ -118,10 +118,10 @@ async fn the_store_says_of_every_record_what_the_rule_says() {
     let (rules, auths, fields) = (generated::update_rule(), generated::auth(), generated::fields());
     let (mut pushed, mut met) = (0, 0);
     for nth in 0..RULES {
-        let (source, auth, input): (String, Auth, _) =
+        let (source, auth, input): (String, Option<Auth>, _) =
             (drawn(&mut runner, &rules), drawn(&mut runner, &auths), drawn(&mut runner, &odd));
         let input = if nth % 3 == 0 { Input::Whole(&input) } else { Input::Patch(&input) };
-        let known = Known { auth: &auth, now: NOW, input };
+        let known = Known { auth: auth.as_ref(), now: NOW, input };
         let rule = Expr::rule(&source, &fields, Rule::Update).unwrap();
         let left = rule.partial(&known);
         let Some(asked) = condition(&left, "d") else { continue };

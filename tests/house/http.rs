@@ -307,7 +307,7 @@ async fn two_users_on_one_warm_function_never_meet() {
         assert_eq!((items.len(), &items[0]["owner"], &items[0]["title"]), (1, &caller.user["id"], &caller.user["id"]));
         if turn.is_multiple_of(10) {
             world.stranger().get("/v1/auth/me").await.expect(401);
-            assert_eq!(world.stranger().get(TASKS).await.expect(200).body["items"], json!([]));
+            world.stranger().get(TASKS).await.expect(401);
         }
     }
 }

@@ -284,7 +284,7 @@ async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
     undelete(&bob).await.expect(404);
     ada.delete(&path(&one)).await.expect(204);
     undelete(&bob).await.expect(404);
-    undelete(&world.stranger()).await.expect(404);
+    undelete(&world.stranger()).await.expect(401);
     let restored = undelete(&ada).await.expect(200);
     assert_eq!((&restored.body["priority"], &restored.body["version"]), (&json!(3), &json!(3)));
     assert_eq!(restored.body["createdAt"], one["createdAt"]);

@@ -79,19 +79,21 @@ pub async fn replace(
 ) -> Result<Intent> {
     let collection = app.collection(name, caller, Rule::Update).await?;
     let now = app.clock.millis();
-    let ask = |body: &Map<String, Value>| allow(caller, Rule::Update, &collection, now, Input::Whole(body));
+    let ask = |whole: &Map<String, Value>, sent: &Map<String, Value>| {
+        allow(caller, Rule::Update, &collection, now, Input::Change { whole, sent })
+    };
     // Kept apart from what was sent: what the caller does not see stays as it is stored, and only then comes a default.
     let filled = |body: &Map<String, Value>| {
         let mut filled = body.clone();
         collection.apply_defaults_again(&mut filled);
         filled
     };
-    ask(&filled(&body))?;
+    ask(&filled(&body), &body)?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut body)?;
     let whole = filled(&body);
     let targets = input::targets(app, &collection, caller, &whole).await?;
-    let grant = ask(&whole)?;
+    let grant = ask(&whole, &body)?;
     Ok(Intent { grant, id: id.to_owned(), what: What::Replace(body), preconditions, targets })
 }
 

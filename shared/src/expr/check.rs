@@ -28,11 +28,16 @@ struct Checker<'a> {
 }
 
 /// An operand and what is known of its type; `None` for the literal `null`.
+#[derive(Clone)]
 struct Typed {
     column: usize,
     operand: Operand,
     kind: Option<Kind>,
     nullable: bool,
+    /// Whether it is hidden from those whom the rule is asked of.
+    hidden: bool,
+    /// Whether it is what clients send, or stored as they sent it.
+    chosen: bool,
 }
 
 impl Checker<'_> {
@@ -80,6 +85,7 @@ impl Checker<'_> {
             right.must_have_order(op)?;
         }
         let (left, right) = agree(left, right)?;
+        must_not_tell(&left, &right, op.is_order())?;
         Ok(Test::compare(left.operand, op, right.operand))
     }
 
@@ -95,9 +101,9 @@ impl Checker<'_> {
                 format!("a list was expected after `in`, and this is {}", list.kind_name()),
             ));
         };
-        let element =
-            Typed { column: list.column, operand: list.operand.clone(), kind: Some(*element.clone()), nullable: true };
-        let (item, _) = agree(item, element)?;
+        let element = Typed { kind: Some(*element.clone()), nullable: true, ..list.clone() };
+        let (item, element) = agree(item, element)?;
+        must_not_tell(&item, &element, false)?;
         Ok(settled(Test::In { item: item.operand, list: list.operand }, positive))
     }
 
@@ -105,7 +111,9 @@ impl Checker<'_> {
     fn one_of(&self, item: Typed, elements: &[Node], positive: bool) -> Result<Expr, ExprError> {
         let mut operands = Vec::new();
         for element in elements {
-            operands.push(agree(item.clone(), self.operand(element)?)?.1.operand);
+            let (item, element) = agree(item.clone(), self.operand(element)?)?;
+            must_not_tell(&item, &element, false)?;
+            operands.push(element.operand);
         }
         let constants: Option<Vec<Value>> = operands.iter().map(|operand| operand.constant().cloned()).collect();
         if let Some(constants) = constants {
@@ -151,8 +159,9 @@ impl Checker<'_> {
                 Err(ExprError::at(argument.column, format!("`{field}` is kept by the server")))
             }
             NodeKind::Literal(Value::String(field)) => {
-                self.field(argument.column, field)?;
-                Ok(Test::Changed(field.clone()))
+                let hidden = self.field(argument.column, field)?.hidden;
+                // Whether a guess differs from what is stored would tell what is stored.
+                Ok(if hidden { Test::Sent(field.clone()) } else { Test::Changed(field.clone()) })
             }
             _ => Err(ExprError::at(argument.column, "`changed` wants a field's name in quotes")),
         }
@@ -168,6 +177,7 @@ impl Checker<'_> {
                 ));
             }
         }
+        must_not_tell(&text, &prefix, true)?;
         Ok(Test::StartsWith { text: text.operand, prefix: prefix.operand })
     }
 
@@ -259,6 +269,23 @@ fn settled(test: Test, positive: bool) -> Expr {
     }
 }
 
+/// Refuses to hold a hidden field against what a caller may choose: by trying one value after another they would learn what
+/// the field holds. `narrowing` tests tell by halves, so that an account with a fitting name or address is enough of a choice.
+fn must_not_tell(left: &Typed, right: &Typed, narrowing: bool) -> Result<(), ExprError> {
+    let is_chosen = |side: &Typed| side.chosen || narrowing && side.is_name_of_caller();
+    for (hidden, other) in [(left, right), (right, left)] {
+        if hidden.hidden && is_chosen(other) {
+            return Err(ExprError::at(
+                hidden.column,
+                "this field is hidden, and held against what callers may choose it could be guessed: compare it with a \
+                 constant, `request.time` or a readOnly field, or by == and `in` with `auth`; whether it is being \
+                 written is changed('field')",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Both sides, if they can be compared; a time literal in its canonical form.
 fn agree(left: Typed, right: Typed) -> Result<(Typed, Typed), ExprError> {
     let (left, right) = (left.as_moment_beside(&right)?, right.as_moment_beside(&left)?);
@@ -276,12 +303,6 @@ fn agree(left: Typed, right: Typed) -> Result<(Typed, Typed), ExprError> {
     Ok((left, right))
 }
 
-impl Clone for Typed {
-    fn clone(&self) -> Self {
-        Self { column: self.column, operand: self.operand.clone(), kind: self.kind.clone(), nullable: self.nullable }
-    }
-}
-
 impl Typed {
     fn literal(column: usize, value: Value) -> Self {
         let kind = match &value {
@@ -290,11 +311,19 @@ impl Typed {
             Value::String(_) => Some(Kind::Text),
             _ => None,
         };
-        Self { column, nullable: kind.is_none(), kind, operand: Operand::Constant(value) }
+        let nullable = kind.is_none();
+        Self { column, operand: Operand::Constant(value), kind, nullable, hidden: false, chosen: false }
     }
 
     fn place(column: usize, place: Place, field: &FieldType) -> Self {
-        Self { column, operand: Operand::Place(place), kind: Some(field.kind.clone()), nullable: field.nullable }
+        let chosen = matches!(place, Place::Record(_) | Place::Input(_)) && !field.read_only;
+        let (kind, nullable, hidden) = (Some(field.kind.clone()), field.nullable, field.hidden);
+        Self { column, operand: Operand::Place(place), kind, nullable, hidden, chosen }
+    }
+
+    /// Whether it is what a caller is called, which they had a hand in.
+    fn is_name_of_caller(&self) -> bool {
+        matches!(self.operand, Operand::Place(Place::Auth(AuthField::Id | AuthField::Email)))
     }
 
     fn kind_name(&self) -> &'static str {

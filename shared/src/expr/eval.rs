@@ -7,12 +7,12 @@ use serde_json::{Map, Number, Value};
 use super::number;
 use super::tree::{AuthField, Expr, Op, Operand, Place, Test};
 
-/// Who is asking, as expressions see them.
+/// Who is asking, as expressions see them. Without a caller there is no `Auth`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Auth {
-    /// The account, empty when nobody is signed in.
+    /// The account.
     pub id: String,
-    /// The account's address, empty when nobody is signed in.
+    /// The account's address.
     pub email: String,
     /// The account's roles.
     pub roles: Vec<String>,
@@ -40,8 +40,15 @@ pub struct RecordRef<'a> {
 pub enum Input<'a> {
     /// Nothing.
     None,
-    /// The data fields as they will be stored.
+    /// The data fields as they will be stored, all of them the client's.
     Whole(&'a Map<String, Value>),
+    /// A change to a stored record.
+    Change {
+        /// The data fields as they will be stored.
+        whole: &'a Map<String, Value>,
+        /// The members that the client sent for it.
+        sent: &'a Map<String, Value>,
+    },
     /// The members of a JSON Merge Patch (RFC 7396); what it does not mention stays as it is stored. An object among
     /// them would need the stored one to merge with, so whatever is asked of it is unknown.
     Patch(&'a Map<String, Value>),
@@ -50,8 +57,8 @@ pub enum Input<'a> {
 /// What is known of a request before a record is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// Who is asking.
-    pub auth: &'a Auth,
+    /// Who is asking; `None` when nobody is signed in. Whatever is asked of `auth` is then unknown.
+    pub auth: Option<&'a Auth>,
     /// When the request came in, in the canonical form of [`moment`](super::moment).
     pub now: &'a str,
     /// What is being written.
@@ -137,19 +144,28 @@ fn answer(test: &Test, known: Option<&Known>, record: Option<&RecordRef>) -> Opt
                 Input::None => return None,
                 Input::Patch(patch) if !patch.contains_key(field) => return Some(false),
                 Input::Patch(patch) => patched(patch.get(field)?)?,
-                Input::Whole(whole) => whole.get(field),
+                Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field),
             };
             Some(!same_or_absent(record?.data.get(field), incoming))
         }
+        Test::Sent(field) => sent(known?.input, field),
         Test::Stored { field, value } => Some(same_or_absent(record?.data.get(field), value.as_ref())),
         _ => decide(test, |place| look_up(place, known, record)),
+    }
+}
+
+/// Whether the client sent the field; unknown where nothing is written.
+pub(super) fn sent(input: Input, field: &str) -> Option<bool> {
+    match input {
+        Input::None => None,
+        Input::Whole(sent) | Input::Patch(sent) | Input::Change { sent, .. } => Some(sent.contains_key(field)),
     }
 }
 
 fn has_input(field: &str, input: Input, record: Option<&RecordRef>) -> Option<bool> {
     match input {
         Input::None => None,
-        Input::Whole(whole) => Some(whole.contains_key(field)),
+        Input::Whole(whole) | Input::Change { whole, .. } => Some(whole.contains_key(field)),
         Input::Patch(patch) => match patch.get(field) {
             Some(member) => Some(!member.is_null()),
             None => Some(record?.data.contains_key(field)),
@@ -169,11 +185,11 @@ pub(super) fn patched(member: &Value) -> Option<Option<&Value>> {
 fn look_up<'a>(place: &Place, known: Option<&Known<'a>>, record: Option<&RecordRef<'a>>) -> Option<Datum<'a>> {
     match place {
         Place::Record(field) => record?.field(field),
-        Place::Auth(field) => Some(caller(known?.auth, *field)),
+        Place::Auth(field) => Some(caller(known?.auth?, *field)),
         Place::Now => Some(Datum::Text(known?.now)),
         Place::Input(field) => match known?.input {
             Input::None => None,
-            Input::Whole(whole) => whole.get(field).map(Datum::from),
+            Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field).map(Datum::from),
             Input::Patch(patch) => match patch.get(field) {
                 Some(member) => patched(member)?.map(Datum::from),
                 None => record?.field(field),
@@ -205,7 +221,7 @@ pub(super) fn decide<'a>(test: &'a Test, look_up: impl Fn(&Place) -> Option<Datu
             (Datum::Text(text), Datum::Text(prefix)) => Some(text.starts_with(prefix)),
             _ => None,
         },
-        Test::Has(_) | Test::Changed(_) | Test::Stored { .. } => None,
+        Test::Has(_) | Test::Changed(_) | Test::Sent(_) | Test::Stored { .. } => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::eval::{Datum, Input, Known, caller, decide, patched};
+use super::eval::{Datum, Input, Known, caller, decide, patched, sent};
 use super::tree::{Expr, Op, Operand, Place, Test};
 
 impl Expr {
@@ -25,6 +25,7 @@ fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
     match test {
         Test::Has(Place::Input(field)) => fold_has(field, positive, known.input),
         Test::Changed(field) => fold_changed(field, positive, known.input),
+        Test::Sent(field) => Expr::constant(sent(known.input, field) == Some(positive)),
         Test::Has(_) | Test::Stored { .. } => Expr::test(test.clone(), positive),
         Test::Compare { left, op, right } => {
             let ordered =
@@ -74,7 +75,7 @@ fn may_be(operand: &Operand, fits: impl Fn(&Value) -> bool) -> bool {
 fn fold_has(field: &str, positive: bool, input: Input) -> Expr {
     let present = match input {
         Input::None => return Expr::False,
-        Input::Whole(whole) => whole.contains_key(field),
+        Input::Whole(whole) | Input::Change { whole, .. } => whole.contains_key(field),
         Input::Patch(patch) => match patch.get(field) {
             Some(member) => !member.is_null(),
             None => return Expr::test(Test::Has(Place::Record(field.to_owned())), positive),
@@ -86,7 +87,7 @@ fn fold_has(field: &str, positive: bool, input: Input) -> Expr {
 fn fold_changed(field: &str, positive: bool, input: Input) -> Expr {
     let incoming = match input {
         Input::None => return Expr::False,
-        Input::Whole(whole) => whole.get(field),
+        Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field),
         Input::Patch(patch) => match patch.get(field).map(patched) {
             None => return Expr::constant(!positive),
             Some(None) => return Expr::False,
@@ -104,11 +105,11 @@ fn put_in(operand: &Operand, known: &Known) -> Option<Operand> {
     };
     match place {
         Place::Record(_) => Some(operand.clone()),
-        Place::Auth(field) => Some(Operand::Constant(caller(known.auth, *field).to_value())),
+        Place::Auth(field) => known.auth.map(|auth| Operand::Constant(caller(auth, *field).to_value())),
         Place::Now => Some(Operand::Constant(known.now.into())),
         Place::Input(field) => match known.input {
             Input::None => None,
-            Input::Whole(whole) => constant(whole, field),
+            Input::Whole(whole) | Input::Change { whole, .. } => constant(whole, field),
             Input::Patch(patch) => match patch.get(field) {
                 Some(member) => patched(member)?.map(|value| Operand::Constant(value.clone())),
                 None => Some(Operand::Place(Place::Record(field.clone()))),

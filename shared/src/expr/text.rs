@@ -38,7 +38,7 @@ impl Display for Test {
             Self::In { item, list } => write!(f, "{item} in {list}"),
             Self::StartsWith { text, prefix } => write!(f, "{text}.startsWith({prefix})"),
             Self::Has(place) => write!(f, "has({place})"),
-            Self::Changed(field) => write!(f, "changed('{field}')"),
+            Self::Changed(field) | Self::Sent(field) => write!(f, "changed('{field}')"),
             Self::Stored { field, value: Some(value) } => write!(f, "({field} is {value})"),
             Self::Stored { field, value: None } => write!(f, "({field} is absent)"),
         }

@@ -52,6 +52,8 @@ pub enum Test {
     Has(Place),
     /// `changed('field')`: the stored field and the incoming one differ, absence included.
     Changed(String),
+    /// The client sent the field. What `changed` means of a field that is hidden from whoever sends it.
+    Sent(String),
     /// The stored field is exactly this, or absent for `None`. What folding makes of [`Test::Changed`].
     Stored {
         /// The field of the stored record.
@@ -83,12 +85,12 @@ pub enum Place {
     Now,
 }
 
-/// What is known of the caller.
+/// What is known of the caller; nothing of it when nobody is signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthField {
-    /// The account, `''` when nobody is signed in.
+    /// The account.
     Id,
-    /// The account's address, `''` when nobody is signed in.
+    /// The account's address.
     Email,
     /// The account's roles.
     Roles,
@@ -264,7 +266,7 @@ impl Test {
             Self::Compare { left, right, .. } => vec![left, right],
             Self::In { item, list } => vec![item, list],
             Self::StartsWith { text, prefix } => vec![text, prefix],
-            Self::Has(_) | Self::Changed(_) | Self::Stored { .. } => Vec::new(),
+            Self::Has(_) | Self::Changed(_) | Self::Sent(_) | Self::Stored { .. } => Vec::new(),
         }
     }
 

@@ -57,12 +57,14 @@ pub struct FieldType {
     pub nullable: bool,
     /// Whether clients never see it: rules may use it, filters and sorts may not.
     pub hidden: bool,
+    /// Whether clients never write it.
+    pub read_only: bool,
 }
 
 impl FieldType {
-    /// A visible field of this kind that is never `null`.
+    /// A visible, writable field of this kind that is never `null`.
     pub fn plain(kind: Kind) -> Self {
-        Self { kind, nullable: false, hidden: false }
+        Self { kind, nullable: false, hidden: false, read_only: false }
     }
 }
 

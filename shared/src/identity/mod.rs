@@ -45,7 +45,7 @@ impl User {
 }
 
 impl Caller {
-    /// The account's id, empty when nobody has signed in: `auth.id` of rules.
+    /// The account's id, empty when nobody has signed in. Rules have no `auth.id` then.
     pub fn id(&self) -> &str {
         match self {
             Self::Anonymous => "",

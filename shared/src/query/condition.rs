@@ -81,14 +81,14 @@ impl Writer<'_> {
                 let (field, value) = (self.field(field), self.value(value));
                 Some(format!("{field} = {value}"))
             }
-            Test::Changed(_) => None,
+            Test::Changed(_) | Test::Sent(_) => None,
         }
     }
 
     /// The test is known not to hold.
     fn fails(&mut self, test: &Test) -> Option<String> {
         match test {
-            Test::Compare { .. } | Test::Changed(_) => None,
+            Test::Compare { .. } | Test::Changed(_) | Test::Sent(_) => None,
             Test::In { item, list } => self.membership(item, list, "NOT "),
             Test::StartsWith { text, prefix } => self.prefix(text, prefix, "NOT "),
             Test::Has(place) => Some(format!("attribute_not_exists({})", self.place(place)?)),

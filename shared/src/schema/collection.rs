@@ -31,12 +31,12 @@ impl Collection {
     /// Compiles a definition.
     ///
     /// # Errors
-    /// What [`Definition::parse`] would have refused of the fields and rules.
+    /// What [`Definition::parse`] would have refused of the fields.
     pub fn compile(definition: Definition) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
         let shape = Shape::of(definition.schema.clone(), &mut problems);
         let layout = definition.layout(&shape.fields);
-        let rules = rules::read(&definition.rules, &layout, &mut problems);
+        let rules = rules::stored(&definition.rules, &layout);
         let next = definition.next().and_then(|next| next.get("schema")).cloned();
         let next = next.map(|schema| Shape::of(schema, &mut problems));
         if !problems.is_empty() {
@@ -96,6 +96,11 @@ impl Collection {
     /// The data fields clients never see.
     pub fn hidden_fields(&self) -> impl Iterator<Item = &str> {
         self.shape.fields.iter().filter(|(_, field)| field.value.hidden).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether clients never see the field.
+    pub fn is_hidden(&self, name: &str) -> bool {
+        self.field(name).is_some_and(|field| field.value.hidden)
     }
 
     /// Whether only the server writes the field.

@@ -130,7 +130,7 @@ fn field(
     let (hidden, read_only, write_once) = (flag("hidden"), flag("readOnly"), flag("writeOnce"));
     let (kind, nullable) = kind(root, property, MAX_HOPS);
     let relation = relation(property, &kind, pointer, problems);
-    let value = FieldType { kind, nullable, hidden };
+    let value = FieldType { kind, nullable, hidden, read_only };
     Field { value, required, read_only, write_once, relation, default: property.get("default").cloned() }
 }
 

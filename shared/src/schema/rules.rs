@@ -10,11 +10,7 @@ use crate::query::{Layout, Query, Refusal, plan};
 const MAX_CALLER_TESTS: usize = 6;
 
 /// Reads every rule.
-pub(super) fn read(
-    rules: &BTreeMap<Rule, String>,
-    layout: &Layout,
-    problems: &mut Vec<FieldError>,
-) -> BTreeMap<Rule, Expr> {
+fn read(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<FieldError>) -> BTreeMap<Rule, Expr> {
     let mut read = BTreeMap::new();
     for (rule, source) in rules {
         match Expr::rule(source, &layout.fields, *rule) {
@@ -29,6 +25,11 @@ pub(super) fn read(
     read
 }
 
+/// Reads the rules of a stored definition. One that is not taken any more is left out: it allows admins only.
+pub(super) fn stored(rules: &BTreeMap<Rule, String>, layout: &Layout) -> BTreeMap<Rule, Expr> {
+    read(rules, layout, &mut Vec::new())
+}
+
 /// Reads every rule, and refuses a list rule that no index serves.
 pub(super) fn check(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<FieldError>) {
     let read = read(rules, layout, problems);
@@ -39,11 +40,27 @@ pub(super) fn check(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &
     }
 }
 
-/// The refusal some caller would meet when listing under this rule, whatever they filter by; `None` if nobody would.
-///
-/// What a rule asks of the caller alone is tried with every answer; where it compares a record with the caller, which
-/// caller that is makes no difference to the plan.
+/// The refusal some caller, or somebody who has not signed in, would meet when listing under this rule, whatever they filter
+/// by; `None` if nobody would.
 pub fn unserved(list: &Expr, layout: &Layout) -> Option<Refusal> {
+    unserved_by_answers(list, layout).or_else(|| unserved_by_answers(&without_caller(list), layout))
+}
+
+/// The rule as it is where nobody is signed in: what it asks of the caller is known neither to hold nor not to.
+fn without_caller(expr: &Expr) -> Expr {
+    let is_auth = |operand: &&Operand| matches!(operand, Operand::Place(Place::Auth(_)));
+    match expr {
+        Expr::True => Expr::True,
+        Expr::All(parts) => Expr::all(parts.iter().map(without_caller)),
+        Expr::Any(parts) => Expr::any(parts.iter().map(without_caller)),
+        Expr::Is(test) | Expr::Not(test) if !test.operands().iter().any(is_auth) => expr.clone(),
+        Expr::False | Expr::Is(_) | Expr::Not(_) => Expr::False,
+    }
+}
+
+/// What a rule asks of the caller and the time alone is tried with every answer; where it compares a record with the caller,
+/// which caller that is makes no difference to the plan.
+fn unserved_by_answers(list: &Expr, layout: &Layout) -> Option<Refusal> {
     let mut questions: Vec<Test> = Vec::new();
     for (question, _) in list.tests().into_iter().filter_map(about_caller) {
         if !questions.contains(&question) {
@@ -102,5 +119,5 @@ fn someone() -> Known<'static> {
         roles: vec!["role".to_owned()],
         verified: true,
     });
-    Known { auth: &SOMEONE, now: "2026-01-01T00:00:00.000Z", input: Input::None }
+    Known { auth: Some(&SOMEONE), now: "2026-01-01T00:00:00.000Z", input: Input::None }
 }

@@ -207,6 +207,8 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         What::Delete | What::Undelete => stored.data.clone(),
         What::Merge { patch, .. } => {
             let mut data = stored.data.clone();
+            // Into what they do not see nobody merges: whether the outcome is valid would tell what is there.
+            data.retain(|name, _| grant.sees_all() || !collection.is_hidden(name) || !patch.contains_key(name));
             merge(&mut data, patch);
             data
         }
@@ -222,9 +224,10 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     let fixed = |name: &&String| {
         (collection.write_once(name) && !grant.is_of_the_house()) || (collection.read_only(name) && !grant.sees_all())
     };
-    let names = data.keys().chain(stored.data.keys());
-    let changed = names.filter(fixed).find(|name| data.get(*name) != stored.data.get(*name));
-    match changed.or_else(|| guessed(grant, change)) {
+    let mut names = data.keys().chain(stored.data.keys()).filter(fixed);
+    let changed = |name: &&String| data.get(*name) != stored.data.get(*name);
+    // A guess is refused before anything else: which field is named first must not say whether it was right.
+    match guessed(grant, change).or_else(|| names.find(changed)) {
         Some(name) => Err(Error::field(format!("/{name}"), "fixed", "this field cannot be changed")),
         None => Ok(data),
     }
@@ -233,16 +236,15 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
 /// A field of a change that is hidden from whoever makes it and cannot be changed. Were it taken where it says what is stored
 /// already, that would tell what is stored.
 fn guessed<'a>(grant: &Grant, change: &'a What) -> Option<&'a String> {
-    let (What::Replace(sent) | What::Merge { patch: sent, .. }) = change else { return None };
     let collection = grant.collection();
-    let is_hidden = |name: &str| collection.field(name).is_some_and(|field| field.value.hidden);
-    sent.keys().find(|name| !grant.sees_all() && collection.write_once(name) && is_hidden(name))
+    let is_fixed = |name: &&String| collection.write_once(name) && collection.is_hidden(name);
+    change.sent().filter(|_| !grant.sees_all())?.keys().find(is_fixed)
 }
 
 /// A replacement by somebody who does not see or write a field leaves it as it is.
 fn keep_unseen(collection: &Collection, stored: &Record, data: &mut Map<String, Value>) {
     for (name, value) in &stored.data {
-        let unseen = collection.field(name).is_some_and(|field| field.value.hidden) || collection.read_only(name);
+        let unseen = collection.is_hidden(name) || collection.read_only(name);
         if unseen && !data.contains_key(name) {
             data.insert(name.clone(), value.clone());
         }

@@ -55,6 +55,16 @@ pub enum What {
     Undelete,
 }
 
+impl What {
+    /// The members that the client sent, if any.
+    pub fn sent(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Create(sent) | Self::Replace(sent) | Self::Merge { patch: sent, .. } => Some(sent),
+            Self::Delete | Self::Undelete => None,
+        }
+    }
+}
+
 /// What a caller who may wants written.
 #[derive(Debug, Clone)]
 pub struct Intent {
@@ -267,10 +277,12 @@ impl Records {
             What::Undelete => brought_back(intent, &stored)?,
             _ if stored.deleted => return Err(nowhere()),
             What::Replace(_) | What::Merge { .. } => {
-                let may = grant.allows(&stored.view(), Input::Whole(&stored.data));
+                let (nothing, sent) = (Map::new(), intent.what.sent());
+                let may = grant.allows(&stored.view(), Input::Change { whole: &stored.data, sent: &nothing });
                 let data = changed(grant, &stored, &intent.what);
                 let data = data.map_err(|error| if may { error } else { nowhere() })?;
-                if !grant.allows(&stored.view(), Input::Whole(&data)) {
+                let input = Input::Change { whole: &data, sent: sent.unwrap_or(&nothing) };
+                if !grant.allows(&stored.view(), input) {
                     return Err(nowhere());
                 }
                 data

@@ -63,11 +63,12 @@ impl Action {
         match self {
             _ if who.is_turned_away() => 401,
             Read | ReadConsistently => or_nothing(200, who.reads(object)),
+            // Every rule on writing asks who the caller is, and of nobody that is not known.
+            _ if who == Who::Anonymous => 401,
             Patch | PatchIndexed | Replace => or_nothing(200, who.changes(object)),
             GiveAway => or_nothing(200, is_admin && object.is_there()),
             PatchKept if is_admin => or_nothing(200, object.is_there()),
             PatchKept | PatchVersion => 400,
-            MakeAs | Make | MakeForAnother if who == Who::Anonymous => 401,
             MakeForAnother if !is_admin => 403,
             MakeAs if object != Object::Absent => 412,
             MakeAs | Make | MakeForAnother => 201,

@@ -21,8 +21,9 @@ pub(crate) fn fields() -> FieldTypes {
         field("due", Kind::Moment),
         field("tags", Kind::List(Box::new(Kind::Text))),
         field("address", Kind::Other),
-        ("note".to_owned(), FieldType { kind: Kind::Text, nullable: true, hidden: false }),
-        ("secret".to_owned(), FieldType { kind: Kind::Text, nullable: false, hidden: true }),
+        ("note".to_owned(), FieldType { nullable: true, ..FieldType::plain(Kind::Text) }),
+        ("stamp".to_owned(), FieldType { read_only: true, ..FieldType::plain(Kind::Text) }),
+        ("secret".to_owned(), FieldType { hidden: true, ..FieldType::plain(Kind::Text) }),
     ])
 }
 
@@ -52,9 +53,14 @@ pub(crate) fn data() -> impl Strategy<Value = Map<String, Value>> {
 
 /// Data of a record written under another schema: anything anywhere.
 pub(crate) fn odd_data() -> impl Strategy<Value = Map<String, Value>> {
-    data_of(|name| {
+    let secret = option::weighted(0.25, fitting("secret"));
+    let odd = data_of(|name| {
         let odd = select(vec![json!(null), json!(1), json!("a"), json!(true), json!(["a", 1]), json!({ "a": 1 })]);
         prop_oneof![3 => fitting(name), 1 => odd].boxed()
+    });
+    (odd, secret).prop_map(|(mut data, secret)| {
+        data.extend(secret.map(|secret| ("secret".to_owned(), secret)));
+        data
     })
 }
 
@@ -65,14 +71,12 @@ fn data_of(values: impl Fn(&'static str) -> BoxedStrategy<Value>) -> impl Strate
         .prop_map(|members| members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
 }
 
-pub(crate) fn auth() -> impl Strategy<Value = Auth> {
+/// A caller, or nobody.
+pub(crate) fn auth() -> impl Strategy<Value = Option<Auth>> {
     let text = || select(TEXTS.to_vec()).prop_map(str::to_owned);
-    (text(), text(), vec(text(), 0..3), any::<bool>()).prop_map(|(id, email, roles, verified)| Auth {
-        id,
-        email,
-        roles,
-        verified,
-    })
+    let auth = (text(), text(), vec(text(), 0..3), any::<bool>());
+    let auth = auth.prop_map(|(id, email, roles, verified)| Auth { id, email, roles, verified });
+    option::weighted(0.75, auth)
 }
 
 /// A filter over bare fields.
@@ -85,9 +89,23 @@ pub(crate) fn list_rule() -> impl Strategy<Value = String> {
     expression(vec!["record."], vec!["auth.id", "auth.email"])
 }
 
+/// What a rule asks of the caller alone.
+const OF_CALLER: [&str; 10] = [
+    "auth.verified",
+    "!auth.verified",
+    "'a' in auth.roles",
+    "!('b' in auth.roles)",
+    "auth.id != ''",
+    "auth.id == ''",
+    "!(auth.id != '')",
+    "auth.email.startsWith(auth.id)",
+    "!auth.email.startsWith('a')",
+    "auth.id in ['', 'a', 'b']",
+];
+
 /// A rule over everything there is.
 pub(crate) fn update_rule() -> impl Strategy<Value = String> {
-    let changed = select(NAMES.to_vec()).prop_map(|name| format!("changed('{name}')"));
+    let changed = select([&NAMES[..], &["secret"]].concat()).prop_map(|name| format!("changed('{name}')"));
     let leaf = prop_oneof![4 => expression(vec!["record.", "input."], vec!["auth.id", "auth.email"]), 1 => changed];
     combined(leaf)
 }
@@ -95,9 +113,7 @@ pub(crate) fn update_rule() -> impl Strategy<Value = String> {
 fn expression(owners: Vec<&'static str>, callers: Vec<&'static str>) -> impl Strategy<Value = String> {
     let of_caller = match callers.is_empty() {
         true => Just("true".to_owned()).boxed(),
-        false => select(vec!["auth.verified", "'a' in auth.roles", "!('b' in auth.roles)", "auth.id != ''"])
-            .prop_map(str::to_owned)
-            .boxed(),
+        false => select(OF_CALLER.to_vec()).prop_map(str::to_owned).boxed(),
     };
     let roles = match callers.is_empty() {
         true => Just("false".to_owned()).boxed(),

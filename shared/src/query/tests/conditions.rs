@@ -8,7 +8,7 @@ use crate::query::{Condition, condition};
 
 fn residual(rule: &str, patch: Value) -> Expr {
     let (auth, patch) = (Auth { id: "ada".into(), ..Auth::default() }, object(patch));
-    let known = Known { auth: &auth, now: "2026-01-01T00:00:00.000Z", input: Input::Patch(&patch) };
+    let known = Known { auth: Some(&auth), now: "2026-01-01T00:00:00.000Z", input: Input::Patch(&patch) };
     Expr::rule(rule, &fields(), Rule::Update).unwrap_or_else(|error| panic!("{rule}: {error}")).partial(&known)
 }
 

@@ -114,7 +114,7 @@ fn layout() -> impl Strategy<Value = Layout> {
         generation: 1,
         indexes: vec![first, second],
         fields: FieldTypes::new(
-            FIELDS.map(|(name, kind)| (name.to_owned(), FieldType { kind, nullable: true, hidden: false })),
+            FIELDS.map(|(name, kind)| (name.to_owned(), FieldType { nullable: true, ..FieldType::plain(kind) })),
         ),
     })
 }

@@ -255,7 +255,7 @@ fn a_scan_takes_the_best_index_and_says_what_is_left() {
 fn a_rule_narrows_the_plan_and_never_widens_it() {
     let layout = layout();
     let auth = Auth { id: "ada".into(), ..Auth::default() };
-    let known = Known { auth: &auth, now: "2026-01-01T00:00:00.000Z", input: Input::None };
+    let known = Known { auth: Some(&auth), now: "2026-01-01T00:00:00.000Z", input: Input::None };
     let rule = Expr::rule("record.owner == auth.id", &layout.fields, Rule::List).unwrap().partial(&known);
     let partition = |filter: &str| {
         let filter = Expr::filter(filter, &layout.fields).unwrap();
