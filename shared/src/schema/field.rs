@@ -191,7 +191,8 @@ fn kind_named(root: &Map<String, Value>, property: &Value, name: &str, hops: usi
     }
 }
 
-fn look_up<'a>(root: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+/// What stands at that path, a JSON pointer without its first slash.
+pub(super) fn look_up<'a>(root: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let mut steps = path.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
     let first = root.get(&steps.next()?);
     steps.fold(first, |value, step| value?.get(&step))

@@ -187,9 +187,8 @@ fn walk(schema: &Map<String, Value>, pointer: &str, depth: usize, problems: &mut
 }
 
 fn check_keyword(keyword: &str, value: &Value, pointer: &str, here: &str, problems: &mut Vec<FieldError>) {
-    let is_property = pointer.strip_prefix("/schema/properties/").is_some_and(|name| !name.contains('/'));
     let known = [&ONE[..], &LISTS, &NAMED, &PLAIN].iter().any(|keywords| keywords.contains(&keyword));
-    if FLAGS.contains(&keyword) && !is_property {
+    if FLAGS.contains(&keyword) && !is_field(pointer) {
         problems.push(FieldError::new(here, "misplaced", "this stands on a field of the record only"));
     } else if !known && !FLAGS.contains(&keyword) && !keyword.starts_with("x-") {
         problems.push(FieldError::new(here, "unknown_keyword", "this is not a keyword of JSON Schema 2020-12"));
@@ -197,6 +196,11 @@ fn check_keyword(keyword: &str, value: &Value, pointer: &str, here: &str, proble
     if let Some((code, message)) = refused(keyword, value, pointer) {
         problems.push(FieldError::new(here, code, message));
     }
+}
+
+/// Whether a field of the record is described there.
+pub(super) fn is_field(pointer: &str) -> bool {
+    pointer.strip_prefix("/schema/properties/").is_some_and(|name| !name.contains('/'))
 }
 
 /// Why a keyword of JSON Schema is not taken here.
@@ -217,7 +221,7 @@ fn refused(keyword: &str, value: &Value, pointer: &str) -> Option<(&'static str,
 }
 
 /// The schemas inside a keyword's value, each with its pointer.
-fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> Vec<(String, &'a Map<String, Value>)> {
+pub(super) fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> Vec<(String, &'a Map<String, Value>)> {
     let inner: Vec<(String, &Value)> = match value {
         value if ONE.contains(&keyword) => vec![(here.to_owned(), value)],
         Value::Array(schemas) if LISTS.contains(&keyword) => {

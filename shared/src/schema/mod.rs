@@ -12,6 +12,7 @@ mod field;
 mod index;
 mod keywords;
 mod look;
+mod places;
 mod rules;
 mod shape;
 mod told;

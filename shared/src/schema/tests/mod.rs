@@ -3,6 +3,7 @@
 mod blind;
 mod changes;
 mod language;
+mod places;
 mod records;
 
 use serde_json::{Value, json};
@@ -98,7 +99,7 @@ fn what_is_wrong_with_a_definition_is_said_and_where() {
         (property(json!({ "minLength": -1 })), "/schema/properties/x/minLength", "bad_schema"),
         (property(json!({ "pattern": "(" })), "/schema/properties/x/pattern", "bad_schema"),
         (property(json!({ "pattern": "(?=a)b" })), "/schema/properties/x/pattern", "bad_schema"),
-        (property(json!({ "$ref": "#/$defs/none" })), "/schema", "bad_schema"),
+        (property(json!({ "$ref": "#/$defs/none" })), "/schema/properties/x/$ref", "bad_reference"),
         (property(json!({ "type": "string", "format": "colour" })), "/schema/properties/x/format", "unknown_format"),
         (property(json!({ "type": "integer", "default": "1" })), "/schema/properties/x/default", "bad_default"),
         (property(json!({ "type": "string", "relation": {} })), "/schema/properties/x/relation", "relation"),
