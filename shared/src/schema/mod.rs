@@ -5,6 +5,7 @@
 //! definition put over another does to what is stored is a [`Change`].
 
 mod body;
+mod bound;
 mod change;
 mod collection;
 mod definition;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use crate::error::FieldError;
@@ -11,7 +10,8 @@ use crate::expr::{Kind, moment};
 
 use super::body::escaped;
 use super::field::{self, Field};
-use super::{keywords, validate};
+use super::keywords;
+use super::validate::{self, Judge};
 
 /// A schema compiled for use.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Shape {
     pub memberwise: bool,
     pub fields: BTreeMap<String, Field>,
     /// Made on first use: reading a record needs no validator, and a cold start should not wait for one.
-    records: OnceLock<Result<Validator, Vec<FieldError>>>,
-    members: OnceLock<Result<Validator, Vec<FieldError>>>,
+    records: OnceLock<Result<Judge, Vec<FieldError>>>,
+    members: OnceLock<Result<Judge, Vec<FieldError>>>,
 }
 
 impl Shape {
@@ -60,9 +60,9 @@ impl Shape {
         problems
     }
 
-    fn find(&self, validator: &Result<Validator, Vec<FieldError>>, data: &Value) -> Vec<FieldError> {
-        match validator {
-            Ok(validator) => validate::find(validator, &self.fields, data),
+    fn find(&self, judge: &Result<Judge, Vec<FieldError>>, data: &Value) -> Vec<FieldError> {
+        match judge {
+            Ok(judge) => validate::find(judge, &self.fields, data),
             Err(problems) => problems.clone(),
         }
     }

@@ -10,6 +10,7 @@ use crate::error::FieldError;
 use crate::expr::{Kind, moment, number};
 
 use super::body::escaped;
+use super::bound::Bound;
 use super::field::Field;
 
 /// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
@@ -19,8 +20,18 @@ const MAX_PROBLEMS: usize = 50;
 /// The size a compiled pattern may have, in bytes.
 const MAX_PATTERN_BYTES: usize = 256 * 1024;
 
+/// The most applications of schemas that the problems of one record may take to be told one by one: each may end in a problem.
+const MOST_TOLD: u64 = 100_000;
+
+/// A schema ready to hold values against, and how much work that is.
+#[derive(Debug)]
+pub(super) struct Judge {
+    validator: Validator,
+    bound: Bound,
+}
+
 /// The validator of whole records.
-pub(super) fn of_records(schema: &Value) -> Result<Validator, Vec<FieldError>> {
+pub(super) fn of_records(schema: &Value) -> Result<Judge, Vec<FieldError>> {
     let mut schema = schema.clone();
     if let Some(root) = schema.as_object_mut() {
         root.insert("additionalProperties".to_owned(), Value::Bool(false));
@@ -29,7 +40,7 @@ pub(super) fn of_records(schema: &Value) -> Result<Validator, Vec<FieldError>> {
 }
 
 /// The validator of some members of a record, each by itself.
-pub(super) fn of_members(schema: &Value) -> Result<Validator, Vec<FieldError>> {
+pub(super) fn of_members(schema: &Value) -> Result<Judge, Vec<FieldError>> {
     let members = json!({
         "type": "object",
         "additionalProperties": false,
@@ -39,8 +50,9 @@ pub(super) fn of_members(schema: &Value) -> Result<Validator, Vec<FieldError>> {
     build(&members)
 }
 
-/// Formats are asserted, patterns run in linear time, and nothing is fetched.
-fn build(schema: &Value) -> Result<Validator, Vec<FieldError>> {
+/// Formats are asserted, patterns run in linear time, nothing is fetched, and what would be too much work is not begun.
+fn build(schema: &Value) -> Result<Judge, Vec<FieldError>> {
+    let bound = Bound::of(schema).map_err(|error| vec![error])?;
     let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES);
     jsonschema::options()
         .with_draft(Draft::Draft202012)
@@ -49,6 +61,7 @@ fn build(schema: &Value) -> Result<Validator, Vec<FieldError>> {
         .with_pattern_options(patterns)
         .offline()
         .build(schema)
+        .map(|validator| Judge { validator, bound })
         .map_err(|error| {
             vec![FieldError::new(
                 format!("/schema{}", error.instance_path()),
@@ -77,14 +90,14 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
 }
 
 /// Everything wrong with a record, or with some members of one: an object.
-pub(super) fn find(validator: &Validator, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
+pub(super) fn find(judge: &Judge, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
     let mut problems = unstorable(data, "");
     if !problems.is_empty() {
         // A number beyond the store's range is never computed with: spelled out it could fill the memory.
         problems.truncate(MAX_PROBLEMS);
         return problems;
     }
-    problems.extend(validator.iter_errors(data).flat_map(|error| described(&error)).take(MAX_PROBLEMS));
+    problems.extend(judge.problems(data));
     for (name, value) in data.as_object().into_iter().flatten() {
         let pointer = format!("/{}", escaped(name));
         let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
@@ -98,6 +111,23 @@ pub(super) fn find(validator: &Validator, fields: &BTreeMap<String, Field>, data
     }
     problems.truncate(MAX_PROBLEMS);
     problems
+}
+
+impl Judge {
+    /// Whether a value fits is known at a price that does not multiply: what was applied to it once is remembered. Its problems
+    /// are gathered all at once, and where they could fill the memory none of them is.
+    fn problems(&self, data: &Value) -> Vec<FieldError> {
+        if self.validator.is_valid(data) {
+            return Vec::new();
+        }
+        if self.bound.applied_to(data) <= MOST_TOLD {
+            let errors = self.validator.iter_errors(data);
+            return errors.flat_map(|error| described(&error)).take(MAX_PROBLEMS).collect();
+        }
+        let message = "this does not fit the schema, and is too large or too deeply nested for its problems to be told one by \
+                       one: send less at a time";
+        vec![FieldError::new("", "invalid", message)]
+    }
 }
 
 /// Everything the store could not hold of a value that stands at `pointer`: numbers, and names of members.

@@ -1,6 +1,7 @@
 //! Definitions: what is taken, what is refused and where, and what a change of one keeps.
 
 mod blind;
+mod bound;
 mod changes;
 mod language;
 mod places;
@@ -46,6 +47,10 @@ pub(super) fn tasks_with(pointer: &str, value: Value) -> Value {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     body.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
     body
+}
+
+fn collection_of(definition: Definition) -> Collection {
+    Collection::compile(definition).unwrap()
 }
 
 fn parse(body: Value) -> Result<Definition, Vec<FieldError>> {

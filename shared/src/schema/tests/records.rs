@@ -146,8 +146,8 @@ fn references_inside_the_schema_are_followed() {
     let body = json!({
         "schema": {
             "type": "object",
-            "$defs": { "name": { "type": "string", "maxLength": 3 }, "loop": { "$ref": "#/$defs/loop" } },
-            "properties": { "first": { "$ref": "#/$defs/name" }, "never": { "$ref": "#/$defs/loop" } },
+            "$defs": { "name": { "type": "string", "maxLength": 3 } },
+            "properties": { "first": { "$ref": "#/$defs/name" } },
         },
         "indexes": [{ "name": "by_first", "partition": ["first"] }],
     });

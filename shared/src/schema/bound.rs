@@ -1,0 +1,279 @@
+//! How much work a schema is: how often the schemas within it are applied to one value, which references and `allOf` can
+//! multiply without end, how deep they lead into each other, and how many patterns it has.
+//!
+//! A schema is taken as a graph. Some edges lead to schemas of the same value (`$ref`, `allOf`, `if`), others to schemas of
+//! what is inside it, by name or by place (`properties`, `items`). Every way through the first kind is one application.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::body::escaped;
+use super::keywords::inner_schemas;
+use super::places::{Places, Target};
+use crate::error::FieldError;
+
+/// Most applications to one value of a record nested as deep as most are.
+pub(super) const MOST_APPLIED: u64 = 10_000;
+/// How deep those nest. Deeper down a schema that contains itself may multiply: what that costs is weighed by the record.
+const USUAL_DEPTH: usize = 4;
+/// How deep a value can stand in a record: no deeper than a body nests.
+const DEEPEST: usize = 32;
+/// Most schemas of one value that lead into each other.
+const LONGEST_CHAIN: usize = 32;
+/// Most different patterns.
+const MOST_PATTERNS: usize = 100;
+
+/// Keywords that apply schemas to the same value.
+const SAME: [&str; 10] =
+    ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
+
+/// Whose schema an inner one is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Edge {
+    /// Of the same value.
+    Same,
+    /// Of the member of this name.
+    Member(String),
+    /// Of any member.
+    Members,
+    /// Of the element at this place.
+    Element(usize),
+    /// Of any element.
+    Elements,
+}
+
+struct Graph<'a> {
+    pointers: Vec<&'a str>,
+    edges: Vec<Vec<(Edge, usize)>>,
+    root: usize,
+}
+
+/// How often schemas are applied to a value, by how deep it stands in a record.
+#[derive(Debug, Clone)]
+pub(super) struct Bound(Vec<u64>);
+
+impl Bound {
+    /// The bound of a schema.
+    ///
+    /// # Errors
+    /// Where it is too much work, too deep, endless, or has too many patterns.
+    pub fn of(schema: &Value) -> Result<Self, FieldError> {
+        let Some(root) = schema.as_object() else { return Ok(Self(vec![1])) };
+        let places = Places::of(root);
+        check_patterns(&places)?;
+        let graph = Graph::of(&places);
+        let order = graph.inward()?;
+        let applied = graph.applied(&order)?;
+        let by_depth = graph.by_depth(&order, &applied);
+        if by_depth.iter().take(USUAL_DEPTH + 1).any(|applied| *applied > MOST_APPLIED) {
+            return Err(too_much("/schema", "to one value a few levels deep"));
+        }
+        Ok(Self(by_depth))
+    }
+
+    /// How many applications a record may take, by the values it is made of.
+    pub fn applied_to(&self, data: &Value) -> u64 {
+        let (mut level, mut sum) = (vec![data], 0_u64);
+        for applied in &self.0 {
+            let values = u64::try_from(level.len()).unwrap_or(u64::MAX);
+            sum = sum.saturating_add(values.saturating_mul(*applied));
+            level = level.into_iter().flat_map(inside).collect();
+        }
+        if level.is_empty() { sum } else { u64::MAX }
+    }
+}
+
+fn inside(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(elements) => elements.iter().collect(),
+        Value::Object(members) => members.values().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn too_much(pointer: &str, to_what: &str) -> FieldError {
+    let message = format!(
+        "references, `allOf` and their like multiply: more than {MOST_APPLIED} schemas would be applied {to_what}; let \
+         fewer of them lead to the same schema"
+    );
+    FieldError::new(pointer, "too_complex", message)
+}
+
+fn check_patterns(places: &Places) -> Result<(), FieldError> {
+    let mut patterns: BTreeSet<&str> = BTreeSet::new();
+    for (pointer, schema) in &places.schemas {
+        let named = schema.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let own = schema.get("pattern").and_then(Value::as_str);
+        patterns.extend(named.map(String::as_str).chain(own));
+        if patterns.len() > MOST_PATTERNS {
+            let message = format!("a schema has at most {MOST_PATTERNS} different patterns");
+            return Err(FieldError::new(pointer, "too_many", message));
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Graph<'a> {
+    fn of(places: &'a Places) -> Self {
+        let numbers: BTreeMap<&str, usize> =
+            places.schemas.keys().enumerate().map(|(number, pointer)| (pointer.as_str(), number)).collect();
+        let number = |pointer: &str| numbers.get(pointer).copied();
+        let edges = places.schemas.iter().map(|(pointer, schema)| {
+            let each = schema.iter().flat_map(|(keyword, value)| {
+                let target = match (keyword.as_str(), value.as_str()) {
+                    ("$ref" | "$dynamicRef", Some(reference)) => places.target(reference),
+                    _ => None,
+                };
+                let target = target.and_then(|target| match target {
+                    Target::Schema(pointer) => number(pointer),
+                    Target::Boolean => None,
+                });
+                let here = format!("{pointer}/{}", escaped(keyword));
+                let inner = inner_schemas(keyword, value, &here).into_iter().filter_map(|(place, _)| {
+                    let name = place.strip_prefix(&here).unwrap_or_default().trim_start_matches('/');
+                    Some((edge(keyword, name)?, number(&place)?))
+                });
+                target.map(|target| (Edge::Same, target)).into_iter().chain(inner.collect::<Vec<_>>())
+            });
+            each.collect()
+        });
+        Self {
+            edges: edges.collect(),
+            pointers: places.schemas.keys().map(String::as_str).collect(),
+            root: number("/schema").unwrap_or_default(),
+        }
+    }
+
+    fn same(&self, from: usize) -> impl Iterator<Item = usize> {
+        self.edges.get(from).into_iter().flatten().filter(|(edge, _)| *edge == Edge::Same).map(|(_, to)| *to)
+    }
+
+    fn pointer(&self, number: usize) -> &str {
+        self.pointers.get(number).copied().unwrap_or("/schema")
+    }
+
+    /// The schemas in an order in which each stands before those that it applies to the same value.
+    fn inward(&self) -> Result<Vec<usize>, FieldError> {
+        let mut waits_for = vec![0_usize; self.edges.len()];
+        (0..self.edges.len()).flat_map(|from| self.same(from)).for_each(|to| bump(&mut waits_for, to, |n| n + 1));
+        let free = |waits_for: &[usize], number: usize| waits_for.get(number) == Some(&0);
+        let mut order: Vec<usize> = (0..self.edges.len()).filter(|number| free(&waits_for, *number)).collect();
+        let mut next = 0;
+        while let Some(from) = order.get(next).copied() {
+            next += 1;
+            for to in self.same(from) {
+                bump(&mut waits_for, to, |n| n.saturating_sub(1));
+                if free(&waits_for, to) {
+                    order.push(to);
+                }
+            }
+        }
+        match (0..self.edges.len()).find(|number| !free(&waits_for, *number)) {
+            None => Ok(order),
+            Some(number) => {
+                let message = "this leads back to itself without going into a member or an element: it would never end";
+                Err(FieldError::new(self.pointer(number), "endless", message))
+            }
+        }
+    }
+
+    /// How many applications each schema is to the value it is applied to, itself included.
+    fn applied(&self, order: &[usize]) -> Result<Vec<u64>, FieldError> {
+        let mut applied = vec![1_u64; self.edges.len()];
+        let mut chain = vec![1_usize; self.edges.len()];
+        for from in order.iter().rev().copied() {
+            let sum = self.same(from).fold(1_u64, |sum, to| sum.saturating_add(at(&applied, to)));
+            let longest = self.same(from).map(|to| at(&chain, to)).max().unwrap_or_default() + 1;
+            if longest > LONGEST_CHAIN {
+                let message = format!("more than {LONGEST_CHAIN} schemas of one value lead into each other");
+                return Err(FieldError::new(self.pointer(from), "too_deep", message));
+            }
+            if sum > MOST_APPLIED {
+                return Err(too_much(self.pointer(from), "to one value"));
+            }
+            bump(&mut applied, from, |_| sum);
+            bump(&mut chain, from, |_| longest);
+        }
+        Ok(applied)
+    }
+
+    /// The most applications to a value at each depth. Of two members only the one that is more work counts: a record with
+    /// both is larger by one value.
+    fn by_depth(&self, order: &[usize], applied: &[u64]) -> Vec<u64> {
+        let mut reached = vec![0_u64; self.edges.len()];
+        bump(&mut reached, self.root, |_| 1);
+        let mut by_depth = vec![at(applied, self.root)];
+        for _ in 0..DEEPEST {
+            for from in order.iter().copied() {
+                let times = at(&reached, from);
+                self.same(from).for_each(|to| bump(&mut reached, to, |n: u64| n.saturating_add(times)));
+            }
+            let (most, next) = self.one_deeper(&reached, applied);
+            reached = next;
+            by_depth.push(most);
+        }
+        by_depth
+    }
+
+    /// What is applied to the values inside one to which schemas are applied so many times each.
+    fn one_deeper(&self, reached: &[u64], applied: &[u64]) -> (u64, Vec<u64>) {
+        let mut inner: BTreeMap<&Edge, BTreeMap<usize, u64>> = BTreeMap::new();
+        for (from, edges) in self.edges.iter().enumerate().filter(|(from, _)| at(reached, *from) > 0) {
+            for (edge, to) in edges.iter().filter(|(edge, _)| *edge != Edge::Same) {
+                let times = inner.entry(edge).or_default().entry(*to).or_default();
+                *times = times.saturating_add(at(reached, from));
+            }
+        }
+        let (mut most, mut next) = (0, vec![0; self.edges.len()]);
+        let none = BTreeMap::new();
+        for (of_any, is_one) in [(Edge::Members, is_member as fn(&Edge) -> bool), (Edge::Elements, is_element)] {
+            let any = inner.get(&of_any).unwrap_or(&none);
+            let of_each = work(any, applied);
+            most = most.max(of_each);
+            any.iter().for_each(|(to, times)| bump(&mut next, *to, |n: u64| n.max(*times)));
+            for one in inner.iter().filter(|(edge, _)| is_one(edge)).map(|(_, schemas)| schemas) {
+                most = most.max(of_each.saturating_add(work(one, applied)));
+                for (to, times) in one {
+                    let sum = times.saturating_add(any.get(to).copied().unwrap_or_default());
+                    bump(&mut next, *to, |n: u64| n.max(sum));
+                }
+            }
+        }
+        (most, next)
+    }
+}
+
+fn work(schemas: &BTreeMap<usize, u64>, applied: &[u64]) -> u64 {
+    schemas.iter().fold(0, |sum, (to, times)| sum.saturating_add(times.saturating_mul(at(applied, *to))))
+}
+
+fn is_member(edge: &Edge) -> bool {
+    matches!(edge, Edge::Member(_))
+}
+
+fn is_element(edge: &Edge) -> bool {
+    matches!(edge, Edge::Element(_))
+}
+
+/// What a keyword's inner schema, of that name or at that place within it, is applied to; `None` if to nothing.
+fn edge(keyword: &str, name: &str) -> Option<Edge> {
+    match keyword {
+        same if SAME.contains(&same) => Some(Edge::Same),
+        "properties" => Some(Edge::Member(name.to_owned())),
+        "patternProperties" | "additionalProperties" | "unevaluatedProperties" | "propertyNames" => Some(Edge::Members),
+        "prefixItems" => Some(Edge::Element(name.parse().ok()?)),
+        "items" | "contains" | "unevaluatedItems" => Some(Edge::Elements),
+        _ => None,
+    }
+}
+
+fn at<T: Copy + Default>(all: &[T], number: usize) -> T {
+    all.get(number).copied().unwrap_or_default()
+}
+
+fn bump<T: Copy>(all: &mut [T], number: usize, change: impl FnOnce(T) -> T) {
+    if let Some(one) = all.get_mut(number) {
+        *one = change(*one);
+    }
+}

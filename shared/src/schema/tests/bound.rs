@@ -1,0 +1,132 @@
+//! Schemas that are too much work: refused when they are put, and before they are compiled, wherever they come from.
+
+use serde_json::{Map, Value, json};
+
+use super::{collection_of, parse};
+use crate::expr::tests::object;
+use crate::schema::Definition;
+
+/// A definition whose `x` is `#/$defs/a0`.
+fn of(defs: Map<String, Value>) -> Value {
+    json!({ "schema": { "type": "object", "$defs": defs, "properties": { "x": { "$ref": "#/$defs/a0" } } } })
+}
+
+/// So many definitions, each made of the name of the next; the last is a string.
+fn chain(length: usize, link: impl Fn(&str) -> Value) -> Value {
+    let next = |number: usize| (format!("a{number}"), link(&format!("#/$defs/a{}", number + 1)));
+    let mut defs: Map<String, Value> = (0..length).map(next).collect();
+    defs.insert(format!("a{length}"), json!({ "type": "string" }));
+    of(defs)
+}
+
+fn doubling(length: usize) -> Value {
+    chain(length, |next| json!({ "allOf": [{ "$ref": next }, { "$ref": next }] }))
+}
+
+/// What may be one of `branches`, each with a child that may be one of them again.
+fn tree(branches: usize, deep: bool) -> Value {
+    let branch = |number| {
+        let child = if deep {
+            json!({ "properties": { "next": { "$ref": "#/$defs/a0" } } })
+        } else {
+            json!({ "$ref": "#/$defs/a0" })
+        };
+        json!({ "properties": { "kind": { "const": number }, "child": child } })
+    };
+    let any: Vec<Value> = (0..branches).map(branch).collect();
+    of(Map::from_iter([("a0".to_owned(), json!({ "type": "object", "required": ["kind"], "anyOf": any }))]))
+}
+
+fn refused(body: Value) -> (String, &'static str) {
+    let found = parse(body).expect_err("too much").swap_remove(0);
+    (found.pointer, found.code)
+}
+
+#[test]
+fn what_multiplies_is_refused_where_it_does() {
+    let (pointer, code) = refused(doubling(24));
+    assert_eq!(code, "too_complex");
+    assert!(pointer.starts_with("/schema/$defs/a1"), "{pointer}: the first that is too much, seen from the end");
+    for keyword in ["anyOf", "oneOf", "allOf"] {
+        let each = |next: &str| json!({ keyword: [{ "$ref": next }, { "$ref": next }, { "$ref": next }] });
+        assert_eq!(refused(chain(12, each)).1, "too_complex", "{keyword}");
+    }
+    let branching =
+        |next: &str| json!({ "if": { "$ref": next }, "then": { "$ref": next }, "else": { "not": { "$ref": next } } });
+    assert_eq!(refused(chain(14, branching)).1, "too_complex");
+    let by_member = |next: &str| {
+        let all: Vec<Value> = (0..12).map(|_| json!({ "properties": { "y": { "$ref": next } } })).collect();
+        json!({ "allOf": all })
+    };
+    assert_eq!(refused(chain(6, by_member)), ("/schema".to_owned(), "too_complex"), "a level multiplies the next");
+    let by_any = |next: &str| {
+        let all: Vec<Value> = (0..12).map(|_| json!({ "additionalProperties": { "$ref": next } })).collect();
+        json!({ "allOf": all })
+    };
+    assert_eq!(refused(chain(6, by_any)), ("/schema".to_owned(), "too_complex"));
+    assert_eq!(refused(tree(12, false)), ("/schema".to_owned(), "too_complex"), "so does a schema within itself");
+    parse(doubling(8)).expect("256 are not too many");
+    parse(tree(3, false)).expect("a tree of three kinds is usual");
+}
+
+#[test]
+fn what_never_ends_or_goes_too_deep_is_refused() {
+    assert_eq!(refused(chain(40, |next| json!({ "$ref": next }))).1, "too_deep");
+    assert_eq!(refused(chain(1_200, |next| json!({ "$ref": next }))).1, "too_deep");
+    parse(chain(1_200, |next| json!({ "properties": { "y": { "$ref": next } } }))).expect("each is of another value");
+    for endless in [
+        json!({ "a0": { "$ref": "#/$defs/a0" } }),
+        json!({ "a0": { "allOf": [{ "$ref": "#/$defs/b" }] }, "b": { "not": { "$ref": "#/$defs/a0" } } }),
+        json!({ "a0": { "$dynamicRef": "#again", "$dynamicAnchor": "again" } }),
+        json!({ "a0": { "dependentSchemas": { "y": { "$ref": "#/$defs/a0" } } } }),
+    ] {
+        let (pointer, code) = refused(of(object(endless)));
+        assert!(code == "endless" && pointer.starts_with("/schema/$defs/"), "{pointer} {code}");
+    }
+    let value = json!({ "a0": { "anyOf": [{ "type": "array", "items": { "$ref": "#/$defs/a0" } },
+        { "type": "object", "additionalProperties": { "$ref": "#/$defs/a0" } }, { "type": ["string", "number", "null"] }] } });
+    parse(of(object(value))).expect("any JSON value ends with the record");
+}
+
+#[test]
+fn patterns_are_bounded_in_number_and_in_size() {
+    let patterns = |count: usize| -> Value {
+        let each = |number| (format!("^{number}$"), json!({ "type": "string" }));
+        json!({ "schema": { "type": "object", "properties": {
+            "x": { "type": "object", "patternProperties": (0..count).map(each).collect::<Map<_, _>>() } } } })
+    };
+    parse(patterns(100)).expect("the limit itself is allowed");
+    assert_eq!(refused(patterns(101)), ("/schema/properties/x".to_owned(), "too_many"));
+    for pattern in ["^a{1,100000}$", "^(a{1,300}){1,300}$", "^\\w{1,20000}$"] {
+        let body =
+            json!({ "schema": { "type": "object", "properties": { "x": { "type": "string", "pattern": pattern } } } });
+        assert_eq!(refused(body), ("/schema/properties/x/pattern".to_owned(), "bad_schema"), "{pattern}");
+    }
+}
+
+/// A definition that was stored before there was a bound: what is written to it is refused, and nothing is compiled.
+#[test]
+fn the_bound_holds_for_what_is_stored_too() {
+    let mut definition: Definition = parse(doubling(2)).unwrap();
+    definition.schema = doubling(24)["schema"].clone();
+    let stored = collection_of(definition);
+    let found = stored.validate(&mut object(json!({ "x": 1 }))).unwrap_err();
+    assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), ["too_complex"]);
+    let found = stored.validate_patch(&object(json!({ "x": 1 }))).unwrap_err();
+    assert_eq!(found[0].code, "too_complex");
+}
+
+/// What a record costs to judge does not multiply with its depth, nor do its problems.
+#[test]
+fn a_deep_record_is_judged_by_a_schema_within_itself_without_end() {
+    let trees = collection_of(parse(tree(3, false)).unwrap());
+    let nested = |depth, leaf: Value| {
+        let whole = (0..depth).fold(leaf, |inner, _| json!({ "kind": 2, "child": inner }));
+        object(json!({ "x": whole }))
+    };
+    trees.validate(&mut nested(28, json!({ "kind": 0 }))).expect("it fits");
+    let found = trees.validate(&mut nested(28, json!({ "kind": 9 }))).unwrap_err();
+    assert!(found.len() == 1 && found[0].message.contains("too deeply nested"), "{found:?}");
+    let found = trees.validate(&mut nested(2, json!({ "kind": 9 }))).unwrap_err();
+    assert_eq!(found[0].pointer, "/x", "what is not as deep is told where it is");
+}
