@@ -31,6 +31,7 @@ mod job_keys;
 mod jobs;
 mod journey;
 mod ledger;
+mod limits;
 mod matrix;
 mod membership;
 mod misplaced;

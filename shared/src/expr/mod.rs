@@ -12,7 +12,9 @@
 //! - `null` is a value: it equals `null` and nothing else. Values of different kinds are unequal.
 //! - All numbers share one order, the order of the decimals their text spells (see [`number`]); text is ordered by its
 //!   UTF-8 bytes.
-//! - `changed('f')` compares the stored field with the incoming one, absence included, and is never unknown.
+//! - Without a caller there is no `auth`: what is asked of it is unknown (decision 32).
+//! - `changed('f')` compares the stored field with the incoming one, absence included, and is never unknown. A hidden field
+//!   counts as changed whenever it is sent, and is compared with nothing that a caller may choose (decision 31).
 
 mod check;
 mod eval;
