@@ -26,8 +26,13 @@ async fn until_done(ask: impl AsyncFn() -> Answer) -> Answer {
 
 #[tokio::test]
 async fn a_value_has_one_holder_while_its_record_is_patched_lets_go_and_takes_it_again() {
-    let world = World::new().await;
-    with_tasks(&world).await;
+    for instances in [1, 6] {
+        a_value_has_one_holder(&World::of_instances(instances).await).await;
+    }
+}
+
+async fn a_value_has_one_holder(world: &World) {
+    with_tasks(world).await;
     let ada = world.user("ada").await;
     let task = |slug: &str| json!({ "title": "t", "owner": ada.id(), "slug": slug });
     let mut changed = 0;

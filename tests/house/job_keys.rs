@@ -36,7 +36,12 @@ async fn runs(world: &World, path: &str) -> Value {
 
 #[tokio::test]
 async fn a_job_is_enqueued_once_for_a_key_however_many_ask_at_once() {
-    let world = World::new().await;
+    for instances in [1, 6] {
+        a_job_is_enqueued_once_for_a_key(&World::of_instances(instances).await).await;
+    }
+}
+
+async fn a_job_is_enqueued_once_for_a_key(world: &World) {
     let admin = world.admin().await;
     let first = keyed(&admin, JOBS, "a", mail("ada@example.org")).await.expect(202);
     let again = keyed(&admin, JOBS, "a", mail("ada@example.org")).await.expect(202);

@@ -231,9 +231,14 @@ async fn renewed<'a>(world: &'a World, caller: &Caller<'a>) -> Caller<'a> {
 
 #[tokio::test]
 async fn sixty_four_at_once_with_one_key_have_one_effect() {
-    let rounds = usize::try_from(crate::world::rounds(20)).unwrap();
-    let world = World::new().await;
-    with_tasks(&world).await;
+    for instances in [1, 6] {
+        one_key_has_one_effect(&World::of_instances(instances).await).await;
+    }
+}
+
+async fn one_key_has_one_effect(world: &World) {
+    let rounds = usize::try_from(crate::world::rounds(10)).unwrap();
+    with_tasks(world).await;
     let ada = world.user("ada").await;
     for round in 0..rounds {
         let (key, body) =
