@@ -5,6 +5,7 @@ use crate::jobs::{self, Failure, Outcome, Slice};
 use crate::{App, backoff};
 use aws_lambda_events::event::sqs::SqsMessage;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Instant;
 use undercroft::error::Error;
 use undercroft::futures::FutureExt as _;
@@ -38,8 +39,7 @@ pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(
 
 async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, request_id: &str) -> Result<(), Failed> {
     let started = Instant::now();
-    let outcome = AssertUnwindSafe(jobs::run(&app.tools, &job, slice)).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|_| Err(Failure::new("the job panicked")));
+    let outcome = caught(pin!(jobs::run(&app.tools, &job, slice))).await;
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (outcome, written) = keep(app, &job, outcome).await;
     let ended = match written {
@@ -72,6 +72,11 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
 }
 
 const RETRYING: &str = "retrying";
+
+/// What a job came to. A panic is a failure of this job (R121): it is written down, and the message comes back as after any other.
+async fn caught(work: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::new("the job panicked")))
+}
 
 /// Writes down how an attempt ended. An outcome that can never be kept, being too large or beyond the numbers of the table, ends
 /// the job: another attempt would do its work again for the same.
@@ -117,5 +122,18 @@ pub async fn come_back(queue: &Queue, message: &SqsMessage, seconds: u64) {
     let receipt = message.receipt_handle.as_deref().unwrap_or_default();
     if let Err(error) = queue.return_after(receipt, seconds).await {
         tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "visibility not changed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_has_failed_and_may_be_tried_again() {
+        #[allow(clippy::panic, reason = "what is to be caught")]
+        let outcome = caught(async { panic!("on purpose") }).await;
+        assert!(matches!(outcome, Err(failure) if failure.reason() == "the job panicked" && failure.may_pass()));
+        assert!(matches!(caught(async { Ok(Outcome::Done(None)) }).await, Ok(Outcome::Done(None))));
     }
 }
