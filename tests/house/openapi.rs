@@ -191,6 +191,12 @@ async fn the_document_the_doors_and_the_template_name_the_same_routes() {
             "{path}: left: the document; right: template.yaml"
         );
     }
+    // And the other way about: what is deployed leads to nothing that the document does not name.
+    for route in world.cloud.functions().iter().flat_map(|function| function.routes()) {
+        let prefix = route.path.strip_suffix("{proxy+}");
+        let is_named = |path: &String| prefix.map_or(*path == route.path, |prefix| path.starts_with(prefix));
+        assert!(told.iter().any(|(_, path)| is_named(path)), "{} of template.yaml is not in the document", route.path);
+    }
 }
 
 #[tokio::test]

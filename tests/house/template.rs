@@ -143,24 +143,67 @@ fn every_event_source_reports_partial_batches_and_has_dead_letters() {
     assert_eq!(relay.matches("Destination: !GetAtt RelayFailures.Arn").count(), 2, "one a stream");
 }
 
-#[test]
-fn no_function_scans_a_table() {
-    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The sources of all functions and of what they share, with their paths.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                sources(&path, found);
+                walk(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
+                let source = std::fs::read_to_string(&path).unwrap();
+                found.push((path, source));
             }
         }
     }
     let mut found = Vec::new();
-    sources(&root().join("functions"), &mut found);
-    sources(&root().join("shared/src"), &mut found);
+    walk(&root().join("functions"), &mut found);
+    walk(&root().join("shared/src"), &mut found);
     assert!(found.len() > 40);
-    for path in found {
-        let source = std::fs::read_to_string(&path).unwrap();
+    found
+}
+
+/// Lambda freezes an execution environment with the response (R120): what was left running goes on in the next request, or never.
+#[test]
+fn no_function_leaves_work_behind_its_response() {
+    for (path, source) in sources() {
+        for way in [
+            "tokio::spawn",
+            "task::spawn",
+            "spawn_blocking",
+            "spawn_local",
+            "JoinSet",
+            "thread::spawn",
+            "Handle::current",
+        ] {
+            assert!(!source.contains(way), "{} in {}: await it instead", way, path.display());
+        }
+    }
+}
+
+/// The tests that hold every route against template, document and policies (R61, R128) read them from there.
+#[test]
+fn a_function_makes_its_routes_in_its_lib_and_nowhere_else() {
+    for (path, source) in sources() {
+        let is_lib = path.ends_with("src/lib.rs");
+        for way in [".route(", ".route_service(", ".nest(", ".nest_service(", ".fallback_service(", "MethodRouter"] {
+            let is_read = is_lib && way == ".route(";
+            assert!(is_read || !source.contains(way), "{way} in {}: move it to lib.rs, as .route(", path.display());
+        }
+        // What is merged is made in the same file.
+        let merged: Vec<&str> = source.split(".merge(").skip(1).map(|call| call.split('(').next().unwrap()).collect();
+        let is_own = |name: &&str| source.contains(&format!("fn {name}("));
+        assert!(
+            !path.starts_with(root().join("functions")) || merged.iter().all(is_own),
+            "{merged:?} in {}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_function_scans_a_table() {
+    for (path, source) in sources() {
         assert!(!source.contains(".scan()"), "{}", path.display());
         assert!(!source.contains("process::abort") && !source.contains("std::env::var("), "{}", path.display());
     }

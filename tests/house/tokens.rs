@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod claims;
+mod floods;
 
 use crate::world::World;
 use axum::http::Method;
