@@ -58,6 +58,7 @@ mod referring;
 mod refusals;
 mod relations;
 mod relayed;
+mod requirements;
 mod revoking;
 mod scans;
 mod secrets;
