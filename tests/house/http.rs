@@ -213,9 +213,18 @@ async fn what_must_be_said_once_is_refused_when_said_twice() {
     ada.request(Method::GET, &path).header("authorization", &token).send().await.expect(400);
     let stranger = world.stranger();
     stranger.request(Method::GET, &path).header("authorization", &format!("{token},{token}")).send().await.expect(400);
-    let twice =
-        ada.request(Method::POST, TASKS).header("idempotency-key", "a").header("idempotency-key", "b").json(json!({}));
-    twice.send().await.expect(400);
+    // Each of the two would be taken by itself, and so would both if they said the same.
+    for (first, second) in [("\"a\"", "\"b\""), ("\"a\"", "\"a\"")] {
+        let make = || ada.request(Method::POST, TASKS).json(json!({ "title": "t", "owner": ada.id() }));
+        let twice = make().header("idempotency-key", first).header("idempotency-key", second);
+        assert_eq!(twice.send().await.expect(400).code(), "duplicate_header");
+        make().header("idempotency-key", &format!("{first},{second}")).send().await.expect(400);
+    }
+    let once = ada.request(Method::POST, TASKS).json(json!({ "title": "t", "owner": ada.id() }));
+    once.header("idempotency-key", "\"a\"").send().await.expect(201);
+    for parameter in ["limit=1", "sort=title", "filter=owner%20==%20'x'", "fields=title"] {
+        ada.get(&format!("{TASKS}?{parameter}&{parameter}")).await.expect(400);
+    }
     ada.get(&format!("{TASKS}?limit=1&limit=100")).await.expect(400);
     for wrong in ["Basic YWRtaW46YWRtaW4=", "Bearer", "Bearer ", ""] {
         stranger.request(Method::GET, &path).header("authorization", wrong).send().await.expect(401);

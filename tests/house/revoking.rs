@@ -67,6 +67,27 @@ async fn after_a_record_has_changed_hands_its_former_owner_has_not_written_it() 
 }
 
 #[tokio::test]
+async fn after_a_session_has_ended_nothing_made_of_it_is_refreshed() {
+    let world = World::of_instances(6).await;
+    for round in 0..rounds(12) {
+        let ada = world.user("ada").await;
+        let end = async || ada.post("/v1/auth/signout", json!({ "refreshToken": ada.refresh_token })).await;
+        let refresh = async |token: &str| ada.post("/v1/auth/refresh", json!({ "refreshToken": token })).await;
+        let (ended, refreshed) = if round % 2 == 0 {
+            join(end(), refresh(&ada.refresh_token)).await
+        } else {
+            let (refreshed, ended) = join(refresh(&ada.refresh_token), end()).await;
+            (ended, refreshed)
+        };
+        ended.expect(204);
+        refresh(&ada.refresh_token).await.expect(401);
+        if let Some(successor) = refreshed.body["refreshToken"].as_str() {
+            refresh(successor).await.expect(401);
+        }
+    }
+}
+
+#[tokio::test]
 async fn after_the_field_that_a_rule_reads_has_changed_nobody_writes_by_what_it_was() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
