@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
+use undercroft_local::Signer;
 
 /// How many keys of its next batches the proxy gives back, then none; and what each batch asked for.
 #[derive(Clone, Default)]
@@ -19,6 +20,7 @@ struct Proxy {
     batches: Arc<Mutex<Vec<usize>>>,
     engine: String,
     client: Option<Arc<Forward>>,
+    signer: Option<Signer>,
 }
 
 type Forward = dyn Fn(Request<Body>) -> std::pin::Pin<Box<dyn Future<Output = (u16, Vec<u8>)> + Send>> + Send + Sync;
@@ -42,11 +44,13 @@ async fn pass(State(proxy): State<Proxy>, headers: HeaderMap, body: axum::body::
             return json_answer(200, json!({ "Responses": {}, "UnprocessedKeys": kept }).to_string().into_bytes());
         }
     }
-    let mut request = Request::post(&proxy.engine).body(Body::from(asked.to_string())).unwrap();
-    for name in ["x-amz-target", "authorization", "x-amz-date", "content-type"] {
+    let mut request = Request::post(&proxy.engine).body(asked.to_string().into()).unwrap();
+    for name in ["x-amz-target", "content-type"] {
         request.headers_mut().insert(name, headers[name].clone());
     }
-    let (status, answer) = proxy.client.as_ref().unwrap()(request).await;
+    // What it asks for is not what was signed.
+    let request = proxy.signer.as_ref().unwrap().sign("dynamodb", request);
+    let (status, answer) = proxy.client.as_ref().unwrap()(request.map(Body::from)).await;
     let mut answer: Value = serde_json::from_slice(&answer).unwrap();
     if !kept.is_null() {
         answer["UnprocessedKeys"] = kept;
@@ -85,6 +89,7 @@ async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said(
     let proxy = Proxy {
         engine: world.cloud.endpoint().to_owned(),
         client: Some(Arc::new(|request| Box::pin(forward(request)))),
+        signer: Some(world.cloud.signer().clone()),
         ..Proxy::default()
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

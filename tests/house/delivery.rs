@@ -234,7 +234,6 @@ impl FaultyDoor {
                 }
                 let mut onward = Request::builder().method(parts.method).uri(&behind).body(Full::new(body)).unwrap();
                 *onward.headers_mut() = parts.headers;
-                onward.headers_mut().remove("host");
                 let answer = client.request(onward).await.unwrap();
                 if fails { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { answer.map(Body::new) }
             }

@@ -79,14 +79,14 @@ fn reply(request: &Message, upstream: &str, beyond: &mut Option<Connection>, kno
     Ok(bytes)
 }
 
-/// Hands a request to the emulator, which believes whoever signed it.
+/// Hands a request to the emulator, with all that is signed of it.
 ///
 /// # Errors
 /// When the emulator does not answer.
 pub fn pass_on(request: &Message, connection: &mut Connection) -> io::Result<Message> {
-    let kept = ["content-type", "x-amz-target", "x-amz-date", "authorization"];
-    let headers = kept.into_iter().filter_map(|name| Some((name, request.header(name)?)));
-    let headers: Vec<_> = std::iter::once(("host", "localhost")).chain(headers).collect();
+    let is_kept = |name: &str| ["host", "content-type", "authorization"].contains(&name) || name.starts_with("x-amz-");
+    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let headers: Vec<_> = headers.filter(|(name, _)| is_kept(name)).collect();
     connection.call(&http1::bytes("POST / HTTP/1.1", &headers, &request.body))
 }
 

@@ -12,12 +12,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::signature::Signer;
+
 /// Headers that belong to one connection and are not passed on.
 const PER_CONNECTION: [HeaderName; 5] =
     [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE];
-
-/// Access key of the cloud's own calls, and of everybody's where emulators keep apart what different keys made.
-pub const CLOUD: &str = "local";
 
 /// A shared HTTP client. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -65,18 +64,17 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Calls `action` (`AmazonSQS.ReceiveMessage`) at `endpoint`, as whoever has this access key.
+    /// Calls `action` (`AmazonSQS.ReceiveMessage`) at `endpoint`, signed.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn call(&self, endpoint: &str, key: &str, action: &str, body: &Value) -> Result<Value, CallError> {
+    pub async fn call(&self, endpoint: &str, signer: &Signer, action: &str, body: &Value) -> Result<Value, CallError> {
         let request = Request::post(endpoint)
             .header(header::CONTENT_TYPE, "application/x-amz-json-1.0")
             .header("x-amz-target", action)
-            .header("x-amz-date", "20250101T000000Z")
-            .header(header::AUTHORIZATION, unsigned(key, action))
-            .body(Full::from(body.to_string()))
+            .body(Bytes::from(body.to_string()))
             .map_err(unreachable)?;
+        let request = signer.sign(service_of(action), request).map(Full::new);
         let (status, answer) = self.exchange(request).await?;
         let json = serde_json::from_slice::<Value>(&answer);
         match json {
@@ -122,16 +120,13 @@ async fn whole(response: Response<Incoming>) -> Result<(HeaderMap, Bytes), CallE
     Ok((parts.headers, body.collect().await.map_err(unreachable)?.to_bytes()))
 }
 
-/// Emulators look at who a request claims to be from, to tell services apart, and never at its signature.
-fn unsigned(key: &str, action: &str) -> String {
-    let service = match action.split(['.', '_']).next() {
+/// The service's name in a signature.
+fn service_of(action: &str) -> &'static str {
+    match action.split(['.', '_']).next() {
         Some("AmazonSQS") => "sqs",
         Some("AmazonSSM") => "ssm",
         _ => "dynamodb",
-    };
-    format!(
-        "AWS4-HMAC-SHA256 Credential={key}/20250101/us-east-1/{service}/aws4_request, SignedHeaders=host;x-amz-date, Signature=0"
-    )
+    }
 }
 
 fn refused(error: &Value) -> CallError {

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::client::{CLOUD, CallError, Client};
+use crate::client::{CallError, Client};
 use crate::clock::Clock;
 use crate::deploy::{Deployer, Deployment, STACK};
 use crate::depths::{self, QueueDepth};
@@ -28,10 +28,8 @@ use crate::service::queues::Queues;
 use crate::service::state::State;
 use crate::service::tables::Tables;
 use crate::service::{Fault, Service, Services};
+use crate::signature::{CLOUD, Keys, Signer};
 use crate::template::{Function, REGION, Route, Template};
-
-/// The secret behind every access key here.
-pub const SECRET: &str = "local";
 
 /// How a local cloud is started.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ pub struct LocalCloud {
     tables: Tables,
     deployment: Deployment,
     concurrency: usize,
-    servers: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    server: (oneshot::Sender<()>, JoinHandle<()>),
     _folder: Option<DataFolder>,
 }
 
@@ -101,15 +99,16 @@ impl LocalCloud {
         let file = |name: &str| folder.as_ref().map(|folder| folder.file(name));
         let scope = options.template.scope(STACK, &options.parameters).map_err(StartError::Template)?;
         let client = Client::default();
-        let elsewhere = match &options.endpoint {
-            Some(endpoint) => elsewhere::probe(&client, endpoint).await?,
-            None => BTreeMap::new(),
-        };
         let state =
             State::open(file("services.db").as_deref()).map_err(|error| StartError::Service(error.to_string()))?;
         let state = Arc::new(state);
+        let keys = Keys::of(state.secret("access-keys")?);
+        let signer = keys.signer(CLOUD);
+        let elsewhere = match &options.endpoint {
+            Some(endpoint) => elsewhere::probe(&client, &signer, endpoint).await?,
+            None => BTreeMap::new(),
+        };
         let tables = Tables::open(file("tables.db").as_deref(), options.clock.clone()).map_err(StartError::Service)?;
-        let (engine, engine_address) = listen().await?;
         let (door, endpoint) = listen().await?;
         let guards_groups = elsewhere.contains_key(&Service::Queues);
 
@@ -118,18 +117,16 @@ impl LocalCloud {
             mails: Mails::new(Arc::clone(&state), options.clock.clone()),
             parameters: Parameters::new(Arc::clone(&state), options.clock.clone()),
             elsewhere,
-            engine: engine_address,
+            tables: tables.clone(),
             client: client.clone(),
-            objects: Objects::open(file("objects.db").as_deref(), options.clock.clone())?,
+            keys: keys.clone(),
+            objects: Objects::open(file("objects.db").as_deref(), options.clock.clone(), keys.clone())?,
             permissions: OnceLock::new(),
             faults: Faults::default(),
             writes: watch::Sender::new(0),
         });
-        let servers = vec![
-            serve(|stop| Arc::clone(&services).serve(door, stop)),
-            serve(|stop| tables.clone().serve(engine, stop)),
-        ];
-        let reach = Reach { client, endpoint, key: CLOUD.to_owned(), clock: options.clock };
+        let server = serve(|stop| Arc::clone(&services).serve(door, stop));
+        let reach = Reach { client, endpoint, keys, signer, clock: options.clock };
         let deployer =
             Deployer { template: &options.template, scope, reach: &reach, state, api: &options.api, guards_groups };
         let deployment = deployer.deploy().await?;
@@ -142,7 +139,7 @@ impl LocalCloud {
             tables,
             deployment,
             concurrency: options.concurrency.max(1),
-            servers,
+            server,
             _folder: folder,
         })
     }
@@ -153,16 +150,17 @@ impl LocalCloud {
     }
 
     /// The environment of the function with this binary: the template's, how an SDK reaches this cloud, and the access key
-    /// by which the function is known and held to its role.
+    /// (with its secret, which no other cloud shares) by which the function is known and held to its role.
     pub fn environment(&self, function: &str) -> BTreeMap<String, String> {
         let declared = self.deployment.functions.iter().find(|declared| declared.binary == function);
+        let key = access_key(function);
         let mut environment = declared.map(|declared| declared.environment.clone()).unwrap_or_default();
         let sdk = [
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", &access_key(function)),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ("AWS_ACCESS_KEY_ID", &key),
+            ("AWS_SECRET_ACCESS_KEY", &self.reach.keys.secret(&key)),
         ];
         environment.extend(sdk.map(|(name, value)| (name.to_owned(), value.to_owned())));
         environment
@@ -265,6 +263,11 @@ impl LocalCloud {
         self.reach.acting_for(function).call(action, body).await
     }
 
+    /// Signs requests to this cloud as the cloud itself, which may do everything: for tests, and for what stands between.
+    pub fn signer(&self) -> &Signer {
+        &self.reach.signer
+    }
+
     /// Everything the roles of this cloud's functions allow.
     pub fn grants(&self) -> BTreeSet<Grant> {
         self.services.permissions.get().map(Permissions::grants).unwrap_or_default()
@@ -314,13 +317,12 @@ impl LocalCloud {
     }
 
     /// Stops serving. All that was acknowledged has been kept already.
-    pub async fn shutdown(mut self) {
-        for (stop, server) in self.servers.drain(..) {
-            // Whoever is still connected is let go: a kept-alive connection would hold the server forever.
-            drop(stop);
-            server.abort();
-            let _ = server.await;
-        }
+    pub async fn shutdown(self) {
+        let (stop, server) = self.server;
+        // Whoever is still connected is let go: a kept-alive connection would hold the server forever.
+        drop(stop);
+        server.abort();
+        let _ = server.await;
     }
 }
 

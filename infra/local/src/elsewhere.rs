@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::client::{CLOUD, CallError, Client};
+use crate::client::{CallError, Client};
 use crate::error::StartError;
 use crate::service::Service;
+use crate::signature::Signer;
 
 /// Finds out which services answer at `endpoint`. Mail is never sent elsewhere: it stays where it can be read.
 ///
 /// # Errors
 /// None of them does.
-pub(crate) async fn probe(client: &Client, endpoint: &str) -> Result<BTreeMap<Service, String>, StartError> {
+pub(crate) async fn probe(
+    client: &Client,
+    signer: &Signer,
+    endpoint: &str,
+) -> Result<BTreeMap<Service, String>, StartError> {
     let endpoint = endpoint.trim_end_matches('/');
     let questions = [
         (Service::Tables, "DynamoDB_20120810.ListTables", json!({})),
@@ -22,7 +27,7 @@ pub(crate) async fn probe(client: &Client, endpoint: &str) -> Result<BTreeMap<Se
     let mut found = BTreeMap::new();
     let mut silence = None;
     for (service, action, body) in questions {
-        match client.call(endpoint, CLOUD, action, &body).await {
+        match client.call(endpoint, signer, action, &body).await {
             // No such parameter is a parameter store's answer; an unknown operation is nobody's.
             Ok(_) => drop(found.insert(service, endpoint.to_owned())),
             Err(error) if error.is("ParameterNotFound") => drop(found.insert(service, endpoint.to_owned())),

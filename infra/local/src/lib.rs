@@ -4,6 +4,7 @@
 //!
 //! - [`template`]: template.yaml read, checked and resolved; what cannot be honoured is refused by name
 //! - `folder`, `service`: where data is kept, and the services behind one loopback address
+//! - `host`, `signature`: no foreign page gets in, and every call is signed by whom it says
 //! - `permissions`: the functions' roles, held against every call that arrives there
 //! - `deploy`: tables, queues, functions and mappings made from the template
 //! - [`LocalCloud`]: all of it, running; `mapping` and `run` carry queues and streams to the functions
@@ -23,10 +24,12 @@ pub mod dev;
 mod elsewhere;
 mod error;
 mod folder;
+mod host;
 mod mapping;
 mod permissions;
 mod run;
 mod service;
+mod signature;
 pub mod template;
 
 pub use client::CallError;
@@ -42,4 +45,5 @@ pub use service::hold::Hold;
 pub use service::mail::Mail;
 pub use service::objects::Summary;
 pub use service::{Fault, Service};
+pub use signature::Signer;
 pub use template::Template;

@@ -21,6 +21,7 @@ pub(crate) use stream::{CHECKPOINT_SCHEMA, Checkpoints, StreamMapping};
 use crate::client::{CallError, Client};
 use crate::clock::Clock;
 use crate::permissions::{Need, access_key};
+use crate::signature::{Keys, Signer};
 
 /// Most bytes in one invocation's event, all metadata counted.
 pub(crate) const MAXIMUM_EVENT: usize = 6 * 1024 * 1024;
@@ -54,19 +55,20 @@ impl std::error::Error for FunctionError {}
 pub(crate) struct Reach {
     pub(crate) client: Client,
     pub(crate) endpoint: String,
-    /// Access key of whoever reaches out.
-    pub(crate) key: String,
+    pub(crate) keys: Keys,
+    /// Whoever reaches out.
+    pub(crate) signer: Signer,
     pub(crate) clock: Clock,
 }
 
 impl Reach {
     pub(crate) async fn call(&self, action: &str, body: &Value) -> Result<Value, CallError> {
-        self.client.call(&self.endpoint, &self.key, action, body).await
+        self.client.call(&self.endpoint, &self.signer, action, body).await
     }
 
     /// The same, under the role of this function: a mapping reads with the permissions of the function it feeds.
     pub(crate) fn acting_for(&self, function: &str) -> Self {
-        Self { key: access_key(function), ..self.clone() }
+        Self { signer: self.keys.signer(&access_key(function)), ..self.clone() }
     }
 }
 

@@ -3,8 +3,12 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 
+use crate::signature::CLOUD;
+
 /// Access keys have at least this many characters in AWS.
 const KEY_LENGTH: usize = 20;
+/// What every function's access key begins with.
+const PREFIX: &str = "UNDERCROFT";
 
 /// Whoever signed a request. Without any signature it is nobody, who is no function either.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +17,15 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The caller of a request, from its `Authorization` header or its presigned address.
+    /// The caller a request claims to be from, in its `Authorization` header or its presigned address.
     pub fn of(parts: &Parts) -> Self {
         let key = signed_header(&parts.headers).or_else(|| presigned(&parts.uri)).unwrap_or_default();
         Self { key }
+    }
+
+    /// The holder of an access key.
+    pub fn with(key: &str) -> Self {
+        Self { key: key.to_owned() }
     }
 
     /// A function's own calls.
@@ -33,8 +42,13 @@ impl Caller {
 /// The access key of the function with this binary: capital letters and digits, as AWS's keys are.
 pub fn access_key(binary: &str) -> String {
     let name = binary.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase());
-    let key: String = "UNDERCROFT".chars().chain(name).collect();
+    let key: String = PREFIX.chars().chain(name).collect();
     format!("{key:0<KEY_LENGTH$}")
+}
+
+/// Whether this cloud gives out such access keys: to functions, and to itself.
+pub fn is_known(caller: &Caller) -> bool {
+    caller.key == CLOUD || caller.key.starts_with(PREFIX)
 }
 
 fn signed_header(headers: &HeaderMap) -> Option<String> {

@@ -2,7 +2,7 @@
 //!
 //! Front door -> [`Caller`] (who calls, by access key, as in AWS) -> `needs` (which actions on which resources the call
 //! is) -> `role` (whether its statements allow them) -> the service, or [`Fault`] with AWS's own words. Whoever is no
-//! function (a test, the desk, this cloud itself) may do everything.
+//! function (a test, the desk, this cloud itself) may do everything. That the caller is who it says is proven before.
 
 mod caller;
 mod needs;
@@ -13,7 +13,7 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-pub use caller::{Caller, access_key};
+pub use caller::{Caller, access_key, is_known};
 pub use needs::{Need, Standing, last_part, of_call, of_mail};
 pub use pattern::matches;
 pub use role::Role;

@@ -28,6 +28,11 @@ impl Fault {
         Self::new("InvalidParameterValue", format!("{parameter}: {why}"))
     }
 
+    /// A fault of this side.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self { code: "InternalFailure".into(), message: message.into(), by_sender: false }
+    }
+
     /// The answer on the wire for a service whose errors live in `namespace`.
     pub fn into_answer(self, namespace: &str) -> Response {
         let status = if self.by_sender { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
@@ -56,7 +61,7 @@ impl std::error::Error for Fault {}
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
-        Self { code: "InternalFailure".into(), message: error.to_string(), by_sender: false }
+        Self::internal(error.to_string())
     }
 }
 

@@ -1,9 +1,10 @@
 //! One loopback address for all of AWS: every SDK call arrives here and goes to the service it names.
 //!
-//! Front door ([`Services::answer`]) -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), objects
+//! Front door (no page, no foreign name) -> who calls, proven by the signature -> tables (DynamoDB and Streams), queues (SQS), parameters (SSM), mail (SES), objects
 //! (S3), or, for what another endpoint serves, on to there.
 
-mod connections;
+pub(crate) mod authentic;
+pub(crate) mod connections;
 mod fault;
 pub mod faults;
 pub mod hold;
@@ -20,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -27,18 +29,26 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
+use authentic::Refused;
 pub use fault::Fault;
 
-use crate::client::{CLOUD, Client};
+use crate::client::Client;
+use crate::host;
 use crate::permissions::{Caller, Need, Permissions, of_call, of_mail};
+use crate::signature::{CLOUD, Keys};
 use faults::{Befalls, Cut, Faults};
 use mail::Mails;
 use objects::Objects;
 use parameters::Parameters;
 use queues::Queues;
+use tables::Tables;
 
 /// DynamoDB's own limit on a request, the largest of the services here.
 const MAXIMUM_BODY: usize = 16 * 1024 * 1024;
+
+/// Where errors live that every service has, and those of SES.
+const SERVICE: &str = "com.amazon.coral.service";
+const MAIL: &str = "com.amazonaws.sesv2";
 
 /// An AWS service that can be served from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,10 +74,12 @@ pub struct Services {
     pub objects: Objects,
     /// Services that another endpoint serves, and its address.
     pub elsewhere: BTreeMap<Service, String>,
-    /// Address of the tables' own engine.
-    pub engine: String,
-    /// Client for both.
+    /// DynamoDB and its streams.
+    pub tables: Tables,
+    /// Client for what is served elsewhere.
     pub client: Client,
+    /// The secrets that calls are signed with.
+    pub keys: Keys,
     /// The functions' roles, once the template has been executed.
     pub permissions: OnceLock<Permissions>,
     /// What is made to go wrong.
@@ -89,10 +101,21 @@ impl Services {
     async fn front_door(&self, request: Request) -> Result<Response, Cut> {
         // A bucket says itself which pages may use its links.
         let for_pages = self.objects.bucket_of(request.uri().path()).is_some();
-        // SDKs never send an Origin. A browser does, from whatever page is open: no page may speak for the developer.
-        if !for_pages && request.headers().contains_key(header::ORIGIN) {
-            return Ok((StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers").into_response());
+        if !host::is_this_machine(request.headers(), request.uri()) {
+            return Ok((StatusCode::FORBIDDEN, host::REFUSAL).into_response());
         }
+        // SDKs say nothing of pages. A browser does, whatever page is open: no page may speak for the developer.
+        if !for_pages && host::is_from_a_page(request.headers()) {
+            return Ok((StatusCode::FORBIDDEN, "this address is for SDKs, not for browsers\n").into_response());
+        }
+        let request = if for_pages {
+            request
+        } else {
+            match self.authenticated(request).await {
+                Ok(request) => request,
+                Err(refused) => return Ok(refused),
+            }
+        };
         let (parts, body) = request.into_parts();
         let befalls = self.faults.befalls(&parts, self.permissions.get());
         let request = Request::from_parts(parts, body);
@@ -111,41 +134,78 @@ impl Services {
         if let Some(bucket) = self.objects.bucket_of(parts.uri.path()) {
             return self.objects.answer(&bucket, parts, body, self.permissions.get()).await;
         }
-        let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else {
-            return Fault::new("RequestTooLarge", "the request is larger than any service takes")
-                .into_answer("com.amazonaws");
+        let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else { return too_large() };
+        let Some(caller) = parts.extensions.get::<Caller>() else {
+            return Refused::Missing.into_fault().into_answer(SERVICE);
         };
-        let caller = Caller::of(&parts);
-        if parts.method == Method::POST && parts.uri.path() == "/v2/email/outbound-emails" {
-            if let Err(denied) = self.check(&caller, &body, |body, _| Ok(of_mail(body))) {
-                return (StatusCode::FORBIDDEN, denied.into_answer("com.amazonaws.sesv2")).into_response();
-            }
-            return as_json(self.mails.send(&body), "com.amazonaws.sesv2", "application/json");
+        if is_mail(&parts) {
+            return match self.check(caller, &body, |body, _| Ok(of_mail(body))) {
+                Ok(()) => as_json(self.mails.send(&body), MAIL, "application/json"),
+                Err(denied) => (StatusCode::FORBIDDEN, denied.into_answer(MAIL)).into_response(),
+            };
         }
-        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-        let Some((service, action)) =
-            target.split_once('.').and_then(|(prefix, action)| Some((service_of(prefix)?, action)))
-        else {
+        self.call(&parts, caller, body).await
+    }
+
+    /// The same request with whom it is proven to be from among its extensions. Buckets see to that by themselves: their
+    /// bodies are not read whole, and their links are signed otherwise.
+    async fn authenticated(&self, request: Request) -> Result<Request, Response> {
+        let (mut parts, body) = request.into_parts();
+        let body = to_bytes(body, MAXIMUM_BODY).await.map_err(|_| too_large())?;
+        let scopes: &[&str] = match asked(&parts) {
+            _ if is_mail(&parts) => &["ses"],
+            Some((Service::Tables, _)) => &["dynamodb"],
+            Some((Service::Queues, _)) => &["sqs"],
+            Some((Service::Parameters, _)) => &["ssm"],
+            None => &["dynamodb", "sqs", "ssm"],
+        };
+        match authentic::check(&self.keys, scopes, &parts, Some(&body)) {
+            Ok(caller) => {
+                parts.extensions.insert(caller);
+                Ok(Request::from_parts(parts, Body::from(body)))
+            }
+            Err(refused) if is_mail(&parts) => {
+                Err((StatusCode::FORBIDDEN, refused.into_fault().into_answer(MAIL)).into_response())
+            }
+            Err(refused) => Err(refused.into_fault().into_answer(SERVICE)),
+        }
+    }
+
+    /// Answers a call of one of the JSON protocols, which name what they want in a header.
+    async fn call(&self, parts: &Parts, caller: &Caller, body: Bytes) -> Response {
+        let target = target(parts);
+        let Some((service, action)) = asked(parts) else {
             let why = format!("no service here answers {} {} {target}", parts.method, parts.uri.path());
             return Fault::new("UnknownOperationException", why).into_answer("com.amazonaws");
         };
-        if let Err(denied) = self.check(&caller, &body, |body, known| of_call(target, body, known.standing())) {
-            return denied.into_answer("com.amazon.coral.service");
+        if let Err(denied) = self.check(caller, &body, |body, known| of_call(target, body, known.standing())) {
+            return denied.into_answer(SERVICE);
         }
-        let address = self.elsewhere.get(&service).or((service == Service::Tables).then_some(&self.engine));
         if service == Service::Tables
             && let Err(refused) = operands::check(&body)
         {
             return refused.into_answer("com.amazon.coral.validate");
         }
-        match (service, address) {
+        match (service, self.elsewhere.get(&service)) {
             (_, Some(address)) => self.pass_on(service, address, action, &parts.headers, body).await,
+            (Service::Tables, None) => {
+                let response = self.tables.answer(action, &body);
+                self.tell_of(action);
+                response
+            }
             (Service::Queues, None) => {
                 as_json(self.queues.answer(action, &body).await, "com.amazonaws.sqs", "application/x-amz-json-1.0")
             }
-            (_, None) => {
+            (Service::Parameters, None) => {
                 as_json(self.parameters.answer(action, &body), "com.amazonaws.ssm", "application/x-amz-json-1.1")
             }
+        }
+    }
+
+    /// Wakes whoever follows the tables, where this call may have written to one.
+    fn tell_of(&self, action: &str) {
+        if tables::writes(action) {
+            self.writes.send_modify(|count| *count += 1);
         }
     }
 
@@ -173,9 +233,9 @@ impl Services {
         match self.client.pass_on(address, &as_the_cloud(headers), body).await {
             Ok((status, headers, body)) => {
                 match service {
-                    Service::Tables if tables::writes(action) => self.writes.send_modify(|count| *count += 1),
+                    Service::Tables => self.tell_of(action),
                     Service::Queues => self.queues.announce(),
-                    _ => {}
+                    Service::Parameters => {}
                 }
                 let mut response = (status, body).into_response();
                 *response.headers_mut() = headers;
@@ -184,6 +244,26 @@ impl Services {
             Err(error) => (StatusCode::BAD_GATEWAY, format!("{address} does not answer: {error}")).into_response(),
         }
     }
+}
+
+/// Whether a request is to the one route of SES that there is.
+fn is_mail(parts: &Parts) -> bool {
+    parts.method == Method::POST && parts.uri.path() == "/v2/email/outbound-emails"
+}
+
+/// What the JSON protocols name an operation in.
+fn target(parts: &Parts) -> &str {
+    parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default()
+}
+
+/// The service and the operation a request names, where it is one of those here.
+fn asked(parts: &Parts) -> Option<(Service, &str)> {
+    let (prefix, action) = target(parts).split_once('.')?;
+    Some((service_of(prefix)?, action))
+}
+
+fn too_large() -> Response {
+    Fault::new("RequestTooLarge", "the request is larger than any service takes").into_answer("com.amazonaws")
 }
 
 fn service_of(prefix: &str) -> Option<Service> {

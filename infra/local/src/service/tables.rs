@@ -1,12 +1,16 @@
-//! DynamoDB and its streams: an engine over SQLite, served on an address of its own behind the front door.
+//! DynamoDB and its streams: an engine over SQLite in this process, called by the front door and by nobody else.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynoxide::Database;
-use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 
@@ -37,13 +41,49 @@ impl Tables {
         Ok(Self { database: opened })
     }
 
-    /// Serves DynamoDB's protocol on `listener` until `stop` is dropped or sent to.
-    pub async fn serve(self, listener: TcpListener, stop: oneshot::Receiver<()>) {
-        let stopped = async {
-            let _ = stop.await;
-        };
-        // The listener is bound already; serving it only ends by `stop`.
-        let _ = dynoxide::server::serve_with_shutdown(listener, self.database, stopped).await;
+    /// Answers one call of DynamoDB's JSON protocol, or of its streams'.
+    pub fn answer(&self, action: &str, body: &[u8]) -> Response {
+        match self.perform(action, body) {
+            Ok(text) => answer(StatusCode::OK, text),
+            Err(error) => {
+                let error = worded(action, error);
+                answer(StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST), error.to_json())
+            }
+        }
+    }
+
+    fn perform(&self, action: &str, body: &[u8]) -> Result<String, DynoxideError> {
+        let db = &self.database;
+        match action {
+            "BatchGetItem" => run(body, |call| db.batch_get_item(call)),
+            "BatchWriteItem" => run(body, |call| db.batch_write_item(call)),
+            "CreateTable" => run(body, |call| db.create_table(call)),
+            "DeleteItem" => run(body, |call| db.delete_item(call)),
+            "DeleteTable" => run(body, |call| db.delete_table(call)),
+            "DescribeStream" => run(body, |call| db.describe_stream(call)),
+            "DescribeTable" => run(body, |call| db.describe_table(call)),
+            "DescribeTimeToLive" => run(body, |call| db.describe_time_to_live(call)),
+            "ExecuteStatement" => run(body, |call| db.execute_statement(call)),
+            "ExecuteTransaction" => run(body, |call| db.execute_transaction(call)),
+            "BatchExecuteStatement" => run(body, |call| db.batch_execute_statement(call)),
+            "GetItem" => run(body, |call| db.get_item(call)),
+            "GetRecords" => run(body, |call| db.get_records(call)),
+            "GetShardIterator" => run(body, |call| db.get_shard_iterator(call)),
+            "ListStreams" => run(body, |call| db.list_streams(call)),
+            "ListTables" => run(body, |call| db.list_tables(call)),
+            "ListTagsOfResource" => run(body, |call| db.list_tags_of_resource(call)),
+            "PutItem" => run(body, |call| db.put_item(call)),
+            "Query" => run(body, |call| db.query(call)),
+            "Scan" => run(body, |call| db.scan(call)),
+            "TagResource" => run(body, |call| db.tag_resource(call)),
+            "TransactGetItems" => run(body, |call| db.transact_get_items(call)),
+            "TransactWriteItems" => run(body, |call| db.transact_write_items(call)),
+            "UntagResource" => run(body, |call| db.untag_resource(call)),
+            "UpdateItem" => run(body, |call| db.update_item(call)),
+            "UpdateTable" => run(body, |call| db.update_table(call)),
+            "UpdateTimeToLive" => run(body, |call| db.update_time_to_live(call)),
+            _ => Err(DynoxideError::UnsupportedCapability(format!("no operation {action} here"))),
+        }
     }
 
     /// Removes items past their time to live; their removal is in the stream like any other. Returns how many.
@@ -80,6 +120,52 @@ impl std::fmt::Debug for Tables {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Tables")
     }
+}
+
+/// One operation: its request read, done, and its answer written.
+fn run<Call: DeserializeOwned, Answer: Serialize>(
+    body: &[u8],
+    operation: impl FnOnce(Call) -> Result<Answer, DynoxideError>,
+) -> Result<String, DynoxideError> {
+    let call = serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
+    serde_json::to_string(&operation(call)?).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
+/// Why a request cannot be read. The engine's own readers mark which kind of error DynamoDB makes of it.
+fn unreadable(message: &str) -> DynoxideError {
+    let plain = |text: &str| text.rsplit_once(" at line ").map_or(text, |(plain, _)| plain).to_owned();
+    let kinds: [(&str, fn(String) -> DynoxideError); 5] = [
+        ("SERIALIZATION_AS_READ:", DynoxideError::SerializationException),
+        ("VALIDATION_AS_READ:", DynoxideError::ValidationException),
+        ("SERIALIZATION:", DynoxideError::SerializationException),
+        ("VALIDATION_REQUEST:", DynoxideError::EnvelopedValidation),
+        ("VALIDATION:", DynoxideError::ValidationException),
+    ];
+    let marked = kinds.iter().find_map(|(mark, kind)| Some(kind(plain(message.strip_prefix(mark)?))));
+    // What is missing or of no known kind is a matter of validation; what has another JSON type cannot be read at all.
+    let invalid = ["missing field", "unknown variant", "invalid type: null", "AttributeValue"];
+    marked.unwrap_or_else(|| match invalid.iter().any(|sign| message.contains(sign)) {
+        true => DynoxideError::ValidationException(plain(message)),
+        false => DynoxideError::SerializationException(plain(message)),
+    })
+}
+
+/// The same error as DynamoDB words it for single writes.
+fn worded(action: &str, error: DynoxideError) -> DynoxideError {
+    match error {
+        DynoxideError::EnvelopedValidation(why) if ["PutItem", "UpdateItem", "DeleteItem"].contains(&action) => {
+            DynoxideError::ValidationException(format!("1 validation error detected: {why}"))
+        }
+        other => other,
+    }
+}
+
+fn answer(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// Whether an operation may put something into a stream.

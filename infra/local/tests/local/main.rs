@@ -12,6 +12,7 @@ mod queues;
 mod restart;
 mod services;
 mod sqs_sources;
+mod strangers;
 mod stream_sources;
 mod template;
 mod world;

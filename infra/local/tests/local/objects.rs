@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use undercroft_local::{Clock, LocalCloud};
 
@@ -53,9 +54,7 @@ impl Answer {
 }
 
 async fn ask(cloud: &LocalCloud, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
-    let signed = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/s3/aws4_request, Signature=0";
-    let signed = [("authorization", signed)];
-    ask_unsigned(cloud, method, path, &[&signed, headers].concat(), body).await
+    send(cloud.signer().sign("s3", request(cloud, method, path, headers, body))).await
 }
 
 async fn ask_unsigned(
@@ -65,13 +64,18 @@ async fn ask_unsigned(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> Answer {
-    let mut request =
-        Request::builder().method(method).uri(format!("{}/undercroft-local-files{path}", cloud.endpoint()));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
+    send(request(cloud, method, path, headers, body)).await
+}
+
+fn request(cloud: &LocalCloud, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request<Bytes> {
+    let request = Request::builder().method(method).uri(format!("{}/undercroft-local-files{path}", cloud.endpoint()));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.body(body.into()).unwrap()
+}
+
+async fn send(request: Request<Bytes>) -> Answer {
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-    let response = client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let response = client.request(request.map(Body::from)).await.unwrap();
     let (parts, body) = response.into_parts();
     Answer {
         status: parts.status.as_u16(),

@@ -31,7 +31,7 @@ pub fn refuse(fault: &Fault, path: &str) -> Response {
 
 fn status(fault: &Fault) -> StatusCode {
     match fault.code.as_str() {
-        "AccessDenied" | "SignatureDoesNotMatch" => StatusCode::FORBIDDEN,
+        "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" => StatusCode::FORBIDDEN,
         "NoSuchBucket" | "NoSuchKey" | "NoSuchUpload" => StatusCode::NOT_FOUND,
         "NotModified" => StatusCode::NOT_MODIFIED,
         "MissingContentLength" => StatusCode::LENGTH_REQUIRED,

@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use super::super::fault::Fault;
 use super::store::{PIECE, Store};
+use crate::signature::{UNSIGNED, hex};
 
 /// S3's own limit on one request: 5 GiB.
 const LARGEST: u64 = 5 * 1024 * 1024 * 1024;
@@ -78,7 +79,7 @@ impl Announced {
             Some(kind) if kind.starts_with("STREAMING-") => {
                 return Err(Fault::new("NotImplemented", format!("the local S3 does not take bodies of kind {kind}")));
             }
-            Some("UNSIGNED-PAYLOAD") | None => None,
+            Some(UNSIGNED) | None => None,
             Some(digest) => Some(digest.to_owned()),
         };
         Ok(Self { length, md5, sha256 })
@@ -91,17 +92,28 @@ impl Announced {
         if self.md5.as_ref().is_some_and(|wanted| wanted != md5) {
             return Err(Fault::new("BadDigest", "The Content-MD5 you specified did not match what we received."));
         }
-        if self.sha256.as_ref().is_some_and(|wanted| wanted != sha256) {
-            let why = "The provided 'x-amz-content-sha256' header does not match what was computed.";
-            return Err(Fault::new("XAmzContentSHA256Mismatch", why));
+        match self.sha256.as_ref().is_some_and(|wanted| wanted != sha256) {
+            true => Err(other_hash()),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Holds a body that was read whole against the hash it was announced, and perhaps signed, with.
+///
+/// # Errors
+/// It is not the one announced.
+pub fn check_hash(headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
+    let announced = headers.get("x-amz-content-sha256").and_then(|hash| hash.to_str().ok());
+    match announced.filter(|hash| *hash != UNSIGNED).is_none_or(|hash| hash == hex(&Sha256::digest(body))) {
+        true => Ok(()),
+        false => Err(other_hash()),
+    }
+}
+
+fn other_hash() -> Fault {
+    let why = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    Fault::new("XAmzContentSHA256Mismatch", why)
 }
 
 fn incomplete() -> Fault {

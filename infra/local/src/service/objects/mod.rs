@@ -27,7 +27,9 @@ pub use store::Summary;
 
 use super::fault::Fault;
 use crate::clock::Clock;
-use crate::permissions::{Caller, Permissions};
+use crate::permissions::Permissions;
+use crate::service::authentic;
+use crate::signature::Keys;
 use crate::template::{Refusal, plain_text};
 use answer::refuse;
 use store::Store;
@@ -53,6 +55,7 @@ pub struct Bucket {
 pub struct Objects {
     store: Store,
     clock: Clock,
+    keys: Keys,
     buckets: std::sync::RwLock<Vec<Bucket>>,
 }
 
@@ -103,9 +106,9 @@ impl Objects {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: Option<&std::path::Path>, clock: Clock) -> Result<Self, Fault> {
+    pub fn open(path: Option<&std::path::Path>, clock: Clock, keys: Keys) -> Result<Self, Fault> {
         let store = Store::open(path, clock.now())?;
-        Ok(Self { store, clock, buckets: std::sync::RwLock::default() })
+        Ok(Self { store, clock, keys, buckets: std::sync::RwLock::default() })
     }
 
     /// Makes a bucket, or takes on what the template now says of it.
@@ -185,16 +188,15 @@ impl Objects {
 
     async fn perform(&self, parts: &Parts, body: Body, permissions: Option<&Permissions>) -> Result<Response, Fault> {
         let (operation, target) = request::read(parts)?;
-        let caller = Caller::of(parts);
-        if caller.key().is_empty() {
-            return Err(denied("Access Denied"));
-        }
-        if presigned::is(parts) {
-            presigned::check(parts, self.clock.now())?;
+        let caller = if presigned::is(parts) {
+            presigned::check(&self.keys, parts, self.clock.now())?
         } else if parts.headers.contains_key(header::ORIGIN) {
             // A page holds no key of its own: all it can have been given is a link.
             return Err(denied("a page may only use presigned links"));
-        }
+        } else {
+            // The body is held against its announced hash while it is kept.
+            authentic::check(&self.keys, &["s3"], parts, None).map_err(authentic::Refused::into_s3_fault)?
+        };
         let may_list = permissions.is_none_or(|all| all.check(&caller, &[target.listing()]).is_ok());
         if let Some(permissions) = permissions {
             permissions.check(&caller, &[operation.need(&target)]).map_err(|fault| denied(&fault.message))?;

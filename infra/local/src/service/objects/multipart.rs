@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::super::fault::Fault;
 use super::answer::{element, xml};
-use super::body::{self, hex};
+use super::body;
 use super::request::Target;
 use super::store::{self, Object, Store};
 use super::writing::{check, disposition, kind, tagged};
+use crate::signature::hex;
 
 /// Every part but the last has at least this many bytes.
 const SMALLEST: u64 = 5 * 1024 * 1024;
@@ -85,6 +86,7 @@ pub async fn complete(
     now: u64,
 ) -> Result<Response, Fault> {
     let body = to_bytes(body, LONGEST_LIST).await.map_err(|_| malformed())?;
+    body::check_hash(&parts.headers, &body)?;
     let listed = listed(std::str::from_utf8(&body).map_err(|_| malformed())?)?;
     let etag = store.transact(|db| {
         let (kind, disposition) = known(db, target, upload)?;

@@ -170,20 +170,8 @@ fn parameters(parts: &Parts) -> Result<BTreeMap<String, String>, Fault> {
 }
 
 /// Percent-encoded text made plain.
-pub fn decode(text: &str) -> Result<String, Fault> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-        bytes.push(match byte {
-            b'%' => match (digit(rest.next()), digit(rest.next())) {
-                (Some(high), Some(low)) => u8::try_from(high * 16 + low).unwrap_or_default(),
-                _ => return Err(Fault::new("InvalidURI", "Couldn't parse the specified URI.")),
-            },
-            plain => plain,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| Fault::new("InvalidURI", "Couldn't parse the specified URI."))
+fn decode(text: &str) -> Result<String, Fault> {
+    crate::signature::decode(text).ok_or_else(|| Fault::new("InvalidURI", "Couldn't parse the specified URI."))
 }
 
 fn not_here(what: &str) -> Fault {

@@ -7,9 +7,10 @@ use axum::response::{IntoResponse, Response};
 use rusqlite::Connection;
 
 use super::super::fault::Fault;
-use super::body::{self, hex};
+use super::body;
 use super::request::Target;
 use super::store::{self, Object, Store};
+use crate::signature::hex;
 
 /// Answers PutObject.
 pub async fn put(store: &Store, target: &Target, parts: &Parts, body: Body, now: u64) -> Result<Response, Fault> {
