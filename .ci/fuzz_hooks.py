@@ -5,7 +5,7 @@ import schemathesis
 
 @schemathesis.hook
 def filter_case(context, case):
-    """cargo-lambda answers a body that is no UTF-8 and a header that is no ASCII with a 500 of its own."""
+    """Neither a body that is no UTF-8 nor a header that is no ASCII."""
     return is_utf8(case.body) and all(str(value).isascii() for value in (case.headers or {}).values())
 
 

@@ -8,6 +8,7 @@
 //! - `permissions`: the functions' roles, held against every call that arrives there
 //! - `deploy`: tables, queues, functions and mappings made from the template
 //! - [`LocalCloud`]: all of it, running; `mapping` and `run` carry queues and streams to the functions
+//! - `lambda`: the functions as processes, their HTTP API and the Runtime API
 //! - [`dev`]: the command around it, `cargo dev`
 
 #![cfg_attr(
@@ -25,6 +26,7 @@ mod elsewhere;
 mod error;
 mod folder;
 mod host;
+mod lambda;
 mod mapping;
 mod permissions;
 mod run;

@@ -1,7 +1,7 @@
 //! The functions compiled, all at once and before the first request, with cargo's own progress on the terminal.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -17,15 +17,14 @@ const SET_BY_CARGO: &[&str] = &["CARGO", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "
 /// What came of a build.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// Names of the binaries that are there now.
-    pub binaries: BTreeSet<String>,
+    /// The binaries that are there now, by name.
+    pub binaries: BTreeMap<String, PathBuf>,
     /// Whether everything compiled.
     pub is_complete: bool,
 }
 
-/// Builds every binary of the workspace, with the very selection cargo-lambda makes, so that it finds nothing left to do.
-pub async fn functions(root: &Path, release: bool, guard: &mut Guard) -> Result<Built, Failure> {
-    eprintln!("undercroft: building the functions (minutes the first time, seconds from then on)");
+/// Builds every binary of the workspace.
+pub async fn functions(root: &Path, release: bool, guard: &Guard) -> Result<Built, Failure> {
     let mut command = Command::new("cargo");
     command.current_dir(root).args(["build", "--bins", "--keep-going", "--message-format", "json-render-diagnostics"]);
     command.args(release.then_some("--release")).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -47,7 +46,7 @@ pub fn check(built: &Built, functions: &[Function]) -> Result<(), Failure> {
     let missing: Vec<_> = functions
         .iter()
         .map(|function| function.binary.clone())
-        .filter(|name| !built.binaries.contains(name))
+        .filter(|name| !built.binaries.contains_key(name))
         .collect();
     match missing.len() {
         0 if built.is_complete => Ok(()),
@@ -58,7 +57,7 @@ pub fn check(built: &Built, functions: &[Function]) -> Result<(), Failure> {
 }
 
 /// Takes out of a command's environment what the cargo that runs us has put there.
-pub fn without_cargos_variables(command: &mut Command) {
+fn without_cargos_variables(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         let is_cargos = SET_BY_CARGO.contains(&name.as_ref())
@@ -69,12 +68,13 @@ pub fn without_cargos_variables(command: &mut Command) {
     }
 }
 
-/// The name in cargo's message that a binary is there.
-fn binary(message: &Value) -> Option<String> {
+/// The name and the path in cargo's message that a binary is there.
+fn binary(message: &Value) -> Option<(String, PathBuf)> {
     let target =
         message.get("target").filter(|_| message.get("reason").is_some_and(|reason| reason == "compiler-artifact"))?;
     let is_binary = target.get("kind")?.as_array()?.iter().any(|kind| kind == "bin");
-    is_binary.then(|| target.get("name")?.as_str().map(str::to_owned))?
+    let named = || Some((target.get("name")?.as_str()?.to_owned(), message.get("executable")?.as_str()?.into()));
+    is_binary.then(named)?
 }
 
 #[cfg(test)]
@@ -85,9 +85,8 @@ mod tests {
 
     #[test]
     fn only_binaries_count_as_built() {
-        let artifact =
-            |kind: &str| json!({ "reason": "compiler-artifact", "target": { "kind": [kind], "name": "auth" } });
-        assert_eq!(binary(&artifact("bin")), Some("auth".into()));
+        let artifact = |kind: &str| json!({ "reason": "compiler-artifact", "executable": "debug/auth", "target": { "kind": [kind], "name": "auth" } });
+        assert_eq!(binary(&artifact("bin")), Some(("auth".into(), "debug/auth".into())));
         assert_eq!(binary(&artifact("lib")), None);
         assert_eq!(binary(&json!({ "reason": "build-finished", "success": true })), None);
     }

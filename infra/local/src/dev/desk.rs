@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::cloud::LocalCloud;
+use crate::host;
 
 /// What the front page is called; also how another `cargo dev` recognises it.
 pub const TITLE: &str = "Undercroft desk";
@@ -44,12 +45,19 @@ fn router(cloud: Arc<LocalCloud>, api: String) -> Router {
         .with_state(Arc::new(Desk { cloud, api }))
 }
 
-/// A page on the internet can point its own name at 127.0.0.1, but it cannot make the browser say it asked for localhost.
+/// No page but the desk's own gets anything, and no other name than this machine's leads here. Whoever follows a link only looks.
 async fn only_this_machine(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if !["localhost", "127.0.0.1"].contains(&name) {
-        return (StatusCode::FORBIDDEN, "the desk answers to localhost only\n").into_response();
+    let headers = request.headers();
+    if !host::is_this_machine(headers, request.uri()) {
+        return (StatusCode::FORBIDDEN, host::REFUSAL).into_response();
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_own = match headers.contains_key(header::ORIGIN) {
+        true => text("origin").strip_prefix("http://") == Some(text("host")),
+        false => ["", "same-origin", "none"].contains(&text("sec-fetch-site")),
+    };
+    if !is_own && (request.method() != Method::GET || text("sec-fetch-mode") != "navigate") {
+        return (StatusCode::FORBIDDEN, "the desk is for its own pages only\n").into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -217,5 +225,29 @@ Resources:
             assert_eq!(get(&address, "/mail", host).await.0, 403, "{host}");
         }
         assert_eq!(get(&address, "/mail", "127.0.0.1:9001").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_foreign_page_gets_nothing_and_throws_nothing_away() {
+        let (_cloud, address) = desk().await;
+        let ask = async |method: &str, headers: &[(&str, &str)]| {
+            let request = HttpRequest::builder().method(method).uri(format!("{address}/mail"));
+            let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+            Client::default().exchange(request.body(Full::default()).unwrap()).await.unwrap().0.as_u16()
+        };
+        let own = address.clone();
+        for (method, headers, expected) in [
+            ("GET", vec![("origin", "https://evil.example")], 403),
+            ("DELETE", vec![("origin", "https://evil.example")], 403),
+            ("DELETE", vec![("origin", "null")], 403),
+            ("OPTIONS", vec![("origin", "https://evil.example"), ("access-control-request-method", "DELETE")], 403),
+            ("GET", vec![("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")], 403),
+            ("GET", vec![("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], 200),
+            ("GET", vec![("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")], 200),
+            ("DELETE", vec![("origin", own.as_str()), ("sec-fetch-site", "same-origin")], 204),
+            ("DELETE", vec![], 204),
+        ] {
+            assert_eq!(ask(method, &headers).await, expected, "{method} {headers:?}");
+        }
     }
 }

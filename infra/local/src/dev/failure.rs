@@ -17,11 +17,9 @@ pub enum Failure {
         /// Who it seems to be.
         who: &'static str,
     },
-    /// cargo-lambda cannot be had.
-    Tool(String),
     /// These functions do not compile; none named means that what they share does not.
     Build(Vec<String>),
-    /// A function was built but does not answer.
+    /// A function was built but does not start.
     Function(String),
     /// The template is not there or cannot be honoured.
     Template(Refusal),
@@ -36,7 +34,6 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::PortTaken { .. } => 2,
-            Self::Tool(_) => 3,
             Self::Build(_) | Self::Function(_) => 4,
             Self::Template(_) | Self::Start(StartError::Template(_)) => 6,
             Self::Start(
@@ -57,12 +54,12 @@ impl fmt::Display for Failure {
             Self::PortTaken { port, option, who } => {
                 write!(out, "port {port} is in use by {who}. Stop it, or choose another port with {option}")
             }
-            Self::Tool(why) | Self::Other(why) => out.write_str(why),
+            Self::Other(why) => out.write_str(why),
             Self::Build(functions) if functions.is_empty() => {
                 out.write_str("the functions do not compile: the error above is in what they share")
             }
             Self::Build(functions) => write!(out, "does not compile: {} (the errors are above)", functions.join(", ")),
-            Self::Function(name) => write!(out, "function {name} was built but does not answer; its output is above"),
+            Self::Function(name) => write!(out, "function {name} was built but does not start; its output is above"),
             Self::Template(refusal) => write!(out, "{}", StartError::Template(refusal.clone())),
             Self::Start(error) => write!(out, "{error}"),
         }
@@ -92,10 +89,9 @@ mod tests {
                 "port 9000 is in use by somebody",
             ),
             (Failure::PortTaken { port: 9000, option: "--port", who: "somebody" }, 2, "another port with --port"),
-            (Failure::Tool("no tool".into()), 3, "no tool"),
             (Failure::Build(vec!["auth".into(), "jobs".into()]), 4, "does not compile: auth, jobs"),
             (Failure::Build(Vec::new()), 4, "what they share"),
-            (Failure::Function("auth".into()), 4, "function auth was built but does not answer"),
+            (Failure::Function("auth".into()), 4, "function auth was built but does not start"),
             (StartError::TableChanged { table: "Things".into() }.into(), 5, "--fresh"),
             (StartError::DataVersion { folder: folder(), found: "0".into(), wanted: "1" }.into(), 5, "version 0"),
             (StartError::DataVersion { folder: folder(), found: "0".into(), wanted: "1" }.into(), 5, "--data"),

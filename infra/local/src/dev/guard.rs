@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::Mutex;
 
 use super::processes::{Process, running, send, with_descendants};
+use crate::lambda::Adopt;
 
 /// First argument of a process that is a guard.
 pub const ARGUMENT: &str = "guard-what-was-started";
@@ -22,7 +24,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// This side of the guard.
 pub struct Guard {
     process: Child,
-    lifeline: ChildStdin,
+    lifeline: Mutex<ChildStdin>,
 }
 
 impl Guard {
@@ -33,14 +35,15 @@ impl Guard {
         command.arg(ARGUMENT).process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut process = command.spawn()?;
         let lifeline = process.stdin.take().ok_or_else(|| io::Error::other("no pipe to the guard"))?;
-        Ok(Self { process, lifeline })
+        Ok(Self { process, lifeline: Mutex::new(lifeline) })
     }
 
     /// Puts a process and all it will ever start under guard.
-    pub async fn adopt(&mut self, process: &Child) -> io::Result<()> {
+    pub async fn adopt(&self, process: &Child) -> io::Result<()> {
         if let Some(id) = process.id() {
-            self.lifeline.write_all(format!("{id}\n").as_bytes()).await?;
-            self.lifeline.flush().await?;
+            let mut lifeline = self.lifeline.lock().await;
+            lifeline.write_all(format!("{id}\n").as_bytes()).await?;
+            lifeline.flush().await?;
         }
         Ok(())
     }
@@ -49,6 +52,14 @@ impl Guard {
     pub async fn end(mut self) {
         drop(self.lifeline);
         let _ = self.process.wait().await;
+    }
+}
+
+impl Adopt for Guard {
+    async fn adopt(&self, process: &Child) {
+        if let Err(error) = Self::adopt(self, process).await {
+            eprintln!("undercroft: a process is not under guard: {error}");
+        }
     }
 }
 

@@ -43,7 +43,6 @@ Exit codes:
    0  stopped by Ctrl-C, SIGTERM or SIGHUP
    1  something else failed
    2  a port is in use
-   3  cargo-lambda is neither found nor installable
    4  a function does not compile or start
    5  the data folder is in use, of another version, or holds tables with other keys
    6  template.yaml holds something that cannot be honoured here

@@ -18,11 +18,6 @@ pub async fn claim(port: u16, option: &'static str) -> Result<TcpListener, Failu
     }
 }
 
-/// Looks whether another process will be able to claim a port in a moment.
-pub async fn check_free(port: u16, option: &'static str) -> Result<(), Failure> {
-    claim(port, option).await.map(drop)
-}
-
 async fn likely_holder(port: u16) -> &'static str {
     if ask(port, "/").await.is_some_and(|body| body.contains(desk::TITLE)) {
         return "the desk of another `cargo dev`";

@@ -1,0 +1,250 @@
+//! The API's address: the template's routes for its users, and Lambda's own invocations for programs on this machine.
+//!
+//! Host -> page (of an allowed origin or of this address, else refused) -> route -> event -> function -> response.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use axum::serve::ListenerExt as _;
+use bytes::Bytes;
+use serde_json::json;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::{Failed, Lambda, event};
+use crate::host;
+use crate::template::Route;
+
+/// API Gateway's limit on a body, and Lambda's on an event.
+const MAXIMUM_BODY: usize = 10 * 1024 * 1024;
+/// What a browser makes of a form, or of a script that wants to be asked nothing beforehand.
+const OF_FORMS: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+
+/// What stands behind the address.
+#[derive(Debug)]
+struct Gateway {
+    lambda: Arc<Lambda>,
+    /// Origins whose pages may call.
+    origins: Vec<String>,
+}
+
+/// Serves these routes for as long as it is polled. `origins` is a list separated by commas.
+pub async fn serve(listener: TcpListener, lambda: Arc<Lambda>, routes: &[Route], origins: &str) {
+    let origins = origins.split(',').map(|origin| origin.trim().to_owned()).collect();
+    let router = router(Arc::new(Gateway { lambda, origins }), routes);
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let _ = axum::serve(listener, router).await;
+}
+
+fn router(gateway: Arc<Gateway>, routes: &[Route]) -> Router {
+    let served = routes.iter().fold(Router::new(), |router, route| {
+        let path = route.path.replace("{proxy+}", "{*proxy}");
+        let route = Arc::new(route.clone());
+        let serve = move |State(gateway): State<Arc<Gateway>>, parameters: RawPathParams, request: Request| async move {
+            gateway.pass_on(&route, &parameters, request).await
+        };
+        router.route(&path, any(serve))
+    });
+    served
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+        .fallback(no_route)
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), admit))
+        .with_state(gateway)
+}
+
+/// As API Gateway says it.
+async fn no_route() -> Response {
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], r#"{"message":"Not Found"}"#).into_response()
+}
+
+/// Lets in what no foreign page has sent.
+async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    if !host::is_this_machine(request.headers(), request.uri()) {
+        return problem(StatusCode::FORBIDDEN, "foreign_host", host::REFUSAL.trim_end(), &Uuid::new_v4().to_string());
+    }
+    match gateway.admits(request.method(), request.headers()) {
+        true => next.run(request).await,
+        false => {
+            let why = "pages of this origin may not call: AllowedOrigins in template.yaml lists those that may";
+            problem(StatusCode::FORBIDDEN, "foreign_origin", why, &Uuid::new_v4().to_string())
+        }
+    }
+}
+
+impl Gateway {
+    fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match text("origin") {
+            Some(origin) => self.lists(origin) || is_own(origin, headers),
+            None if headers.contains_key(header::ORIGIN) => false,
+            // A browser that says no origin says where the request comes from. Whoever follows a link only looks.
+            None => match text("sec-fetch-site") {
+                None | Some("same-origin" | "none") => true,
+                Some(_) => method == Method::GET && text("sec-fetch-mode") == Some("navigate"),
+            },
+        }
+    }
+
+    fn lists(&self, origin: &str) -> bool {
+        !["", "*", "null"].contains(&origin) && self.origins.iter().any(|allowed| allowed == origin)
+    }
+
+    async fn pass_on(&self, route: &Route, parameters: &RawPathParams, request: Request) -> Response {
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = self.answer(route, parameters, request).await.unwrap_or_else(|refused| refused);
+        // A page may read why there is no answer; of the functions' own answers they decide themselves.
+        if let Some(origin) = origin.filter(|_| response.extensions().get::<OfGateway>().is_some()) {
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+            if origin.to_str().is_ok_and(|origin| self.lists(origin)) {
+                response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                let exposed = HeaderValue::from_static("x-request-id, retry-after");
+                response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            }
+        }
+        response
+    }
+
+    async fn answer(&self, route: &Route, parameters: &RawPathParams, request: Request) -> Result<Response, Response> {
+        let id = Uuid::new_v4().to_string();
+        let (parts, body) = request.into_parts();
+        let too_large = |_| problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 10 MB", &id);
+        let body = to_bytes(body, MAXIMUM_BODY).await.map_err(too_large)?;
+        let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let key = format!("{} {}", route.method, route.path);
+        let event = event::of(&parts, &body, event::Routed { route: &key, parameters, request_id: &id });
+        let answer = self.lambda.call(&route.function, &id, event.to_string().into()).await;
+        let answer = answer.map_err(|why| no_answer(&route.function, &why, &id))?;
+        event::response(&answer).ok_or_else(|| {
+            problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "function_failed",
+                "the function's answer is no HTTP response",
+                &id,
+            )
+        })
+    }
+}
+
+/// Whether a page of this very address asks, such as `/docs`.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(|host| origin.strip_prefix("http://") == Some(host))
+}
+
+/// Marks a response that no function has made.
+#[derive(Debug, Clone, Copy)]
+struct OfGateway;
+
+fn no_answer(function: &str, why: &Failed, id: &str) -> Response {
+    match why {
+        Failed::Function(_) | Failed::Unknown => {
+            let detail = format!("the function {function} failed; its log says why");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "function_failed", &detail, id)
+        }
+        Failed::Unavailable | Failed::Ended(_) => {
+            let detail = format!("{function}: {why}. Try again in a moment");
+            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &detail, id);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    }
+}
+
+fn problem(status: StatusCode, code: &str, detail: &str, id: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail,
+        "requestId": id });
+    let mut response = (status, Body::from(body.to_string())).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert("x-request-id", id);
+    }
+    response.extensions_mut().insert(OfGateway);
+    response
+}
+
+/// Lambda's `Invoke`, for `cargo lambda invoke` and whatever else on this machine forges events to try a function. No page does
+/// that, of whatever origin: an event is believed.
+async fn invoke(
+    State(gateway): State<Arc<Gateway>>,
+    Path(function): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if host::is_from_a_page(&headers) || OF_FORMS.contains(&kind.as_str()) {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "AccessDeniedException",
+            "invocations are for programs, not for browsers",
+        );
+    }
+    if headers.get("x-amz-invocation-type").is_some_and(|kind| kind != "RequestResponse") {
+        let why = "only InvocationType RequestResponse is honoured here";
+        return refuse(StatusCode::BAD_REQUEST, "InvalidParameterValueException", why);
+    }
+    let name = function.rsplit(':').next().unwrap_or_default();
+    match gateway.lambda.call(name, &Uuid::new_v4().to_string(), body).await {
+        Ok(answer) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], answer).into_response(),
+        Err(Failed::Function(payload)) => {
+            let failed = (HeaderName::from_static("x-amz-function-error"), HeaderValue::from_static("Unhandled"));
+            (StatusCode::OK, [failed], payload).into_response()
+        }
+        Err(Failed::Unknown) => {
+            refuse(StatusCode::NOT_FOUND, "ResourceNotFoundException", &format!("Function not found: {name}"))
+        }
+        Err(why) => refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceException", &why.to_string()),
+    }
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = json!({ "Message": message }).to_string();
+    (status, [("x-amzn-errortype", code), ("content-type", "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(method: Method, headers: &[(&'static str, &'static str)]) -> bool {
+        let names =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        is_admitted(&method, &names.collect())
+    }
+
+    fn is_admitted(method: &Method, headers: &HeaderMap) -> bool {
+        // Nothing is called here, so that no function has to be there.
+        let origins = vec!["http://localhost:3000".to_owned(), "*".to_owned(), "null".to_owned(), String::new()];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lambda = Arc::new(runtime.block_on(Lambda::new(Vec::new(), 1)).unwrap());
+        Gateway { lambda, origins }.admits(method, headers)
+    }
+
+    #[test]
+    fn pages_of_listed_origins_and_of_this_address_may_call_and_no_others() {
+        let host = ("host", "localhost:9000");
+        assert!(admits(Method::POST, &[host]), "a program");
+        assert!(admits(Method::POST, &[host, ("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")]));
+        assert!(admits(Method::POST, &[host, ("origin", "http://localhost:9000"), ("sec-fetch-site", "same-origin")]));
+        assert!(admits(Method::GET, &[host, ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "no-cors")]));
+        assert!(admits(Method::GET, &[host, ("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")]));
+        assert!(admits(Method::GET, &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]));
+        for origin in ["https://evil.example", "null", "*", "", "http://localhost:3001", "http://localhost:9000.evil"] {
+            assert!(!admits(Method::POST, &[host, ("origin", origin)]), "{origin:?}");
+            assert!(!admits(Method::OPTIONS, &[host, ("origin", origin)]), "{origin:?}");
+        }
+        for site in ["cross-site", "same-site"] {
+            assert!(!admits(Method::GET, &[host, ("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")]), "{site}");
+            assert!(!admits(Method::POST, &[host, ("sec-fetch-site", site), ("sec-fetch-mode", "navigate")]), "{site}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Processes that die, and who asks meanwhile. The process here only tells where the Runtime API is and waits; the test asks
+//! there in its name, so that each moment of a function's life can be held.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::json;
+use tokio::process::Child;
+
+use super::*;
+use crate::template::Route;
+
+struct Nobody;
+
+impl Adopt for Nobody {
+    async fn adopt(&self, _: &Child) {}
+}
+
+/// A function that writes down its number and where it has to ask, and does nothing else.
+fn program(folder: &Path) -> Program {
+    let path = folder.join("function");
+    let script = format!(
+        "#!/bin/sh\necho \"$$ $AWS_LAMBDA_RUNTIME_API\" >> {}\nexec sleep 600\n",
+        folder.join("told").display()
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    Program { name: "f".into(), path, environment: BTreeMap::new(), timeout: Duration::from_secs(60) }
+}
+
+/// The process id and the address of the `nth` process, once it has told them.
+async fn told(folder: &Path, nth: usize) -> (u32, String) {
+    loop {
+        let text = std::fs::read_to_string(folder.join("told")).unwrap_or_default();
+        if let Some((id, address)) = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .nth(nth)
+            .and_then(|line| line.trim().split_once(' '))
+        {
+            return (id.parse().unwrap(), address.to_owned());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn ask(
+    method: Method,
+    uri: &str,
+    headers: &[(&str, &str)],
+    body: &'static str,
+) -> (StatusCode, HeaderMap, String) {
+    let request = headers
+        .iter()
+        .fold(Request::builder().method(method).uri(uri), |request, (name, value)| request.header(*name, *value));
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let (parts, body) = client.request(request.body(body.into()).unwrap()).await.unwrap().into_parts();
+    (parts.status, parts.headers, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+fn next(address: &str) -> String {
+    format!("{address}/2018-06-01/runtime/invocation/next")
+}
+
+/// What a function gets that asks for an event.
+type Asked = tokio::task::JoinHandle<(StatusCode, HeaderMap, String)>;
+
+/// Runs `test` with the API's address beside a function that is kept running and has asked for its first event.
+async fn with_function(test: impl AsyncFnOnce(&Path, &Arc<Lambda>, String, Asked)) {
+    let folder = tempfile::tempdir().unwrap();
+    let lambda = Arc::new(Lambda::new(vec![program(folder.path())], 1).await.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    let routes = [Route { path: "/v1/{proxy+}".into(), method: "ANY".into(), function: "f".into() }];
+    let tested = async {
+        let (started, asked) = tokio::join!(lambda.start("f"), async {
+            let (_, address) = told(folder.path(), 0).await;
+            #[expect(clippy::disallowed_methods, reason = "no function: it waits while the test goes on")]
+            tokio::spawn(async move { ask(Method::GET, &next(&address), &[], "").await })
+        });
+        assert!(started);
+        test(folder.path(), &lambda, api.clone(), asked).await;
+    };
+    tokio::select! {
+        () = tested => {}
+        () = Arc::clone(&lambda).run(&Nobody) => panic!("the Runtime API ended"),
+        () = gateway::serve(listener, Arc::clone(&lambda), &routes, "http://localhost:3000") => panic!("the API ended"),
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_dies_is_replaced_and_calls_are_answered_503_at_once_meanwhile() {
+    with_function(async |folder, lambda, api, asked| {
+        let (id, address) = told(folder, 0).await;
+        let page = [("origin", "http://localhost:3000")];
+        let call = format!("{api}/v1/x");
+        // It has the event when it is killed.
+        let (answer, _) = tokio::join!(ask(Method::GET, &call, &page, ""), async {
+            let (status, headers, event) = asked.await.unwrap();
+            assert_eq!(status, 200);
+            assert!(event.contains("/v1/x") && headers.contains_key("lambda-runtime-aws-request-id"));
+            crate::dev::processes::send("KILL", [id]).await;
+        });
+        // The next one runs, and has not asked for anything yet.
+        let (again, other) = told(folder, 1).await;
+        assert_ne!((again, &other), (id, &address));
+        let refused = ask(Method::GET, &call, &page, "").await;
+        for (status, headers, body) in [answer, refused] {
+            assert_eq!(status, 503, "{body}");
+            assert_eq!(headers["content-type"], "application/problem+json");
+            assert_eq!(headers["retry-after"], "1");
+            assert_eq!(headers["access-control-allow-origin"], "http://localhost:3000");
+            let problem: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!((&problem["code"], &problem["status"]), (&json!("unavailable"), &json!(503)));
+            assert_eq!(problem["requestId"], headers["x-request-id"].to_str().unwrap());
+        }
+        assert_eq!(ask(Method::GET, &next(&address), &[], "").await.0, 403, "what is dead gets nothing");
+
+        // An event source waits instead, and its event costs no attempt.
+        let source = async { lambda.invoke("f", json!({ "Records": [] })).await.unwrap() };
+        let (answer, ()) = tokio::join!(source, async {
+            let (_, headers, _) = ask(Method::GET, &next(&other), &[], "").await;
+            let invocation = headers["lambda-runtime-aws-request-id"].to_str().unwrap();
+            let uri = format!("{other}/2018-06-01/runtime/invocation/{invocation}/response");
+            assert_eq!(ask(Method::POST, &uri, &[], "{\"batchItemFailures\":[]}").await.0, 202);
+        });
+        assert_eq!(answer, "{\"batchItemFailures\":[]}");
+        crate::dev::processes::send("KILL", [again]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_page_reaches_the_runtime_api_or_invokes_a_function() {
+    with_function(async |folder, _, api, asked| {
+        let (_, address) = told(folder, 0).await;
+        let port = address.split('/').nth(2).unwrap().to_owned();
+        for headers in [
+            vec![("origin", "https://evil.example")],
+            vec![("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")],
+            vec![("host", "evil.example")],
+        ] {
+            let (status, headers_back, _) = ask(Method::GET, &next(&address), &headers, "").await;
+            assert_eq!(status, 403, "{headers:?}");
+            assert!(!headers_back.contains_key("access-control-allow-origin"));
+        }
+        let guessed = format!("http://{port}/{}/f/1", "0".repeat(32));
+        assert_eq!(ask(Method::GET, &next(&guessed), &[], "").await.0, 403);
+        assert_eq!(ask(Method::GET, &next(&format!("http://{port}")), &[], "").await.0, 404);
+
+        let invocations = format!("{api}/2015-03-31/functions/f/invocations");
+        for (headers, expected) in [
+            (vec![("origin", "https://evil.example"), ("content-type", "text/plain")], 403),
+            (vec![("origin", "http://localhost:3000")], 403),
+            (vec![("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")], 403),
+            (vec![("sec-fetch-site", "same-origin")], 403),
+            (vec![("content-type", "text/plain;charset=UTF-8")], 403),
+            (vec![("content-type", "application/x-www-form-urlencoded")], 403),
+            (vec![("host", "evil.example:80")], 403),
+            (vec![("x-amz-invocation-type", "Event")], 400),
+        ] {
+            let (status, _, body) = ask(Method::POST, &invocations, &headers, "{\"Records\":[]}").await;
+            assert_eq!(status, expected, "{headers:?}: {body}");
+        }
+        assert_eq!(ask(Method::POST, &format!("{api}/2015-03-31/functions/g/invocations"), &[], "{}").await.0, 404);
+
+        // As `cargo lambda invoke` asks.
+        let (answer, ()) = tokio::join!(ask(Method::POST, &invocations, &[], "{\"a\":1}"), async {
+            let (_, headers, event) = asked.await.unwrap();
+            assert_eq!(event, "{\"a\":1}", "nothing of what was refused has come through");
+            let invocation = headers["lambda-runtime-aws-request-id"].to_str().unwrap();
+            let uri = format!("{address}/2018-06-01/runtime/invocation/{invocation}/error");
+            assert_eq!(ask(Method::POST, &uri, &[], "{\"errorMessage\":\"boom\"}").await.0, 202);
+        });
+        assert_eq!((answer.0.as_u16(), answer.2.as_str()), (200, "{\"errorMessage\":\"boom\"}"));
+        assert_eq!(answer.1["x-amz-function-error"], "Unhandled");
+    })
+    .await;
+}
