@@ -63,6 +63,34 @@ async fn the_document_is_sent_again_only_when_it_has_changed() {
     }
 }
 
+/// A browser stores the headers of a 304 over those of the 200 it keeps: with another policy the page would lose its style.
+#[tokio::test]
+async fn what_has_not_changed_is_told_under_the_headers_it_was_told_under_first() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let records = "/v1/collections/tasks/records";
+    let made = admin.post(records, json!({ "title": "t", "owner": admin.user["id"] })).await.expect(201);
+    let record = format!("{records}/{}", made.body["id"].as_str().unwrap());
+    let expanded = format!("{record}?expand=owner");
+    let paths = ["/docs", "/openapi.json", "/v1/collections/tasks", "/v1/collections/tasks/schema", &record, &expanded];
+    for path in paths {
+        let first = admin.get(path).await.expect(200);
+        let tag = first.header("etag");
+        let again = admin.request(Method::GET, path).header("if-none-match", tag).send().await.expect(304);
+        for name in again.headers.keys().filter(|name| !["x-request-id", "undercroft-cost"].contains(&name.as_str())) {
+            let values =
+                |answer: &crate::world::Answer| answer.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
+            assert_eq!(values(&again), values(&first), "{path}: {name}");
+        }
+        // RFC 9110 section 15.4.5: these must be on both, where they are on one.
+        for name in ["cache-control", "content-security-policy", "etag", "vary"] {
+            assert_eq!(again.header(name), first.header(name), "{path}: {name}");
+        }
+        assert!(again.text.is_empty() && !again.headers.contains_key("content-type"), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn records_are_what_their_collections_schema_says() {
     let world = World::new().await;

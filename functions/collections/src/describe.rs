@@ -71,7 +71,9 @@ fn answer(text: String, headers: &[(HeaderName, String)], known: &IfNoneMatch) -
     let status = if known.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let caching = [(ETAG, tag), (CACHE_CONTROL, "private, no-cache".to_owned()), (VARY, "Authorization".to_owned())];
     let mut response = if status == StatusCode::OK { text.into_response() } else { status.into_response() };
-    for (name, value) in headers.iter().filter(|_| status == StatusCode::OK).chain(&caching) {
+    // A browser puts the headers of a 304 in the place of those it kept: each is as it was, but for what there is no body for.
+    let said = headers.iter().filter(|(name, _)| status == StatusCode::OK || *name != CONTENT_TYPE);
+    for (name, value) in said.chain(&caching) {
         response.headers_mut().insert(name, value.parse().map_err(Error::internal)?);
     }
     Ok(response)
