@@ -59,7 +59,7 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
         r#type = job.kind,
         attempt = job.attempts,
         outcome = ended,
-        error = outcome.as_ref().err().map(Failure::reason),
+        error = outcome.as_ref().err().map(Failure::logged),
         durationMs = millis,
         "job"
     );

@@ -52,8 +52,11 @@ pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Outcome, 
     match answer.status {
         200 => Ok(Outcome::Done(Some(json!({ "messageId": answer.body.get("MessageId") })))),
         status => {
-            let reason = format!("SES refused with {status} {}: {}", answer.error_type(), answer.error_message());
-            Err(if answer.error_type() == MALFORMED { Failure::last(reason) } else { Failure::new(reason) })
+            // What SES says may name the recipient. An admin who looks at the job may know; the log has no business to.
+            let refused = format!("SES refused with {status} {}", answer.error_type());
+            let reason = format!("{refused}: {}", answer.error_message());
+            let failure = if answer.error_type() == MALFORMED { Failure::last(reason) } else { Failure::new(reason) };
+            Err(failure.logged_as(refused))
         }
     }
 }

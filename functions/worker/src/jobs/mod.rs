@@ -64,6 +64,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Failure {
     reason: String,
+    logged: Option<String>,
     is_last: bool,
     times: u32,
     progress: Option<Value>,
@@ -74,7 +75,7 @@ impl Failure {
     /// log line and an item.
     pub fn new(reason: impl Into<String>) -> Self {
         let reason: String = reason.into();
-        Self { reason: reason.chars().take(500).collect(), is_last: false, times: 0, progress: None }
+        Self { reason: reason.chars().take(500).collect(), logged: None, is_last: false, times: 0, progress: None }
     }
 
     /// A failure that every further attempt would only repeat: the job is dead at once. Redriving it, when what is wrong has
@@ -89,9 +90,19 @@ impl Failure {
         Self { times, progress: Some(progress), ..self }
     }
 
+    /// The same, with these words in the log instead: where the reason may name a person.
+    pub fn logged_as(self, words: String) -> Self {
+        Self { logged: Some(words), ..self }
+    }
+
     /// The reason.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// The reason as it may be logged.
+    pub fn logged(&self) -> &str {
+        self.logged.as_deref().unwrap_or(&self.reason)
     }
 
     /// Whether another attempt makes sense.
@@ -112,7 +123,7 @@ impl Failure {
     /// Tells that it ends a slice in which something was done, and which is therefore no failed attempt. The same failure where
     /// nothing was done is one: so what never passes ends the job.
     fn ends_slice(&self, job: &Job) {
-        tracing::warn!(function = "worker", job = job.id, error = self.reason(), "a slice ended early");
+        tracing::warn!(function = "worker", job = job.id, error = self.logged(), "a slice ended early");
     }
 }
 
