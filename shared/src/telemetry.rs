@@ -12,9 +12,16 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Starts logging for this process, at the level named by `LOG_LEVEL` (`info` when absent or unknown).
 pub fn start(env: &crate::config::Env) {
-    let level = env.optional("LOG_LEVEL").and_then(|name| name.parse().ok()).unwrap_or(LevelFilter::INFO);
+    start_to(env.optional("LOG_LEVEL").unwrap_or_default(), || Escaping(std::io::stdout()));
+}
+
+/// The same at the level of this name, to wherever `writer` says.
+pub fn start_to<W>(level: &str, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     // A second start in one process (tests) keeps the first.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, || Escaping(std::io::stdout())));
+    let _ = tracing::subscriber::set_global_default(subscriber(level.parse().unwrap_or(LevelFilter::INFO), writer));
 }
 
 /// A line of JSON on its way out, with the control characters escaped that JSON lets stand.

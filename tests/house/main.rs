@@ -65,6 +65,7 @@ mod secrets;
 mod sessions;
 mod smuggling;
 mod template;
+mod takeover;
 mod tokens;
 mod told;
 mod unauthenticated;

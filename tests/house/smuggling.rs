@@ -50,6 +50,8 @@ async fn no_object_passes_for_a_scalar_anywhere() {
             ("/v1/auth/signup", "email", json!({ "password": "correct horse battery staple" })),
             ("/v1/auth/signup", "password", json!({ "email": "eve@example.org" })),
             ("/v1/auth/verify", "code", json!({ "email": "ada@example.org" })),
+            ("/v1/auth/verify", "signupToken", json!({ "email": "ada@example.org", "code": "0A1B2" })),
+            ("/v1/auth/verify", "password", json!({ "email": "ada@example.org", "code": "0A1B2" })),
             ("/v1/auth/refresh", "refreshToken", json!({})),
             ("/v1/auth/signout", "refreshToken", json!({})),
             ("/v1/jobs", "type", json!({ "payload": {} })),
@@ -125,7 +127,8 @@ async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
     for (caller, path, body) in [
         (&stranger, "/v1/auth/signin", json!(["ada@example.org", password])),
         (&stranger, "/v1/auth/signup", json!(["eve@example.org", password])),
-        (&stranger, "/v1/auth/verify", json!(["eve@example.org", code, password])),
+        (&stranger, "/v1/auth/verify", json!(["eve@example.org", code, null, password])),
+        (&stranger, "/v1/auth/verify", json!({ "email": "eve@example.org", "code": code, "password": null })),
         (&stranger, "/v1/auth/refresh", json!([ada.refresh_token])),
         (&stranger, "/v1/auth/signout", json!([ada.refresh_token])),
         (&ada, "/v1/auth/signout", json!([null])),

@@ -92,14 +92,16 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut dev = Dev::start(folder.path()).await;
     let ada = json!({ "email": "ada@example.org", "password": PASSWORD });
-    assert_eq!(dev.post("/v1/auth/signup", None, ada.clone()).await.0, 202);
+    let (status, signed_up) = dev.post("/v1/auth/signup", None, ada.clone()).await;
+    assert_eq!(status, 202, "{signed_up}");
     let code = dev
         .until("/mail", None, |mails| {
             let mine = mails.as_array()?.iter().find(|mail| mail["to"].to_string().contains("ada@example.org"))?;
             code_in(mine["text"].as_str()?)
         })
         .await;
-    let (status, tokens) = dev.post("/v1/auth/verify", None, json!({ "email": "ada@example.org", "code": code })).await;
+    let verify = json!({ "email": "ada@example.org", "code": code, "signupToken": signed_up["signupToken"] });
+    let (status, tokens) = dev.post("/v1/auth/verify", None, verify).await;
     assert_eq!(status, 200, "{tokens}");
 
     let (admin, _) = dev.sign_in("admin@example.com", &dev.admin_password.clone()).await;

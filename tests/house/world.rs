@@ -3,10 +3,12 @@
 //! Functions run in this process, routed by template.yaml; queues and streams are carried to them by the local cloud's own
 //! event-source mappings. Time moves when a test says so.
 
+mod canaries;
 mod caller;
 mod functions;
 
 pub use caller::{Answer, Caller, Knock};
+use canaries::Canaries;
 use functions::{Functions, Killing, PATIENT, RelayOnly, TRIES_ONCE, Variables};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -37,6 +39,7 @@ pub struct World {
     /// More execution environments of each function. Requests go to each in turn.
     others: Vec<Functions>,
     turn: AtomicUsize,
+    canaries: Canaries,
     clock: Clock,
     variables: Variables,
     unsettled: AtomicBool,
@@ -77,6 +80,7 @@ impl World {
     }
 
     async fn start(variables: Variables, options: Options) -> Self {
+        let canaries = Canaries::watch();
         // Both clocks stand still until a test moves them, so that no test depends on how long it takes.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let local_clock = undercroft_local::Clock::standing_at(now);
@@ -88,6 +92,7 @@ impl World {
             functions,
             others: Vec::new(),
             turn: AtomicUsize::default(),
+            canaries,
             clock,
             variables,
             unsettled: AtomicBool::default(),
@@ -204,11 +209,29 @@ impl World {
         if known.status == 200 {
             return self.signed_in(&known.body);
         }
-        stranger.post("/v1/auth/signup", json!({ "email": email, "password": PASSWORD })).await.expect(202);
+        let token = self.sign_up(email, PASSWORD).await;
         self.settle().await;
-        let verify = json!({ "email": email, "code": self.code_for(email) });
-        let tokens = stranger.post("/v1/auth/verify", verify).await.expect(200);
+        let tokens = self.verify(email, &self.code_for(email), &token).await.expect(200);
         self.signed_in(&tokens.body)
+    }
+
+    /// Signs up, and returns the sign-up's token, which nobody else is given.
+    pub async fn sign_up(&self, email: &str, password: &str) -> String {
+        let body = json!({ "email": email, "password": password });
+        let answer = self.stranger().post("/v1/auth/signup", body).await.expect(202);
+        answer.body["signupToken"].as_str().unwrap().to_owned()
+    }
+
+    /// Shows a code, and the token of the sign-up it was mailed for.
+    pub async fn verify(&self, email: &str, code: &str, token: &str) -> Answer {
+        let body = json!({ "email": email, "code": code, "signupToken": token });
+        self.stranger().post("/v1/auth/verify", body).await
+    }
+
+    /// Shows a code, and a password chosen now.
+    pub async fn verify_with(&self, email: &str, code: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "code": code, "password": password });
+        self.stranger().post("/v1/auth/verify", body).await
     }
 
     /// The caller that these tokens speak for.
@@ -220,6 +243,11 @@ impl World {
             user: tokens["user"].clone(),
             refresh_token: text("refreshToken"),
         }
+    }
+
+    /// What the functions have logged in this world.
+    pub fn logged(&self) -> String {
+        self.canaries.logged()
     }
 
     /// Everything in a table, as the database holds it.
@@ -250,6 +278,8 @@ impl Drop for World {
         if std::thread::panicking() {
             return;
         }
+        let codes = self.cloud.mails().unwrap_or_default().into_iter().filter_map(|mail| code_in(&mail.text));
+        self.canaries.hold(codes);
         assert!(!self.unsettled.load(Ordering::Relaxed), "the world ends with work unrelayed: call settle()");
         assert!(
             self.cloud.behind().is_empty(),

@@ -9,6 +9,7 @@ mod not_built;
 mod password;
 mod sessions;
 mod signing;
+mod signups;
 
 mod jwks;
 mod me;
@@ -22,8 +23,10 @@ use accounts::Accounts;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::{get, post};
+use password::Hasher;
 use sessions::Sessions;
 use signing::SigningKeys;
+use signups::SignUps;
 use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
@@ -40,6 +43,8 @@ use undercroft::store::Table;
 #[derive(Debug, Clone)]
 pub struct App {
     accounts: Accounts,
+    sign_ups: SignUps,
+    hasher: Hasher,
     sessions: Sessions,
     signing: Arc<SigningKeys>,
     authenticator: Arc<Authenticator>,
@@ -71,6 +76,8 @@ impl App {
         let admin = env.required("ADMIN_EMAIL")?;
         Ok(Self {
             accounts: Accounts::new(identity.clone(), records.clone(), clock.clone()),
+            hasher: Hasher::default(),
+            sign_ups: SignUps::new(identity.clone(), clock.clone()),
             sessions: Sessions::new(identity, parameters.clone(), clock.clone()),
             signing: Arc::new(SigningKeys::new(parameters.clone(), records.clone(), &stack)),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &stack)),

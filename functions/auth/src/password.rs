@@ -3,9 +3,9 @@
 //! A password is verified exactly as it was sent: no trimming, no case folding, no Unicode normalisation (ASVS 5.0 6.2.5;
 //! NIST suggests normalising, ASVS forbids altering).
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::sync::{Arc, Mutex, PoisonError};
 use undercroft::error::{Error, Result};
 use undercroft::id;
 
@@ -16,6 +16,10 @@ pub const MAX_LENGTH: usize = 256;
 
 /// Memory in KiB, passes, lanes.
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+/// Bytes of a hash.
+const HASH_BYTES: usize = 32;
+/// Most memory a stored hash may ask for, in KiB: one that asks for more was not made here.
+const MOST_MEMORY: u32 = 64 * 1024;
 
 /// A password of an acceptable length, as it was sent.
 pub struct Password(String);
@@ -34,55 +38,103 @@ impl Password {
             _ => Err(Error::field("/password", "too_long", "use at most 256 characters")),
         }
     }
+}
 
-    /// The password itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Hashes passwords, one at a time, in memory that it keeps from the first hash on. Memory that is asked for and given back with
+/// every hash is the allocator's to place, and with glibc's small caches it was placed anew each time, 19 MiB after 19 MiB.
+///
+/// What is left in it after a hash is of no use without at least half of the work of a hash for each guess: every block of the
+/// last pass stands on the whole of the first.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher {
+    memory: Arc<Mutex<Vec<Block>>>,
+}
 
-    /// What is kept of it: a PHC string with its own salt.
+impl Hasher {
+    /// What is kept of a password: a PHC string with its own salt.
     ///
     /// # Errors
-    /// `Internal` when hashing fails, which only a lack of memory can cause.
-    pub fn hash(&self) -> Result<String> {
-        let salt = id::random::<16>();
-        let hash = hasher()?
-            .hash_password_with_salt(self.0.as_bytes(), &salt)
-            .map_err(|error| Error::internal(error.to_string()))?;
+    /// `Unavailable` when there is no memory for it.
+    pub fn hash(&self, password: &Password) -> Result<String> {
+        let (params, salt) = (todays()?, id::random::<16>());
+        let mut out = [0; HASH_BYTES];
+        self.fill(Algorithm::Argon2id, Version::V0x13, params.clone(), password.0.as_bytes(), &salt, &mut out)?;
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: (&params).try_into().map_err(broken)?,
+            salt: Some(Salt::new(&salt).map_err(broken)?),
+            hash: Some(Output::new(&out).map_err(broken)?),
+        };
         Ok(hash.to_string())
+    }
+
+    /// Whether `attempt` is the password that `stored` was made from. Without a stored hash it works as long and says no, so
+    /// that time does not tell whether an account exists. Nothing but another password is a no.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no memory for it; `Internal` when `stored` is not a hash of ours.
+    pub fn verify(&self, attempt: &str, stored: Option<&str>) -> Result<bool> {
+        if attempt.chars().count() > MAX_LENGTH {
+            return Ok(false);
+        }
+        let Some(stored) = stored else {
+            let mut out = [0; HASH_BYTES];
+            let salt = b"no such account.";
+            self.fill(Algorithm::Argon2id, Version::V0x13, todays()?, attempt.as_bytes(), salt, &mut out)?;
+            return Ok(false);
+        };
+        let stored = PasswordHash::new(stored).map_err(broken)?;
+        let params = Params::try_from(&stored).map_err(broken)?;
+        let (Some(salt), Some(expected), Some(version)) = (&stored.salt, &stored.hash, stored.version) else {
+            return Err(Error::internal("a stored hash lacks its version, its salt or itself"));
+        };
+        if params.m_cost() > MOST_MEMORY {
+            return Err(Error::internal("a stored hash asks for more memory than any that is made here"));
+        }
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(broken)?;
+        let version = Version::try_from(version).map_err(broken)?;
+        let mut out = vec![0; expected.len()];
+        self.fill(algorithm, version, params, attempt.as_bytes(), salt, &mut out)?;
+        // Compares in constant time.
+        Ok(Output::new(&out).map_err(broken)? == *expected)
+    }
+
+    fn fill(
+        &self,
+        algorithm: Algorithm,
+        version: Version,
+        params: Params,
+        password: &[u8],
+        salt: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = params.block_count().saturating_sub(memory.len());
+        memory.try_reserve_exact(missing).map_err(|error| Error::Unavailable {
+            retry_after: 1,
+            source: Some(format!("no memory for a password's hash: {error}").into()),
+        })?;
+        let blocks = memory.len() + missing;
+        memory.resize(blocks, Block::new());
+        let hasher = Argon2::new(algorithm, version, params);
+        hasher.hash_password_into_with_memory(password, salt, out, memory.as_mut_slice()).map_err(broken)
     }
 }
 
-/// Whether `attempt` is the password that `stored` was made from. Without a stored hash it works as long and says no, so
-/// that time does not tell whether an account exists.
-///
-/// # Errors
-/// `Internal` when hashing fails.
-pub fn verify(attempt: &str, stored: Option<&str>) -> Result<bool> {
-    let hasher = hasher()?;
-    if attempt.chars().count() > MAX_LENGTH {
-        return Ok(false);
-    }
-    let Some(stored) = stored else {
-        hasher
-            .hash_password_with_salt(attempt.as_bytes(), b"no such account.")
-            .map_err(|error| Error::internal(error.to_string()))?;
-        return Ok(false);
-    };
-    let hash = PasswordHash::new(stored).map_err(|error| Error::internal(error.to_string()))?;
-    Ok(hasher.verify_password(attempt.as_bytes(), &hash).is_ok())
+fn todays() -> Result<Params> {
+    let (memory, passes, lanes) = COST;
+    Params::new(memory, passes, lanes, Some(HASH_BYTES)).map_err(broken)
+}
+
+fn broken(error: impl std::fmt::Display) -> Error {
+    Error::internal(error.to_string())
 }
 
 /// Whether a stored hash was made with weaker parameters than today's.
 pub fn is_outdated(stored: &str) -> bool {
     let (memory, passes, lanes) = COST;
     !stored.starts_with(&format!("$argon2id$v=19$m={memory},t={passes},p={lanes}$"))
-}
-
-fn hasher() -> Result<Argon2<'static>> {
-    let (memory, passes, lanes) = COST;
-    let params = Params::new(memory, passes, lanes, None).map_err(|error| Error::internal(error.to_string()))?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 #[cfg(test)]
@@ -105,8 +157,10 @@ mod tests {
 
     #[test]
     fn every_character_counts_and_nothing_is_altered() {
+        let hasher = Hasher::default();
+        let (hash, verify) = (|text: &str| hasher.hash(&accepted(text)), |text: &str, stored| hasher.verify(text, stored));
         let long = "x".repeat(256);
-        let stored = accepted(&long).hash().expect("hashes");
+        let stored = hash(&long).expect("hashes");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(verify(&long, Some(&stored)).expect("verifies"));
         for position in [72, 254] {
@@ -114,11 +168,40 @@ mod tests {
             other.replace_range(position..=position, "y");
             assert!(!verify(&other, Some(&stored)).expect("verifies"), "differs at {position}");
         }
-        let stored = accepted("Passphrase With Spaces").hash().expect("hashes");
+        let stored = hash("Passphrase With Spaces").expect("hashes");
         for variant in
             ["passphrase with spaces", " Passphrase With Spaces", "Passphrase With Spaces ", "Passphrase  With Spaces"]
         {
             assert!(!verify(variant, Some(&stored)).expect("verifies"), "{variant:?}");
+        }
+    }
+
+    #[test]
+    fn memory_that_was_used_before_gives_the_same_hashes() {
+        // By another implementation of RFC 9106, of the password and salt of its own tests.
+        let known = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let hasher = Hasher::default();
+        for _ in 0..2 {
+            let stored = hasher.hash(&accepted("used before, and used again")).expect("hashes");
+            assert!(hasher.verify("used before, and used again", Some(&stored)).expect("verifies"));
+            assert!(hasher.verify("password", Some(known)).expect("verifies"), "larger than today's");
+            assert!(!hasher.verify("Password", Some(known)).expect("verifies"));
+            assert!(!hasher.verify("used before, and used again", None).expect("verifies"));
+        }
+    }
+
+    #[test]
+    fn only_another_password_is_a_wrong_one() {
+        let hash = |head: &str| format!("$argon2{head}$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
+        for (what, stored) in [
+            ("memory that nobody has", hash("id$v=19$m=4294967295,t=2,p=1")),
+            ("too little memory", hash("id$v=19$m=7,t=2,p=1")),
+            ("no such version", hash("id$v=18$m=19456,t=2,p=1")),
+            ("no such algorithm", hash("x$v=19$m=19456,t=2,p=1")),
+            ("no hash", "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA".to_owned()),
+            ("no PHC string", "correct horse battery staple".to_owned()),
+        ] {
+            assert!(Hasher::default().verify("correct horse battery staple", Some(&stored)).is_err(), "{what}");
         }
     }
 

@@ -22,14 +22,14 @@ pub struct SignIn {
 pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Result<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
     let account = app.accounts.find(&email).await?;
-    let right = password::verify(&body.password, account.as_ref().map(|account| account.hash.as_str()))?;
+    let right = app.hasher.verify(&body.password, account.as_ref().map(|account| account.hash.as_str()))?;
     let Some(account) = account.filter(|_| right) else {
         return Err(Error::Unauthenticated("no verified account has this address and password"));
     };
     if password::is_outdated(&account.hash)
         && let Ok(password) = Password::new(body.password)
     {
-        app.accounts.rehash(&email, &account.hash, password.hash()?).await?;
+        app.accounts.rehash(&email, &account.hash, app.hasher.hash(&password)?).await?;
     }
     let session = app.sessions.begin(&account.id).await?;
     let user = User {

@@ -1,8 +1,8 @@
-//! `POST /v1/auth/signup {email, password}` -> 202, whatever the address.
+//! `POST /v1/auth/signup {email, password}` -> 202 `{signupToken}`, whatever the address.
 
 use crate::App;
-use crate::accounts::NewPending;
-use crate::password::{self, Password};
+use crate::password::Password;
+use crate::signups::{NewSignUp, code_hash, token_hash};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,49 +22,31 @@ pub struct SignUp {
 }
 
 /// How often a sign-up looks again because another one for the same address came between.
-const TRIES: u32 = 5;
+const TRIES: u32 = 8;
 
-/// Starts a sign-up: its code goes out by mail. A known address gets the same answer after the same work, and a mail that
-/// says so (R6).
-///
-/// Whoever signs up last decides the password that the mailed code makes an account with. So that nobody puts theirs under
-/// somebody else's address while that person waits for a code, sign-ups with different passwords are marked as contested, and
-/// verifying one asks for its password besides.
+/// Starts a sign-up: its code goes out by mail, and the token that belongs to it to whoever signed up. A known address, and one
+/// that gets no more mail for now, get the same answer after the same work (R6).
 pub async fn signup(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     Json(body): Json<SignUp>,
 ) -> Result<(StatusCode, axum::Json<Value>)> {
     let email = Email::parse(&body.email)?;
-    let password = Password::new(body.password)?;
-    let hash = password.hash()?;
-    for _ in 0..TRIES {
-        if attempt(&app, &email, &password, &hash, &request.0).await? {
-            return Ok((
-                StatusCode::ACCEPTED,
-                axum::Json(json!({ "status": "accepted", "next": "verify with the code we have mailed" })),
-            ));
+    let hash = app.hasher.hash(&Password::new(body.password)?)?;
+    let (code, token) = (id::code(), id::base64url(&id::random::<32>()));
+    let (code_hash, token_hash) = (code_hash(&email, &code), token_hash(&email, &token));
+    for attempt in 0..TRIES {
+        let address = app.sign_ups.of(&email).await?;
+        let place = address.place(attempt > 0);
+        // For a known address it is a sign-up like any other but for its code, which nobody is told.
+        let mail = match address.is_known {
+            true => app.mail.known(&email, place, &request.0).await?,
+            false => app.mail.code(&email, &code, place, &request.0).await?,
+        };
+        let new = NewSignUp { hash: &hash, code_hash: &code_hash, token_hash: &token_hash };
+        if app.sign_ups.begin(&email, place, new, mail).await? {
+            return Ok((StatusCode::ACCEPTED, axum::Json(json!({ "signupToken": token }))));
         }
     }
     Err(Error::Unavailable { retry_after: 1, source: Some("an address is signed up many times at once".into()) })
-}
-
-/// Writes the sign-up in place of the one that is there now, unless yet another comes between; returns whether it did. For a
-/// known address it is a sign-up like any other but for its code, which nobody is told.
-async fn attempt(app: &App, email: &Email, password: &Password, hash: &str, request_id: &str) -> Result<bool> {
-    let earlier = app.accounts.pending(email).await?;
-    let is_same = password::verify(password.as_str(), earlier.as_ref().map(|earlier| earlier.hash.as_str()))?;
-    let is_contested = earlier.as_ref().is_some_and(|earlier| earlier.is_contested || !is_same);
-    let code = id::code();
-    let mail = match app.accounts.find(email).await? {
-        Some(_) => app.mail.known(email, request_id).await?,
-        None => app.mail.code(email, &code, request_id).await?,
-    };
-    let newer = NewPending { hash: hash.to_owned(), is_contested, code_hash: code_hash(email, &code) };
-    app.accounts.sign_up(email, earlier.as_ref(), newer, mail).await
-}
-
-/// What is kept of a code. Bound to purpose and address, so that it is good for nothing else.
-pub fn code_hash(email: &Email, code: &str) -> String {
-    id::sha256(format!("signup:{}:{code}", email.as_str()).as_bytes())
 }

@@ -1,9 +1,11 @@
-//! `POST /v1/auth/verify {email, code, password?}` -> tokens: the account exists from here on. The password is asked for where
-//! the address was signed up with different ones.
+//! `POST /v1/auth/verify {email, code, signupToken | password}` -> tokens: the account exists from here on.
+//!
+//! A code proves an address and not who chose the password that was signed up with. So whoever shows one shows besides the token
+//! of the very sign-up, which only whoever signed up was given, and the account has its password; or a password chosen now, which
+//! is the account's, and the one that was signed up with is void. With the code alone nobody's password comes into force.
 
 use crate::App;
-use crate::password;
-use crate::signup::code_hash;
+use crate::password::Password;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,12 +14,13 @@ use undercroft::http::Json;
 use undercroft::id;
 use undercroft::identity::email::Email;
 
-/// The code that came by mail.
+/// The code that came by mail, and what else is shown.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Verify {
     email: String,
     code: String,
+    signup_token: Option<String>,
     password: Option<String>,
 }
 
@@ -25,29 +28,38 @@ pub struct Verify {
 pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
     let code = body.code.trim().to_ascii_uppercase();
-    let refused = || {
-        Error::bad_request(
-            "code_refused",
-            "the code is wrong, spent, replaced by a newer one, or older than ten minutes",
-        )
+    let sign_up = match (body.signup_token, body.password) {
+        (Some(token), None) => app.sign_ups.try_code(&email, &token, &code).await?.ok_or_else(token_refused)?,
+        (None, Some(password)) => {
+            let password = Password::new(password)?;
+            let mut sign_up = app.sign_ups.with_code(&email, &code).await?.ok_or_else(code_refused)?;
+            sign_up.hash = app.hasher.hash(&password)?;
+            sign_up
+        }
+        _ => return Err(one_of_both()),
     };
-    let pending = app.accounts.pending(&email).await?;
-    let pending = pending.filter(|pending| pending.waits_for(&code_hash(&email, &code))).ok_or_else(refused)?;
-    match &body.password {
-        Some(password) if !password::verify(password, Some(&pending.hash))? => return Err(refused()),
-        None if pending.is_contested => return Err(contested()),
-        _ => {}
-    }
     let id = id::new(&app.clock);
     let session = app.sessions.begin(&id).await?;
     let admin = email == *app.admin;
-    let user = app.accounts.verify(&email, pending, id, admin, &session).await?.ok_or_else(refused)?;
+    let user = app.accounts.verify(&email, sign_up, id, admin, &session).await?.ok_or_else(code_refused)?;
     Ok(axum::Json(app.signing.tokens(&user, &session.token, app.clock.seconds()).await?))
 }
 
-fn contested() -> Error {
+fn one_of_both() -> Error {
     Error::bad_request(
-        "password_required",
-        "this address was signed up with different passwords: send yours as password, or sign up again if it is refused",
+        "signup_token_or_password",
+        "send signupToken, as the sign-up answered it, or password, a new one for the account; not both",
+    )
+}
+
+fn code_refused() -> Error {
+    Error::bad_request("code_refused", "the code is wrong, spent, or older than ten minutes: sign up again")
+}
+
+fn token_refused() -> Error {
+    Error::bad_request(
+        "code_refused",
+        "the code is wrong, spent, older than ten minutes, of another sign-up, or was tried too often: send a new password \
+         instead of signupToken, or sign up again",
     )
 }

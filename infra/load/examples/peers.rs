@@ -156,8 +156,10 @@ fn set_up(options: &Options) -> Result<(String, String), Source> {
     let admin = ask("POST", "/v1/auth/signin", "", &password)?;
     ask("PUT", "/v1/collections/notes", text(&admin, "/accessToken"), &definition(1))?;
     let email = format!("load-{}@example.org", std::process::id());
-    ask("POST", "/v1/auth/signup", "", &json!({ "email": email, "password": "correct horse battery staple" }))?;
-    let verify = json!({ "email": email, "code": code(options, &email)? });
+    let credentials = json!({ "email": email, "password": "correct horse battery staple" });
+    let signed_up = ask("POST", "/v1/auth/signup", "", &credentials)?;
+    let token = text(&signed_up, "/signupToken");
+    let verify = json!({ "email": email, "code": code(options, &email)?, "signupToken": token });
     let session = ask("POST", "/v1/auth/verify", "", &verify)?;
     Ok((text(&session, "/accessToken").to_owned(), text(&session, "/user/id").to_owned()))
 }

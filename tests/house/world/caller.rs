@@ -87,6 +87,7 @@ impl Knock<'_> {
         if !self.method.is_safe() && (self.path.starts_with("/v1/auth/signup") || self.path.starts_with("/v1/jobs")) {
             self.world.unsettled.store(true, Ordering::Relaxed);
         }
+        self.world.canaries.sent(&self.headers, &self.body);
         let mut request =
             Request::builder().method(self.method.clone()).uri(&self.path).body(Body::from(self.body)).unwrap();
         *request.headers_mut() = self.headers;
@@ -102,6 +103,7 @@ impl Knock<'_> {
             text,
         };
         assert!(weight::of_body(&bytes) <= weight::MOST, "{}: Lambda would not carry this", answer.asked);
+        self.world.canaries.answered(&self.path, &answer);
         contract::hold(&self.method, &self.path, &answer);
         answer
     }

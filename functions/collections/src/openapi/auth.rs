@@ -8,12 +8,12 @@ pub fn routes() -> Vec<Route> {
     vec![
         post("/v1/auth/signup", "signUp", Anyone)
             .does("Starts a sign-up: a code goes out by mail.")
-            .note("The answer is the same whatever the address, so that nobody learns who has an account.")
+            .note("The answer is the same whatever the address, so that nobody learns who has an account. An address gets five mails at once, and one each ten minutes from then on; a sign-up beyond that is answered alike and mails nothing.")
             .reads("SignUp")
-            .answers(202, "Accepted", "A mail is on its way."),
+            .answers(202, "SignedUp", "A mail is on its way."),
         post("/v1/auth/verify", "verify", Anyone)
             .does("Spends the mailed code: the account exists from here on.")
-            .note("A code is good for ten minutes and once. The password is asked for where an address was signed up with different ones.")
+            .note("A code is good for ten minutes and once. With signupToken it must be the code of that very sign-up, of which five different ones may be tried, and the account has the password that was signed up with. With password it may be any code that was mailed to the address, and the account has this password.")
             .reads("Verify")
             .answers(200, "Tokens", "Signed in."),
         post("/v1/auth/signin", "signIn", Anyone)

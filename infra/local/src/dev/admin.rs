@@ -50,8 +50,10 @@ pub async fn settle(cloud: &LocalCloud, api: &str, file: &Path) -> Result<Admin,
     if !status.is_success() {
         return Err(format!("signing up {} was answered {status}: {answer}", admin.email));
     }
+    let signed_up: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
     let code = await_code(cloud, &admin.email, before).await?;
-    let (status, answer) = door.post("/v1/auth/verify", &json!({ "email": admin.email, "code": code })).await?;
+    let verify = json!({ "email": admin.email, "code": code, "signupToken": signed_up.get("signupToken") });
+    let (status, answer) = door.post("/v1/auth/verify", &verify).await?;
     if !status.is_success() {
         return Err(format!("verifying {} was answered {status}: {answer}", admin.email));
     }
