@@ -3,8 +3,8 @@
 //! Functions run in this process, routed by template.yaml; queues and streams are carried to them by the local cloud's own
 //! event-source mappings. Time moves when a test says so.
 
-mod canaries;
 mod caller;
+mod canaries;
 mod functions;
 
 pub use caller::{Answer, Caller, Knock};

@@ -95,11 +95,7 @@ impl Accounts {
         ]);
         let absent = Some("attribute_not_exists(pk)");
         let profile = profile_item(&user.id, email.as_str());
-        Ok(vec![
-            sign_up.spending(table)?,
-            put(table, account, absent)?,
-            put(self.records.name(), profile, absent)?,
-        ])
+        Ok(vec![sign_up.spending(table)?, put(table, account, absent)?, put(self.records.name(), profile, absent)?])
     }
 
     /// Replaces a password hash made with outdated parameters, unless it has changed since.

@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn every_character_counts_and_nothing_is_altered() {
         let hasher = Hasher::default();
-        let (hash, verify) = (|text: &str| hasher.hash(&accepted(text)), |text: &str, stored| hasher.verify(text, stored));
+        let (hash, verify) =
+            (|text: &str| hasher.hash(&accepted(text)), |text: &str, stored| hasher.verify(text, stored));
         let long = "x".repeat(256);
         let stored = hash(&long).expect("hashes");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -192,7 +193,8 @@ mod tests {
 
     #[test]
     fn only_another_password_is_a_wrong_one() {
-        let hash = |head: &str| format!("$argon2{head}$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
+        let hash =
+            |head: &str| format!("$argon2{head}$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
         for (what, stored) in [
             ("memory that nobody has", hash("id$v=19$m=4294967295,t=2,p=1")),
             ("too little memory", hash("id$v=19$m=7,t=2,p=1")),

@@ -122,7 +122,13 @@ impl SignUps {
 
     /// Writes a sign-up that waits for its code, and its mail, all or nothing. Returns whether it was written. If not, another
     /// one took the place: look again.
-    pub async fn begin(&self, email: &Email, place: Place, new: NewSignUp<'_>, mail: TransactWriteItem) -> Result<bool> {
+    pub async fn begin(
+        &self,
+        email: &Email,
+        place: Place,
+        new: NewSignUp<'_>,
+        mail: TransactWriteItem,
+    ) -> Result<bool> {
         let now = self.clock.seconds();
         let mut waiting = item::key(&partition(email), &sort(place.0));
         waiting.extend([

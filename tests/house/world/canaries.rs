@@ -97,7 +97,6 @@ impl Canaries {
     }
 }
 
-
 /// Where functions log to.
 struct Listening;
 
