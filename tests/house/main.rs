@@ -38,6 +38,7 @@ mod lapsed;
 mod ledger;
 mod leftovers;
 mod limits;
+mod limits_of_lists;
 mod matrix;
 mod membership;
 mod misplaced;
