@@ -56,9 +56,19 @@ impl Grant {
 
     /// Whether the whole rule allows this stored record, with `input` about to be written.
     pub fn allows(&self, record: &RecordRef, input: Input) -> bool {
+        self.rule.is_none_or(|rule| self.holds(rule, record, input))
+    }
+
+    /// Whether the caller may read this record, whatever they were granted to do with it: a write answers with a record only
+    /// to those who could read it.
+    pub fn allows_reading(&self, record: &RecordRef) -> bool {
+        self.whole || self.holds(Rule::Read, record, Input::None)
+    }
+
+    /// Whether a rule of the collection allows this record to the caller.
+    fn holds(&self, rule: Rule, record: &RecordRef, input: Input) -> bool {
         let known = Known { auth: self.auth.as_ref(), now: &self.now, input };
-        let holds = |rule| self.collection.rule(rule).is_some_and(|stated| stated.eval(&known, Some(record)));
-        self.rule.is_none_or(holds)
+        self.collection.rule(rule).is_some_and(|stated| stated.eval(&known, Some(record)))
     }
 }
 
@@ -95,13 +105,14 @@ pub fn allow(
     Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller })
 }
 
-/// Grants to point at records of a collection from others: by the rule `refer`, or else to whoever may read them.
-///
-/// # Errors
-/// As [`allow`].
-pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u64) -> Result<Grant> {
-    let rule = if collection.rule(Rule::Refer).is_some() { Rule::Refer } else { Rule::Read };
-    allow(caller, rule, collection, asked_at, Input::None)
+/// Grants to point at records of a collection from others: to whoever may read them, and to those whom the rule `refer` lets.
+/// Either grant is enough; there may be none.
+pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u64) -> Vec<Grant> {
+    let ask = |rule| allow(caller, rule, collection, asked_at, Input::None).ok();
+    let grants: Vec<Grant> = [ask(Rule::Read), ask(Rule::Refer)].into_iter().flatten().collect();
+    // One that asks nothing of the record is enough.
+    let open = grants.iter().find(|grant| grant.left().is_true()).cloned();
+    open.map_or(grants, |open| vec![open])
 }
 
 /// Grants a job of the house what follows from something a caller was granted: it may do anything, and what it writes says

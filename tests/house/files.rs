@@ -173,6 +173,21 @@ async fn what_is_exported_is_what_there_is_and_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn an_export_for_spreadsheets_holds_no_formula() {
+    let world = World::new().await;
+    let admin = with_things(&world, &["things"]).await;
+    admin.post(&path("things"), json!({ "title": "=1+1", "amount": -1 })).await.expect(201);
+    let ask =
+        async |payload: Value| admin.post("/v1/jobs", json!({ "type": "records.export", "payload": payload })).await;
+    ask(json!({ "collection": "things", "format": "ndjson", "escapeFormulas": true })).await.expect(400);
+    ask(json!({ "collection": "things", "format": "csv", "escapeFormulas": "yes" })).await.expect(400);
+    let asked = ask(json!({ "collection": "things", "format": "csv", "escapeFormulas": true })).await.expect(202);
+    world.settle().await;
+    let text = file(&result(&admin, asked.header("location")).await).await;
+    assert!(text.contains(",'=1+1,") && text.contains(",-1,"), "{text}");
+}
+
+#[tokio::test]
 async fn an_export_of_nothing_is_an_empty_file() {
     let world = World::new().await;
     let admin = with_things(&world, &["things"]).await;

@@ -235,3 +235,17 @@ async fn an_answer_is_kept_for_a_day_and_its_item_says_until_when() {
     assert_eq!(until, world.now() / 1000 + 86_400);
     assert!(!kept[0].to_string().contains("\"k\\\\\\\"\""), "the key itself is not stored");
 }
+
+#[tokio::test]
+async fn a_path_is_one_scope_of_a_key_however_its_characters_are_escaped() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let ada = world.user("ada").await;
+    let make = async |path: &str| {
+        let request = ada.request(Method::POST, path).header("idempotency-key", "\"one\"");
+        request.json(json!({ "title": "t", "owner": ada.id() })).send().await.expect(201).body
+    };
+    let first = make(TASKS).await;
+    assert_eq!(make(&TASKS.replace("tasks", "t%61sks")).await, first);
+    assert_eq!(ada.get(TASKS).await.expect(200).body["items"].as_array().unwrap().len(), 1);
+}

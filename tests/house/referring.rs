@@ -105,13 +105,28 @@ async fn a_rule_says_who_may_point_at_what_they_may_not_read() {
     let (small, large) = (make(1).await, make(9).await);
     eve.post(LINKS, json!({ "to": large })).await.expect(201);
     assert_eq!(eve.post(LINKS, json!({ "to": small })).await.expect(400).body["errors"][0]["code"], "relation");
-    ada.post(LINKS, json!({ "to": small })).await.expect(400);
+    ada.post(LINKS, json!({ "to": small })).await.expect(201);
     world.admin().await.post(LINKS, json!({ "to": small })).await.expect(201);
     // Whoever has signed in may name another user, whose profile they may not read.
     let theirs = format!("/v1/collections/users/records/{}", ada.id());
     eve.get(&theirs).await.expect(404);
     eve.post(LINKS, json!({ "who": ada.id() })).await.expect(201);
     eve.post(LINKS, json!({ "who": ABSENT })).await.expect(400);
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn to_write_a_record_in_the_same_batch_is_no_right_to_point_at_it() {
+    let world = World::new().await;
+    let rules = json!({ "read": READ[0], "create": "auth.id != ''", "update": "auth.id != ''", "delete": READ[0] });
+    with(&world, rules, "restrict").await;
+    let (ada, eve) = (world.user("ada").await, world.user("eve").await);
+    let secret = ada.post(SECRETS, json!({ "owner": ada.id(), "size": 1 })).await.expect(201);
+    let path = secret.header("location").to_owned();
+    let batch = json!({ "operations": [{ "method": "PATCH", "path": path, "body": { "size": 2 } },
+        { "method": "POST", "path": LINKS, "body": { "to": secret.body["id"] } }] });
+    eve.post("/v1/batch", batch.clone()).await.expect(400);
+    ada.post("/v1/batch", batch).await.expect(200);
     world.settle().await;
 }
 

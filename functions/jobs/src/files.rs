@@ -14,6 +14,9 @@ use undercroft::store::jobs::Job;
 /// How long a link is good for.
 pub const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 
+/// What an export of CSV may be asked besides.
+const ESCAPE_FORMULAS: &str = "escapeFormulas";
+
 /// Whether jobs of this type work on files.
 pub fn has_files(kind: &str) -> bool {
     [EXPORT_JOB, IMPORT_JOB].contains(&kind)
@@ -30,7 +33,14 @@ pub async fn check(app: &App, kind: &str, payload: &Map<String, Value>) -> Resul
     if format.is_none() {
         wrong("format", "enum", "ndjson or csv");
     }
-    let takes: &[&str] = if kind == IMPORT_JOB { &["collection", "format", "key"] } else { &["collection", "format"] };
+    let takes: &[&str] = match (kind, format) {
+        (IMPORT_JOB, _) => &["collection", "format", "key"],
+        (_, Some(Format::Csv)) => &["collection", "format", ESCAPE_FORMULAS],
+        _ => &["collection", "format"],
+    };
+    if takes.contains(&ESCAPE_FORMULAS) && payload.get(ESCAPE_FORMULAS).is_some_and(|escape| !escape.is_boolean()) {
+        wrong(ESCAPE_FORMULAS, "type", "true or false");
+    }
     if kind == IMPORT_JOB && !text("key").is_some_and(|key| format.is_none_or(|format| can_be_imported(key, format))) {
         wrong(
             "key",

@@ -3,12 +3,10 @@
 
 use crate::App;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use undercroft::error::Result;
-use undercroft::expr::{Input, Rule};
 use undercroft::http::{Keyed, answered_once, etag};
 use undercroft::identity::Caller;
-use undercroft::policy::{Grant, allow};
+use undercroft::policy::Grant;
 use undercroft::store::commit::Promise;
 use undercroft::store::once::Answer;
 use undercroft::store::record::Record;
@@ -25,19 +23,18 @@ pub async fn write(
     let once = keyed.of(caller)?;
     let work = async {
         let intent = intent.await?;
-        let to = |record: &Record| to(app, caller, &intent, record);
-        let answer = |records: &[&Record]| records.first().map(|record| to(record)).unwrap_or_default();
+        let answer = |records: &[&Record]| records.first().map(|record| to(&intent, record)).unwrap_or_default();
         let promise = once.as_ref().map(|once| Promise { once, answer: &answer });
         let record = app.records.write_one(&intent, request, promise.as_ref()).await?;
-        Ok(to(&record).into_response())
+        Ok(to(&intent, &record).into_response())
     };
     answered_once(once.as_ref(), app.records.table(), &app.clock, work).await
 }
 
 /// The answer to an intent that was done.
-pub fn to(app: &App, caller: &Caller, intent: &Intent, record: &Record) -> Answer {
+pub fn to(intent: &Intent, record: &Record) -> Answer {
     let name = intent.grant.collection().name();
-    let shown = |status| shown(app, caller, status, &intent.grant, record);
+    let shown = |status| shown(status, &intent.grant, record);
     match intent.what {
         What::Delete => Answer { status: 204, ..Answer::default() },
         What::Create(_) => {
@@ -48,10 +45,7 @@ pub fn to(app: &App, caller: &Caller, intent: &Intent, record: &Record) -> Answe
 }
 
 /// The record as the caller may read it: whole, or nothing but its id and version.
-fn shown(app: &App, caller: &Caller, status: u16, grant: &Grant, record: &Record) -> Answer {
-    let reading = allow(caller, Rule::Read, grant.collection(), app.clock.millis(), Input::None).ok();
-    let reading = reading.filter(|reading| reading.allows(&record.view(), Input::None));
-    let unread = || json!({ "id": record.id, "version": record.version });
-    let body = reading.map_or_else(unread, |reading| record.shown(&reading).into());
+fn shown(status: u16, grant: &Grant, record: &Record) -> Answer {
+    let body = record.shown_to_writer(grant).into();
     Answer { status, etag: Some(etag(record.version, grant.sees_all())), location: None, body: Some(body) }
 }

@@ -53,7 +53,7 @@ pub async fn batch(
     let once = keyed.of(&caller)?;
     let work = async {
         let intents = intents(&app, &caller, batch).await?;
-        let all = |records: &[&Record]| answered(&app, &caller, &intents, records);
+        let all = |records: &[&Record]| answered(&intents, records);
         let promise = once.as_ref().map(|once| Promise { once, answer: &all });
         let written = app.records.write(&intents, &request.0, promise.as_ref()).await.map_err(failed)?;
         Ok(all(&written.iter().collect::<Vec<_>>()).into_response())
@@ -161,9 +161,8 @@ fn unconditional(preconditions: &Preconditions) -> Result<()> {
     Err(Error::field(pointer, "condition_not_offered", message))
 }
 
-fn answered(app: &App, caller: &Caller, intents: &[Intent], records: &[&Record]) -> Answer {
-    let to = |(intent, record): (&Intent, &&Record)| answer::to(app, caller, intent, record);
-    let results: Vec<Answer> = intents.iter().zip(records).map(to).collect();
+fn answered(intents: &[Intent], records: &[&Record]) -> Answer {
+    let results: Vec<Answer> = intents.iter().zip(records).map(|(intent, record)| answer::to(intent, record)).collect();
     Answer { status: 200, etag: None, location: None, body: Some(json!({ "results": results })) }
 }
 

@@ -73,9 +73,7 @@ pub async fn changes(
     }
     let items: Vec<Value> = heard.into_iter().map(|heard| shown(&grant, heard)).collect();
     let next = app.cursors.make_lasting(&purpose, &padded(&Place { list, positions: seen.positions })?).await?;
-    // That there is more to read says nothing while none of it may be seen.
-    let more = seen.more && !items.is_empty();
-    Ok(axum::Json(json!({ "items": items, "more": more, "nextCursor": next })))
+    Ok(axum::Json(json!({ "items": items, "more": seen.more, "nextCursor": next })))
 }
 
 /// What a cursor holds, of a length that does not tell how far it is.
@@ -94,20 +92,34 @@ async fn page(
     positions: &[Position],
     mut limit: usize,
 ) -> Result<(Seen, Vec<Heard>)> {
-    let mut positions = positions.to_vec();
-    let mut rounds = 0;
-    loop {
+    let (mut positions, mut all, mut rounds) = (positions.to_vec(), Vec::<Heard>::new(), 0);
+    while rounds < ROUNDS {
         app.records.acts_in_time(grant.collection())?;
-        let seen = app.ledger.follow(follow, &positions, limit).await?;
+        let seen = app.ledger.follow(follow, &positions, limit - all.len()).await?;
         let heard = app.records.hear(grant, &seen.entries).await?;
-        rounds += 1;
-        match fitting(&heard, grant) {
-            // Every round is of fewer than the one before.
-            fitting if fitting < heard.len() => limit = fitting,
-            _ if heard.is_empty() && seen.more && rounds < ROUNDS => positions = seen.positions,
-            _ => return Ok((seen, heard)),
+        let is_known_anew = |known: &&Heard| heard.iter().any(|heard| heard.id() == known.id());
+        let mut both: Vec<Heard> = all.iter().filter(|known| !is_known_anew(known)).cloned().collect();
+        both.extend(heard);
+        match fitting(&both, grant) {
+            // Too much for a page: fewer are read anew, fewer each time, or the next page reads them.
+            fitting if fitting < both.len() && all.is_empty() => {
+                limit = fitting;
+                continue;
+            }
+            fitting if fitting < both.len() => {
+                limit = all.len();
+                break;
+            }
+            _ => (all, positions) = (both, seen.positions),
         }
+        if !seen.more || all.len() >= limit {
+            break;
+        }
+        rounds += 1;
     }
+    // A full page may have another behind it. What lies between and is not the caller's makes no difference.
+    let more = all.len() >= limit;
+    Ok((Seen { entries: Vec::new(), positions, more }, all))
 }
 
 /// How many of the first fit on a page; one always does.

@@ -93,7 +93,7 @@ impl FieldTypes {
     }
 }
 
-/// What a collection has rules for. A rule that is absent means admins only, but for [`Rule::Undelete`] and [`Rule::Refer`].
+/// What a collection has rules for. A rule that is absent means admins only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {
@@ -109,7 +109,7 @@ pub enum Rule {
     Delete,
     /// Bringing one back that somebody else has deleted. Absent: admins, as ever; whoever deleted it may besides.
     Undelete,
-    /// Pointing at one from another record. Absent: whoever may read it.
+    /// Pointing at one from another record, for those who may not read it. Whoever may read it may point at it anyway.
     Refer,
 }
 

@@ -15,7 +15,7 @@ use crate::query::Index;
 
 use super::definition::{Definition, ShardsSince, Work};
 use super::widening::allows_as_much;
-use super::withdrawal::{Withdrawal, in_effect, is_wider, takes_away, with_marks_of};
+use super::withdrawal::{Withdrawal, is_wider, takes_away, with_marks_of};
 
 /// What becomes of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +174,7 @@ fn restricting_anew(old: &Definition, new: &Definition) -> Vec<String> {
 /// waits allows nothing yet, and neither does one that goes with the definition in force.
 fn rules_of_both(old: &BTreeMap<Rule, String>, new: &BTreeMap<Rule, String>) -> BTreeMap<Rule, String> {
     let both = |rule: Rule| {
-        let (before, now) = (in_effect(old, rule)?, in_effect(new, rule)?);
+        let (before, now) = (old.get(&rule)?, new.get(&rule)?);
         let held = match is_wider(before, now) {
             true => before.clone(),
             false if is_wider(now, before) => now.clone(),
@@ -182,8 +182,7 @@ fn rules_of_both(old: &BTreeMap<Rule, String>, new: &BTreeMap<Rule, String>) -> 
         };
         Some((rule, held))
     };
-    let is_stated = |rule: &Rule| old.contains_key(rule) || new.contains_key(rule);
-    Rule::ALL.into_iter().filter(is_stated).filter_map(both).collect()
+    Rule::ALL.into_iter().filter_map(both).collect()
 }
 
 impl Definition {

@@ -6,7 +6,6 @@ use super::field::{self, Field};
 use crate::expr::Rule;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// What was taken away, and when the last function ceases to allow it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,16 +33,10 @@ impl Withdrawal {
 /// seen to allow as much, a field that becomes hidden, read-only or write-once, a relation that was there.
 pub(super) fn takes_away(old: &Definition, new: &Definition) -> bool {
     let lessens = |rule: Rule| {
-        let (before, now) = (in_effect(&old.rules, rule), in_effect(&new.rules, rule));
+        let (before, now) = (old.rules.get(&rule), new.rules.get(&rule));
         before.is_some_and(|before| !now.is_some_and(|now| is_wider(before, now)))
     };
     Rule::ALL.into_iter().any(lessens) || of_fields(old, new)
-}
-
-/// The text of what decides where a rule is asked for: to point at a record takes the right to read it, unless a rule says otherwise.
-pub(super) fn in_effect(rules: &BTreeMap<Rule, String>, rule: Rule) -> Option<&String> {
-    let read = || rules.get(&Rule::Read).filter(|_| rule == Rule::Refer);
-    rules.get(&rule).or_else(read)
 }
 
 /// Whether the text of a rule shows that it allows all that the one before allowed.

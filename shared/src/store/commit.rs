@@ -268,8 +268,10 @@ fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Look<'a>>, Failed> {
             let nowhere = || Failed::Each(vec![(position, target.nowhere())]);
             match writes.iter().find(|other| target.is(other)) {
                 Some(other) if other.record.deleted => return Err(nowhere()),
+                // Written here or not, it must be one to point at.
+                Some(other) if by_right && !target.may_be_referred_to(&other.record) => return Err(nowhere()),
                 Some(_) => continue,
-                None if by_right && target.grant.is_none() => return Err(nowhere()),
+                None if by_right && target.grants.is_empty() => return Err(nowhere()),
                 None => {}
             }
             match looks.iter_mut().find(|known| known.target.names_the_same(target)) {

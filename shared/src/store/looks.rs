@@ -1,6 +1,6 @@
 //! Looking at the records that writes point at: each must be there when the write is made, and be one that the caller may point
-//! at. What is left of that rule is a part of the check that the write makes anyway; a rule that DynamoDB cannot be asked costs
-//! a read, and the record must then stay of the version that was read.
+//! at. What is left of that rule is a part of the check that the write makes anyway; a rule that DynamoDB cannot be asked, or
+//! one of two, costs a read, and the record must then stay of the version that was read.
 //!
 //! A record that the caller may not point at looks like one that is not there (R64).
 
@@ -8,7 +8,9 @@ use super::Expression;
 use super::item::{Item, number};
 use super::record::Record;
 use super::records::{Records, rule_condition};
+use super::references::place;
 use super::write::{Failed, Target};
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::Input;
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -24,21 +26,35 @@ pub(super) struct Look<'a> {
 }
 
 impl Records {
-    /// Reads the targets whose rule cannot be a condition, and says of which version each is.
+    /// Reads the targets whose rule cannot be a condition, all together, and says of which version each is.
     ///
     /// # Errors
-    /// For the first of them that is not there, or that the caller may not point at.
+    /// For each that is not there, or that the caller may not point at.
     pub(super) async fn seen<'a>(&self, mut looks: Vec<Look<'a>>) -> Result<Vec<Look<'a>>, Failed> {
-        for look in &mut looks {
-            if look.condition().is_some() {
-                continue;
-            }
-            let stored = self.stored(&look.target.collection, &look.target.id, true).await?;
-            let record = stored.filter(|record| !record.deleted && look.allows(record));
-            let record = record.ok_or_else(|| Failed::Each(vec![(look.position, look.target.nowhere())]))?;
-            look.version = Some(record.version);
+        let unasked: Vec<Item> =
+            looks.iter().filter(|look| look.condition().is_none()).map(|look| look.target.key()).collect();
+        if unasked.is_empty() {
+            return Ok(looks);
         }
-        Ok(looks)
+        // How large they are may not be the caller's to know.
+        cost::withhold();
+        let found = self.latest(unasked.iter()).await?;
+        let mut errors = Vec::new();
+        for look in looks.iter_mut().filter(|look| look.condition().is_none()) {
+            let record = found.get(&place(&look.target.key())).filter(|record| !record.deleted && look.allows(record));
+            match record {
+                Some(record) => look.version = Some(record.version),
+                None => errors.push((look.position, look.target.nowhere())),
+            }
+        }
+        if errors.is_empty() { Ok(looks) } else { Err(Failed::Each(errors)) }
+    }
+}
+
+impl Target {
+    /// Whether the caller may point at this record.
+    pub(super) fn may_be_referred_to(&self, record: &Record) -> bool {
+        self.grants.iter().any(|grant| grant.allows(&record.view(), Input::None))
     }
 }
 
@@ -52,14 +68,15 @@ impl Look<'_> {
 
     /// What is left of the right to point at it; `None` where DynamoDB cannot be asked.
     fn condition(&self) -> Option<Expression> {
-        match &self.target.grant {
-            Some(grant) if self.by_right => rule_condition(grant),
+        match self.target.grants.as_slice() {
+            [grant] if self.by_right => rule_condition(grant),
+            [_, ..] if self.by_right => None,
             _ => Some(Expression::default()),
         }
     }
 
     fn allows(&self, record: &Record) -> bool {
-        !self.by_right || self.target.grant.as_ref().is_some_and(|grant| grant.allows(&record.view(), Input::None))
+        !self.by_right || self.target.may_be_referred_to(record)
     }
 
     /// Why a check of it failed: it is not there or not for this caller, or it is being written or deleted by somebody who may yet

@@ -76,6 +76,20 @@ impl Record {
         shown
     }
 
+    /// The record as the answer to a write shows it: what this grant's caller sees of it, and of a record that they may not read
+    /// its id and version alone.
+    pub fn shown_to_writer(&self, grant: &Grant) -> Map<String, Value> {
+        if grant.allows_reading(&self.view()) {
+            return self.shown(grant);
+        }
+        Map::from_iter([("id".to_owned(), self.id.clone().into()), ("version".to_owned(), self.version.into())])
+    }
+
+    /// What it weighs in the answer to a write.
+    pub fn weight_to_writer(&self, grant: &Grant) -> usize {
+        if grant.allows_reading(&self.view()) { self.weight(grant) } else { BESIDE_DATA }
+    }
+
     /// What it weighs in an answer, as this grant's caller sees it: see [`weight`].
     pub fn weight(&self, grant: &Grant) -> usize {
         let hidden =

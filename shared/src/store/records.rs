@@ -213,9 +213,10 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
             data
         }
     };
+    let unread = !grant.allows_reading(&stored.view());
     if matches!(change, What::Replace(_)) {
         if !grant.sees_all() {
-            keep_unseen(collection, stored, &mut data);
+            keep_unseen(collection, stored, unread, &mut data);
         }
         collection.apply_defaults_again(&mut data);
     }
@@ -227,24 +228,26 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     let mut names = data.keys().chain(stored.data.keys()).filter(fixed);
     let changed = |name: &&String| data.get(*name) != stored.data.get(*name);
     // A guess is refused before anything else: which field is named first must not say whether it was right.
-    match guessed(grant, change).or_else(|| names.find(changed)) {
+    match guessed(grant, change, unread).or_else(|| names.find(changed)) {
         Some(name) => Err(Error::field(format!("/{name}"), "fixed", "this field cannot be changed")),
         None => Ok(data),
     }
 }
 
-/// A field of a change that is hidden from whoever makes it and cannot be changed. Were it taken where it says what is stored
-/// already, that would tell what is stored.
-fn guessed<'a>(grant: &Grant, change: &'a What) -> Option<&'a String> {
+/// A field of a change that cannot be changed, and is hidden from whoever makes it or is of a record that they may not read
+/// (`unread`). Were it taken where it says what is stored already, that would tell what is stored.
+fn guessed<'a>(grant: &Grant, change: &'a What, unread: bool) -> Option<&'a String> {
     let collection = grant.collection();
-    let is_fixed = |name: &&String| collection.write_once(name) && collection.is_hidden(name);
+    let is_fixed = |name: &&String| collection.write_once(name) && (unread || collection.is_hidden(name));
     change.sent().filter(|_| !grant.sees_all())?.keys().find(is_fixed)
 }
 
-/// A replacement by somebody who does not see or write a field leaves it as it is.
-fn keep_unseen(collection: &Collection, stored: &Record, data: &mut Map<String, Value>) {
+/// A replacement by somebody who does not see or write a field leaves it as it is. Of a record that they may not read
+/// (`unread`) they see none.
+fn keep_unseen(collection: &Collection, stored: &Record, unread: bool, data: &mut Map<String, Value>) {
     for (name, value) in &stored.data {
-        let unseen = collection.is_hidden(name) || collection.read_only(name);
+        let is_unseen = collection.is_hidden(name) || collection.read_only(name);
+        let unseen = is_unseen || (unread && collection.write_once(name));
         if unseen && !data.contains_key(name) {
             data.insert(name.clone(), value.clone());
         }

@@ -21,7 +21,7 @@ pub(super) fn check(writes: &[Write<'_>], items: &[TransactWriteItem]) -> Result
         return Err(TOO_MUCH());
     }
     let shown = writes.iter().filter(|write| !write.record.deleted);
-    let shown: usize = shown.map(|write| write.record.weight(&write.intent.grant)).sum();
+    let shown: usize = shown.map(|write| write.record.weight_to_writer(&write.intent.grant)).sum();
     if shown > weight::MOST { Err(weight::TOO_LARGE()) } else { Ok(()) }
 }
 

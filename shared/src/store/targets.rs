@@ -25,10 +25,10 @@ impl Referring<'_> {
         matches!(self, Self::Caller(Caller::User(user)) if user.id == id)
     }
 
-    fn grant(self, collection: &Arc<Collection>, now: u64) -> Option<Grant> {
+    fn grants(self, collection: &Arc<Collection>, now: u64) -> Vec<Grant> {
         match self {
-            Self::Caller(caller) => allow_to_refer(caller, collection, now).ok(),
-            Self::System => Some(of_the_house(collection, now)),
+            Self::Caller(caller) => allow_to_refer(caller, collection, now),
+            Self::System => vec![of_the_house(collection, now)],
         }
     }
 }
@@ -55,8 +55,8 @@ pub async fn targets(
             return Err(nowhere());
         }
         let other = definitions.collection(&relation.collection).await?.ok_or_else(nowhere)?;
-        let (field, on_delete, grant) = (field.to_owned(), relation.on_delete, referring.grant(&other, now));
-        targets.push(Target { field, on_delete, collection: other, grant, id: id.to_owned() });
+        let (field, on_delete, grants) = (field.to_owned(), relation.on_delete, referring.grants(&other, now));
+        targets.push(Target { field, on_delete, collection: other, grants, id: id.to_owned() });
     }
     Ok(targets)
 }

@@ -48,17 +48,19 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
         return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
     }
     let mut data = stored.data.clone();
-    grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, &errors))?;
+    grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, stored, &errors))?;
     grant.collection().canonicalise(&mut data);
     Ok(data)
 }
 
 /// Why a record does not come back that is not what its collection holds now. Of what the caller does not see, fields that were
 /// taken away among it, they hear nothing more.
-fn no_longer_valid(grant: &Grant, errors: &[FieldError]) -> Error {
+fn no_longer_valid(grant: &Grant, stored: &Record, errors: &[FieldError]) -> Error {
+    let is_readable = grant.allows_reading(&stored.view());
     let is_seen = |error: &&FieldError| {
         let name = error.pointer.split('/').nth(1).unwrap_or_default();
-        grant.sees_all() || grant.collection().field(name).is_some_and(|field| !field.value.hidden)
+        let is_shown = grant.collection().field(name).is_some_and(|field| !field.value.hidden);
+        grant.sees_all() || (is_readable && is_shown)
     };
     let told: Vec<String> =
         errors.iter().filter(is_seen).map(|error| format!("{}: {}", error.pointer, error.message)).collect();

@@ -29,8 +29,8 @@ pub struct Target {
     pub on_delete: OnDelete,
     /// Its collection.
     pub collection: Arc<Collection>,
-    /// The right to point at records of that collection, as far as it is known without the record; `None`: there is none.
-    pub grant: Option<Grant>,
+    /// The rights to point at records of that collection, as far as they are known without the record. One is enough.
+    pub grants: Vec<Grant>,
     /// Its id.
     pub id: String,
 }
@@ -370,7 +370,11 @@ fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
 /// tombstone points nowhere.
 fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
     let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
-    let targets = intent.targets.iter().filter(|_| !stored.deleted);
+    // Of a field that they do not see, this would tell whoever guesses where it points.
+    let grant = &intent.grant;
+    let is_read = !stored.deleted && grant.allows_reading(&stored.view());
+    let is_seen = |target: &&Target| grant.sees_all() || (is_read && !grant.collection().is_hidden(&target.field));
+    let targets = intent.targets.iter().filter(is_seen).filter(|_| !stored.deleted);
     targets.filter(is_same).map(|target| target.field.clone()).collect()
 }
 

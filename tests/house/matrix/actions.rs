@@ -74,7 +74,8 @@ impl Action {
             MakeAs | Make | MakeForAnother => 201,
             Delete => or_nothing(204, who.removes(object)),
             Undelete if who.removes(object) => 409,
-            Undelete => or_nothing(200, who.holds(object)),
+            // An admin deleted it, and the collection has no rule `undelete`.
+            Undelete => or_nothing(200, who == Who::Admin && who.holds(object)),
         }
     }
 

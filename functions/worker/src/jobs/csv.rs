@@ -22,7 +22,7 @@ pub struct Cell {
 const NULL: &str = "null";
 
 /// What text begins with that spreadsheets take for a formula.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '\t', '\r', '\n', '\0'];
 
 /// Writes a row of names.
 pub fn write_header(row: &mut Vec<u8>, names: &[String]) {

@@ -127,7 +127,9 @@ impl Ledger {
             self.entries(partition.feed(follow.followed), keys, position, limit + 1)
         });
         let read = try_join_all(reads).await?;
-        Ok(together(read, positions, limit, now))
+        let is_cut = read.iter().any(|entries| entries.len() > limit);
+        let seen = together(read, positions, limit, now);
+        Ok(Seen { more: seen.more || is_cut, ..seen })
     }
 
     /// The entries of one partition after a position, as many as follow each other without a gap.
@@ -175,14 +177,17 @@ fn without_gap(read: Vec<Entry>, position: &Position) -> Vec<Entry> {
     read.into_iter().take(count).collect()
 }
 
-/// The first `limit` entries of all partitions by time, and where that leaves each.
+/// The entries of all partitions by time, up to the `limit`th that touches the list, and where that leaves each. Those that lay
+/// outside before and after are passed over.
 fn together(read: Vec<Vec<Entry>>, positions: &[Position], limit: usize, now: u64) -> Seen {
     let mut all: Vec<(u64, usize, Entry)> = Vec::new();
     for (at, entries) in read.into_iter().enumerate() {
         all.extend(entries.into_iter().map(|entry| (entry.time, at, entry)));
     }
     all.sort_by_key(|(time, at, entry)| (*time, *at, entry.sequence));
-    let unread = all.split_off(limit.min(all.len()));
+    let touching = all.iter().enumerate().filter(|(_, (_, _, entry))| entry.was_within || entry.is_within);
+    let end = touching.map(|(at, _)| at).nth(limit).unwrap_or(all.len());
+    let unread = all.split_off(end);
     let moved = |(at, position): (usize, &Position)| {
         let last = all.iter().rev().find(|(_, of, _)| *of == at).map(|(_, _, entry)| entry);
         let next = unread.iter().find(|(_, of, _)| *of == at).map(|(_, _, entry)| entry);

@@ -19,6 +19,16 @@ pub enum Heard {
     Left(String),
 }
 
+impl Heard {
+    /// Of which record.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Put(record) => &record.id,
+            Self::Deleted(id) | Self::Left(id) => id,
+        }
+    }
+}
+
 impl Records {
     /// What the grant's caller hears of these entries. One round trip for all the records that are or were within the list.
     pub async fn hear(&self, grant: &Grant, entries: &[Entry]) -> Result<Vec<Heard>> {
