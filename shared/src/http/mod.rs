@@ -28,13 +28,16 @@ use crate::error::{Error, Source};
 use crate::id;
 use crate::identity::Caller;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt as _;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, stream};
 use lambda_http::{Context, RequestExt};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -131,7 +134,8 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     });
     let ((response, caller), cost) = cost::counted(work).await;
 
-    let (mut response, outcome) = problem::finish(response, &request_id, &method);
+    let (response, outcome) = problem::finish(response, &request_id, &method);
+    let mut response = without_length(response);
     edge.origins.allow(origin.as_ref(), response.headers_mut());
     // What something cost that may not be seen would tell whether it is there.
     let absent = match response.status() {
@@ -215,6 +219,17 @@ fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: Option<&Cost>) {
         if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
             headers.insert(name, value);
         }
+    }
+}
+
+/// A 304 is about the answer the client has, and so would be the length it gives (RFC 9110 section 8.6): an empty body of a length
+/// nobody knows keeps it from saying 0.
+fn without_length(response: Response) -> Response {
+    match response.status() {
+        StatusCode::NOT_MODIFIED => {
+            response.map(|_| Body::from_stream(stream::empty::<std::result::Result<Bytes, Infallible>>()))
+        }
+        _ => response,
     }
 }
 

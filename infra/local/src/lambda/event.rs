@@ -1,6 +1,7 @@
 //! HTTP as API Gateway's HTTP API hands it to a function (payload format 2.0), and a function's answer as HTTP.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -9,6 +10,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -145,8 +147,15 @@ pub fn response(answer: &[u8]) -> Option<Response> {
     let answer: Answer = serde_json::from_slice(answer).ok()?;
     let body = answer.body.unwrap_or_default();
     let body = if answer.is_base64_encoded { STANDARD.decode(body).ok()? } else { body.into_bytes() };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(answer.status_code).ok()?;
+    let status = StatusCode::from_u16(answer.status_code).ok()?;
+    // A length would be that of what the client has (RFC 9110 section 8.6), and of a stream none is given.
+    let body = if status == StatusCode::NOT_MODIFIED {
+        Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
+    } else {
+        Body::from(body)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     let single = answer.headers.into_iter().map(|(name, value)| (name, vec![value]));
     let lists = answer.multi_value_headers.into_iter().filter(|(_, values)| !values.is_empty());
     // A header that is given both ways has all that is in its list.
