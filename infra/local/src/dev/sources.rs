@@ -11,7 +11,7 @@ use super::guard::Guard;
 use crate::lambda::Lambda;
 
 /// How often it is looked. What changes between two looks is still being written, or is more than one file.
-const LOOK: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// When each file was last written; one that is not there has no such time.
 type Times = BTreeMap<PathBuf, Option<SystemTime>>;

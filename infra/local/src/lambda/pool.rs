@@ -141,12 +141,12 @@ impl Pool {
         let (ask, asked) = oneshot::channel();
         let instance = state.instances.get_mut(&number)?;
         instance.fail("it asked for another event before it had answered");
+        instance.asks = Some(ask);
         if instance.is_retired {
             // It waits for nothing until it is ended.
             instance.stop.notify_one();
             return Some(asked);
         }
-        instance.asks = Some(ask);
         let (was_up, generation) = (std::mem::replace(&mut instance.is_up, true), instance.generation);
         if !was_up {
             state.came_up(generation);
@@ -233,7 +233,7 @@ impl Pool {
 impl State {
     /// Hands what waits to those who ask, the longest waiting first.
     fn hand_out(&mut self) {
-        let mut asking = self.instances.values_mut().filter(|instance| instance.asks.is_some());
+        let mut asking = self.instances.values_mut().filter(|one| one.asks.is_some() && !one.is_retired);
         while let Some(waiting) = self.waiting.pop_front() {
             // Whoever asked for it may have gone.
             if waiting.answer.is_closed() {
@@ -258,7 +258,6 @@ impl State {
         self.up = self.up.max(generation);
         for older in self.instances.values_mut().filter(|instance| instance.generation < generation) {
             older.is_retired = true;
-            older.asks = None;
             if older.busy.is_none() {
                 older.stop.notify_one();
             }

@@ -60,7 +60,7 @@ async fn for_functions(request: Request, next: axum::middleware::Next) -> Respon
 async fn next(State(lambda): State<Arc<Lambda>>, Path(instance): Path<Instance>) -> Result<Response, StatusCode> {
     let function = lambda.asking(&instance)?;
     let asked = function.pool.next(instance.2).ok_or(StatusCode::FORBIDDEN)?;
-    // The channel closes when the instance is to take no more: it is ended then, and needs no answer.
+    // The channel closes with the instance.
     let handed = asked.await.map_err(|_| StatusCode::GONE)?;
     Ok(event(&instance.1, handed))
 }

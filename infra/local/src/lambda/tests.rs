@@ -77,12 +77,19 @@ async fn with_function(test: impl AsyncFnOnce(&Path, &Arc<Lambda>, String, Asked
     let api = format!("http://{}", listener.local_addr().unwrap());
     let routes = [Route { path: "/v1/{proxy+}".into(), method: "ANY".into(), function: "f".into() }];
     let tested = async {
-        let (started, asked) = tokio::join!(lambda.start("f"), async {
+        let beginning = async {
             let (_, address) = told(folder.path(), 0).await;
-            #[expect(clippy::disallowed_methods, reason = "no function: it waits while the test goes on")]
-            tokio::spawn(async move { ask(Method::GET, &next(&address), &[], "").await })
-        });
-        assert!(started);
+            next(&address)
+        };
+        let starting = lambda.start("f");
+        let mut starting = std::pin::pin!(starting);
+        let uri = tokio::select! {
+            uri = beginning => uri,
+            _ = &mut starting => panic!("it is up before it has asked for anything"),
+        };
+        #[expect(clippy::disallowed_methods, reason = "no function: it waits while the test goes on")]
+        let asked = tokio::spawn(async move { ask(Method::GET, &uri, &[], "").await });
+        assert!(starting.await);
         test(folder.path(), &lambda, api.clone(), asked).await;
     };
     tokio::select! {

@@ -134,7 +134,8 @@ fn run<Call: DeserializeOwned, Answer: Serialize>(
 /// Why a request cannot be read. The engine's own readers mark which kind of error DynamoDB makes of it.
 fn unreadable(message: &str) -> DynoxideError {
     let plain = |text: &str| text.rsplit_once(" at line ").map_or(text, |(plain, _)| plain).to_owned();
-    let kinds: [(&str, fn(String) -> DynoxideError); 5] = [
+    type Kind = fn(String) -> DynoxideError;
+    let kinds: [(&str, Kind); 5] = [
         ("SERIALIZATION_AS_READ:", DynoxideError::SerializationException),
         ("VALIDATION_AS_READ:", DynoxideError::ValidationException),
         ("SERIALIZATION:", DynoxideError::SerializationException),
