@@ -100,9 +100,9 @@ async fn a_list_shows_a_stranger_what_is_everybodys_and_nothing_that_an_empty_id
     }
 }
 
-/// A list rule is held against the indexes as it is for nobody, too.
+/// Without a caller a rule is what is left of it for others, less what it asks of them.
 #[tokio::test]
-async fn what_is_left_of_a_list_rule_for_nobody_must_be_served_as_well() {
+async fn a_list_rule_is_held_against_the_indexes_and_what_nobody_may_list_is_a_part_of_it() {
     let world = World::new().await;
     let admin = world.admin().await;
     let put = async |rule: &str| admin.put("/v1/collections/pages", pages(&json!({ "list": rule }))).await;

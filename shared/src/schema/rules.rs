@@ -9,6 +9,9 @@ use crate::query::{Layout, Query, Refusal, plan};
 /// How many questions about the caller alone a list rule may ask; every combination of answers is tried.
 const MAX_CALLER_TESTS: usize = 6;
 
+/// How many of the texts in a list rule are tried as the names of callers.
+const MAX_NAMES: usize = 16;
+
 /// Reads every rule.
 fn read(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<FieldError>) -> BTreeMap<Rule, Expr> {
     let mut read = BTreeMap::new();
@@ -40,27 +43,12 @@ pub(super) fn check(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &
     }
 }
 
-/// The refusal some caller, or somebody who has not signed in, would meet when listing under this rule, whatever they filter
-/// by; `None` if nobody would.
+/// The refusal some caller would meet when listing under this rule, whatever they filter by; `None` if nobody would.
+///
+/// What a rule asks of the caller and the time alone is tried with every answer. Where it compares a record with the caller, which
+/// caller that is makes no difference to the plan, unless the record is also compared with what is written in the rule: callers
+/// of those names are tried as well. What is left without a caller is a part of what is left for each.
 pub fn unserved(list: &Expr, layout: &Layout) -> Option<Refusal> {
-    unserved_by_answers(list, layout).or_else(|| unserved_by_answers(&without_caller(list), layout))
-}
-
-/// The rule as it is where nobody is signed in: what it asks of the caller is known neither to hold nor not to.
-fn without_caller(expr: &Expr) -> Expr {
-    let is_auth = |operand: &&Operand| matches!(operand, Operand::Place(Place::Auth(_)));
-    match expr {
-        Expr::True => Expr::True,
-        Expr::All(parts) => Expr::all(parts.iter().map(without_caller)),
-        Expr::Any(parts) => Expr::any(parts.iter().map(without_caller)),
-        Expr::Is(test) | Expr::Not(test) if !test.operands().iter().any(is_auth) => expr.clone(),
-        Expr::False | Expr::Is(_) | Expr::Not(_) => Expr::False,
-    }
-}
-
-/// What a rule asks of the caller and the time alone is tried with every answer; where it compares a record with the caller,
-/// which caller that is makes no difference to the plan.
-fn unserved_by_answers(list: &Expr, layout: &Layout) -> Option<Refusal> {
     let mut questions: Vec<Test> = Vec::new();
     for (question, _) in list.tests().into_iter().filter_map(about_caller) {
         if !questions.contains(&question) {
@@ -71,13 +59,18 @@ fn unserved_by_answers(list: &Expr, layout: &Layout) -> Option<Refusal> {
         let message = format!("the rule asks more than {MAX_CALLER_TESTS} things of the caller alone");
         return Some(Refusal { code: "index_required", message, add_index: None });
     }
+    let callers = callers(list);
     (0..1_u32 << questions.len()).find_map(|answers| {
         let answer = |question: &Test| {
             let position = questions.iter().position(|other| other == question)?;
             Some(answers >> position & 1 == 1)
         };
-        let rule = answered(list, &answer).partial(&someone());
-        plan(layout, &Query { rule: &rule, filter: None, sort: &[], scan: None }).err()
+        let answered = answered(list, &answer);
+        callers.iter().find_map(|auth| {
+            let known = Known { auth: Some(auth), now: "2026-01-01T00:00:00.000Z", input: Input::None };
+            let rule = answered.partial(&known);
+            plan(layout, &Query { rule: &rule, filter: None, sort: &[], scan: None }).err()
+        })
     })
 }
 
@@ -111,13 +104,17 @@ fn answered(expr: &Expr, answer: &impl Fn(&Test) -> Option<bool>) -> Expr {
     }
 }
 
-/// A caller like any other.
-fn someone() -> Known<'static> {
-    static SOMEONE: std::sync::LazyLock<Auth> = std::sync::LazyLock::new(|| Auth {
-        id: "someone".to_owned(),
-        email: "someone@example.com".to_owned(),
-        roles: vec!["role".to_owned()],
-        verified: true,
-    });
-    Known { auth: Some(&SOMEONE), now: "2026-01-01T00:00:00.000Z", input: Input::None }
+/// A caller like any other, and one for each text that the rule compares records with, who is called that, or just after it.
+fn callers(list: &Expr) -> Vec<Auth> {
+    let mut texts: Vec<&str> = Vec::new();
+    let constants = list.tests().into_iter().flat_map(Test::operands).filter_map(Operand::constant);
+    for constant in
+        constants.flat_map(|constant| constant.as_array().map_or(std::slice::from_ref(constant), Vec::as_slice))
+    {
+        texts.extend(constant.as_str().filter(|text| !texts.contains(text)));
+    }
+    let called = |name: String| Auth { email: name.clone(), roles: vec![name.clone()], id: name, verified: true };
+    let someone = Auth { email: "someone@example.com".to_owned(), ..called("someone".to_owned()) };
+    let named = texts.iter().take(MAX_NAMES).flat_map(|text| [called((*text).to_owned()), called(format!("{text}\0"))]);
+    std::iter::once(someone).chain(named).collect()
 }

@@ -5,12 +5,14 @@ use std::cmp::Ordering;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
 use serde_json::{Map, Value};
 
 use super::layout;
-use crate::expr::tests::generated::{data, filter};
-use crate::expr::{Datum, Expr, RecordRef, number};
+use crate::expr::tests::generated::{auth, data, filter};
+use crate::expr::{Datum, Expr, Input, Known, RecordRef, Rule, number};
 use crate::query::{Layout, Plan, Query, Range, SortField, plan};
+use crate::schema::unserved;
 
 /// A record as it lies in memory.
 #[derive(Debug, Clone)]
@@ -273,7 +275,6 @@ proptest! {
 /// The properties above say nothing if hardly anything is planned.
 #[test]
 fn enough_of_the_generated_queries_are_served() {
-    use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let layout = layout();
     let served = (0..500).filter(|_| {
@@ -284,4 +285,42 @@ fn enough_of_the_generated_queries_are_served() {
     });
     let served = served.count();
     assert!(served > 250, "{served} of 500");
+}
+
+/// What a rule may ask, of records and of callers.
+const ASKED_OF_LISTS: [&str; 12] = [
+    "record.owner == auth.id",
+    "record.owner == 'a'",
+    "record.owner in ['a', 'b']",
+    "record.status == 'a'",
+    "record.status.startsWith(auth.id)",
+    "record.note == auth.email",
+    "record.priority > 1",
+    "auth.id != ''",
+    "auth.verified",
+    "!auth.verified",
+    "!('a' in auth.roles)",
+    "request.time > '2026-02-01T00:00:00Z'",
+];
+
+#[test]
+fn a_list_rule_that_is_taken_is_served_for_every_caller_and_for_nobody() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let rules = vec(vec(select(ASKED_OF_LISTS.to_vec()), 1..4).prop_map(|all| all.join(" && ")), 1..4);
+    let (layout, mut served) = (layout(), 0);
+    for _ in 0..1_000 {
+        let source = rules.new_tree(&mut runner).unwrap().current().join(" || ");
+        let rule = Expr::rule(&source, &layout.fields, Rule::List).unwrap();
+        if unserved(&rule, &layout).is_some() {
+            continue;
+        }
+        let someone = auth().new_tree(&mut runner).unwrap().current();
+        for auth in [None, someone.as_ref()] {
+            let left = rule.partial(&Known { auth, now: "2026-01-01T00:00:00.000Z", input: Input::None });
+            let query = Query { rule: &left, filter: None, sort: &[], scan: None };
+            assert!(plan(&layout, &query).is_ok(), "{source}, for {auth:?}, leaves {left}");
+            served += usize::from(left != Expr::False);
+        }
+    }
+    assert!(served > 200, "{served}");
 }
