@@ -30,7 +30,27 @@ fn read(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<Fiel
 
 /// Reads the rules of a stored definition. One that is not taken any more is left out: it allows admins only.
 pub(super) fn stored(rules: &BTreeMap<Rule, String>, layout: &Layout) -> BTreeMap<Rule, Expr> {
-    read(rules, layout, &mut Vec::new())
+    let mut stored = read(rules, layout, &mut Vec::new());
+    if let Some(update) = stored.remove(&Rule::Update) {
+        let may_read = stored.get(&Rule::Read).unwrap_or(&Expr::False);
+        stored.insert(Rule::Update, seen(&update, may_read));
+    }
+    stored
+}
+
+/// An update rule that tells of a change only to those who may read the record: whether what others send differs from what is
+/// stored would tell them what is stored. For them what is sent is never known to be unchanged, nor to be a change.
+fn seen(update: &Expr, may_read: &Expr) -> Expr {
+    match update {
+        Expr::All(parts) => Expr::all(parts.iter().map(|part| seen(part, may_read))),
+        Expr::Any(parts) => Expr::any(parts.iter().map(|part| seen(part, may_read))),
+        Expr::Is(Test::Changed(_)) => update.clone().and(may_read.clone()),
+        Expr::Not(Test::Changed(field)) => {
+            let unsent = Expr::Not(Test::Sent(field.clone()));
+            Expr::any([unsent, update.clone().and(may_read.clone())])
+        }
+        other => other.clone(),
+    }
 }
 
 /// Reads every rule, and refuses a list rule that no index serves.
