@@ -32,6 +32,8 @@ enum Who {
     Owner,
     /// Whom a record names among its members.
     Member,
+    /// Whom a record names among its writers: they change and delete what they may not read.
+    Writer,
     Other,
     Admin,
 }
@@ -40,7 +42,7 @@ enum Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Object {
     Own,
-    /// The owner's, with a member.
+    /// The owner's, with a member and a writer.
     Shared,
     /// Everybody's.
     Public,
@@ -51,13 +53,14 @@ enum Object {
     Absent,
 }
 
-const EVERYBODY: [Who; 8] = [
+const EVERYBODY: [Who; 9] = [
     Who::Anonymous,
     Who::Malformed,
     Who::Expired,
     Who::SignedOut,
     Who::Other,
     Who::Member,
+    Who::Writer,
     Who::Owner,
     // Last: an admin may do what leaves nothing to ask the others about.
     Who::Admin,
@@ -92,7 +95,7 @@ impl Who {
     }
 
     fn removes(self, object: Object) -> bool {
-        object.is_there() && self.holds(object)
+        object.is_there() && (self.holds(object) || (self == Self::Writer && object == Object::Shared))
     }
 }
 
@@ -108,7 +111,8 @@ fn plots() -> Value {
     json!({
         "name": "plots",
         "schema": { "type": "object", "additionalProperties": false, "properties": {
-            "owner": text, "members": { "type": "array", "items": text }, "title": text, "state": text,
+            "owner": text, "members": { "type": "array", "items": text }, "writers": { "type": "array", "items": text },
+            "title": text, "state": text,
             "farm": { "type": "string", "relation": { "collection": "farms" } },
             "secret": { "type": "string", "hidden": true }, "kept": { "type": "string", "readOnly": true } } },
         "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["state"] },
@@ -118,8 +122,8 @@ fn plots() -> Value {
             "list": "record.owner == auth.id || record.owner == 'everybody'",
             "read": "record.owner == auth.id || record.owner == 'everybody' || auth.id in record.members",
             "create": "auth.id != '' && input.owner == auth.id",
-            "update": "(record.owner == auth.id || auth.id in record.members) && !changed('owner')",
-            "delete": "record.owner == auth.id" }
+            "update": "(record.owner == auth.id || auth.id in record.members || auth.id in record.writers) && !changed('owner')",
+            "delete": "record.owner == auth.id || auth.id in record.writers" }
     })
 }
 
@@ -145,6 +149,7 @@ impl<'a> Stage<'a> {
             (Who::SignedOut, signed_out),
             (Who::Owner, world.user("ada").await),
             (Who::Member, world.user("bob").await),
+            (Who::Writer, world.user("wim").await),
             (Who::Other, world.user("eve").await),
             (Who::Admin, world.admin().await),
         ];
@@ -184,9 +189,10 @@ impl<'a> Stage<'a> {
             _ => self.id(Who::Owner),
         };
         let is_shared = matches!(object, Object::Shared | Object::Deleted);
-        let members = if is_shared { vec![self.id(Who::Member)] } else { Vec::new() };
-        let title = format!("{object:?}");
-        json!({ "owner": owner, "members": members, "title": title, "state": "new", "farm": self.farm, "secret": CANARY })
+        let only = |who: Who| if is_shared { vec![self.id(who)] } else { Vec::new() };
+        let (members, writers, title) = (only(Who::Member), only(Who::Writer), format!("{object:?}"));
+        json!({ "owner": owner, "members": members, "writers": writers, "title": title, "state": "new", "farm": self.farm,
+            "secret": CANARY })
     }
 
     /// Makes such an object, and returns its path.

@@ -280,6 +280,8 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
     owned["schema"]["properties"]["owner"] = json!({ "type": "string" });
     owned["rules"]["delete"] = json!("record.owner == auth.id");
     owned["rules"]["read"] = json!("record.owner == auth.id");
+    // Who may not read a post may comment on it.
+    owned["rules"]["refer"] = json!("auth.id != ''");
     define(&world, &[owned, hidden]).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     let free = make(&ada, POSTS, json!({ "owner": ada.id() })).await;

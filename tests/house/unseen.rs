@@ -17,7 +17,7 @@ async fn people(world: &World) -> Caller<'_> {
         "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["open"] },
                     { "name": "friends", "partition": ["owner", "friend"], "sort": [] }],
         "counts": true, "changes": true,
-        "rules": { "list": "record.owner == auth.id", "create": "true",
+        "rules": { "list": "record.owner == auth.id", "create": "true", "refer": "auth.id != ''",
             "read": "record.owner == auth.id && record.secret != 70000 && !(record.secret in [70001])" } });
     let mut listed = people.clone();
     listed["rules"]["list"] = json!("record.owner == auth.id && record.secret != 70000");

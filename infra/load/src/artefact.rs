@@ -1,5 +1,6 @@
 //! What is measured, built as it ships: with the release profile, and each package alone, because features unify and the lean
-//! functions grow when they are built together. `BOOTSTRAPS=folder` takes what lies there under the same names instead.
+//! functions grow when they are built together. `BOOTSTRAPS=folder` takes what lies there under
+//! the same names instead, `target/lambda` too.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -30,7 +31,9 @@ pub fn subject(name: &str) -> Result<PathBuf, Source> {
 
 fn build(package: &str, target: &[&str]) -> Result<PathBuf, Source> {
     if let Some(folder) = std::env::var_os("BOOTSTRAPS") {
-        return Ok(PathBuf::from(folder).join(target.last().unwrap_or(&package)));
+        let named = PathBuf::from(folder).join(target.last().unwrap_or(&package));
+        // As cargo-lambda lays them, each in a folder of its own, or as cargo does.
+        return Ok(if named.is_dir() { named.join("bootstrap") } else { named });
     }
     eprintln!("building {} (minutes the first time)", target.join(" "));
     let mut command = Command::new("cargo");

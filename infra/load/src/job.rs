@@ -71,7 +71,7 @@ fn variables(stack: &Stack) -> BTreeMap<String, String> {
 }
 
 /// What the queue hands over.
-fn message(job: &Job) -> Result<Value, Source> {
+pub(crate) fn message(job: &Job) -> Result<Value, Source> {
     let task = Task::RunJob { job: job.id.clone(), run: job.run, request_id: job.request_id.clone() };
     let attributes = json!({ "ApproximateReceiveCount": "1" });
     let record = json!({ "messageId": job.id, "receiptHandle": "none", "body": serde_json::to_string(&task)?,

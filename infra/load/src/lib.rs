@@ -5,6 +5,7 @@
 //! - [`job`]: a job handed to the worker slice by slice, as the queue would
 //! - [`callgrind`], [`slice`](mod@slice): its instructions counted; its processor rationed
 //! - [`replay`], [`throttle`]: DynamoDB over TLS without the emulator's slowness; DynamoDB with its limit on a partition
+//! - [`mixed`]: what each function is asked in the long run
 //! - [`report`]: what was seen, in lines
 //!
 //! The measurements themselves are the examples, one a file. README.md says what each printed.
@@ -20,6 +21,7 @@ pub mod callgrind;
 pub mod event;
 pub mod http1;
 pub mod job;
+pub mod mixed;
 pub mod replay;
 pub mod report;
 pub mod runtime;

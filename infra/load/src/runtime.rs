@@ -37,14 +37,14 @@ enum Told {
     Failed(String),
 }
 
-/// A function's answer to an HTTP event.
+/// A function's answer to an event.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// HTTP status.
+    /// HTTP status; 0 for what answers another event.
     pub status: u16,
     /// Its headers, names in small letters.
     pub headers: BTreeMap<String, String>,
-    /// The body, `null` if it is not JSON.
+    /// The body, `null` if it is not JSON. What answers another event than HTTP's: the whole answer.
     pub body: Value,
 }
 
@@ -196,6 +196,9 @@ fn of_lambda() -> [(&'static str, &'static str); 6] {
 
 fn read(answer: &[u8]) -> Result<Answer, Source> {
     let answer: Value = serde_json::from_slice(answer)?;
+    if answer.get("statusCode").is_none() {
+        return Ok(Answer { status: 0, headers: BTreeMap::new(), body: answer });
+    }
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let headers = answer.get("headers").and_then(Value::as_object).into_iter().flatten();
     Ok(Answer {

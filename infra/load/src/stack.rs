@@ -36,6 +36,11 @@ pub const NOTES: &str = "/v1/collections/notes/records";
 /// The key id of the key that signs the tokens here.
 const KID: &str = "load";
 
+/// The password of accounts that are put.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// Its hash, with the parameters that `auth` uses.
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$pjFtkivEQayD8Tx0ZRnuEg$JJZMMQPrU8QyiSO97jVd1l6ul9S6uqMlt/JJYAgekJA";
+
 /// A local cloud, set up.
 #[derive(Debug)]
 pub struct Stack {
@@ -82,10 +87,18 @@ impl Stack {
     /// # Errors
     /// What the function said, when it refused.
     pub fn put_notes(&self, shards: u8) -> Result<(), Source> {
+        self.put(&definition("notes", shards))
+    }
+
+    /// Puts a collection.
+    ///
+    /// # Errors
+    /// What the function said, when it refused.
+    pub fn put(&self, definition: &Value) -> Result<(), Source> {
         let env = self.environment("collections").into_iter().collect::<Env>();
-        let admin = self.signed(&somebody(&account(), &[ADMIN]))?;
-        let body = definition(shards).to_string();
-        let request = Request::put("/v1/collections/notes")
+        let (admin, body) = (self.admin()?, definition.to_string());
+        let name = definition.get("name").and_then(Value::as_str).unwrap_or_default();
+        let request = Request::put(format!("/v1/collections/{name}"))
             .header("authorization", format!("Bearer {admin}"))
             .header("content-type", "application/json")
             .body(Body::from(body))?;
@@ -107,6 +120,25 @@ impl Stack {
     /// Never, with the key made here.
     pub fn token(&self, user: &str) -> Result<String, Source> {
         self.signed(&somebody(user, &[]))
+    }
+
+    /// A new token for an admin.
+    ///
+    /// # Errors
+    /// Never, with the key made here.
+    pub fn admin(&self) -> Result<String, Source> {
+        self.signed(&somebody(&account(), &[ADMIN]))
+    }
+
+    /// Makes a verified account that nobody has signed up for, with the password [`PASSWORD`].
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_account(&self, email: &str) -> Result<(), Source> {
+        let (table, key) = (self.environment("auth").remove("IDENTITY_TABLE"), format!("a#{email}"));
+        let item = json!({ "pk": { "S": key }, "sk": { "S": "account" }, "id": { "S": account() }, "hash": { "S": HASH },
+            "roles": { "L": [] }, "createdAt": { "N": "1795348800" } });
+        self.call("DynamoDB_20120810.PutItem", &json!({ "TableName": table, "Item": item })).map(drop)
     }
 
     fn signed(&self, user: &User) -> Result<String, Source> {
@@ -184,10 +216,10 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The definition of `notes`.
-pub fn definition(shards: u8) -> Value {
+/// The definition of a collection like `notes`.
+pub fn definition(name: &str, shards: u8) -> Value {
     json!({
-        "name": "notes",
+        "name": name,
         "schema": { "type": "object", "required": ["text", "author", "members"], "additionalProperties": false, "properties": {
             "text": { "type": "string", "minLength": 1, "maxLength": 2000 },
             "author": { "type": "string", "maxLength": 100 },

@@ -133,31 +133,49 @@ impl Judge {
 /// Everything the store could not hold of a value that stands at `pointer`: numbers, and names of members.
 pub fn unstorable(value: &Value, pointer: &str) -> Vec<FieldError> {
     let mut problems = Vec::new();
-    check_storable(value, pointer, &mut problems);
+    check_storable(value, Place::Root(pointer), &mut problems);
     problems
 }
 
+/// Where a value stands. It becomes a JSON Pointer where something is wrong, and only there.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root(&'a str),
+    Element(&'a Place<'a>, usize),
+    Member(&'a Place<'a>, &'a str),
+}
+
+impl Place<'_> {
+    fn pointer(&self) -> String {
+        match self {
+            Self::Root(pointer) => (*pointer).to_owned(),
+            Self::Element(of, position) => format!("{}/{position}", of.pointer()),
+            Self::Member(of, name) => format!("{}/{}", of.pointer(), escaped(name)),
+        }
+    }
+}
+
 /// Numbers and names the store cannot hold are refused before it would.
-fn check_storable(value: &Value, pointer: &str, problems: &mut Vec<FieldError>) {
+fn check_storable(value: &Value, place: Place<'_>, problems: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) => {
             if let Err(reason) = number::exact(number.as_str()) {
-                problems.push(FieldError::new(pointer, reason.code(), reason.message()));
+                problems.push(FieldError::new(place.pointer(), reason.code(), reason.message()));
             }
         }
         Value::Array(elements) => {
             for (position, element) in elements.iter().enumerate() {
-                check_storable(element, &format!("{pointer}/{position}"), problems);
+                check_storable(element, Place::Element(&place, position), problems);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                let pointer = format!("{pointer}/{}", escaped(name));
+                let place = Place::Member(&place, name);
                 if !(1..=MAX_NAME_BYTES).contains(&name.len()) {
                     let message = "the name of a member has 1 to 65535 bytes";
-                    problems.push(FieldError::new(&pointer, "bad_name", message));
+                    problems.push(FieldError::new(place.pointer(), "bad_name", message));
                 }
-                check_storable(member, &pointer, problems);
+                check_storable(member, place, problems);
             }
         }
         _ => {}

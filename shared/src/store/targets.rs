@@ -2,7 +2,8 @@
 //! caller may point at them, the write itself has to see.
 
 use super::definitions::Definitions;
-use super::write::Target;
+use super::record::Record;
+use super::write::{Intent, Target};
 use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;
@@ -59,4 +60,16 @@ pub async fn targets(
         targets.push(Target { field, on_delete, collection: other, grants, id: id.to_owned() });
     }
     Ok(targets)
+}
+
+/// The fields by which a stored record points at the targets of its change already: who keeps it so needs no right anew. A
+/// tombstone points nowhere.
+pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
+    let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
+    // Of a field that they do not see, this would tell whoever guesses where it points.
+    let grant = &intent.grant;
+    let is_read = !stored.deleted && grant.allows_reading(&stored.view());
+    let is_seen = |target: &&Target| grant.sees_all() || (is_read && !grant.collection().is_hidden(&target.field));
+    let targets = intent.targets.iter().filter(is_seen).filter(|_| !stored.deleted);
+    targets.filter(is_same).map(|target| target.field.clone()).collect()
 }

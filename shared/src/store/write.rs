@@ -7,6 +7,7 @@ use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
 use super::references::{Locks, place};
+use super::targets::unmoved;
 use super::undelete::brought_back;
 use super::unique::{Marker, markers};
 use crate::clock::rfc3339;
@@ -364,18 +365,6 @@ fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
     }
     let to_come = collection.definition().claims();
     markers(collection, &stored.data).into_iter().filter(|marker| !to_come.contains(marker.fields())).collect()
-}
-
-/// The fields by which a stored record points at the targets of its change already: who keeps it so needs no right anew. A
-/// tombstone points nowhere.
-fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
-    let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
-    // Of a field that they do not see, this would tell whoever guesses where it points.
-    let grant = &intent.grant;
-    let is_read = !stored.deleted && grant.allows_reading(&stored.view());
-    let is_seen = |target: &&Target| grant.sees_all() || (is_read && !grant.collection().is_hidden(&target.field));
-    let targets = intent.targets.iter().filter(is_seen).filter(|_| !stored.deleted);
-    targets.filter(is_same).map(|target| target.field.clone()).collect()
 }
 
 /// What a refused write means where trying again would not be right: the record is not what the client said it is.

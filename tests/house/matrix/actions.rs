@@ -65,7 +65,9 @@ impl Action {
             Read | ReadConsistently => or_nothing(200, who.reads(object)),
             // Every rule on writing asks who the caller is, and of nobody that is not known.
             _ if who == Who::Anonymous => 401,
-            Patch | PatchIndexed | Replace => or_nothing(200, who.changes(object)),
+            Patch | PatchIndexed => or_nothing(200, who.changes(object)),
+            // The body names the owner; to who may not read the record that is a change, whoever it names.
+            Replace => or_nothing(200, who.changes(object) && who.reads(object)),
             GiveAway => or_nothing(200, is_admin && object.is_there()),
             PatchKept if is_admin => or_nothing(200, object.is_there()),
             PatchKept | PatchVersion => 400,
@@ -142,7 +144,13 @@ impl Action {
     /// Asks for it, and holds the answer to what is expected.
     pub async fn knock(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) {
         let answer = self.asked(stage, who, object, at, way).await;
-        way.hold(&answer, who, self.expected(who, object), &format!("{who:?}, {self:?}, {object:?}, {way:?}"));
+        let (expected, told) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
+        way.hold(&answer, who, expected, &told);
+        if expected == 200 && who == Who::Writer && self.writes() {
+            let body = if way == Way::Batch { &answer.body["results"][0]["body"] } else { &answer.body };
+            let members: Vec<_> = body.as_object().unwrap().keys().collect();
+            assert_eq!(members, ["id", "version"], "{told}: {}", answer.text);
+        }
     }
 
     async fn asked(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) -> Answer {

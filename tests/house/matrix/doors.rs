@@ -5,6 +5,7 @@ use crate::world::World;
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// To whom a door gives this answer.
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +133,27 @@ async fn every_other_door_is_answered_to_every_caller_as_the_matrix_says() {
         stage.by(who).get("/v1/auth/me").await.expect(401);
     }
     world.settle().await;
-    world.advance(std::time::Duration::from_secs(301));
+    world.advance(Duration::from_secs(301));
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn who_has_signed_out_keeps_the_token_s_last_minutes_and_gets_no_other() {
+    let world = World::new().await;
+    let stage = Stage::new(&world).await;
+    let refreshed = async |who: Who| {
+        let body = json!({ "refreshToken": stage.by(who).refresh_token });
+        world.stranger().post("/v1/auth/refresh", body).await
+    };
+    stage.by(Who::SignedOut).get(super::PLOTS).await.expect(200);
+    refreshed(Who::SignedOut).await.expect(401);
+    // The token's ten minutes, and the half that clocks may differ by.
+    world.advance(Duration::from_secs(631));
+    for who in [Who::SignedOut, Who::Owner] {
+        stage.by(who).get(super::PLOTS).await.expect(401);
+    }
+    refreshed(Who::SignedOut).await.expect(401);
+    let owner = world.signed_in(&refreshed(Who::Owner).await.expect(200).body);
+    owner.get(super::PLOTS).await.expect(200);
     world.settle().await;
 }

@@ -105,7 +105,6 @@ fn what_takes_something_away_says_when_and_shows_what_was_before() {
     let before = first().as_put();
     for (pointer, value) in [
         ("/rules/delete", json!("false")),
-        ("/indexes", json!([])),
         ("/unique", json!([])),
         ("/unique", json!([["slug"], ["title"]])),
         ("/schema/properties/title/hidden", json!(true)),
@@ -139,6 +138,9 @@ fn what_takes_something_away_says_when_and_shows_what_was_before() {
     ] {
         assert_eq!(change(pointer, value).withdrawal, None, "{pointer}");
     }
+    let indexed = Definition::parse("tasks", with_by_slug(), None).unwrap();
+    let withdrawal = put(&indexed, tasks(), "j", 10).withdrawal.expect("an index is taken away");
+    assert_eq!(withdrawal.previous.get("indexes"), indexed.as_put().get("indexes"));
 }
 
 #[test]
