@@ -8,17 +8,12 @@
 )]
 
 use serde_json::{Value, json};
-use undercroft::clock::Clock;
 use undercroft::error::Source;
-use undercroft::id;
-use undercroft::store::files::{EXPORT_JOB, Format, IMPORT_JOB, export_key};
+use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
 use undercroft_load::artefact;
 use undercroft_load::job::{self, Ran};
 use undercroft_load::report::{machine, say, thousands};
-use undercroft_load::stack::{Stack, account};
-
-/// Bytes of each part of the upload.
-const PART: usize = 8 * 1024 * 1024;
+use undercroft_load::stack::Stack;
 
 fn main() -> Result<(), Source> {
     let rows = std::env::args().nth(1).map_or(Ok(100_000), |text| text.parse::<u64>())?;
@@ -26,7 +21,7 @@ fn main() -> Result<(), Source> {
     let folder = tempfile::tempdir()?;
     let stack = Stack::start_in(&folder.path().join("data"))?;
     stack.put_notes(8)?;
-    let (key, bytes) = upload(&stack, rows)?;
+    let (key, bytes) = job::upload(&stack, rows)?;
     say(format!("{} rows, {} MB; {}", thousands(rows), bytes / 1_000_000, machine()));
     say(format!(
         "{:<8}{:>10}{:>10}{:>10}{:>12}{:>14}{:>18}",
@@ -58,29 +53,4 @@ fn line(name: &str, counted: &str, rows: u64, ran: &Ran) -> Result<(), Source> {
         ran.processor.as_secs_f64() * 1e6 / rows as f64
     ));
     Ok(())
-}
-
-/// Puts a file of so many notes where an import finds it and the worker may write. Returns its key and its bytes.
-fn upload(stack: &Stack, rows: u64) -> Result<(String, u64), Source> {
-    let (files, key) = (stack.files()?, export_key(&id::new(&Clock::default()), Format::Ndjson));
-    let authors: Vec<String> = (0..100).map(|_| account()).collect();
-    let upload = stack.wait(files.start_upload(&key, Format::Ndjson.content_type()))?;
-    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for (row, author) in (0..rows).zip(authors.iter().cycle()) {
-        part.extend_from_slice(note(row, author).as_bytes());
-        if part.len() >= PART || row + 1 == rows {
-            bytes += part.len() as u64;
-            let number = u32::try_from(parts.len() + 1)?;
-            let sent = files.upload_part(&key, &upload, number, std::mem::take(&mut part));
-            parts.push((number, stack.wait(sent)?.ok_or("the upload is gone")?));
-        }
-    }
-    stack.wait(files.complete_upload(&key, &upload, &parts))?;
-    Ok((key, bytes))
-}
-
-/// A line of about 200 bytes.
-fn note(row: u64, author: &str) -> String {
-    let text = format!("note {row:>9}: all that is solid stands on something that nobody looks at");
-    format!("{}\n", json!({ "text": text, "author": author, "members": [author] }))
 }

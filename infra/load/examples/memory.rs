@@ -1,6 +1,6 @@
 //! `cargo run -p undercroft-load --example memory [-- REQUESTS [FUNCTION...]]`: the memory of every function after so many mixed
-//! requests (10,000), and that of the worker importing and exporting ten times as many rows. Fails where a function holds more than
-//! a twentieth more at the end than after a tenth of it.
+//! requests (10,000), and that of the worker importing and exporting ten times as many rows (`rows`, as if it were a function). Fails
+//! where a function holds more than a twentieth more at the end than after a tenth of it.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
@@ -10,8 +10,11 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
 use undercroft::error::Source;
+use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
 use undercroft_load::artefact;
+use undercroft_load::job;
 use undercroft_load::mixed::{Asked, FUNCTIONS};
 use undercroft_load::report::{resident, say, thousands};
 use undercroft_load::stack::Stack;
@@ -28,22 +31,22 @@ fn main() -> Result<(), Source> {
     let folder = tempfile::tempdir()?;
     let columns: String = POINTS.iter().map(|point| format!("{:>9}", thousands(requests * point / 100))).collect();
     say(format!("{:<14}{columns}   of a tenth", "KiB after"));
-    let mut grown = Vec::new();
-    for name in FUNCTIONS.into_iter().filter(|name| chosen.is_empty() || chosen.iter().any(|one| one == name)) {
-        let curve = curve(name, &folder.path().join(name), requests)?;
-        let points: String = curve.iter().map(|bytes| format!("{:>9}", thousands(bytes / 1024))).collect();
-        let (tenth, last) = (curve.get(1).copied().unwrap_or(1), curve.last().copied().unwrap_or_default());
-        say(format!("{name:<14}{points}   {:.3}", last as f64 / tenth as f64));
-        if last * 100 > tenth * (100 + MOST_GROWTH) {
-            grown.push(name);
+    let mut grown: Vec<&str> = Vec::new();
+    let is_chosen = |name: &&str| chosen.is_empty() || chosen.iter().any(|one| one == name);
+    for name in FUNCTIONS.into_iter().filter(is_chosen) {
+        grown.extend(line(name, &curve(name, &folder.path().join(name), requests)?, 1).then_some(name));
+    }
+    if is_chosen(&"rows") {
+        let rows = requests * 10;
+        let columns: String = (1..=10).map(|tenth| format!("{:>9}", thousands(rows * tenth / 10))).collect();
+        say(format!("{:<14}{columns}   of a tenth", "most KiB, rows"));
+        for (name, peaks) in files(&folder.path().join("rows"), rows)? {
+            grown.extend(line(name, &peaks, 0).then_some(name));
         }
     }
     match grown.is_empty() {
         true => Ok(()),
-        false => {
-            Err(format!("more than {MOST_GROWTH} % more after {requests} requests than after a tenth: {grown:?}")
-                .into())
-        }
+        false => Err(format!("more than {MOST_GROWTH} % more at the end than after a tenth: {grown:?}").into()),
     }
 }
 
@@ -60,4 +63,27 @@ fn curve(name: &'static str, folder: &Path, requests: u64) -> Result<Vec<u64>, S
         curve.push(resident(asked.process()));
     }
     Ok(curve)
+}
+
+/// The most memory of a worker after each tenth of an import, and of another after each tenth of the export of the same.
+fn files(folder: &Path, rows: u64) -> Result<[(&'static str, Vec<u64>); 2], Source> {
+    let (stack, worker) = (Stack::start_in(folder)?, artefact::function("worker")?);
+    stack.put_notes(8)?;
+    let (key, _) = job::upload(&stack, rows)?;
+    let run = |kind: &str, payload: Value| -> Result<Vec<u64>, Source> {
+        let peaks = job::run(&stack, &worker, kind, payload.as_object().cloned().unwrap_or_default())?.peaks;
+        let nth = |tenth: usize| peaks.get((peaks.len() * tenth / 10).saturating_sub(1)).copied().unwrap_or_default();
+        Ok((1..=10).map(nth).collect())
+    };
+    let import = run(IMPORT_JOB, json!({ "collection": "notes", "format": "ndjson", "key": key }))?;
+    let export = run(EXPORT_JOB, json!({ "collection": "notes", "format": "ndjson" }))?;
+    Ok([("import", import), ("export", export)])
+}
+
+/// Prints a curve, whose last point is held against the one at a tenth. Returns whether it is too much.
+fn line(name: &str, curve: &[u64], tenth: usize) -> bool {
+    let points: String = curve.iter().map(|bytes| format!("{:>9}", thousands(bytes / 1024))).collect();
+    let (tenth, last) = (curve.get(tenth).copied().unwrap_or(1), curve.last().copied().unwrap_or_default());
+    say(format!("{name:<14}{points}   {:.3}", last as f64 / tenth as f64));
+    last * 100 > tenth * (100 + MOST_GROWTH)
 }

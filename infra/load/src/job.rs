@@ -11,12 +11,16 @@ use serde_json::{Map, Value, json};
 use undercroft::clock::Clock;
 use undercroft::error::Source;
 use undercroft::id;
+use undercroft::store::files::{Format, export_key};
 use undercroft::store::jobs::{Job, Status};
 use undercroft::task::Task;
 
 use crate::report;
 use crate::runtime::Environment;
-use crate::stack::Stack;
+use crate::stack::{Stack, account};
+
+/// Bytes of each part of an upload.
+const PART: usize = 8 * 1024 * 1024;
 
 /// What a job took.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Ran {
     pub processor: Duration,
     /// The worker's most memory, in bytes.
     pub peak: u64,
+    /// The same after each slice.
+    pub peaks: Vec<u64>,
 }
 
 /// Runs a job in a worker of its own.
@@ -45,14 +51,15 @@ pub fn run(stack: &Stack, worker: &Path, kind: &str, payload: Map<String, Value>
     stack.wait(jobs.enqueue(&job)).map_err(|error| error.to_string())?;
     let mut function = Environment::spawn(Command::new(worker), &variables(stack))?;
     function.rest()?;
-    let (began, mut slices, mut failures) = (Instant::now(), 0, 0);
+    let (began, mut slices, mut failures, mut peaks) = (Instant::now(), 0, 0, Vec::new());
     loop {
         let job = stack.wait(jobs.get(&job.id)).map_err(|error| error.to_string())?.ok_or("the job is gone")?;
         match job.status {
             Status::Succeeded => {
                 let (took, process) = (began.elapsed(), function.id());
                 let (processor, peak) = (report::processor_time(process), report::peak(process));
-                return Ok(Ran { result: job.result.unwrap_or_default(), slices, failures, took, processor, peak });
+                let result = job.result.unwrap_or_default();
+                return Ok(Ran { result, slices, failures, took, processor, peak, peaks });
             }
             Status::Queued => thread::sleep(Duration::from_secs(job.delay_seconds.into())),
             Status::Retrying => failures += 1,
@@ -63,6 +70,7 @@ pub fn run(stack: &Stack, worker: &Path, kind: &str, payload: Map<String, Value>
         function.answer()?;
         function.rest()?;
         slices += 1;
+        peaks.push(report::peak(function.id()));
     }
 }
 
@@ -78,4 +86,32 @@ pub(crate) fn message(job: &Job) -> Result<Value, Source> {
         "attributes": attributes, "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "eu-west-1",
         "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:jobs" });
     Ok(json!({ "Records": [record] }))
+}
+
+/// Puts a file of so many notes where an import finds it and the worker may write. Returns its key and its bytes.
+///
+/// # Errors
+/// When the bucket refuses.
+pub fn upload(stack: &Stack, rows: u64) -> Result<(String, u64), Source> {
+    let (files, key) = (stack.files()?, export_key(&id::new(&Clock::default()), Format::Ndjson));
+    let authors: Vec<String> = (0..100).map(|_| account()).collect();
+    let upload = stack.wait(files.start_upload(&key, Format::Ndjson.content_type()))?;
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (row, author) in (0..rows).zip(authors.iter().cycle()) {
+        part.extend_from_slice(line(row, author).as_bytes());
+        if part.len() >= PART || row + 1 == rows {
+            bytes += part.len() as u64;
+            let number = u32::try_from(parts.len() + 1)?;
+            let sent = files.upload_part(&key, &upload, number, std::mem::take(&mut part));
+            parts.push((number, stack.wait(sent)?.ok_or("the upload is gone")?));
+        }
+    }
+    stack.wait(files.complete_upload(&key, &upload, &parts))?;
+    Ok((key, bytes))
+}
+
+/// A note in about 200 bytes.
+fn line(row: u64, author: &str) -> String {
+    let text = format!("note {row:>9}: all that is solid stands on something that nobody looks at");
+    format!("{}\n", json!({ "text": text, "author": author, "members": [author] }))
 }

@@ -4,7 +4,6 @@
 mod http;
 mod stream;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -47,8 +46,7 @@ impl<'a> Asked<'a> {
             "worker" => Asks::Queue(Messages::new(stack)?),
             _ => Asks::Http(http::Requests::new(stack, name)?),
         };
-        let variables: BTreeMap<String, String> = stack.environment(name);
-        let mut function = Environment::spawn(Command::new(bootstrap), &variables)?;
+        let mut function = Environment::spawn(Command::new(bootstrap), &stack.environment(name))?;
         function.rest()?;
         Ok(Self { function, asks })
     }

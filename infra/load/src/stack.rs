@@ -36,6 +36,8 @@ pub const NOTES: &str = "/v1/collections/notes/records";
 /// The key id of the key that signs the tokens here.
 const KID: &str = "load";
 
+/// The variable by which glibc's malloc is tuned.
+const TUNABLES: &str = "GLIBC_TUNABLES";
 /// The password of accounts that are put.
 pub const PASSWORD: &str = "correct horse battery staple";
 /// Its hash, with the parameters that `auth` uses.
@@ -73,6 +75,15 @@ impl Stack {
     /// When the cloud does not start.
     pub fn start_in(folder: &Path) -> Result<Self, Source> {
         Self::start(Data::Folder(DataFolder::open(folder).map_err(|error| error.to_string())?))
+    }
+
+    /// Takes back the key that signs the tokens here, for a function that publishes its own.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn unpublish_key(&self) -> Result<(), Source> {
+        let key = json!({ "pk": { "S": KEYS_PARTITION }, "sk": { "S": KEYS_SORT } });
+        self.call("DynamoDB_20120810.DeleteItem", &json!({ "TableName": self.records_table()?, "Key": key })).map(drop)
     }
 
     fn publish_key(&self) -> Result<(), Source> {
@@ -147,9 +158,12 @@ impl Stack {
         token::sign(user, &token::issuer(&stack), KID, &self.signing_key, clock.seconds(), id::new(&clock))
     }
 
-    /// The environment of a function, as the local cloud gives it.
+    /// The environment of a function, as the local cloud gives it, but with the `GLIBC_TUNABLES` of this process where it has some:
+    /// so they are tried out.
     pub fn environment(&self, function: &str) -> BTreeMap<String, String> {
-        self.cloud.environment(function)
+        let mut variables = self.cloud.environment(function);
+        variables.extend(std::env::var(TUNABLES).map(|tunables| (TUNABLES.to_owned(), tunables)));
+        variables
     }
 
     /// Address of all AWS services.
