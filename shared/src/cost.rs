@@ -18,6 +18,15 @@ pub struct Cost {
     pub scanned: u64,
     /// Whether only admins may be told: see [`withhold`].
     pub withheld: bool,
+    /// Whether only admins may be told what was read or written: see [`withhold_units`].
+    pub units_withheld: bool,
+}
+
+impl Cost {
+    /// Whether only admins may be told.
+    pub fn is_withheld(&self) -> bool {
+        self.withheld || (self.units_withheld && self.trips > 0)
+    }
 }
 
 impl std::fmt::Display for Cost {
@@ -52,6 +61,12 @@ pub fn trip() {
 /// Something was read that the caller may not see: what it cost would tell whether it is there, and how large it is.
 pub fn withhold() {
     add(|cost| cost.withheld = true);
+}
+
+/// What is read or written weighs something that the caller may not see, and units would tell how large it is. That nothing was read
+/// or written may be told.
+pub fn withhold_units() {
+    add(|cost| cost.units_withheld = true);
 }
 
 /// A read was answered.

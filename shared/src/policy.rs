@@ -4,6 +4,7 @@
 //! what folding the caller into the rule left over; the store turns that into keys, conditions and checks.
 
 use crate::clock::rfc3339;
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::{Auth, Expr, Input, Known, RecordRef, Rule};
 use crate::identity::Caller;
@@ -100,6 +101,10 @@ pub fn allow(
             (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
             (_, action, _) => invisible(action),
         });
+    }
+    if !whole && collection.hidden_fields().next().is_some() {
+        // What is read or written of such records weighs what is hidden in them as well.
+        cost::withhold_units();
     }
     let (rule, caller) = ((!whole).then_some(action), caller.id().to_owned());
     Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller })

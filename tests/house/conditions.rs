@@ -152,7 +152,7 @@ async fn a_patch_that_leaves_alone_what_the_rule_compares_is_written_unread_and_
     ] {
         let schema = json!({ "type": "object", "additionalProperties": false, "properties": {
             "owner": { "type": "string" }, "level": { "type": "integer" }, "text": { "type": "string" } } });
-        let rules = json!({ "create": "auth.id != ''", "update": rule });
+        let rules = json!({ "read": "record.owner == auth.id", "create": "auth.id != ''", "update": rule });
         let definition = json!({ "name": name, "schema": schema, "rules": rules });
         world.admin().await.put(&format!("/v1/collections/{name}"), definition).await.expect(201);
         let body = json!({ "owner": ada.id(), "level": 2 });

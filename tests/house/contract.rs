@@ -65,13 +65,10 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 }
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
-    // The document cannot say what keeps a price from somebody. We can: a relation, what points, who has a unique value (what
-    // writes cost, `cost.rs` holds), what changes outside a list, or that it may not be there.
-    let follows = query.split('&').any(|part| part.starts_with("expand="));
-    let writes = !answer.asked.starts_with("GET ") && answer.asked.contains("/records");
-    let is_write = writes || answer.asked.starts_with("POST /v1/batch");
-    let is_feed = answer.asked.starts_with("GET /v1/changes");
-    let is_priced = !follows && !is_write && !is_feed && !matches!(answer.status, 401 | 403 | 404);
+    // The document cannot say what keeps a price from somebody. Of records it depends on the definition and on whose they are
+    // (what they cost, `cost.rs` holds); of the rest only on whether it is there.
+    let of_records = ["/records", "/schema", "/v1/batch", "/v1/changes"].iter().any(|part| answer.asked.contains(part));
+    let is_priced = !of_records && !matches!(answer.status, 401 | 403 | 404);
     for (name, header) in headers.as_object().unwrap() {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);

@@ -169,7 +169,9 @@ async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
     let answer = seen(&ada, 2, "author").await;
     assert_eq!(answer.body["expanded"]["author"]["name"], "Shown");
     assert!(!answer.text.contains("471147114711"), "hidden fields stay hidden: {}", answer.text);
-    assert_eq!(answer.cost().2, 2);
+    // What authors cost, who have hidden fields, only admins are told.
+    assert!(!answer.headers.contains_key("undercroft-cost"));
+    assert_eq!(seen(&admin, 2, "author").await.cost().2, 2);
     let whole = seen(&admin, 0, "author,safe").await;
     assert_eq!(
         (&whole.body["expanded"]["author"]["salary"], whole.text.matches("CANARY").count()),

@@ -355,7 +355,11 @@ async fn a_cursor_is_good_for_seven_days_and_for_the_list_it_was_made_of() {
 #[tokio::test]
 async fn counting_and_following_cost_what_they_say() {
     let world = World::new().await;
-    let admin = with_notes(&world).await;
+    let admin = world.admin().await;
+    let mut open = notes();
+    // What notes with a hidden field cost is told to admins alone.
+    open["schema"]["properties"]["secret"] = json!({ "type": "string" });
+    admin.put("/v1/collections/notes", open).await.expect(201);
     let ada = world.user("ada").await;
     note(&admin, &ada, "warm").await;
     ada.get(&format!("{NOTES}?limit=1")).await.expect(200);

@@ -71,6 +71,7 @@ mod tokens;
 mod told;
 mod unauthenticated;
 mod undelete;
+mod unreadable;
 mod unseen;
 mod watch;
 mod write_answers;

@@ -144,7 +144,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
         StatusCode::UNAUTHORIZED => caller == Caller::Anonymous.kind(),
         _ => false,
     };
-    let hidden = caller != "admin" && (absent || cost.withheld);
+    let hidden = caller != "admin" && (absent || cost.is_withheld());
     add_headers(response.headers_mut(), &request_id, (!hidden).then_some(&cost));
     let status = response.status().as_u16();
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

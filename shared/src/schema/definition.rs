@@ -12,7 +12,7 @@ use crate::query::{Index, Layout};
 use super::change::Refused;
 use super::field::OnDelete;
 use super::withdrawal::Withdrawal;
-use super::{body, field, index, places, rules, validate};
+use super::{body, field, index, joined, places, rules, validate};
 
 /// The largest definition, in bytes of JSON.
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1024;
@@ -167,6 +167,7 @@ impl Definition {
         let body = body::read(name, body, &mut problems);
         let fields = field::read(&body.schema, &mut problems);
         places::check(&body.schema, &mut problems);
+        joined::check(&body.schema, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
         index::check(&body.indexes, &fields, &mut problems);
         index::check_unique(&body.unique, &fields, &mut problems);

@@ -11,6 +11,7 @@ mod collection;
 mod definition;
 mod field;
 mod index;
+mod joined;
 mod keywords;
 mod look;
 mod places;

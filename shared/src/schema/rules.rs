@@ -38,8 +38,9 @@ pub(super) fn stored(rules: &BTreeMap<Rule, String>, layout: &Layout) -> BTreeMa
     stored
 }
 
-/// An update rule that tells of a change only to those who may read the record: whether what others send differs from what is
-/// stored would tell them what is stored. For them what is sent is never known to be unchanged, nor to be a change.
+/// An update rule that holds what is sent against what is stored only for those who may read the record: whether what others send
+/// differs from it, is more or less, or is in it, would tell them what is stored. For them nothing of that kind is known to hold,
+/// nor not to hold.
 fn seen(update: &Expr, may_read: &Expr) -> Expr {
     match update {
         Expr::All(parts) => Expr::all(parts.iter().map(|part| seen(part, may_read))),
@@ -49,8 +50,27 @@ fn seen(update: &Expr, may_read: &Expr) -> Expr {
             let unsent = Expr::Not(Test::Sent(field.clone()));
             Expr::any([unsent, update.clone().and(may_read.clone())])
         }
+        Expr::Is(test) | Expr::Not(test) => match held_against_stored(test) {
+            Some(field) => {
+                let unsent = Expr::Not(Test::Sent(field.to_owned()));
+                update.clone().and(Expr::any([unsent, may_read.clone()]))
+            }
+            None => update.clone(),
+        },
         other => other.clone(),
     }
+}
+
+/// The field of what is sent that a test holds against what is stored. Where the client does not send it, what is stored is held
+/// against itself.
+fn held_against_stored(test: &Test) -> Option<&str> {
+    let operands = test.operands();
+    let is_stored = operands.iter().any(|operand| matches!(operand, Operand::Place(Place::Record(_))));
+    let sent = operands.into_iter().find_map(|operand| match operand {
+        Operand::Place(Place::Input(field)) => Some(field.as_str()),
+        _ => None,
+    });
+    sent.filter(|_| is_stored)
 }
 
 /// Reads every rule, and refuses a list rule that no index serves.

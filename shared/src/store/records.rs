@@ -8,6 +8,7 @@ use super::record::{Record, key};
 use super::write::{Intent, What};
 use super::{Expression, Table, Written};
 use crate::clock::{Clock, rfc3339};
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Input};
 use crate::http::{IfMatch, IfNoneMatch, Preconditions};
@@ -120,8 +121,8 @@ impl Records {
         let first = Expression::new("attribute_not_exists(rid) OR rid <> :rid");
         let condition = alive().and(first).and(version_condition(preconditions)).and(rule);
         match self.table.update(key(grant.collection(), id), change, condition).await? {
-            Written::Done(changed) => Ok(Record::from_item(&changed)),
-            Written::Refused(Some(old)) if written_by(&old, request) => Ok(Record::from_item(&old)),
+            Written::Done(changed) => Ok(written(intent, &changed)),
+            Written::Refused(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),
             Written::Refused(old) => Err(refusal(intent, old.as_ref(), Input::Patch(patch))),
         }
     }
@@ -132,8 +133,8 @@ impl Records {
         let condition = alive().and(version_condition(&intent.preconditions)).and(rule);
         let burial = self.burial(&intent.grant, request);
         match self.table.update(key(intent.grant.collection(), &intent.id), burial, condition).await? {
-            Written::Done(buried) => Ok(Record::from_item(&buried)),
-            Written::Refused(Some(old)) if written_by(&old, request) => Ok(Record::from_item(&old)),
+            Written::Done(buried) => Ok(written(intent, &buried)),
+            Written::Refused(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),
             Written::Refused(old) => Err(refusal(intent, old.as_ref(), Input::None)),
         }
     }
@@ -194,18 +195,37 @@ fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
         old.and_then(Record::from_item).filter(|record| !record.deleted && intent.grant.allows(&record.view(), input));
     match visible {
         None => Error::NotFound("record"),
-        Some(record) if !intent.preconditions.allow(record.version) => OTHER_VERSION,
+        Some(record) if !intent.preconditions.allow(record.version) => {
+            withhold_price(intent, &record);
+            OTHER_VERSION
+        }
         Some(_) => Error::Unavailable { retry_after: 1, source: Some("a condition failed that holds".into()) },
+    }
+}
+
+/// What was written unread.
+fn written(intent: &Intent, item: &Item) -> Option<Record> {
+    Record::from_item(item).inspect(|record| withhold_price(intent, record))
+}
+
+/// What a record costs to write would tell whoever may not read it how large it is.
+pub(super) fn withhold_price(intent: &Intent, record: &Record) {
+    if !intent.grant.allows_reading(&record.view()) {
+        cost::withhold_units();
     }
 }
 
 /// The data after a change: merged or replaced, in one form, valid, and with nothing changed that must not be.
 pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<Map<String, Value>> {
     let collection = grant.collection();
+    let unread = !grant.allows_reading(&stored.view());
     let mut data = match change {
         What::Create(data) | What::Replace(data) => data.clone(),
         What::Delete | What::Undelete => stored.data.clone(),
         What::Merge { patch, .. } => {
+            if let Some(name) = blindly_merged(patch).filter(|_| unread && !grant.sees_all()) {
+                return Err(Error::field(format!("/{name}"), "unreadable", UNREADABLE));
+            }
             let mut data = stored.data.clone();
             // Into what they do not see nobody merges: whether the outcome is valid would tell what is there.
             data.retain(|name, _| grant.sees_all() || !collection.is_hidden(name) || !patch.contains_key(name));
@@ -213,7 +233,6 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
             data
         }
     };
-    let unread = !grant.allows_reading(&stored.view());
     if matches!(change, What::Replace(_)) {
         if !grant.sees_all() {
             keep_unseen(collection, stored, unread, &mut data);
@@ -232,6 +251,14 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         Some(name) => Err(Error::field(format!("/{name}"), "fixed", "this field cannot be changed")),
         None => Ok(data),
     }
+}
+
+const UNREADABLE: &str = "an object is merged into what is stored, which you may not read: replace the record with PUT";
+
+/// A member of a patch that would be merged into what is stored. Whether the outcome is valid would tell what is there, and
+/// replacing it instead would lose it.
+fn blindly_merged(patch: &Map<String, Value>) -> Option<&String> {
+    patch.iter().find(|(_, value)| value.is_object()).map(|(name, _)| name)
 }
 
 /// A field of a change that cannot be changed, and is hidden from whoever makes it or is of a record that they may not read

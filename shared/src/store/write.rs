@@ -5,7 +5,7 @@ use super::Expression;
 use super::commit::{Committed, Promise};
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
-use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed};
+use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed, withhold_price};
 use super::references::{Locks, place};
 use super::targets::unmoved;
 use super::undelete::brought_back;
@@ -235,6 +235,7 @@ impl Records {
             }
             what => {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
+                withhold_price(intent, &stored);
                 let state = match what {
                     What::Undelete => Expression::new("attribute_exists(del)"),
                     _ => alive(),

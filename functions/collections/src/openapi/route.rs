@@ -200,11 +200,10 @@ impl Route {
     }
 
     /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, how many
-    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, or how much was changed
-    /// outside their list.
+    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, how much was changed
+    /// outside their list, or what a hidden field weighs.
     pub fn withholds_cost(&self) -> bool {
-        let writes = !self.is_safe() && self.path.contains("/records");
-        self.parameters.contains(&"Expand") || writes || ["/v1/batch", "/v1/changes"].contains(&self.path)
+        ["/records", "/schema", "/v1/batch", "/v1/changes"].iter().any(|part| self.path.contains(part))
     }
 
     /// Whether it only reads.

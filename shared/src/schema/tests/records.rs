@@ -107,7 +107,9 @@ fn a_patch_is_written_blind_only_where_no_other_field_matters() {
     }
     let title = || json!({ "title": "y" });
     for keyword in ["minProperties", "maxProperties"] {
-        assert!(!blind(tasks_with(&format!("/schema/{keyword}"), json!(3)), title()), "{keyword}");
+        let mut body = tasks_with(&format!("/schema/{keyword}"), json!(3));
+        body["schema"]["properties"].as_object_mut().unwrap().remove("secret");
+        assert!(!blind(body, title()), "{keyword}");
     }
     for keyword in ["allOf", "anyOf", "oneOf"] {
         assert!(

@@ -1,0 +1,151 @@
+//! Records that a caller may change and not read: neither a rule nor a schema nor a price tells them what stands there (R64, R66).
+
+use crate::world::{Answer, Caller, World};
+use serde_json::{Value, json};
+
+const BIDS: &str = "/v1/collections/bids/records";
+
+/// Bids whose owner alone reads them, and which others change within `update`.
+async fn bids<'a>(world: &'a World, update: &str) -> (Caller<'a>, Caller<'a>) {
+    let admin = world.admin().await;
+    let bag = json!({ "type": "object", "maxProperties": 2, "additionalProperties": { "type": "integer" } });
+    let definition = json!({ "name": "bids", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" }, "amount": { "type": "integer" }, "code": { "type": "string" },
+        "tags": { "type": "array", "items": { "type": "string" } }, "name": { "type": "string" }, "bag": bag } },
+        "indexes": [{ "name": "coded", "partition": ["owner"], "sort": ["code"] }],
+        "rules": { "read": "record.owner == auth.id", "list": "record.owner == auth.id", "update": update } });
+    admin.put("/v1/collections/bids", definition).await.expect(201);
+    (admin, world.user("eve").await)
+}
+
+fn told(answer: &Answer) -> (u16, Value, Option<String>) {
+    let mut body = answer.body.clone();
+    if let Some(members) = body.as_object_mut() {
+        ["id", "version", "requestId"].iter().for_each(|name| drop(members.remove(*name)));
+    }
+    let cost = answer.headers.get("undercroft-cost").map(|cost| cost.to_str().unwrap().to_owned());
+    (answer.status, body, cost)
+}
+
+#[tokio::test]
+async fn a_rule_that_holds_what_is_sent_against_what_is_stored_tells_nothing_of_it() {
+    let sent = json!({ "amount": 5_000, "code": "key", "tags": ["key"] });
+    for update in [
+        "!(input.amount < record.amount)",
+        "input.amount > record.amount",
+        "input.code == record.code",
+        "!(input.code != record.code)",
+        "input.code in record.tags",
+        "!(input.code in record.tags)",
+        "record.code.startsWith(input.code)",
+        "!record.code.startsWith(input.code)",
+        "input.name == 'x' || input.code == record.code",
+    ] {
+        let world = World::new().await;
+        let (admin, eve) = bids(&world, &format!("auth.id != '' && ({update})")).await;
+        let ada = world.user("ada").await;
+        let mut answers = Vec::new();
+        let mut of_owner = Vec::new();
+        for (amount, code, tags) in [(10, "key", json!(["key"])), (9_000, "other", json!([]))] {
+            let body = json!({ "owner": ada.id(), "amount": amount, "code": code, "tags": tags });
+            let bid = admin.post(BIDS, body).await.expect(201).header("location").to_owned();
+            eve.get(&bid).await.expect(404);
+            for version in ["*", "\"99-v\"", "\"1\""] {
+                let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", version);
+                answers.push(told(&knock.json(sent.clone()).send().await));
+            }
+            let operation = json!({ "method": "PATCH", "path": bid, "body": sent });
+            let batch = eve.post("/v1/batch", json!({ "operations": [operation] })).await;
+            answers.push((batch.status, Value::Null, told(&batch).2));
+            of_owner.push(ada.patch(&bid, sent.clone()).await.status);
+        }
+        let (one, other) = answers.split_at(answers.len() / 2);
+        assert_eq!(one, other, "{update}");
+        assert_ne!(of_owner[0], of_owner[1], "{update}: to who reads the record the rule says which is which");
+        world.settle().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_merged_into_an_object_that_may_not_be_read() {
+    let world = World::new().await;
+    let (admin, eve) = bids(&world, "auth.id != ''").await;
+    let ada = world.user("ada").await;
+    let body = json!({ "owner": ada.id(), "bag": { "alice": 1, "carol": 2 } });
+    let bid = admin.post(BIDS, body).await.expect(201).header("location").to_owned();
+    for guess in ["alice", "bobby"] {
+        let refused = eve.patch(&bid, json!({ "bag": { guess: 9 } })).await.expect(400).body;
+        assert_eq!(
+            (&refused["errors"][0]["pointer"], &refused["errors"][0]["code"]),
+            (&json!("/bag"), &json!("unreadable"))
+        );
+    }
+    assert_eq!(admin.get(&bid).await.expect(200).body["bag"], json!({ "alice": 1, "carol": 2 }), "nothing is lost");
+    ada.patch(&bid, json!({ "bag": { "alice": 3 } })).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_a_write_costs_is_not_told_to_who_may_not_read_the_record() {
+    let world = World::new().await;
+    let (admin, eve) = bids(&world, "auth.id != ''").await;
+    let ada = world.user("ada").await;
+    for (name, code) in [("x".to_owned(), "4711"), ("x".repeat(9_000), "0815")] {
+        let body = json!({ "owner": ada.id(), "name": name, "code": code });
+        let bid = admin.post(BIDS, body).await.expect(201).header("location").to_owned();
+        for patch in [json!({}), json!({ "amount": 1 }), json!({ "code": "4711" })] {
+            let answer = eve.patch(&bid, patch.clone()).await.expect(200);
+            assert_eq!(answer.headers.get("undercroft-cost"), None, "{patch}");
+        }
+        let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
+        let answer = knock.json(json!({ "amount": 2 })).send().await.expect(412);
+        assert_eq!(answer.headers.get("undercroft-cost"), None);
+        ada.patch(&bid, json!({ "amount": 3 })).await.expect(200).cost();
+    }
+}
+
+#[tokio::test]
+async fn what_records_with_hidden_fields_cost_is_told_to_admins_alone() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let own = "record.owner == auth.id";
+    let flags = json!({ "name": "flags", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" }, "name": { "type": "string" }, "vip": { "type": "boolean", "hidden": true } } },
+        "indexes": [{ "name": "mine", "partition": ["owner"] }],
+        "rules": { "read": own, "list": own, "update": own, "delete": own, "create": "true" } });
+    admin.put("/v1/collections/flags", flags).await.expect(201);
+    let records = "/v1/collections/flags/records";
+    let flag = admin.post(records, json!({ "owner": ada.id(), "vip": true })).await.expect(201);
+    flag.cost();
+    let flag = flag.header("location").to_owned();
+    for answer in [
+        ada.get(&flag).await.expect(200),
+        ada.get(records).await.expect(200),
+        ada.patch(&flag, json!({ "name": "x" })).await.expect(200),
+        ada.post(records, json!({ "owner": ada.id() })).await.expect(201),
+        ada.delete(&flag).await.expect(204),
+    ] {
+        assert_eq!(answer.headers.get("undercroft-cost"), None, "{}", answer.asked);
+    }
+}
+
+#[tokio::test]
+async fn a_keyword_that_would_tell_of_a_hidden_field_is_refused() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let definition = |more: Value| {
+        let mut schema = json!({ "type": "object", "additionalProperties": false, "properties": {
+            "pin": { "type": "string", "hidden": true }, "x": { "type": "integer" }, "y": { "type": "integer" } } });
+        schema.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "name": "pins", "schema": schema })
+    };
+    for keyword in [
+        json!({ "dependentRequired": { "x": ["pin"] } }),
+        json!({ "maxProperties": 3 }),
+        json!({ "if": { "properties": { "pin": { "const": "gold" } } }, "then": { "properties": { "x": { "maximum": 5 } } } }),
+        json!({ "anyOf": [{ "required": ["pin"] }, { "required": ["x"] }] }),
+    ] {
+        let refused = admin.put("/v1/collections/pins", definition(keyword.clone())).await.expect(400).body;
+        assert_eq!(refused["errors"][0]["code"], "tells_hidden", "{keyword}: {refused}");
+    }
+    admin.put("/v1/collections/pins", definition(json!({ "dependentRequired": { "x": ["y"] } }))).await.expect(201);
+}
