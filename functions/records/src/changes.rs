@@ -57,7 +57,7 @@ pub async fn changes(
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
     let list = Wanted { rule: grant.left(), filter: None, sort: &[], scan: None };
     let plan = plan(collection.layout(), &list).map_err(crate::refusal::of_list)?;
-    let follow = Follow::of(&collection, &plan).ok_or_else(not_followed)?;
+    let follow = Follow::of(&grant, &plan).ok_or_else(not_followed)?;
 
     let (purpose, list) = (purpose(&caller, name), fingerprint(&grant, &follow));
     let (seen, heard) = match asked.after.as_deref() {
