@@ -88,3 +88,38 @@ async fn what_was_there_for_a_while_is_heard_to_leave_when_its_time_is_over() {
     world.settle().await;
     assert_eq!(follower.read(&ada, 10).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_cursor_is_as_long_whatever_has_happened() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let collection = |name: &str, teams: &str| {
+        json!({ "name": name, "schema": { "type": "object", "properties": {
+            "team": { "type": "string" }, "state": { "type": "string" } } },
+            "indexes": [{ "name": "shown", "partition": ["team"], "sort": ["state"] }], "changes": true,
+            "rules": { "list": format!("{teams} && record.state == 'pub'") } })
+    };
+    let (one, more) = ("record.team == 'a'", "record.team in ['a', 'b', 'c', 'd', 'e', 'f', 'g']");
+    for (name, teams) in [("fa", one), ("fb", one), ("ga", more), ("gb", more)] {
+        admin.put(&format!("/v1/collections/{name}"), collection(name, teams)).await.expect(201);
+    }
+    let ada = world.user("ada").await;
+    let page = async |name: &str, after: &str| {
+        let page = ada.get(&format!("/v1/changes?collection={name}{after}")).await.expect(200).body;
+        page["nextCursor"].as_str().unwrap().to_owned()
+    };
+    for (quiet, busy) in [("fa", "fb"), ("ga", "gb")] {
+        let since = (page(quiet, "").await, page(busy, "").await);
+        let since = (format!("&after={}", since.0), format!("&after={}", since.1));
+        for team in ["a", "b", "c", "d", "e"] {
+            let draft = json!({ "team": team, "state": "draft" });
+            admin.post(&format!("/v1/collections/{busy}/records"), draft).await.expect(201);
+            world.settle().await;
+            for (after, after_busy) in [("", ""), ("&after=now", "&after=now"), (since.0.as_str(), since.1.as_str())] {
+                let (without, with) = (page(quiet, after).await, page(busy, after_busy).await);
+                assert_eq!(without.len(), with.len(), "one more in {team} of {busy} {after_busy}");
+                assert_eq!(page(busy, &format!("&after={with}")).await.len(), with.len(), "and on from there");
+            }
+        }
+    }
+}
