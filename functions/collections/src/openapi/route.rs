@@ -199,9 +199,9 @@ impl Route {
         !self.answers.is_empty()
     }
 
-    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, how many
-    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, or how much was changed
-    /// outside their list.
+    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, whether
+    /// records point, or pointed, at one that is to be deleted, whether another has, or had, a unique value, how much was deleted
+    /// within their list, or how much was changed outside it.
     pub fn withholds_cost(&self) -> bool {
         let writes = !self.is_safe() && self.path.contains("/records");
         self.parameters.contains(&"Expand") || writes || ["/v1/batch", "/v1/changes"].contains(&self.path)
