@@ -35,6 +35,22 @@ impl Grant {
         &self.left
     }
 
+    /// Whether what the caller may depends on when they ask.
+    pub fn asks_the_time(&self) -> bool {
+        self.stated().is_some_and(Expr::asks_the_time)
+    }
+
+    /// What only the stored record could have decided at another moment, RFC 3339.
+    pub fn left_at(&self, moment: &str) -> Expr {
+        let known = Known { auth: self.auth.as_ref(), now: moment, input: Input::None };
+        self.stated().map_or_else(|| self.left.clone(), |stated| stated.partial(&known))
+    }
+
+    /// The rule to be held to, as it stands in the definition.
+    fn stated(&self) -> Option<&Expr> {
+        self.rule.and_then(|rule| self.collection.rule(rule))
+    }
+
     /// The caller's id, stored with what they write.
     pub fn caller(&self) -> &str {
         &self.caller

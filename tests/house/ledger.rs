@@ -1,6 +1,7 @@
 //! Counts and the change feed: what they say, to whom, for how long and at what cost.
 
 mod follower;
+mod unheard;
 
 pub use follower::{Follower, listed};
 

@@ -1,5 +1,6 @@
 //! Prices that would tell of what may not be seen, kept from all but admins.
 
+use crate::relations::{POSTS, define, make, posts};
 use crate::world::{Answer, Caller, World, tasks};
 use serde_json::{Value, json};
 
@@ -34,6 +35,29 @@ async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
     let left = bob.post(TASKS, task(&bob, "left")).await.expect(201).header("location").to_owned();
     bob.delete(&left).await.expect(204);
     assert!(!is_priced(&ada.post(TASKS, task(&ada, "left")).await.expect(201)), "somebody had it before");
+}
+
+#[tokio::test]
+async fn how_many_records_were_deleted_shows_in_no_price_of_a_list() {
+    let world = World::new().await;
+    define(&world, &[posts()]).await;
+    let (ada, admin) = (world.user("ada").await, world.admin().await);
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(make(&ada, POSTS, json!({ "title": "t" })).await);
+    }
+    let scan = format!("{POSTS}?scan=100&filter=title%3D%3D%22other%22");
+    for question in [POSTS, &scan, &format!("{POSTS}?limit=2")] {
+        assert!(is_priced(&ada.get(question).await.expect(200)), "{question}: all it read may be seen");
+    }
+    for gone in &made[1..] {
+        ada.delete(gone).await.expect(204);
+    }
+    for question in [POSTS, &scan, &format!("{POSTS}?limit=2")] {
+        let page = ada.get(question).await.expect(200);
+        assert!(!is_priced(&page), "{question}: {:?}", page.headers);
+        assert!(is_priced(&admin.get(question).await.expect(200)), "{question}");
+    }
 }
 
 #[tokio::test]

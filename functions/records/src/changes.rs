@@ -21,8 +21,9 @@ const PAGE: (usize, usize) = (30, 100);
 
 /// How often a page looks on behind changes of which none may be seen, before the next request has to.
 const ROUNDS: usize = 8;
-/// Cursors are as long as a multiple of this many bytes, before they are sealed.
-const PADDED: usize = 64;
+/// No position is longer than this one: until the year 5138, and as many entries as their keys can number.
+const LONGEST: Position =
+    Position { time: 99_999_999_999_999, sequence: Some(99_999_999_999_999), unread_since: 99_999_999_999_999 };
 
 /// What to follow.
 #[derive(Deserialize)]
@@ -57,7 +58,7 @@ pub async fn changes(
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
     let list = Wanted { rule: grant.left(), filter: None, sort: &[], scan: None };
     let plan = plan(collection.layout(), &list).map_err(crate::refusal::of_list)?;
-    let follow = Follow::of(&collection, &plan).ok_or_else(not_followed)?;
+    let follow = Follow::of(&grant, &plan).ok_or_else(not_followed)?;
 
     let (purpose, list) = (purpose(&caller, name), fingerprint(&grant, &follow));
     let (seen, heard) = match asked.after.as_deref() {
@@ -76,10 +77,12 @@ pub async fn changes(
     Ok(axum::Json(json!({ "items": items, "more": seen.more, "nextCursor": next })))
 }
 
-/// What a cursor holds, of a length that does not tell how far it is.
+/// What a cursor holds, of a length that tells in how many partitions it lies and nothing of where it is in them.
 fn padded(place: &Place) -> Result<Vec<u8>> {
+    let longest = Place { list: place.list.clone(), positions: vec![LONGEST; place.positions.len()] };
+    let longest = serde_json::to_vec(&longest).map_err(Error::internal)?;
     let mut text = serde_json::to_vec(place).map_err(Error::internal)?;
-    text.resize(text.len().next_multiple_of(PADDED), b' ');
+    text.resize(text.len().max(longest.len()), b' ');
     Ok(text)
 }
 

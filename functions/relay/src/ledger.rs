@@ -3,6 +3,7 @@
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde_dynamo::{AttributeValue, Item};
 use std::collections::{BTreeMap, BTreeSet};
+use undercroft::clock::rfc3339;
 use undercroft::schema::MAX_INDEXES;
 use undercroft::store::keys::ledger_scope;
 use undercroft::store::ledger::{Change, Move, Partition, Step};
@@ -33,7 +34,23 @@ pub fn change(record: &EventRecord) -> Option<Change> {
         (by != 0 || entry.is_some()).then_some(Step { partition, by, entry })
     };
     let steps: Vec<Step> = keys.into_iter().filter_map(step).collect();
-    (!steps.is_empty()).then(|| Change { event: record.event_id.clone(), id: id.to_owned(), steps })
+    let stood = [written(&record.change.old_image), ended(record)];
+    (!steps.is_empty()).then(|| Change { event: record.event_id.clone(), id: id.to_owned(), stood, steps })
+}
+
+/// When a record was written last.
+fn written(image: &Item) -> String {
+    text(image, "ua").unwrap_or_default().to_owned()
+}
+
+/// When a record stopped being what it was before: when it was written anew, as the writer's clock had it, for the relay may hear
+/// of it much later. What is changed without being written has no time of its own but the stream's.
+fn ended(record: &EventRecord) -> String {
+    let (old, new) = (&record.change.old_image, &record.change.new_image);
+    if version(new).is_some() && version(old) != version(new) {
+        return written(new);
+    }
+    rfc3339(record.change.approximate_creation_date_time.timestamp_millis().try_into().unwrap_or_default())
 }
 
 /// A record as the ledger sees it, before or after a write.
@@ -198,6 +215,17 @@ mod tests {
         let of = |counted| change.steps.iter().filter(move |step| step.partition.counted == counted);
         assert!(of(3).all(|step| step.by == -1 && step.entry.is_none()) && of(3).count() == 2, "{change:?}");
         assert!(of(8).all(|step| step.by == 1 && step.entry.as_ref().is_some_and(|entry| entry.was.is_none())));
+    }
+
+    #[test]
+    fn a_change_says_from_when_to_when_the_record_stood_as_it_did() {
+        let written = |v: u64, at: &str| with(image(v, "a"), "ua", json!({ "S": at }));
+        let stood = |old: Value, new: Value| change(&record(old, new)).expect("a change").stood;
+        assert_eq!(stood(written(1, "monday"), written(2, "friday")), ["monday", "friday"]);
+        let moved = without(written(1, "monday"), &["ix1p", "ix1s"]);
+        let now = "1970-01-01T00:00:00.000Z";
+        assert_eq!(stood(written(1, "monday"), moved), ["monday", now], "an index was dropped: the stream says when");
+        assert_eq!(stood(written(1, "monday"), json!({})), ["monday", now], "it was purged");
     }
 
     #[test]

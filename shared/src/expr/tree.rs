@@ -239,6 +239,11 @@ impl Expr {
         }
     }
 
+    /// Whether it asks for `request.time`.
+    pub fn asks_the_time(&self) -> bool {
+        self.tests().into_iter().flat_map(Test::operands).any(|operand| *operand == Operand::Place(Place::Now))
+    }
+
     /// The fields of the stored record that it asks about.
     pub fn record_fields(&self) -> Vec<&str> {
         self.tests().into_iter().flat_map(Test::record_fields).collect()

@@ -9,6 +9,7 @@ use super::merged::{Bounds, Reader, walk};
 use super::record::{Record, key};
 use super::records::Records;
 use super::{Expression, Query};
+use crate::cost;
 use crate::error::Result;
 use crate::expr::Input;
 use crate::id;
@@ -32,7 +33,8 @@ pub struct Listed {
 const UNWANTED: usize = 1_000;
 
 impl Records {
-    /// Reads up to `limit` records by `plan`, after `position`. Each is held against the whole rule besides.
+    /// Reads up to `limit` records by `plan`, after `position`. Each is held against the whole rule besides; what was read and is
+    /// not the caller's keeps what reading it cost to itself.
     ///
     /// A page that meets nothing but tombstones stops after a thousand of them, one with a scan budget in its plan when that is
     /// spent, one of large records before it weighs too much, and one that takes long when its definition may no longer be acted
@@ -41,11 +43,14 @@ impl Records {
         let readers = readers(grant.collection(), plan, position);
         let allowance = allowance(plan, readers.len(), limit);
         let keep = |found: &Item| {
-            let record = Record::from_item(found).filter(|record| !record.deleted)?;
-            let view = record.view();
-            let belongs = plan.leftover.matches(&view) && grant.allows(&view, Input::None);
-            let weight = if belongs { record.weight(grant) } else { 0 };
-            belongs.then_some((record, weight))
+            let is_theirs = |record: &Record| !record.deleted && grant.allows(&record.view(), Input::None);
+            let Some(record) = Record::from_item(found).filter(is_theirs) else {
+                // How much of this there is, and how large it is, is not the caller's to know.
+                cost::withhold();
+                return None;
+            };
+            let weight = record.weight(grant);
+            plan.leftover.matches(&record.view()).then_some((record, weight))
         };
         let bounds = Bounds { forward: plan.forward, limit, allowance, weight: weight::PAGE };
         self.acts_in_time(grant.collection())?;

@@ -199,9 +199,9 @@ impl Route {
         !self.answers.is_empty()
     }
 
-    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, how many
-    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, how much was changed
-    /// outside their list, or what a hidden field weighs.
+    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, whether
+    /// records point, or pointed, at one that is to be deleted, whether another has, or had, a unique value, how much was deleted
+    /// within their list, how much was changed outside it, or what a hidden field weighs.
     pub fn withholds_cost(&self) -> bool {
         ["/records", "/schema", "/v1/batch", "/v1/changes"].iter().any(|part| self.path.contains(part))
     }

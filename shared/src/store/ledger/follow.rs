@@ -5,8 +5,8 @@
 
 use super::{FOLLOWED_SECONDS, Ledger, Partition};
 use crate::error::{Error, Result};
-use crate::query::{Plan, Range};
-use crate::schema::Collection;
+use crate::policy::Grant;
+use crate::query::{self, Plan, Range, plan};
 use crate::store::item::{Item, integer, string, text};
 use crate::store::keys::entry_sort;
 use crate::store::{Expression, Query};
@@ -20,10 +20,16 @@ use std::ops::RangeInclusive;
 type Keys = RangeInclusive<Vec<u8>>;
 
 /// The partitions that a list lies in, each with the keys of it that the list reads.
+type Stretches = BTreeMap<Partition, Vec<Keys>>;
+
+/// A list that is followed.
 #[derive(Debug)]
 pub struct Follow {
+    grant: Grant,
+    counted: u64,
     followed: u64,
-    stretches: BTreeMap<Partition, Vec<Keys>>,
+    /// As it is read now.
+    stretches: Stretches,
 }
 
 /// Where a caller is in one partition.
@@ -42,7 +48,7 @@ pub struct Position {
 pub struct Entry {
     /// The record.
     pub id: String,
-    /// Whether the record lay within the list before, by its key.
+    /// Whether the record lay within the list at some moment before, by its key.
     pub was_within: bool,
     /// Whether it lies there now.
     pub is_within: bool,
@@ -63,21 +69,50 @@ pub struct Seen {
 }
 
 impl Follow {
-    /// What following the list of this plan takes. `None` where the definition does not say that changes are followed.
-    pub fn of(collection: &Collection, plan: &Plan) -> Option<Self> {
-        let definition = collection.definition();
+    /// What following this caller's list, read by this plan, takes. `None` where the definition does not say that changes are
+    /// followed.
+    pub fn of(grant: &Grant, plan: &Plan) -> Option<Self> {
+        let definition = grant.collection().definition();
         let (counted, followed) = (definition.counted_since?, definition.followed_since?);
+        let mut follow = Self { grant: grant.clone(), counted, followed, stretches: Stretches::new() };
+        follow.stretches = follow.read_by(plan);
+        Some(follow)
+    }
+
+    fn read_by(&self, plan: &Plan) -> Stretches {
         let bounds = |range: &Range| match range {
             Range::Records { lower, upper } => lower.as_bytes().to_vec()..=upper.as_bytes().to_vec(),
             Range::Index { lower, upper, .. } => lower.clone()..=upper.clone(),
         };
-        let mut stretches: BTreeMap<Partition, Vec<Keys>> = BTreeMap::new();
+        let mut stretches = Stretches::new();
         for range in &plan.ranges {
-            for partition in Partition::of_range(collection, counted, range) {
+            for partition in Partition::of_range(self.grant.collection(), self.counted, range) {
                 stretches.entry(partition).or_default().push(bounds(range));
             }
         }
-        Some(Self { followed, stretches })
+        stretches
+    }
+
+    /// Whether a record whose key in this partition ends with this entry lay within the list while it had that key. Where the rule
+    /// asks for the time, that is a question about then and not about now: at first for what time takes out of a list, at the end
+    /// for what it brings into one. An entry that does not say when tells of nothing there.
+    fn was_within(&self, partition: &Partition, found: &Item) -> bool {
+        let Some(key) = place(found, "was") else { return false };
+        if !self.grant.asks_the_time() {
+            return lies_within(&self.stretches, partition, &key);
+        }
+        let (Some(since), Some(until)) = (text(found, "since"), text(found, "until")) else { return false };
+        // A record may be dated ahead of its making.
+        [since.min(until), until]
+            .into_iter()
+            .any(|moment| self.as_of(moment).is_some_and(|stretches| lies_within(&stretches, partition, &key)))
+    }
+
+    /// How the list was read at a moment; `None` if it could not be.
+    fn as_of(&self, moment: &str) -> Option<Stretches> {
+        let rule = self.grant.left_at(moment);
+        let wanted = query::Query { rule: &rule, filter: None, sort: &[], scan: None };
+        plan(self.grant.collection().layout(), &wanted).ok().map(|plan| self.read_by(&plan))
     }
 
     /// The partitions, and since when they are followed: what a position in them is good for.
@@ -123,9 +158,8 @@ impl Ledger {
                         .to_owned(),
             });
         }
-        let reads = follow.stretches.iter().zip(positions).map(|((partition, keys), position)| {
-            self.entries(partition.feed(follow.followed), keys, position, limit + 1)
-        });
+        let partitions = follow.stretches.keys().zip(positions);
+        let reads = partitions.map(|(partition, position)| self.entries(follow, partition, position, limit + 1));
         let read = try_join_all(reads).await?;
         let is_cut = read.iter().any(|entries| entries.len() > limit);
         let seen = together(read, positions, limit, now);
@@ -133,32 +167,45 @@ impl Ledger {
     }
 
     /// The entries of one partition after a position, as many as follow each other without a gap.
-    async fn entries(&self, feed: String, keys: &[Keys], position: &Position, limit: usize) -> Result<Vec<Entry>> {
+    async fn entries(
+        &self,
+        follow: &Follow,
+        partition: &Partition,
+        position: &Position,
+        limit: usize,
+    ) -> Result<Vec<Entry>> {
+        let feed = partition.feed(follow.followed);
         let after = entry_sort(position.time, position.sequence.unwrap_or(99_999_999_999_999));
         let key = Expression::new("pk = :pk AND sk > :after").value(":pk", string(feed)).value(":after", string(after));
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let page = self.table.query(&Query { key, forward: true, limit, ..Query::default() }).await?;
-        let read = page.items.iter().filter_map(|found| Entry::of(found, keys)).collect();
+        let read = page.items.iter().filter_map(|found| Entry::of(found, follow, partition)).collect();
         Ok(without_gap(read, position))
     }
 }
 
 impl Entry {
-    fn of(found: &Item, keys: &[Keys]) -> Option<Self> {
-        let within = |name: &str| {
-            let place = found.get(name).and_then(|place: &AttributeValue| place.as_b().ok());
-            place.is_some_and(|place| keys.iter().any(|keys| keys.contains(&place.as_ref().to_vec())))
-        };
+    fn of(found: &Item, follow: &Follow, partition: &Partition) -> Option<Self> {
+        let is = place(found, "is");
         let (time, _) = text(found, "sk")?.split_once('#')?;
         Some(Self {
             id: text(found, "id")?.to_owned(),
-            was_within: within("was"),
-            is_within: within("is"),
+            was_within: follow.was_within(partition, found),
+            is_within: is.is_some_and(|key| lies_within(&follow.stretches, partition, &key)),
             time: time.parse().ok()?,
             sequence: integer(found, "seq")?,
             previous: integer(found, "prev")?,
         })
     }
+}
+
+/// A record's key in the partition, before or after.
+fn place(found: &Item, name: &str) -> Option<Vec<u8>> {
+    found.get(name).and_then(|place: &AttributeValue| place.as_b().ok()).map(|place| place.as_ref().to_vec())
+}
+
+fn lies_within(stretches: &Stretches, partition: &Partition, key: &Vec<u8>) -> bool {
+    stretches.get(partition).is_some_and(|stretches| stretches.iter().any(|keys| keys.contains(key)))
 }
 
 /// The entries that follow upon the position, and upon each other.

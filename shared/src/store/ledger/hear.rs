@@ -53,12 +53,12 @@ fn last_of_each(entries: &[Entry]) -> Vec<(&str, bool)> {
     last
 }
 
-/// Of a record that the rule does not allow now, only those hear who could see it before, and only that.
+/// Of a record that is deleted, or that the rule does not allow now, only those hear who could see it before, and only that.
 fn heard(grant: &Grant, id: &str, was_within: bool, stored: Option<Record>) -> Option<Heard> {
-    let visible = stored.filter(|record| grant.allows(&record.view(), Input::None));
-    match visible {
-        Some(record) if record.deleted => Some(Heard::Deleted(record.id)),
-        Some(record) => Some(Heard::Put(Box::new(record))),
+    let allowed = stored.filter(|record| grant.allows(&record.view(), Input::None));
+    match allowed {
+        Some(record) if !record.deleted => Some(Heard::Put(Box::new(record))),
+        Some(record) => was_within.then_some(Heard::Deleted(record.id)),
         None => was_within.then(|| Heard::Left(id.to_owned())),
     }
 }

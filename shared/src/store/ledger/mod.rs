@@ -7,7 +7,7 @@
 //! | item | `pk` | `sk` | attributes |
 //! |---|---|---|---|
 //! | head | `n#<collection>#<generation>` | `<counted since>#<hash of the partition>` | `n` records, `s` and `t` sequence and time of the last entry |
-//! | entry | `f#<collection>#<generation>#<followed since>#<hash>` | `<time>#<sequence>` | `id`, `seq`, `prev` (time of the entry before), `was`, `is`, `ttl` |
+//! | entry | `f#<collection>#<generation>#<followed since>#<hash>` | `<time>#<sequence>` | `id`, `seq`, `prev` (time of the entry before), `was`, `is`, `since` and `until` (when `was` was true), `ttl` |
 //! | marker | `m#<event of the stream>` | `m` | `ttl` |
 
 mod follow;
@@ -74,6 +74,8 @@ pub struct Change {
     pub event: String,
     /// The record that was written.
     pub id: String,
+    /// From when to when, RFC 3339, it was what it was before.
+    pub stood: [String; 2],
     /// At least one.
     pub steps: Vec<Step>,
 }

@@ -72,7 +72,7 @@ impl Page {
                 let (_, last) = tally.followed.get_or_insert((read, read));
                 // Time never runs back in a feed, whoever writes it: what is too old to follow is always its beginning.
                 let next = Head { sequence: last.sequence + 1, time: now.max(last.time), ..*last };
-                items.push(put(table, entry(&step.partition, &change.id, moved, *last, next))?);
+                items.push(put(table, entry(&step.partition, change, moved, *last, next))?);
                 *last = next;
             }
         }
@@ -96,10 +96,10 @@ fn marker(table: &str, event: &str, now: u64) -> Result<TransactWriteItem> {
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-fn entry(partition: &Partition, id: &str, moved: &Move, last: Head, next: Head) -> Item {
+fn entry(partition: &Partition, change: &Change, moved: &Move, last: Head, next: Head) -> Item {
     let mut written = item::key(&partition.feed(moved.followed), &entry_sort(next.time, next.sequence));
     written.extend([
-        ("id".to_owned(), string(id)),
+        ("id".to_owned(), string(&change.id)),
         ("seq".to_owned(), number(next.sequence)),
         ("prev".to_owned(), number(last.time)),
         ("ttl".to_owned(), number(next.time / 1000 + ENTRY_SECONDS)),
@@ -107,6 +107,10 @@ fn entry(partition: &Partition, id: &str, moved: &Move, last: Head, next: Head) 
     for (name, place) in [("was", &moved.was), ("is", &moved.is)] {
         let place = place.as_ref().map(|place| AttributeValue::B(Blob::new(place.clone())));
         written.extend(place.map(|place| (name.to_owned(), place)));
+    }
+    if moved.was.is_some() {
+        let stood = ["since", "until"].into_iter().zip(&change.stood);
+        written.extend(stood.map(|(name, moment)| (name.to_owned(), string(moment))));
     }
     written
 }
@@ -151,7 +155,12 @@ mod tests {
     fn change(event: &str, names: &[&str], is_followed: bool) -> Change {
         let moved = Move { followed: 2, was: None, is: Some(b"x".to_vec()) };
         let step = |name: &&str| Step { partition: partition(name), by: 1, entry: is_followed.then(|| moved.clone()) };
-        Change { event: event.into(), id: event.into(), steps: names.iter().map(step).collect() }
+        Change {
+            event: event.into(),
+            id: event.into(),
+            stood: Default::default(),
+            steps: names.iter().map(step).collect(),
+        }
     }
 
     #[test]
