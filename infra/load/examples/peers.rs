@@ -154,7 +154,7 @@ fn set_up(options: &Options) -> Result<(String, String), Source> {
     };
     let password = json!({ "email": options.admin, "password": options.admin_password });
     let admin = ask("POST", "/v1/auth/signin", "", &password)?;
-    ask("PUT", "/v1/collections/notes", text(&admin, "/accessToken"), &definition(1))?;
+    ask("PUT", "/v1/collections/notes", text(&admin, "/accessToken"), &definition("notes", 1))?;
     let email = format!("load-{}@example.org", std::process::id());
     let credentials = json!({ "email": email, "password": "correct horse battery staple" });
     let signed_up = ask("POST", "/v1/auth/signup", "", &credentials)?;
