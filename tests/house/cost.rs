@@ -63,8 +63,9 @@ async fn every_call_costs_what_the_budget_says() {
     assert_eq!(moved.cost(), (1.0, 3.0, 2), "patch that moves an index key: read, then 1 + 2");
     assert_eq!(ada.delete(&one).await.expect(204).cost(), (0.0, 2.0, 1), "delete: 1 + 1 for its index");
 
-    let unique = ada
-        .post("/v1/collections/tasks/records", json!({ "title": "u", "owner": ada.id(), "slug": "u" }))
+    // What claims a unique value, or may be restricted, tells its price to admins alone.
+    let unique = admin
+        .post("/v1/collections/tasks/records", json!({ "title": "u", "owner": admin.id(), "slug": "u" }))
         .await
         .expect(201);
     assert_eq!(unique.cost(), (0.0, 5.0, 1), "create with one unique field: 2 (1 + 1), and its index once");
@@ -93,20 +94,20 @@ fn articles() -> Value {
 #[tokio::test]
 async fn a_write_pays_one_unit_for_each_index_that_holds_the_record_and_two_for_each_key_that_moves() {
     let world = World::new().await;
-    world.admin().await.put("/v1/collections/articles", articles()).await.expect(201);
-    let ada = world.user("ada").await;
+    let admin = world.admin().await;
+    admin.put("/v1/collections/articles", articles()).await.expect(201);
     let path = "/v1/collections/articles/records";
-    ada.post(path, json!({ "title": "warm" })).await.expect(201);
+    admin.post(path, json!({ "title": "warm" })).await.expect(201);
     let make = async |body: Value, units: f64| {
-        let made = ada.post(path, body.clone()).await.expect(201);
+        let made = admin.post(path, body.clone()).await.expect(201);
         assert_eq!(made.cost(), (0.0, units, 1), "create {body}");
         made.header("location").to_owned()
     };
     let change = async |one: &str, body: Value, cost: (f64, f64, u32)| {
-        assert_eq!(ada.patch(one, body.clone()).await.expect(200).cost(), cost, "patch {body}");
+        assert_eq!(admin.patch(one, body.clone()).await.expect(200).cost(), cost, "patch {body}");
     };
     let delete = async |one: &str, units: f64| {
-        assert_eq!(ada.delete(one).await.expect(204).cost(), (0.0, units, 1), "delete {one}");
+        assert_eq!(admin.delete(one).await.expect(204).cost(), (0.0, units, 1), "delete {one}");
     };
 
     let in_none = make(json!({ "title": "t" }), 1.0).await;
@@ -223,29 +224,31 @@ async fn a_batch_reads_all_it_needs_in_one_trip_and_writes_in_another() {
 #[tokio::test]
 async fn a_unique_value_that_a_record_keeps_is_not_paid_again() {
     let world = World::new().await;
-    world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
-    let ada = world.user("ada").await;
-    let task = json!({ "title": "t", "owner": ada.id(), "slug": "a" });
-    let one = ada.post("/v1/collections/tasks/records", task.clone()).await.expect(201).header("location").to_owned();
-    let cost = async |patch: Value| ada.patch(&one, patch).await.expect(200).cost();
+    let admin = world.admin().await;
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let task = json!({ "title": "t", "owner": admin.id(), "slug": "a" });
+    let one = admin.post("/v1/collections/tasks/records", task.clone()).await.expect(201).header("location").to_owned();
+    let cost = async |patch: Value| admin.patch(&one, patch).await.expect(200).cost();
     assert_eq!(cost(json!({ "status": "done" })).await, (1.0, 3.0, 2), "read, then 1 + 2 for the key that moves");
     assert_eq!(cost(json!({ "slug": "b" })).await, (1.0, 5.0, 2), "another value: 2 (1 + 1), and its index once");
-    let replaced = json!({ "title": "r", "owner": ada.id(), "slug": "b", "status": "done" });
-    let replaced = ada.request(Method::PUT, &one).header("if-match", "\"3\"").json(replaced).send().await.expect(200);
+    let replaced = json!({ "title": "r", "owner": admin.id(), "slug": "b", "status": "done" });
+    let replaced = admin.request(Method::PUT, &one).header("if-match", "\"3\"").json(replaced).send().await.expect(200);
     assert_eq!(replaced.cost(), (1.0, 2.0, 2));
     assert_eq!(
-        ada.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": ada.id(), "slug": "b" }))
+        admin
+            .post("/v1/collections/tasks/records", json!({ "title": "t", "owner": admin.id(), "slug": "b" }))
             .await
             .expect(409)
             .code(),
         "not_unique"
     );
-    ada.delete(&one).await.expect(204);
+    admin.delete(&one).await.expect(204);
     // What was deleted holds nothing: it has to claim its value to come back.
-    ada.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": ada.id(), "slug": "b" }))
+    admin
+        .post("/v1/collections/tasks/records", json!({ "title": "t", "owner": admin.id(), "slug": "b" }))
         .await
         .expect(201);
-    ada.post(&format!("{one}/undelete"), json!({})).await.expect(409);
+    admin.post(&format!("{one}/undelete"), json!({})).await.expect(409);
 }
 
 /// An id that lies in this of eight shards.

@@ -1,7 +1,8 @@
 //! Prices that would tell of what may not be seen, kept from all but admins.
 
-use crate::relations::{POSTS, define, make, posts};
+use crate::relations::{COMMENTS, POSTS, comments, define, id, make, open, posts};
 use crate::world::{Answer, Caller, World, tasks};
+use axum::http::Method;
 use serde_json::{Value, json};
 
 const TASKS: &str = "/v1/collections/tasks/records";
@@ -25,7 +26,7 @@ async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-    assert!(is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)));
+    assert!(!is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)), "nobody has it, and that is not told");
     let taken = ada.post(TASKS, task(&ada, "free")).await.expect(409);
     assert!(taken.code() == "not_unique" && !is_priced(&taken), "what was read is of Bob's");
     assert!(is_priced(&admin.post(TASKS, task(&admin, "free")).await.expect(409)));
@@ -35,6 +36,60 @@ async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
     let left = bob.post(TASKS, task(&bob, "left")).await.expect(201).header("location").to_owned();
     bob.delete(&left).await.expect(204);
     assert!(!is_priced(&ada.post(TASKS, task(&ada, "left")).await.expect(201)), "somebody had it before");
+    assert!(is_priced(&admin.post(TASKS, task(&admin, "new")).await.expect(201)));
+}
+
+#[tokio::test]
+async fn whether_a_write_with_unique_fields_is_priced_depends_on_what_is_sent_alone() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let bob = world.user("bob").await;
+    let plain = bob.post(TASKS, json!({ "title": "t", "owner": bob.id() })).await.expect(201);
+    assert!(is_priced(&plain), "it claims nothing");
+    let made = bob.post(TASKS, task(&bob, "own")).await.expect(201).header("location").to_owned();
+    assert!(is_priced(&bob.patch(&made, json!({ "title": "u" })).await.expect(200)));
+    for slug in [json!("own"), json!("other"), Value::Null] {
+        let patched = bob.patch(&made, json!({ "slug": slug })).await.expect(200);
+        assert!(!is_priced(&patched), "{slug}: a price would tell whether it is what it was");
+    }
+    for (path, is_told) in [(made.as_str(), false), (plain.header("location"), true)] {
+        let mut whole = task(&bob, "whole");
+        if is_told {
+            whole.as_object_mut().unwrap().remove("slug");
+        }
+        let version = bob.get(path).await.expect(200).header("etag").to_owned();
+        let put = bob.request(Method::PUT, path).header("if-match", &version).json(whole).send().await.expect(200);
+        assert_eq!(is_priced(&put), is_told);
+    }
+    assert!(is_priced(&bob.delete(&made).await.expect(204)), "nothing is claimed by going");
+    assert!(
+        !is_priced(&bob.post(&format!("{made}/undelete"), json!({})).await.expect(200)),
+        "and again by coming back"
+    );
+}
+
+#[tokio::test]
+async fn whether_somebody_ever_pointed_at_a_record_shows_in_no_price() {
+    let world = World::new().await;
+    let secret = json!({ "rules": { "create": "auth.id != ''", "list": "record.post == auth.id" } });
+    let mut comments = comments("restrict");
+    comments.as_object_mut().unwrap().extend(secret.as_object().unwrap().clone());
+    define(&world, &[posts(), comments, open("lone", json!({}), json!({}))]).await;
+    let (ada, bob, admin) = (world.user("ada").await, world.user("bob").await, world.admin().await);
+    let pointed_at = make(&ada, POSTS, json!({})).await;
+    let comment = make(&bob, COMMENTS, json!({ "post": id(&pointed_at) })).await;
+    admin.delete(&comment).await.expect(204);
+    for (path, what) in [(pointed_at, "once pointed at"), (make(&ada, POSTS, json!({})).await, "never")] {
+        assert!(!is_priced(&ada.delete(&path).await.expect(204)), "{what}");
+        let back = ada.post(&format!("{path}/undelete"), json!({})).await.expect(200);
+        assert!(is_priced(&back), "{what}");
+        let operations = json!({ "operations": [{ "method": "DELETE", "path": path }] });
+        assert!(!is_priced(&ada.post("/v1/batch", operations).await.expect(200)), "{what}");
+    }
+    let of_admin = make(&admin, POSTS, json!({})).await;
+    assert!(is_priced(&admin.delete(&of_admin).await.expect(204)));
+    let lone = make(&ada, "/v1/collections/lone/records", json!({})).await;
+    assert!(is_priced(&ada.delete(&lone).await.expect(204)), "at these nothing points");
 }
 
 #[tokio::test]

@@ -70,6 +70,10 @@ impl Records {
         promise: Option<&Promise<'_>>,
     ) -> Result<Committed, Failed> {
         self.in_time(writes.iter().map(|write| write.intent))?;
+        if writes.iter().any(|write| write.intent.may_claim()) {
+            // Who has a value, or had it, may not be the caller's to know: neither may that a price is kept from them.
+            cost::withhold();
+        }
         let mut claims = claims(writes)?;
         let targets = self.seen(targets(writes)?).await?;
         if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), promise) {
@@ -186,8 +190,6 @@ impl Records {
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
     async fn no_longer_held(&self, collection: &Collection, marker: &Marker, holder: &str) -> Result<Unheld> {
         let record = self.stored(collection, holder, true).await?;
-        // How large it is may not be the caller's to know, nor that there was one.
-        cost::withhold();
         if record.as_ref().is_some_and(|record| marker.is_held_by(collection, record)) {
             return Err(marker.taken());
         }

@@ -60,6 +60,10 @@ impl Records {
         locks: &mut Locks<'_>,
     ) -> Result<bool, Failed> {
         let began = self.seconds();
+        if writes.iter().any(Write::is_restricted) {
+            // What points here, or ever did, may not be the caller's to know: neither may that a price is kept from them.
+            cost::withhold();
+        }
         for write in writes.iter().filter(|write| write.is_restricted()) {
             if !self.lock(write, locks).await? {
                 return Ok(false);
@@ -119,10 +123,6 @@ impl Records {
         loop {
             let page = self.table().query(&query).await?;
             let references: Vec<Reference> = page.items.iter().filter_map(Reference::read).collect();
-            if !references.is_empty() {
-                // How many there are may not be the caller's to know.
-                cost::withhold();
-            }
             if self.hold(&references, &write.intent.id, writes).await? {
                 return Ok(true);
             }
