@@ -66,12 +66,14 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
     // The document cannot say what keeps a price from somebody. We can: a relation, what points, who has a unique value (what
-    // writes cost, `cost.rs` holds), what changes outside a list, or that it may not be there.
+    // writes cost, `cost.rs` holds), what changes outside a list, what is kept of an address, or that it may not be there.
     let follows = query.split('&').any(|part| part.starts_with("expand="));
     let writes = !answer.asked.starts_with("GET ") && answer.asked.contains("/records");
     let is_write = writes || answer.asked.starts_with("POST /v1/batch");
     let is_feed = answer.asked.starts_with("GET /v1/changes");
-    let is_priced = !follows && !is_write && !is_feed && !matches!(answer.status, 401 | 403 | 404);
+    let asks_of_an_address = ["POST /v1/auth/signup", "POST /v1/auth/verify"].contains(&answer.asked.as_str());
+    let is_priced =
+        !follows && !is_write && !is_feed && !asks_of_an_address && !matches!(answer.status, 401 | 403 | 404);
     for (name, header) in headers.as_object().unwrap() {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);

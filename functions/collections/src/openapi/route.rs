@@ -200,11 +200,12 @@ impl Route {
     }
 
     /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, how many
-    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, or how much was changed
-    /// outside their list.
+    /// records point at one that is to be deleted, how large the one is that has, or had, a unique value, how much was changed
+    /// outside their list, or what is kept of an address.
     pub fn withholds_cost(&self) -> bool {
         let writes = !self.is_safe() && self.path.contains("/records");
-        self.parameters.contains(&"Expand") || writes || ["/v1/batch", "/v1/changes"].contains(&self.path)
+        let others = ["/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
+        self.parameters.contains(&"Expand") || writes || others.contains(&self.path)
     }
 
     /// Whether it only reads.
