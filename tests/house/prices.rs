@@ -53,7 +53,9 @@ async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatev
         assert!(is_priced(&refused));
     }
     let both = json!({ "operations": [wrong, wrong] });
-    assert!(is_priced(&ada.post("/v1/batch", both).await.expect(400)), "what is only wrong has its price");
+    assert!(!is_priced(&ada.post("/v1/batch", both).await.expect(400)), "nor does what is only wrong");
+    let malformed = json!({ "operations": [{ "method": "GET", "path": TASKS }] });
+    assert!(is_priced(&ada.post("/v1/batch", malformed).await.expect(400)), "for this, nothing is read");
 }
 
 #[tokio::test]
