@@ -117,6 +117,11 @@ impl Judge {
     /// Whether a value fits is known at a price that does not multiply: what was applied to it once is remembered. Its problems
     /// are gathered all at once, and where they could fill the memory none of them is.
     fn problems(&self, data: &Value) -> Vec<FieldError> {
+        if self.bound.is_too_much(data) {
+            let message =
+                "this has too many values for a schema that compares each of them with so much: send less at a time";
+            return vec![FieldError::new("", "too_complex", message)];
+        }
         if self.validator.is_valid(data) {
             return Vec::new();
         }
