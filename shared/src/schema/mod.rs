@@ -17,6 +17,7 @@ mod places;
 mod rules;
 mod shape;
 mod told;
+mod unique_items;
 mod users;
 mod validate;
 mod widening;

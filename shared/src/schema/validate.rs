@@ -12,6 +12,7 @@ use crate::expr::{Kind, moment, number};
 use super::body::escaped;
 use super::bound::Bound;
 use super::field::Field;
+use super::unique_items::UniqueItems;
 
 /// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -59,6 +60,7 @@ fn build(schema: &Value) -> Result<Judge, Vec<FieldError>> {
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
         .with_pattern_options(patterns)
+        .with_keyword("uniqueItems", |_, value, _| Ok(Box::new(UniqueItems::of(value))))
         .offline()
         .build(schema)
         .map(|validator| Judge { validator, bound })
@@ -221,7 +223,7 @@ fn code(kind: &ValidationErrorKind) -> &'static str {
         ValidationErrorKind::Minimum { .. } | ValidationErrorKind::ExclusiveMinimum { .. } => "too_small",
         ValidationErrorKind::Maximum { .. } | ValidationErrorKind::ExclusiveMaximum { .. } => "too_large",
         ValidationErrorKind::MultipleOf { .. } => "multiple_of",
-        ValidationErrorKind::UniqueItems => "unique_items",
+        ValidationErrorKind::Custom { keyword, .. } if keyword == "uniqueItems" => "unique_items",
         _ => "invalid",
     }
 }
