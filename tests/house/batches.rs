@@ -136,3 +136,28 @@ async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said(
     assert_eq!(proxy.batches.lock().unwrap().len(), 8, "and nobody is asked for ever");
     serving.abort();
 }
+
+#[tokio::test]
+async fn deleted_records_come_back_together_in_three_trips() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let notes = json!({ "name": "notes", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "n": { "type": "integer" } } }, "rules": { "read": "true", "create": "true", "delete": "true" } });
+    admin.put("/v1/collections/notes", notes).await.expect(201);
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let mut paths = Vec::new();
+    for nth in 0..20 {
+        let made = ada.post("/v1/collections/notes/records", json!({ "n": nth })).await.expect(201);
+        paths.push(made.header("location").to_owned());
+        ada.delete(&paths[nth]).await.expect(204);
+    }
+    let undelete = |path: &String| json!({ "method": "POST", "path": format!("{path}/undelete") });
+    let all = json!({ "operations": paths.iter().map(undelete).collect::<Vec<_>>() });
+    let refused = bob.post("/v1/batch", all.clone()).await.expect(404);
+    assert_eq!(refused.body["operations"].as_array().unwrap().len(), 20, "{}", refused.text);
+    let done = ada.post("/v1/batch", all.clone()).await.expect(200);
+    let numbers: Vec<&Value> = done.body["results"].as_array().unwrap().iter().map(|one| &one["body"]["n"]).collect();
+    assert_eq!(json!(numbers), json!((0..20).collect::<Vec<_>>()), "each is its own");
+    assert_eq!(done.cost(), (40.0, 40.0, 3), "what was buried, what is there, and the write");
+    assert_eq!(ada.post("/v1/batch", all).await.expect(409).body["operations"][19]["code"], "not_deleted");
+}

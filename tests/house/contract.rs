@@ -66,9 +66,10 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
     // The document cannot say what keeps a price from somebody. Of records it depends on the definition and on whose they are
-    // (what they cost, `cost.rs` holds); of the rest only on whether it is there.
-    let of_records = ["/records", "/schema", "/v1/batch", "/v1/changes"].iter().any(|part| answer.asked.contains(part));
-    let is_priced = !of_records && !matches!(answer.status, 401 | 403 | 404);
+    // (what they cost, `cost.rs` holds), of an address nobody is told; of the rest it depends only on whether it is there.
+    let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
+    let may_be_withheld = withheld.iter().any(|part| answer.asked.contains(part));
+    let is_priced = !may_be_withheld && !matches!(answer.status, 401 | 403 | 404);
     for (name, header) in headers.as_object().unwrap() {
         let place = header["$ref"].as_str().unwrap();
         let header = resolved(header);

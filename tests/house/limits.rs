@@ -122,6 +122,8 @@ fn schemas() -> Vec<Value> {
         json!({ "type": "object", "properties": { "x": {
             "type": "object", "properties": (0..300).map(pattern).collect::<Map<_, _>>() } } }),
         json!({ "type": "object", "properties": { "x": { "type": "string", "pattern": "^(a{1,1000}){1,1000}$" } } }),
+        json!({ "type": "object", "properties": { "x": { "type": "array", "items": {
+            "enum": (0..5_000).map(|number| json!({ "a": number })).collect::<Vec<_>>() } } } }),
     ]
 }
 

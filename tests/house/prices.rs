@@ -1,7 +1,8 @@
 //! Prices that would tell of what may not be seen, kept from all but admins.
 
 use crate::relations::{COMMENTS, POSTS, comments, define, id, make, open, posts};
-use crate::world::{Answer, Caller, World, tasks};
+use crate::unseen::learned;
+use crate::world::{Answer, Caller, PASSWORD, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
 
@@ -131,7 +132,9 @@ async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatev
         assert!(is_priced(&refused));
     }
     let both = json!({ "operations": [wrong, wrong] });
-    assert!(is_priced(&ada.post("/v1/batch", both).await.expect(400)), "what is only wrong has its price");
+    assert!(!is_priced(&ada.post("/v1/batch", both).await.expect(400)), "nor does what is only wrong");
+    let malformed = json!({ "operations": [{ "method": "GET", "path": TASKS }] });
+    assert!(is_priced(&ada.post("/v1/batch", malformed).await.expect(400)), "for this, nothing is read");
 }
 
 #[tokio::test]
@@ -148,4 +151,46 @@ async fn a_stranger_hears_no_price_whether_there_is_a_collection_or_not() {
             assert!(!is_priced(&refused.expect(401)), "{collection}");
         }
     }
+}
+
+/// What a stranger learns of an address at every door that looks it up.
+async fn learned_of(world: &World, email: &str) -> Vec<String> {
+    let (stranger, code) = (world.stranger(), "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE-FFFFF");
+    let with = |name: &str, value: &str| json!({ "email": email, "code": code, name: value });
+    let mut told = Vec::new();
+    for (path, body, status) in [
+        ("/v1/auth/verify", json!({ "email": email, "code": code }), 400),
+        ("/v1/auth/verify", with("signupToken", &"x".repeat(43)), 400),
+        ("/v1/auth/verify", with("password", PASSWORD), 400),
+        ("/v1/auth/verify", with("password", "short"), 400),
+        ("/v1/auth/signin", json!({ "email": email, "password": "not the right passphrase" }), 401),
+        ("/v1/auth/signup", json!({ "email": email, "password": "short" }), 400),
+        ("/v1/auth/signup", json!({ "email": email, "password": PASSWORD }), 202),
+    ] {
+        let mut answer = stranger.post(path, body).await.expect(status);
+        if let Some(token) = answer.body.get_mut("signupToken") {
+            *token = json!(token.as_str().unwrap().len());
+        }
+        // Of the whole body its length, with the token in it.
+        told.push(format!("{path} {} {}", learned(&answer), answer.text.len()));
+        assert!(status != 202 || !is_priced(&answer), "{path}: {:?}", answer.headers);
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_address_shows_in_no_answer_and_no_price() {
+    let world = World::new().await;
+    world.user("known").await;
+    for _ in 0..3 {
+        world.sign_up("await@example.org", PASSWORD).await;
+    }
+    let told = [
+        learned_of(&world, "known@example.org").await,
+        learned_of(&world, "await@example.org").await,
+        learned_of(&world, "never@example.org").await,
+    ];
+    assert_eq!(told[0], told[2], "it has an account");
+    assert_eq!(told[1], told[2], "it has sign-ups that wait");
+    world.settle().await;
 }

@@ -245,6 +245,15 @@ impl World {
         }
     }
 
+    /// Read units, write units and round trips of the request that was answered last, which the log has whoever asked.
+    pub fn logged_cost(&self) -> (f64, f64, u32) {
+        let logged = self.logged();
+        let lines = logged.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let last = lines.into_iter().find(|line| line["message"] == "request").expect("a request was logged");
+        let figure = |name: &str| last[name].as_f64().unwrap();
+        (figure("rru"), figure("wru"), figure("trips") as u32)
+    }
+
     /// What the functions have logged in this world.
     pub fn logged(&self) -> String {
         self.canaries.logged()

@@ -5,6 +5,7 @@ use crate::password::{self, Password};
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
+use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::http::Json;
 use undercroft::identity::User;
@@ -24,6 +25,8 @@ pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Result<
     let account = app.accounts.find(&email).await?;
     let right = app.hasher.verify(&body.password, account.as_ref().map(|account| account.hash.as_str()))?;
     let Some(account) = account.filter(|_| right) else {
+        // Whoever has not proven the address hears nothing of what was read of it.
+        cost::withhold();
         return Err(Error::Unauthenticated("no verified account has this address and password"));
     };
     if password::is_outdated(&account.hash)

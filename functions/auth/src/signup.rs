@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::http::{Json, RequestId};
 use undercroft::id;
@@ -32,6 +33,8 @@ pub async fn signup(
     Json(body): Json<SignUp>,
 ) -> Result<(StatusCode, axum::Json<Value>)> {
     let email = Email::parse(&body.email)?;
+    // What is read of an address grows with what is kept of it.
+    cost::withhold();
     let hash = app.hasher.hash(&Password::new(body.password)?)?;
     let (code, token) = (id::code(), id::base64url(&id::random::<32>()));
     let (code_hash, token_hash) = (code_hash(&email, &code), token_hash(&email, &token));

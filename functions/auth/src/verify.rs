@@ -9,6 +9,7 @@ use crate::password::Password;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
+use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::http::Json;
 use undercroft::id;
@@ -27,6 +28,8 @@ pub struct Verify {
 /// Spends a code: makes the account, its profile and its first session.
 pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
+    // What is read of an address grows with what is kept of it.
+    cost::withhold();
     let code = body.code.trim().to_ascii_uppercase();
     let sign_up = match (body.signup_token, body.password) {
         (Some(token), None) => app.sign_ups.try_code(&email, &token, &code).await?.ok_or_else(token_refused)?,

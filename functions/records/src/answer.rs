@@ -1,7 +1,8 @@
 //! Doing what an intent says, and the answer to it: the same whether it is given now, kept for an idempotency key, or one of a
 //! batch. Who may write a record may not be who may read it: the answer obeys the read rule.
 
-use crate::App;
+use crate::intent::Begun;
+use crate::{App, intent};
 use axum::response::{IntoResponse, Response};
 use undercroft::error::Result;
 use undercroft::http::{Keyed, answered_once, etag};
@@ -18,11 +19,11 @@ pub async fn write(
     caller: &Caller,
     keyed: &Keyed,
     request: &str,
-    intent: impl Future<Output = Result<Intent>>,
+    begun: impl Future<Output = Result<Begun>>,
 ) -> Result<Response> {
     let once = keyed.of(caller)?;
     let work = async {
-        let intent = intent.await?;
+        let intent = intent::ended(app, caller, begun.await?).await?;
         let answer = |records: &[&Record]| records.first().map(|record| to(&intent, record)).unwrap_or_default();
         let promise = once.as_ref().map(|once| Promise { once, answer: &answer });
         let record = app.records.write_one(&intent, request, promise.as_ref()).await?;

@@ -1,5 +1,6 @@
 //! `POST /v1/batch`: up to 100 writes in any collections, all or nothing -> an answer for each, or what is wrong with each.
 
+use crate::intent::Begun;
 use crate::{App, answer, intent, replace};
 use axum::Extension;
 use axum::extract::State;
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use undercroft::cost;
-use undercroft::error::{Error, FieldError, Result};
+use undercroft::error::{Error, Result};
 use undercroft::expr::Rule;
 use undercroft::futures::future::join_all;
 use undercroft::http::{Json, Keyed, Preconditions, RequestId, answered_once};
@@ -51,102 +52,137 @@ pub async fn batch(
         return Err(Error::field("/operations", "count", "a batch has from 1 to 100 operations"));
     }
     let once = keyed.of(&caller)?;
+    let asked = all(batch.operations.into_iter().map(|operation| shaped(&app, operation)).collect())?;
     let work = async {
-        let intents = intents(&app, &caller, batch).await?;
-        let all = |records: &[&Record]| answered(&intents, records);
-        let promise = once.as_ref().map(|once| Promise { once, answer: &all });
+        let intents = intents(&app, &caller, asked).await?;
+        let told = |records: &[&Record]| answered(&intents, records);
+        let promise = once.as_ref().map(|once| Promise { once, answer: &told });
         let written = app.records.write(&intents, &request.0, promise.as_ref()).await.map_err(failed)?;
-        Ok(all(&written.iter().collect::<Vec<_>>()).into_response())
+        Ok(told(&written.iter().collect::<Vec<_>>()).into_response())
     };
-    answered_once(once.as_ref(), app.records.table(), &app.clock, work).await
+    let answer = answered_once(once.as_ref(), app.records.table(), &app.clock, work).await;
+    // What was read before it was refused would tell which collections there are, and what is in them.
+    answer.inspect_err(|_| cost::withhold())
 }
 
-/// Every operation's intent, or what is wrong with every one that has none. All their collections are looked up together.
-async fn intents(app: &App, caller: &Caller, batch: Batch) -> Result<Vec<Intent>> {
-    let named = batch.operations.iter().filter_map(|operation| steps(&operation.path).next()).collect();
-    let absent = app.definitions.prefetch(named).await?;
-    let operations = batch.operations.into_iter().map(|operation| intended(app, caller, operation, &absent));
-    let (mut intents, mut errors) = (Vec::<Intent>::new(), Vec::new());
-    for (position, intent) in join_all(operations).await.into_iter().enumerate() {
-        match intent {
-            Ok(intent) if intents.iter().any(|other| writes_the_same(other, &intent)) => {
-                errors.push((position, Error::field("/path", "twice", "an earlier operation writes this record")));
-            }
-            Ok(intent) => intents.push(intent),
+/// An operation that could be done if the definitions allow it.
+struct Asked {
+    name: String,
+    what: What,
+    preconditions: Preconditions,
+}
+
+/// What it would do, to which record.
+enum What {
+    Create(Map<String, Value>),
+    Put(String, Map<String, Value>),
+    Merge(String, Map<String, Value>),
+    Delete(String),
+    Undelete(String),
+}
+
+/// What an operation asks for. Whatever is malformed is refused before anything is read, so that it costs the same whatever it names.
+fn shaped(app: &App, operation: Operation) -> Result<Asked> {
+    let Operation { method, path, body, if_match, if_none_match } = operation;
+    let preconditions = Preconditions::parse(if_match.as_deref(), if_none_match.as_deref())?;
+    let steps: Vec<&str> = path.strip_prefix("/v1/collections/").unwrap_or_default().split('/').collect();
+    let (name, what) = match (method.as_str(), steps.as_slice()) {
+        ("POST", [name, "records"]) => {
+            unconditional(&preconditions)?;
+            (name, What::Create(a_body(body)?))
+        }
+        ("PUT", [name, "records", id]) => {
+            let body = a_body(body)?;
+            replace::check(app, id, &preconditions)?;
+            (name, What::Put((*id).to_owned(), body))
+        }
+        ("PATCH", [name, "records", id]) => (name, What::Merge((*id).to_owned(), a_body(body)?)),
+        ("DELETE", [name, "records", id]) => {
+            no_body(body.as_ref())?;
+            (name, What::Delete((*id).to_owned()))
+        }
+        ("POST", [name, "records", id, "undelete"]) => {
+            no_body(body.as_ref())?;
+            (name, What::Undelete((*id).to_owned()))
+        }
+        _ => return Err(no_operation()),
+    };
+    Ok(Asked { name: (*name).to_owned(), what, preconditions })
+}
+
+fn a_body(body: Option<Map<String, Value>>) -> Result<Map<String, Value>> {
+    body.ok_or_else(|| Error::field("/body", "required", "this operation needs a body: a JSON object"))
+}
+
+fn no_body(body: Option<&Map<String, Value>>) -> Result<()> {
+    match body {
+        None => Ok(()),
+        Some(_) => Err(Error::field("/body", "unexpected", "this operation has no body")),
+    }
+}
+
+fn no_operation() -> Error {
+    Error::field(
+        "/path",
+        "operation",
+        "an operation is POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
+         POST .../records/{id}/undelete",
+    )
+}
+
+/// Every operation's intent, or what is wrong with every one that has none. All their collections are looked up together; no
+/// record is read while the definitions refuse one of them.
+async fn intents(app: &App, caller: &Caller, asked: Vec<Asked>) -> Result<Vec<Intent>> {
+    let named = asked.iter().map(|asked| asked.name.as_str()).collect();
+    let absent = app.definitions.prefetch(named, matches!(caller, Caller::Anonymous)).await?;
+    let begun = join_all(asked.into_iter().map(|asked| begun(app, caller, asked, &absent))).await;
+    let mut written = HashSet::new();
+    let once = begun.into_iter().map(|begun| match begun {
+        Ok(begun) if !written.insert(begun.writes()) => {
+            Err(Error::field("/path", "twice", "an earlier operation writes this record"))
+        }
+        begun => begun,
+    });
+    let begun = all(once.collect())?;
+    all(intent::all_ended(app, caller, begun).await?)
+}
+
+/// All of them, or what is wrong with which. What is nobody's fault is told of the whole.
+fn all<T>(outcomes: Vec<Result<T>>) -> Result<Vec<T>> {
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for (position, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(one) => done.push(one),
             Err(error @ (Error::Internal(_) | Error::Unavailable { .. })) => return Err(error),
             Err(error) => errors.push((position, error)),
         }
     }
-    if errors.is_empty() { Ok(intents) } else { Err(refused(errors)) }
+    if errors.is_empty() { Ok(done) } else { Err(Error::Batch(errors)) }
 }
 
-/// What is wrong with which. An operation on what may not be seen keeps its price to itself, as it would alone.
-fn refused(errors: Vec<(usize, Error)>) -> Error {
-    let is_unseen =
-        |error: &Error| matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_) | Error::NotFound(_));
-    if errors.iter().any(|(_, error)| is_unseen(error)) {
-        cost::withhold();
+async fn begun(app: &App, caller: &Caller, asked: Asked, absent: &HashSet<String>) -> Result<Begun> {
+    let Asked { name, what, preconditions } = asked;
+    if absent.contains(&name) {
+        return Err(crate::absent(caller, what.rule()));
     }
-    Error::Batch(errors)
+    match what {
+        What::Create(body) => intent::create(app, caller, &name, body).await,
+        What::Put(id, body) => replace::begun(app, caller, (&name, &id), body, preconditions).await,
+        What::Merge(id, body) => intent::merge(app, caller, (&name, &id), body, preconditions).await,
+        What::Delete(id) => intent::delete(app, caller, (&name, &id), preconditions).await,
+        What::Undelete(id) => intent::undelete(app, caller, (&name, &id), preconditions).await,
+    }
 }
 
-fn writes_the_same(one: &Intent, other: &Intent) -> bool {
-    one.id == other.id && one.grant.collection().name() == other.grant.collection().name()
-}
-
-/// The steps of an operation's path behind the collections: the collection first.
-fn steps(path: &str) -> impl Iterator<Item = &str> {
-    path.strip_prefix("/v1/collections/").unwrap_or_default().split('/')
-}
-
-async fn intended(app: &App, caller: &Caller, operation: Operation, absent: &HashSet<String>) -> Result<Intent> {
-    let Operation { method, path, body, if_match, if_none_match } = operation;
-    let preconditions = Preconditions::parse(if_match.as_deref(), if_none_match.as_deref())?;
-    let steps: Vec<&str> = steps(&path).collect();
-    let is_there = |name: &str, action: Rule| match absent.contains(name) {
-        true => Err(crate::absent(caller, action)),
-        false => Ok(()),
-    };
-    let no_body = |body: Option<Map<String, Value>>| match body {
-        None => Ok(()),
-        Some(_) => Err(Error::field("/body", "unexpected", "this operation has no body")),
-    };
-    let a_body = |body: Option<Map<String, Value>>| {
-        body.ok_or_else(|| Error::field("/body", "required", "this operation needs a body: a JSON object"))
-    };
-    match (method.as_str(), steps.as_slice()) {
-        ("POST", [name, "records"]) => {
-            unconditional(&preconditions)?;
-            let body = a_body(body)?;
-            is_there(name, Rule::Create)?;
-            intent::create(app, caller, name, body).await
+impl What {
+    /// The rule that it is refused by where there is no collection.
+    fn rule(&self) -> Rule {
+        match self {
+            Self::Create(_) => Rule::Create,
+            Self::Put(..) | Self::Merge(..) => Rule::Update,
+            Self::Delete(_) => Rule::Delete,
+            Self::Undelete(_) => Rule::Undelete,
         }
-        ("PUT", [name, "records", id]) => {
-            let body = a_body(body)?;
-            is_there(name, Rule::Update)?;
-            replace::intended(app, caller, (name, id), body, preconditions).await
-        }
-        ("PATCH", [name, "records", id]) => {
-            let body = a_body(body)?;
-            is_there(name, Rule::Update)?;
-            intent::merge(app, caller, (name, id), body, preconditions).await
-        }
-        ("DELETE", [name, "records", id]) => {
-            no_body(body)?;
-            is_there(name, Rule::Delete)?;
-            intent::delete(app, caller, (name, id), preconditions).await
-        }
-        ("POST", [name, "records", id, "undelete"]) => {
-            no_body(body)?;
-            is_there(name, Rule::Undelete)?;
-            intent::undelete(app, caller, (name, id), preconditions).await
-        }
-        _ => Err(Error::Invalid(vec![FieldError::new(
-            "/path",
-            "operation",
-            "an operation is POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
-             POST .../records/{id}/undelete",
-        )])),
     }
 }
 
@@ -169,6 +205,6 @@ fn answered(intents: &[Intent], records: &[&Record]) -> Answer {
 fn failed(failed: Failed) -> Error {
     match failed {
         Failed::Whole(error) => error,
-        Failed::Each(errors) => refused(errors),
+        Failed::Each(errors) => Error::Batch(errors),
     }
 }

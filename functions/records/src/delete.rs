@@ -18,8 +18,8 @@ pub async fn delete(
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
 ) -> Result<Response> {
-    let intent = intent::delete(&app, &caller, (&name, &id), preconditions);
-    answer::write(&app, &caller, &keyed, &request.0, intent).await
+    let begun = intent::delete(&app, &caller, (&name, &id), preconditions);
+    answer::write(&app, &caller, &keyed, &request.0, begun).await
 }
 
 /// Brings a deleted record back.
@@ -31,6 +31,6 @@ pub async fn undelete(
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
 ) -> Result<Response> {
-    let intent = intent::undelete(&app, &caller, (&name, &id), preconditions);
-    answer::write(&app, &caller, &keyed, &request.0, intent).await
+    let begun = intent::undelete(&app, &caller, (&name, &id), preconditions);
+    answer::write(&app, &caller, &keyed, &request.0, begun).await
 }

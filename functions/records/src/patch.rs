@@ -31,10 +31,11 @@ pub async fn patch(
     Extension(request): Extension<RequestId>,
     MergePatch(patch): MergePatch,
 ) -> Result<Response> {
-    let intent = intent::merge(&app, &caller, (&name, &id), patch, preconditions);
+    let begun = intent::merge(&app, &caller, (&name, &id), patch, preconditions);
     if asked.explain {
-        let planned = app.records.plan(&intent.await?, keyed.of(&caller)?.is_some());
+        let intent = intent::ended(&app, &caller, begun.await?).await?;
+        let planned = app.records.plan(&intent, keyed.of(&caller)?.is_some());
         return Ok(axum::Json(json!({ "plan": planned, "expected": { "trips": planned.trips() } })).into_response());
     }
-    answer::write(&app, &caller, &keyed, &request.0, intent).await
+    answer::write(&app, &caller, &keyed, &request.0, begun).await
 }

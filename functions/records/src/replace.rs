@@ -1,6 +1,7 @@
 //! `PUT /v1/collections/{collection}/records/{id}`: replaces a record (`If-Match`) or makes one with an id of the client's
 //! (`If-None-Match: *`). One of the two must be said: a replacement that did not look first loses somebody's update.
 
+use crate::intent::Begun;
 use crate::{App, answer, intent};
 use axum::Extension;
 use axum::extract::State;
@@ -9,7 +10,6 @@ use serde_json::{Map, Value};
 use undercroft::error::{Error, Result};
 use undercroft::http::{IfNoneMatch, Json, Keyed, Path, Preconditions, RequestId};
 use undercroft::identity::Caller;
-use undercroft::store::write::Intent;
 
 /// Replaces or makes a record.
 pub async fn replace(
@@ -21,24 +21,36 @@ pub async fn replace(
     Extension(request): Extension<RequestId>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    let intent = intended(&app, &caller, (&name, &id), body, preconditions);
-    answer::write(&app, &caller, &keyed, &request.0, intent).await
+    let begun = begun(&app, &caller, (&name, &id), body, preconditions);
+    answer::write(&app, &caller, &keyed, &request.0, begun).await
 }
 
 /// What the conditions make of a PUT.
 ///
 /// # Errors
-/// `PreconditionRequired` when there is none.
-pub async fn intended(
+/// As [`check`], and as either has them.
+pub async fn begun(
     app: &App,
     caller: &Caller,
     (name, id): (&str, &str),
     body: Map<String, Value>,
     preconditions: Preconditions,
-) -> Result<Intent> {
+) -> Result<Begun> {
+    check(app, id, &preconditions)?;
+    match preconditions.if_match.is_sent() {
+        true => intent::replace(app, caller, (name, id), body, preconditions).await,
+        false => intent::create_as(app, caller, name, id, body).await,
+    }
+}
+
+/// Whether it is said which of both is meant, and the id of a record to be made may be its.
+///
+/// # Errors
+/// `PreconditionRequired` when there is no condition.
+pub fn check(app: &App, id: &str, preconditions: &Preconditions) -> Result<()> {
     match (preconditions.if_match.is_sent(), &preconditions.if_none_match) {
-        (true, _) => intent::replace(app, caller, (name, id), body, preconditions).await,
-        (false, IfNoneMatch::Any) => intent::create_as(app, caller, name, id, body).await,
+        (true, _) => Ok(()),
+        (false, IfNoneMatch::Any) => intent::check_new_id(app, id),
         _ => Err(Error::PreconditionRequired(
             "send If-Match with the record's ETag to replace it, or If-None-Match: * to make it",
         )),

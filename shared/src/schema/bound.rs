@@ -2,7 +2,12 @@
 //! multiply without end, how deep they lead into each other, and how many patterns it has.
 //!
 //! A schema is taken as a graph. Some edges lead to schemas of the same value (`$ref`, `allOf`, `if`), others to schemas of
-//! what is inside it, by name or by place (`properties`, `items`). Every way through the first kind is one application.
+//! what is inside it, by name or by place (`properties`, `items`). Every way through the first kind is one application, and so
+//! is every value that one is compared with by itself (`enum`, `const`).
+//!
+//! A value that references lead to in several ways is judged by each schema once, because the validator remembers. So there are two
+//! sums: of all ways, which is what telling the problems takes, and of the schemas that are reached at all, which is what
+//! finding out takes whether a record fits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +26,8 @@ const USUAL_DEPTH: usize = 4;
 const DEEPEST: usize = 32;
 /// Most schemas of one value that lead into each other.
 const LONGEST_CHAIN: usize = 32;
+/// Most work that finding out may be whether a record fits: a few seconds of a processor where all of it is long numbers.
+const MOST_WORK: u64 = 20_000_000;
 /// Most different patterns.
 const MOST_PATTERNS: usize = 100;
 
@@ -46,12 +53,18 @@ enum Edge {
 struct Graph<'a> {
     pointers: Vec<&'a str>,
     edges: Vec<Vec<(Edge, usize)>>,
+    own: Vec<u64>,
     root: usize,
 }
 
 /// How often schemas are applied to a value, by how deep it stands in a record.
 #[derive(Debug, Clone)]
-pub(super) struct Bound(Vec<u64>);
+pub(super) struct Bound {
+    /// By every way that leads to it.
+    by_every_way: Vec<u64>,
+    /// Once each.
+    once: Vec<u64>,
+}
 
 impl Bound {
     /// The bound of a schema.
@@ -59,29 +72,63 @@ impl Bound {
     /// # Errors
     /// Where it is too much work, too deep, endless, or has too many patterns.
     pub fn of(schema: &Value) -> Result<Self, FieldError> {
-        let Some(root) = schema.as_object() else { return Ok(Self(vec![1])) };
+        let Some(root) = schema.as_object() else { return Ok(Self { by_every_way: vec![1], once: vec![1] }) };
         let places = Places::of(root);
         check_patterns(&places)?;
         let graph = Graph::of(&places);
         let order = graph.inward()?;
         let applied = graph.applied(&order)?;
-        let by_depth = graph.by_depth(&order, &applied);
-        if by_depth.iter().take(USUAL_DEPTH + 1).any(|applied| *applied > MOST_APPLIED) {
+        let by_every_way = graph.by_depth(&order, &applied, u64::MAX);
+        if by_every_way.iter().take(USUAL_DEPTH + 1).any(|applied| *applied > MOST_APPLIED) {
             return Err(too_much("/schema", "to one value a few levels deep"));
         }
-        Ok(Self(by_depth))
+        Ok(Self { by_every_way, once: graph.by_depth(&order, &applied, 1) })
     }
 
     /// How many applications a record may take, by the values it is made of.
     pub fn applied_to(&self, data: &Value) -> u64 {
-        let (mut level, mut sum) = (vec![data], 0_u64);
-        for applied in &self.0 {
-            let values = u64::try_from(level.len()).unwrap_or(u64::MAX);
-            sum = sum.saturating_add(values.saturating_mul(*applied));
-            level = level.into_iter().flat_map(inside).collect();
-        }
-        if level.is_empty() { sum } else { u64::MAX }
+        sum(&self.by_every_way, data)
     }
+
+    /// Whether it would take too long to find out if a record fits.
+    pub fn is_too_much(&self, data: &Value) -> bool {
+        let most = self.once.iter().max().copied().unwrap_or_default();
+        // Most schemas are little work, wherever a value stands.
+        parts(data).saturating_mul(most) > MOST_WORK && sum(&self.once, data) > MOST_WORK
+    }
+}
+
+fn sum(by_depth: &[u64], data: &Value) -> u64 {
+    let (mut level, mut sum) = (vec![data], 0_u64);
+    for applied in by_depth {
+        let values = u64::try_from(level.len()).unwrap_or(u64::MAX);
+        sum = sum.saturating_add(values.saturating_mul(*applied));
+        level = level.into_iter().flat_map(inside).collect();
+    }
+    if level.is_empty() { sum } else { u64::MAX }
+}
+
+/// How many values a value is, itself included.
+fn parts(value: &Value) -> u64 {
+    match value {
+        Value::Array(elements) => elements.iter().map(parts).sum::<u64>() + 1,
+        Value::Object(members) => members.values().map(parts).sum::<u64>() + 1,
+        _ => 1,
+    }
+}
+
+/// How much work a schema is by itself. Texts of an `enum` are looked up by their hash; whatever else is among them makes it
+/// compare one after the other, numbers where the one sent is no small integer.
+fn own(schema: &Map<String, Value>) -> u64 {
+    let is_looked_up = |values: &[Value]| values.iter().all(|value| value.is_string() || value.is_null());
+    let compared = match schema.get("enum").and_then(Value::as_array).map(Vec::as_slice) {
+        None => 0,
+        Some([only]) => parts(only) - 1,
+        Some(values) if is_looked_up(values) => 0,
+        Some(values) => values.iter().map(parts).sum(),
+    };
+    let constant = schema.get("const").map_or(0, |value| parts(value) - 1);
+    compared + constant + 1
 }
 
 fn inside(value: &Value) -> Vec<&Value> {
@@ -94,8 +141,9 @@ fn inside(value: &Value) -> Vec<&Value> {
 
 fn too_much(pointer: &str, to_what: &str) -> FieldError {
     let message = format!(
-        "references, `allOf` and their like multiply: more than {MOST_APPLIED} schemas would be applied {to_what}; let \
-         fewer of them lead to the same schema"
+        "references, `allOf` and their like multiply, and so do the objects, lists and numbers of an `enum`: more than \
+         {MOST_APPLIED} schemas and values would be applied {to_what}; let fewer of them lead to the same schema, or name \
+         fewer values"
     );
     FieldError::new(pointer, "too_complex", message)
 }
@@ -140,6 +188,7 @@ impl<'a> Graph<'a> {
         });
         Self {
             edges: edges.collect(),
+            own: places.schemas.values().map(|schema| own(schema)).collect(),
             pointers: places.schemas.keys().map(String::as_str).collect(),
             root: number("/schema").unwrap_or_default(),
         }
@@ -180,10 +229,10 @@ impl<'a> Graph<'a> {
 
     /// How many applications each schema is to the value it is applied to, itself included.
     fn applied(&self, order: &[usize]) -> Result<Vec<u64>, FieldError> {
-        let mut applied = vec![1_u64; self.edges.len()];
+        let mut applied = self.own.clone();
         let mut chain = vec![1_usize; self.edges.len()];
         for from in order.iter().rev().copied() {
-            let sum = self.same(from).fold(1_u64, |sum, to| sum.saturating_add(at(&applied, to)));
+            let sum = self.same(from).fold(at(&self.own, from), |sum, to| sum.saturating_add(at(&applied, to)));
             let longest = self.same(from).map(|to| at(&chain, to)).max().unwrap_or_default() + 1;
             if longest > LONGEST_CHAIN {
                 let message = format!("more than {LONGEST_CHAIN} schemas of one value lead into each other");
@@ -198,31 +247,31 @@ impl<'a> Graph<'a> {
         Ok(applied)
     }
 
-    /// The most applications to a value at each depth. Of two members only the one that is more work counts: a record with
-    /// both is larger by one value.
-    fn by_depth(&self, order: &[usize], applied: &[u64]) -> Vec<u64> {
+    /// The most applications to a value at each depth, where each schema is reached so many times at most. Of two members only
+    /// the one that is more work counts: a record with both is larger by one value.
+    fn by_depth(&self, order: &[usize], applied: &[u64], most: u64) -> Vec<u64> {
         let mut reached = vec![0_u64; self.edges.len()];
         bump(&mut reached, self.root, |_| 1);
         let mut by_depth = vec![at(applied, self.root)];
         for _ in 0..DEEPEST {
             for from in order.iter().copied() {
                 let times = at(&reached, from);
-                self.same(from).for_each(|to| bump(&mut reached, to, |n: u64| n.saturating_add(times)));
+                self.same(from).for_each(|to| bump(&mut reached, to, |n: u64| n.saturating_add(times).min(most)));
             }
-            let (most, next) = self.one_deeper(&reached, applied);
+            let (work, next) = self.one_deeper(&reached, applied, most);
             reached = next;
-            by_depth.push(most);
+            by_depth.push(work);
         }
         by_depth
     }
 
     /// What is applied to the values inside one to which schemas are applied so many times each.
-    fn one_deeper(&self, reached: &[u64], applied: &[u64]) -> (u64, Vec<u64>) {
+    fn one_deeper(&self, reached: &[u64], applied: &[u64], limit: u64) -> (u64, Vec<u64>) {
         let mut inner: BTreeMap<&Edge, BTreeMap<usize, u64>> = BTreeMap::new();
         for (from, edges) in self.edges.iter().enumerate().filter(|(from, _)| at(reached, *from) > 0) {
             for (edge, to) in edges.iter().filter(|(edge, _)| *edge != Edge::Same) {
                 let times = inner.entry(edge).or_default().entry(*to).or_default();
-                *times = times.saturating_add(at(reached, from));
+                *times = times.saturating_add(at(reached, from)).min(limit);
             }
         }
         let (mut most, mut next) = (0, vec![0; self.edges.len()]);
@@ -235,7 +284,7 @@ impl<'a> Graph<'a> {
             for one in inner.iter().filter(|(edge, _)| is_one(edge)).map(|(_, schemas)| schemas) {
                 most = most.max(of_each.saturating_add(work(one, applied)));
                 for (to, times) in one {
-                    let sum = times.saturating_add(any.get(to).copied().unwrap_or_default());
+                    let sum = times.saturating_add(any.get(to).copied().unwrap_or_default()).min(limit);
                     bump(&mut next, *to, |n: u64| n.max(sum));
                 }
             }

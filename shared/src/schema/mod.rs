@@ -18,6 +18,7 @@ mod places;
 mod rules;
 mod shape;
 mod told;
+mod unique_items;
 mod users;
 mod validate;
 mod widening;

@@ -12,6 +12,7 @@ use crate::expr::{Kind, moment, number};
 use super::body::escaped;
 use super::bound::Bound;
 use super::field::Field;
+use super::unique_items::UniqueItems;
 
 /// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -59,6 +60,7 @@ fn build(schema: &Value) -> Result<Judge, Vec<FieldError>> {
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
         .with_pattern_options(patterns)
+        .with_keyword("uniqueItems", |_, value, _| Ok(Box::new(UniqueItems::of(value))))
         .offline()
         .build(schema)
         .map(|validator| Judge { validator, bound })
@@ -117,6 +119,11 @@ impl Judge {
     /// Whether a value fits is known at a price that does not multiply: what was applied to it once is remembered. Its problems
     /// are gathered all at once, and where they could fill the memory none of them is.
     fn problems(&self, data: &Value) -> Vec<FieldError> {
+        if self.bound.is_too_much(data) {
+            let message =
+                "this has too many values for a schema that compares each of them with so much: send less at a time";
+            return vec![FieldError::new("", "too_complex", message)];
+        }
         if self.validator.is_valid(data) {
             return Vec::new();
         }
@@ -216,7 +223,7 @@ fn code(kind: &ValidationErrorKind) -> &'static str {
         ValidationErrorKind::Minimum { .. } | ValidationErrorKind::ExclusiveMinimum { .. } => "too_small",
         ValidationErrorKind::Maximum { .. } | ValidationErrorKind::ExclusiveMaximum { .. } => "too_large",
         ValidationErrorKind::MultipleOf { .. } => "multiple_of",
-        ValidationErrorKind::UniqueItems => "unique_items",
+        ValidationErrorKind::Custom { keyword, .. } if keyword == "uniqueItems" => "unique_items",
         _ => "invalid",
     }
 }

@@ -94,19 +94,26 @@ impl Definitions {
     /// The same for a caller who has not signed in: that there is no such collection is remembered for a second, so that whoever
     /// asks for names that are not there causes no reads. Others always see a collection once it was made.
     pub async fn collection_for_anonymous(&self, name: &str) -> Result<Option<Arc<Collection>>> {
-        let now = self.clock.millis();
-        let seen = locked(&self.absent).get(name).copied();
-        if seen.is_some_and(|seen| now < seen + self.lease.absent_millis()) && self.fresh(name).is_none() {
+        if self.was_absent(name) {
             return Ok(None);
         }
         self.collection(name).await
     }
 
+    /// Whether it was seen a moment ago that there is no collection of this name.
+    fn was_absent(&self, name: &str) -> bool {
+        let now = self.clock.millis();
+        let seen = locked(&self.absent).get(name).copied();
+        seen.is_some_and(|seen| now < seen + self.lease.absent_millis()) && self.fresh(name).is_none()
+    }
+
     /// Reads the collections of these names that are not remembered, all together: a round trip for each hundred. Returns the
-    /// names among them that name none.
-    pub async fn prefetch(&self, names: HashSet<&str>) -> Result<HashSet<String>> {
-        let (asked, invalid): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_collection_name(name));
-        let mut absent: HashSet<String> = invalid.into_iter().map(str::to_owned).collect();
+    /// names among them that name none. For a caller who has not signed in, what is not there is remembered as well: see
+    /// [`Definitions::collection_for_anonymous`].
+    pub async fn prefetch(&self, names: HashSet<&str>, for_anonymous: bool) -> Result<HashSet<String>> {
+        let is_none = |name: &str| !is_collection_name(name) || (for_anonymous && self.was_absent(name));
+        let (none, asked): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_none(name));
+        let mut absent: HashSet<String> = none.into_iter().map(str::to_owned).collect();
         let unknown: Vec<&str> =
             asked.into_iter().filter(|name| *name != "users" && self.fresh(name).is_none()).collect();
         if unknown.len() < 2 {

@@ -34,6 +34,12 @@ impl Referring<'_> {
     }
 }
 
+/// The collections that these members of a record point into.
+pub fn related<'a>(collection: &'a Collection, members: &Map<String, Value>) -> impl Iterator<Item = &'a str> {
+    let is_named = |field: &str| members.get(field).and_then(Value::as_str).is_some_and(id::is_valid);
+    collection.relations().filter(move |(field, _)| is_named(field)).map(|(_, relation)| relation.collection.as_str())
+}
+
 /// What these members of a record point at.
 ///
 /// # Errors

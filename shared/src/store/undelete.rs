@@ -1,6 +1,7 @@
 //! Back from a tombstone: what a deleted record was, and whether it may be that again.
 
-use super::record::Record;
+use super::item::Item;
+use super::record::{Record, key};
 use super::records::Records;
 use super::write::Intent;
 use crate::error::{Error, FieldError, Result};
@@ -9,15 +10,23 @@ use crate::policy::Grant;
 use serde_json::{Map, Value};
 
 impl Records {
-    /// The data of a tombstone, and which of these grants, all of one caller and one collection, lets it be brought back.
+    /// Of tombstones, each by its id and by grants of one caller and one collection: the data, and which of the grants lets it be
+    /// brought back. One round trip for all.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `Conflict` when the record is not deleted.
-    pub async fn buried(&self, grants: Vec<Grant>, id: &str) -> Result<(Grant, Map<String, Value>)> {
+    /// For each, `NotFound` when there is none, `Conflict` when the record is not deleted.
+    pub async fn buried(&self, wanted: Vec<(Vec<Grant>, &str)>) -> Result<Vec<Result<(Grant, Map<String, Value>)>>> {
+        let grants = wanted.iter().filter_map(|(grants, _)| grants.first());
+        grants.into_iter().try_for_each(|grant| self.acts_in_time(grant.collection()))?;
+        let keys: Vec<Option<Item>> =
+            wanted.iter().map(|(grants, id)| Some(key(grants.first()?.collection(), id))).collect();
+        let stored = self.each(&keys).await?;
+        Ok(wanted.into_iter().zip(stored).map(|((grants, _), stored)| self.in_tombstone(grants, stored)).collect())
+    }
+
+    fn in_tombstone(&self, grants: Vec<Grant>, stored: Option<Record>) -> Result<(Grant, Map<String, Value>)> {
         let nowhere = || Error::NotFound("record");
-        let collection = grants.first().ok_or_else(nowhere)?.collection().clone();
-        let stored = self.stored(&collection, id, true).await?.filter(|record| self.is_there(record));
-        let stored = stored.ok_or_else(nowhere)?;
+        let stored = stored.filter(|record| self.is_there(record)).ok_or_else(nowhere)?;
         if !stored.deleted {
             let is_seen = grants.iter().any(|grant| grant.allows(&stored.view(), Input::None));
             return Err(if is_seen { NOT_DELETED() } else { nowhere() });

@@ -6,7 +6,7 @@ use super::commit::{Committed, Promise};
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed, withhold_price};
-use super::references::{Locks, place};
+use super::references::Locks;
 use super::targets::unmoved;
 use super::undelete::brought_back;
 use super::unique::{Marker, markers};
@@ -218,13 +218,7 @@ impl Records {
 
     /// The records as they are, where the decisions need them: one round trip for all.
     async fn before(&self, intents: &[Intent]) -> Result<Vec<Option<Record>>> {
-        let keys: Vec<Option<Item>> = intents.iter().map(Intent::needs).collect();
-        if let [Some(key)] = keys.as_slice() {
-            let found = self.table().get_by(key.clone(), true).await?;
-            return Ok(vec![found.as_ref().and_then(Record::from_item)]);
-        }
-        let mut found = self.latest(keys.iter().flatten()).await?;
-        Ok(keys.iter().map(|key| found.remove(&place(key.as_ref()?))).collect())
+        self.each(&intents.iter().map(Intent::needs).collect::<Vec<_>>()).await
     }
 
     fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {

@@ -12,7 +12,7 @@ pub fn routes() -> Vec<Route> {
     routes.extend([
         post("/v1/batch", "batch", EachOperation)
             .does("Up to 100 writes in any collections, all or nothing.")
-            .note("Each operation is the request it would be by itself. When one fails nothing is written, and `operations` of the problem says what is wrong with which; its status is that of the first.")
+            .note("Each operation is the request it would be by itself. When one fails nothing is written, and `operations` of the problem says what is wrong with which; its status is that of the first. Malformed operations are told before any other, and what only stored records can refuse comes last.")
             .reads("Batch")
             .keyed()
             .answers(200, "BatchResult", "What each operation answers, in their order.")

@@ -201,9 +201,10 @@ impl Route {
 
     /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, whether
     /// records point, or pointed, at one that is to be deleted, whether another has, or had, a unique value, how much was deleted
-    /// within their list, how much was changed outside it, or what a hidden field weighs.
+    /// within their list, how much was changed outside it, what a hidden field weighs, or what is kept of an address.
     pub fn withholds_cost(&self) -> bool {
-        ["/records", "/schema", "/v1/batch", "/v1/changes"].iter().any(|part| self.path.contains(part))
+        let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
+        withheld.iter().any(|part| self.path.contains(part))
     }
 
     /// Whether it only reads.

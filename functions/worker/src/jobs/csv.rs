@@ -22,7 +22,9 @@ pub struct Cell {
 const NULL: &str = "null";
 
 /// What text begins with that spreadsheets take for a formula.
-const FORMULA: [char; 8] = ['=', '+', '-', '@', '\t', '\r', '\n', '\0'];
+/// Of full width too, which they make narrow where Chinese or Japanese is written.
+const FORMULA: [char; 12] =
+    ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n', '\0'];
 
 /// Writes a row of names.
 pub fn write_header(row: &mut Vec<u8>, names: &[String]) {
@@ -198,12 +200,15 @@ mod tests {
             write_values(&mut row, [(Some(&field), Some(&value))].into_iter(), escape);
             String::from_utf8(row).expect("text")
         };
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+        let full_width = ["\u{ff1d}1+1", "\u{ff0b}1", "\u{ff0d}1", "\u{ff20}SUM(A1)"];
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\0=1"].into_iter().chain(full_width) {
             let cell = written(Kind::Text, json!(text), true);
             assert!(cell.trim_start_matches('"').starts_with('\''), "{cell}");
             assert!(!written(Kind::Text, json!(text), false).contains('\''), "altered only where it was asked for");
         }
-        assert_eq!(written(Kind::Text, json!("a=1"), true), "a=1\r\n");
+        for text in ["a=1", "a\u{ff1d}1", ";1"] {
+            assert_eq!(written(Kind::Text, json!(text), true), format!("{text}\r\n"));
+        }
         assert_eq!(written(Kind::Number, json!(-1.5), true), "-1.5\r\n", "a number is no text");
         assert!(written(Kind::Other, json!("=1"), true).starts_with("\"\"\"="), "JSON begins with its quote");
     }

@@ -130,3 +130,105 @@ fn a_deep_record_is_judged_by_a_schema_within_itself_without_end() {
     let found = trees.validate(&mut nested(2, json!({ "kind": 9 }))).unwrap_err();
     assert_eq!(found[0].pointer, "/x", "what is not as deep is told where it is");
 }
+
+/// A definition of lists whose elements are of this schema.
+fn lists_of(elements: Value) -> Value {
+    json!({ "schema": { "type": "object", "properties": { "x": { "type": "array", "items": elements } } } })
+}
+
+#[test]
+fn what_each_value_is_compared_with_counts_as_well() {
+    let objects = |count: usize| json!({ "enum": (0..count).map(|number| json!({ "a": number })).collect::<Vec<_>>() });
+    let texts: Vec<Value> = ('\u{4e00}'..).take(10_000).map(|text| json!(text.to_string())).collect();
+    let numbers = |count: u32| json!({ "enum": (0..count).collect::<Vec<_>>() });
+    let constants: Vec<Value> = (0..1_000).map(|number| json!({ "const": [number, 1, 1, 1, 1, 1, 1, 1, 1] })).collect();
+    for elements in [
+        objects(5_000),
+        json!({ "anyOf": constants }),
+        json!({ "const": (0..10_000).collect::<Vec<_>>() }),
+        json!({ "enum": [(0..10_000).collect::<Vec<_>>()] }),
+        numbers(10_000),
+        json!({ "enum": texts.iter().cloned().chain([json!(1)]).collect::<Vec<_>>() }),
+    ] {
+        assert_eq!(refused(lists_of(elements)), ("/schema/properties/x/items".to_owned(), "too_complex"));
+    }
+    parse(lists_of(json!({ "enum": texts }))).expect("texts are looked up by their hash");
+    parse(lists_of(objects(100))).expect("a hundred are not too many");
+    parse(lists_of(numbers(1_000))).expect("nor are a thousand numbers");
+}
+
+#[test]
+fn a_record_with_more_values_than_its_schema_can_be_compared_with_is_refused_for_little() {
+    let kinds: Vec<Value> = (0..4_000).map(|number| json!({ "a": number })).collect();
+    let lists = collection_of(parse(lists_of(json!({ "enum": kinds }))).unwrap());
+    let of = |count: usize| object(json!({ "x": vec![json!({ "a": 3 }); count] }));
+    lists.validate(&mut of(1_000)).expect("these are not too many");
+    let found = lists.validate(&mut of(30_000)).unwrap_err();
+    assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), ["too_complex"]);
+    let found = lists.validate_patch(&of(30_000)).unwrap_err();
+    assert_eq!(found[0].code, "too_complex");
+    let plain = collection_of(parse(lists_of(json!({ "type": "integer" }))).unwrap());
+    plain.validate(&mut object(json!({ "x": vec![7; 100_000] }))).expect("as many as there is room for");
+}
+
+/// Lists of what hashes alike where a number is taken for its nearest binary float, or where a list is taken for what is in it.
+#[test]
+fn whether_elements_are_unique_is_found_in_time_that_grows_with_the_list() {
+    let lists = collection_of(
+        parse(
+            json!({ "schema": { "type": "object", "properties": { "x": { "type": "array", "uniqueItems": true } } } }),
+        )
+        .unwrap(),
+    );
+    let numbers: Vec<Value> =
+        (0..30_000).map(|number| serde_json::from_str(&format!("1{number:025}")).unwrap()).collect();
+    // Brackets alone: of each number its bits, as lists in lists.
+    let brackets = |number: u32| (0..15).map(move |bit| if number >> bit & 1 == 1 { json!([[]]) } else { json!([]) });
+    let nested: Vec<Value> = (0..30_000).map(|number| brackets(number).collect()).collect();
+    let begun = std::time::Instant::now();
+    for mut elements in [numbers, nested] {
+        lists.validate(&mut object(json!({ "x": elements }))).expect("they differ");
+        elements.push(elements[7].clone());
+        let found = lists.validate(&mut object(json!({ "x": elements }))).unwrap_err();
+        assert_eq!((found[0].pointer.as_str(), found[0].code), ("/x", "unique_items"));
+        assert_eq!(found[0].message, "value has non-unique elements");
+    }
+    // Far more than it takes, and far less than comparing each with each.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn elements_are_one_if_their_values_are() {
+    let lists = collection_of(
+        parse(
+            json!({ "schema": { "type": "object", "properties": { "x": { "type": "array", "uniqueItems": true } } } }),
+        )
+        .unwrap(),
+    );
+    let is_unique = |text: &str| {
+        let elements: Value = serde_json::from_str(text).unwrap();
+        lists.validate(&mut object(json!({ "x": elements }))).is_ok()
+    };
+    for text in [
+        "[]",
+        r#"[1, "1", [1], true, null, {"a": 1}, "n", "t"]"#,
+        "[[[1, 2], [3]], [[1], [2, 3]], [1, 2, 3]]",
+        "[10000000000000000000000001, 10000000000000000000000002]",
+        "[0.1, 0.10000000000000000001, 1e-7, 1e7]",
+        r#"["a,", "a", ["a", ""], ["", "a"], "\"1:a"]"#,
+        r#"[{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": {"b": 2}}]"#,
+    ] {
+        assert!(is_unique(text), "{text}");
+    }
+    for text in [
+        "[1, 1.0]",
+        "[0, -0.0]",
+        "[100, 1e2]",
+        "[1e20, 100000000000000000000]",
+        r#"[{"a": 1, "b": [2.0]}, {"b": [2], "a": 1}]"#,
+        r#"["\u0061", "a"]"#,
+        "[null, 1, null]",
+    ] {
+        assert!(!is_unique(text), "{text}");
+    }
+}
