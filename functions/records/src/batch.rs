@@ -81,7 +81,7 @@ enum What {
     Undelete(String),
 }
 
-/// What an operation asks for. Whatever is malformed is refused before anything is read, so that it costs the same whatever it names.
+/// What an operation asks for. Whatever is malformed is refused before anything is read: it costs the same whatever it names.
 fn shaped(app: &App, operation: Operation) -> Result<Asked> {
     let Operation { method, path, body, if_match, if_none_match } = operation;
     let preconditions = Preconditions::parse(if_match.as_deref(), if_none_match.as_deref())?;
