@@ -133,6 +133,12 @@ pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u
     let grants: Vec<Grant> = [ask(Rule::Read), ask(Rule::Refer)].into_iter().flatten().collect();
     // One that asks nothing of the record is enough.
     let open = grants.iter().find(|grant| grant.left().is_true()).cloned();
+    let by_refer = |grant: &Grant| grant.rule == Some(Rule::Refer);
+    let is_read_by_all = grants.iter().any(|grant| !by_refer(grant) && grant.left().is_true());
+    if !is_read_by_all && grants.iter().any(by_refer) {
+        // The check that the record is there costs by its size, and the caller may be one who may not read it.
+        cost::withhold_units();
+    }
     open.map_or(grants, |open| vec![open])
 }
 

@@ -149,3 +149,27 @@ async fn a_keyword_that_would_tell_of_a_hidden_field_is_refused() {
     }
     admin.put("/v1/collections/pins", definition(json!({ "dependentRequired": { "x": ["y"] } }))).await.expect(201);
 }
+
+#[tokio::test]
+async fn what_pointing_at_a_record_costs_is_not_told_to_who_may_not_read_it() {
+    let world = World::new().await;
+    let (admin, ada) = bids(&world, "auth.id != ''").await;
+    let mut links = json!({ "name": "links", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "to": { "type": "string", "relation": { "collection": "bids" } } } },
+        "rules": { "read": "true", "create": "auth.id != ''" } });
+    let mut bids = admin.get("/v1/collections/bids").await.expect(200).body["rules"].clone();
+    bids["refer"] = json!("auth.id != ''");
+    let mut definition = json!({ "name": "bids", "rules": bids });
+    for member in ["schema", "indexes"] {
+        definition[member] = admin.get("/v1/collections/bids").await.expect(200).body[member].clone();
+    }
+    admin.put("/v1/collections/bids", definition).await.expect(200);
+    admin.put("/v1/collections/links", links.take()).await.expect(201);
+    let pointed = "/v1/collections/links/records";
+    for (owner, name) in [("somebody", "x".to_owned()), ("somebody", "x".repeat(9_000)), (ada.id(), "x".to_owned())] {
+        let bid = admin.post(BIDS, json!({ "owner": owner, "name": name })).await.expect(201).body["id"].clone();
+        let answer = ada.post(pointed, json!({ "to": bid })).await.expect(201);
+        assert_eq!(answer.headers.get("undercroft-cost"), None, "{owner}");
+        admin.post(pointed, json!({ "to": bid })).await.expect(201).cost();
+    }
+}
