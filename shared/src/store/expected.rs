@@ -3,7 +3,7 @@
 
 use super::list::{allowance, readers};
 use super::records::Records;
-use super::write::{Intent, What};
+use super::write::{Intent, Target, What};
 use crate::policy::Grant;
 use crate::query::Plan;
 use crate::schema::Look;
@@ -57,6 +57,8 @@ impl Expected {
 pub struct PatchPlan {
     /// Why the record is read first. Nothing: it is not.
     pub read_because: Vec<String>,
+    /// Why records that it points at are read before it is written. Nothing: they are not.
+    pub targets_read_because: Vec<String>,
     /// DynamoDB's operation that writes it.
     pub write: &'static str,
 }
@@ -71,22 +73,37 @@ impl Records {
             false if keeps_answer || looks_at_others(patch) || may_claim(patch) => "TransactWriteItems",
             false => "PutItem",
         };
-        PatchPlan { read_because: looks.iter().map(Look::to_string).collect(), write }
+        let others = patch.targets.iter().filter(|target| is_another(patch, target));
+        let read = others.filter(|target| target.right().is_none());
+        let because = |target: &Target| {
+            format!(
+                "whether the caller may point at what `{}` names is no single condition that DynamoDB can check",
+                target.field
+            )
+        };
+        PatchPlan {
+            read_because: looks.iter().map(Look::to_string).collect(),
+            targets_read_because: read.map(because).collect(),
+            write,
+        }
     }
 }
 
 impl PatchPlan {
     /// Round trips, once definitions and keys are known, and as long as nobody else writes the same meanwhile. Two more where a
-    /// unique value was another record's before.
+    /// unique value was another record's before, one less where the record points there already.
     pub fn trips(&self) -> usize {
-        if self.read_because.is_empty() { 1 } else { 2 }
+        1 + usize::from(!self.read_because.is_empty()) + usize::from(!self.targets_read_because.is_empty())
     }
 }
 
 /// Whether it will point at records other than itself.
 fn looks_at_others(patch: &Intent) -> bool {
-    let collection = patch.grant.collection().name();
-    patch.targets.iter().any(|target| target.id != patch.id || target.collection.name() != collection)
+    patch.targets.iter().any(|target| is_another(patch, target))
+}
+
+fn is_another(patch: &Intent, target: &Target) -> bool {
+    target.id != patch.id || target.collection.name() != patch.grant.collection().name()
 }
 
 /// Whether it may come to hold unique values that it does not hold now: those it changes, and those that are still to be claimed

@@ -56,6 +56,15 @@ impl Target {
     pub(super) fn may_be_referred_to(&self, record: &Record) -> bool {
         self.grants.iter().any(|grant| grant.allows(&record.view(), Input::None))
     }
+
+    /// What is left of the caller's right to point at it, as a condition; `None` where DynamoDB cannot be asked, and it is read.
+    pub(super) fn right(&self) -> Option<Expression> {
+        match self.grants.as_slice() {
+            [grant] => rule_condition(grant),
+            [_, ..] => None,
+            [] => Some(Expression::default()),
+        }
+    }
 }
 
 impl Look<'_> {
@@ -68,11 +77,7 @@ impl Look<'_> {
 
     /// What is left of the right to point at it; `None` where DynamoDB cannot be asked.
     fn condition(&self) -> Option<Expression> {
-        match self.target.grants.as_slice() {
-            [grant] if self.by_right => rule_condition(grant),
-            [_, ..] if self.by_right => None,
-            _ => Some(Expression::default()),
-        }
+        if self.by_right { self.target.right() } else { Some(Expression::default()) }
     }
 
     fn allows(&self, record: &Record) -> bool {

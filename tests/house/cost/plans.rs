@@ -64,6 +64,25 @@ async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_tri
 }
 
 #[tokio::test]
+async fn the_plan_of_a_patch_says_where_records_are_read_that_it_points_at() {
+    let world = World::new().await;
+    let rules = json!({ "rules": { "create": "auth.id != ''", "update": "auth.id != ''",
+        "read": "auth.id != '' && record.number == '1'", "refer": "record.number == '1' || record.title == 'open'" } });
+    world.admin().await.put("/v1/collections/papers", papers(rules)).await.expect(201);
+    let ada = world.user("ada").await;
+    let made = ada.post(PAPERS, json!({ "number": "1" })).await.expect(201);
+    let path = made.header("location");
+    let other = ada.post(PAPERS, json!({ "number": "1" })).await.expect(201).body["id"].clone();
+    let parent = json!({ "parent": other });
+    let explained = ada.patch(&format!("{path}?explain=true"), parent.clone()).await.expect(200).body;
+    let done = written(&world, ada.patch(path, parent.clone())).await;
+    assert_eq!((&explained["plan"]["write"], &explained["expected"]["trips"]), (&done.0, &done.1));
+    assert_eq!(done, (json!("TransactWriteItems"), json!(3)));
+    assert_eq!(written(&world, ada.patch(path, parent)).await.1, 2, "it points there already");
+    assert!(explained["plan"]["targetsReadBecause"][0].as_str().unwrap().contains("`parent`"), "{explained}");
+}
+
+#[tokio::test]
 async fn while_a_unique_constraint_is_being_claimed_a_patch_that_reads_claims_with_it() {
     let world = World::new().await;
     let admin = world.admin().await;
