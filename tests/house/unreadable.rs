@@ -173,3 +173,48 @@ async fn what_pointing_at_a_record_costs_is_not_told_to_who_may_not_read_it() {
         admin.post(pointed, json!({ "to": bid })).await.expect(201).cost();
     }
 }
+
+#[tokio::test]
+async fn a_replacement_that_leaves_a_field_out_changes_it() {
+    for update in
+        ["record.owner == auth.id && !changed('owner') && !changed('amount')", "auth.id != '' && !changed('amount')"]
+    {
+        let world = World::new().await;
+        let (admin, eve) = bids(&world, update).await;
+        let ada = world.user("ada").await;
+        for amount in [json!(7), Value::Null] {
+            let mut body = json!({ "owner": ada.id(), "name": "a", "amount": amount });
+            if amount.is_null() {
+                body.as_object_mut().unwrap().remove("amount");
+            }
+            let bid = admin.post(BIDS, body.clone()).await.expect(201).header("location").to_owned();
+            let replace = async |caller: &Caller<'_>, body: Value| {
+                let knock = caller.request(axum::http::Method::PUT, &bid).header("if-match", "*");
+                knock.json(body).send().await.status
+            };
+            assert_eq!(replace(&eve, json!({ "name": "b" })).await, 404, "{update}: who may not read it hears nothing");
+            let left_out = json!({ "name": "b", "owner": ada.id() });
+            let expected = if amount.is_null() { 200 } else { 404 };
+            assert_eq!(replace(&ada, left_out).await, expected, "{update}: {amount}");
+            body["name"] = json!("c");
+            assert_eq!(replace(&ada, body).await, 200, "{update}");
+        }
+        world.settle().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_is_held_against_no_other_stored_field() {
+    let world = World::new().await;
+    let (admin, eve) = bids(&world, "auth.id != '' && !(input.code in input.tags) && !changed('tags')").await;
+    let ada = world.user("ada").await;
+    let body = json!({ "owner": ada.id(), "code": "x", "tags": ["red"] });
+    let bid = admin.post(BIDS, body).await.expect(201).header("location").to_owned();
+    for guess in ["red", "green"] {
+        let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
+        knock.json(json!({ "code": guess })).send().await.expect(404);
+    }
+    eve.patch(&bid, json!({ "name": "new" })).await.expect(200);
+    ada.patch(&bid, json!({ "code": "red" })).await.expect(404);
+    ada.patch(&bid, json!({ "code": "green" })).await.expect(200);
+}

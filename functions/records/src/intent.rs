@@ -177,10 +177,10 @@ pub async fn replace(
     let ask = |whole: &Map<String, Value>, sent: &Map<String, Value>| {
         allow(caller, Rule::Update, &collection, now, Input::Change { whole, sent })
     };
-    ask(&filled(&collection, &body), &body)?;
+    ask(&filled(&collection, &body), &collection.named_by_replacement(&body))?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut body)?;
-    let grant = ask(&filled(&collection, &body), &body)?;
+    let grant = ask(&filled(&collection, &body), &collection.named_by_replacement(&body))?;
     Ok(Begun::new(grant, id.to_owned(), What::Replace(body), preconditions))
 }
 

@@ -93,6 +93,18 @@ impl Collection {
         self.shape.fields.get(name)
     }
 
+    /// The members of which a replacement says something: those it has, and those it leaves out and thereby removes. What the
+    /// caller does not write stays as it is.
+    pub fn named_by_replacement(&self, body: &Map<String, Value>) -> Map<String, Value> {
+        let mut named = body.clone();
+        let fields = self.shape.fields.keys();
+        for field in fields.filter(|field| !self.is_hidden(field) && !self.read_only(field) && !self.write_once(field))
+        {
+            named.entry(field.clone()).or_insert(Value::Null);
+        }
+        named
+    }
+
     /// The data fields clients never see.
     pub fn hidden_fields(&self) -> impl Iterator<Item = &str> {
         self.shape.fields.iter().filter(|(_, field)| field.value.hidden).map(|(name, _)| name.as_str())

@@ -46,31 +46,37 @@ fn seen(update: &Expr, may_read: &Expr) -> Expr {
         Expr::All(parts) => Expr::all(parts.iter().map(|part| seen(part, may_read))),
         Expr::Any(parts) => Expr::any(parts.iter().map(|part| seen(part, may_read))),
         Expr::Is(Test::Changed(_)) => update.clone().and(may_read.clone()),
-        Expr::Not(Test::Changed(field)) => {
-            let unsent = Expr::Not(Test::Sent(field.clone()));
-            Expr::any([unsent, update.clone().and(may_read.clone())])
-        }
-        Expr::Is(test) | Expr::Not(test) => match held_against_stored(test) {
-            Some(field) => {
-                let unsent = Expr::Not(Test::Sent(field.to_owned()));
-                update.clone().and(Expr::any([unsent, may_read.clone()]))
-            }
+        // What a replacement leaves out is not sent, and is a change where it is stored.
+        Expr::Not(Test::Changed(field)) => update.clone().and(Expr::any([sent(field, false), may_read.clone()])),
+        Expr::Is(test) | Expr::Not(test) => match untold(test) {
+            Some(untold) => update.clone().and(Expr::any([untold, may_read.clone()])),
             None => update.clone(),
         },
         other => other.clone(),
     }
 }
 
-/// The field of what is sent that a test holds against what is stored. Where the client does not send it, what is stored is held
-/// against itself.
-fn held_against_stored(test: &Test) -> Option<&str> {
+fn sent(field: &str, is_sent: bool) -> Expr {
+    Expr::test(Test::Sent(field.to_owned()), is_sent)
+}
+
+/// When a test that looks at what is sent holds nothing of it against what is stored; `None` where it never does. A field that the
+/// client does not send is the stored one.
+fn untold(test: &Test) -> Option<Expr> {
     let operands = test.operands();
     let is_stored = operands.iter().any(|operand| matches!(operand, Operand::Place(Place::Record(_))));
-    let sent = operands.into_iter().find_map(|operand| match operand {
-        Operand::Place(Place::Input(field)) => Some(field.as_str()),
+    let input = |operand: &&Operand| match operand {
+        Operand::Place(Place::Input(field)) => Some(field.clone()),
         _ => None,
-    });
-    sent.filter(|_| is_stored)
+    };
+    let fields: Vec<String> = operands.iter().filter_map(input).collect();
+    let all = |is_sent: bool| Expr::all(fields.iter().map(|field| sent(field, is_sent)));
+    match fields.len() {
+        0 => None,
+        _ if is_stored => Some(all(false)),
+        1 => None,
+        _ => Some(Expr::any([all(false), all(true)])),
+    }
 }
 
 /// Reads every rule, and refuses a list rule that no index serves.

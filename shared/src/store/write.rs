@@ -64,6 +64,14 @@ impl What {
             Self::Delete | Self::Undelete => None,
         }
     }
+
+    /// The members of which it says something.
+    fn named(&self, collection: &Collection) -> Map<String, Value> {
+        match self {
+            Self::Replace(body) => collection.named_by_replacement(body),
+            other => other.sent().cloned().unwrap_or_default(),
+        }
+    }
 }
 
 /// What a caller who may wants written.
@@ -273,11 +281,11 @@ impl Records {
             What::Undelete => brought_back(intent, &stored)?,
             _ if stored.deleted => return Err(nowhere()),
             What::Replace(_) | What::Merge { .. } => {
-                let (nothing, sent) = (Map::new(), intent.what.sent());
+                let (nothing, sent) = (Map::new(), intent.what.named(grant.collection()));
                 let may = grant.allows(&stored.view(), Input::Change { whole: &stored.data, sent: &nothing });
                 let data = changed(grant, &stored, &intent.what);
                 let data = data.map_err(|error| if may { error } else { nowhere() })?;
-                let input = Input::Change { whole: &data, sent: sent.unwrap_or(&nothing) };
+                let input = Input::Change { whole: &data, sent: &sent };
                 if !grant.allows(&stored.view(), input) {
                     return Err(nowhere());
                 }
