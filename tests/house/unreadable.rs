@@ -18,6 +18,15 @@ async fn bids<'a>(world: &'a World, update: &str) -> (Caller<'a>, Caller<'a>) {
     (admin, world.user("eve").await)
 }
 
+/// Waits until a changed definition is in force, and what it takes is done.
+async fn in_force(world: &World) {
+    for _ in 0..3 {
+        world.settle().await;
+        world.advance(std::time::Duration::from_secs(20));
+    }
+    world.settle().await;
+}
+
 fn told(answer: &Answer) -> (u16, Value, Option<String>) {
     let mut body = answer.body.clone();
     if let Some(members) = body.as_object_mut() {
@@ -217,4 +226,117 @@ async fn what_is_sent_is_held_against_no_other_stored_field() {
     eve.patch(&bid, json!({ "name": "new" })).await.expect(200);
     ada.patch(&bid, json!({ "code": "red" })).await.expect(404);
     ada.patch(&bid, json!({ "code": "green" })).await.expect(200);
+}
+
+#[tokio::test]
+async fn fields_of_one_record_are_compared_for_those_alone_who_may_read_it() {
+    for rule in ["update", "delete"] {
+        for compared in [
+            "record.name <= record.code",
+            "record.name == record.code",
+            "!(record.name in record.tags)",
+            "record.code >= auth.email",
+        ] {
+            let world = World::new().await;
+            let (admin, eve) = bids(&world, "auth.id != ''").await;
+            let mut definition = admin.get("/v1/collections/bids").await.expect(200).body;
+            definition["rules"][rule] = json!(format!("auth.id != '' && {compared}"));
+            let definition = json!({ "name": "bids", "schema": definition["schema"], "indexes": definition["indexes"],
+                "rules": definition["rules"] });
+            admin.put("/v1/collections/bids", definition).await;
+            in_force(&world).await;
+            let ada = world.user("ada").await;
+            let (mut answers, mut of_owner) = (Vec::new(), Vec::new());
+            for (code, tags) in [("aaa", json!(["mmm"])), ("zzz", json!([])), ("mmm", json!(["x"]))] {
+                let body = json!({ "owner": ada.id(), "name": "mmm", "code": code, "tags": tags });
+                let bid = admin.post(BIDS, body).await.expect(201).header("location").to_owned();
+                let method = if rule == "update" { axum::http::Method::PATCH } else { axum::http::Method::DELETE };
+                let knock = async |caller: &Caller<'_>| {
+                    let knock = caller.request(method.clone(), &bid).header("if-match", "\"99-v\"");
+                    let knock = if rule == "update" { knock.json(json!({ "amount": 1 })) } else { knock };
+                    knock.send().await
+                };
+                answers.push(told(&knock(&eve).await));
+                of_owner.push(knock(&ada).await.status);
+            }
+            assert!(of_owner.contains(&412) && of_owner.contains(&404), "{rule} {compared}: {of_owner:?}");
+            assert!(
+                answers.iter().all(|answer| answer.0 == 404 && *answer == answers[0]),
+                "{rule} {compared}: {answers:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_patch_that_is_valid_or_unique_by_what_may_not_be_read_is_refused_whatever_that_is() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let own = "record.owner == auth.id";
+    let pairs = json!({ "name": "pairs", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" }, "a": { "type": "string" }, "b": { "type": "string" }, "c": { "type": "string" } } },
+        "unique": [["a", "b"]], "rules": { "read": own, "update": "auth.id != ''" } });
+    admin.put("/v1/collections/pairs", pairs).await.expect(201);
+    let joined = json!({ "name": "joined", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" }, "a": { "type": "string" }, "b": { "type": "string" } },
+        "dependentRequired": { "b": ["a"] } }, "rules": { "read": own, "update": "auth.id != ''" } });
+    admin.put("/v1/collections/joined", joined).await.expect(201);
+    let (ada, eve) = (world.user("ada").await, world.user("eve").await);
+    let (pairs, joined) = ("/v1/collections/pairs/records", "/v1/collections/joined/records");
+    admin.post(pairs, json!({ "owner": "x", "a": "gold", "b": "1" })).await.expect(201);
+    for a in ["gold", "tin"] {
+        let body = json!({ "owner": ada.id(), "a": a, "b": "2" });
+        let pair = admin.post(pairs, body).await.expect(201).header("location").to_owned();
+        let refused = eve.patch(&pair, json!({ "b": "1" })).await.expect(400).body;
+        assert_eq!(refused["errors"][0]["code"], "unreadable", "{a}: {refused}");
+        eve.patch(&pair, json!({ "c": "x" })).await.expect(200);
+        eve.patch(&pair, json!({ "a": "new", "b": a })).await.expect(200);
+        ada.patch(&pair, json!({ "a": "gold", "b": "1" })).await.expect(409);
+    }
+    for body in [json!({ "owner": ada.id(), "a": "x" }), json!({ "owner": ada.id() })] {
+        let record = admin.post(joined, body).await.expect(201).header("location").to_owned();
+        let refused = eve.patch(&record, json!({ "b": "1" })).await.expect(400).body;
+        assert_eq!(refused["errors"][0]["code"], "unreadable", "{refused}");
+        let put = eve.request(axum::http::Method::PUT, &record).header("if-match", "*");
+        put.json(json!({ "owner": ada.id(), "a": "y", "b": "2" })).send().await.expect(200);
+        ada.patch(&record, json!({ "b": "3" })).await.expect(200);
+    }
+}
+
+/// Neither the length of a field in a key nor the room that is left in a record tells of what may not be seen.
+#[tokio::test]
+async fn what_may_not_be_seen_takes_no_room_from_what_may() {
+    let world = World::new().await;
+    let (admin, eve) = bids(&world, "auth.id != ''").await;
+    let mut definition = admin.get("/v1/collections/bids").await.expect(200).body;
+    definition["indexes"][0]["sort"] = json!(["code", "name"]);
+    let definition = json!({ "name": "bids", "schema": definition["schema"], "indexes": definition["indexes"],
+        "rules": definition["rules"] });
+    admin.put("/v1/collections/bids", definition).await;
+    in_force(&world).await;
+    for name in ["x".to_owned(), "x".repeat(450)] {
+        let bid = admin.post(BIDS, json!({ "owner": "somebody", "name": name })).await.expect(201);
+        let bid = bid.header("location").to_owned();
+        eve.patch(&bid, json!({ "code": "y".repeat(450) })).await.expect(200);
+        let refused = eve.patch(&bid, json!({ "code": "y".repeat(600) })).await.expect(400).body;
+        assert_eq!(refused["errors"][0]["code"], "index_key_too_long");
+    }
+    let own = "record.owner == auth.id";
+    let flags = json!({ "name": "flags", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" }, "name": { "type": "string" }, "more": { "type": "string" },
+        "notes": { "type": "string", "hidden": true } } },
+        "rules": { "read": own, "update": own } });
+    admin.put("/v1/collections/flags", flags).await.expect(201);
+    let records = "/v1/collections/flags/records";
+    let refused = admin.post(records, json!({ "notes": "n".repeat(25_000) })).await.expect(400);
+    assert_eq!(refused.code(), "item_too_large");
+    for notes in ["", &"n".repeat(23_900)] {
+        let body = json!({ "owner": eve.id(), "notes": notes });
+        let flag = admin.post(records, body).await.expect(201).header("location").to_owned();
+        eve.patch(&flag, json!({ "name": "x".repeat(339_000) })).await.expect(200);
+        eve.patch(&flag, json!({ "more": "x".repeat(380) })).await.expect(200);
+        assert_eq!(eve.patch(&flag, json!({ "more": "x".repeat(2_000) })).await.expect(400).code(), "item_too_large");
+        eve.patch(&flag, json!({ "name": null })).await.expect(200);
+    }
+    world.settle().await;
 }

@@ -283,6 +283,14 @@ impl Test {
         }
     }
 
+    /// Whether its answers for one value after another tell by halves what the other is: an order or a prefix.
+    pub fn is_narrowing(&self) -> bool {
+        match self {
+            Self::Compare { op, .. } => op.is_order(),
+            other => matches!(other, Self::StartsWith { .. }),
+        }
+    }
+
     /// Whether it holds one place against itself.
     pub fn is_of_one_place(&self) -> bool {
         matches!(self.operands().as_slice(), [left, right] if left == right)

@@ -93,18 +93,34 @@ impl Index {
         let part = |field: &String| record.field(field).as_ref().and_then(keys::partition_part);
         let Some(parts) = self.partition.iter().map(part).collect::<Option<Vec<_>>>() else { return Ok(None) };
         let partition = self.partition_key(layout, &parts);
-        let encoded = self.sort.iter().flat_map(|by| keys::encode(record.field(&by.field).as_ref(), by.descending));
-        let sort: Vec<u8> = encoded.chain(record.id.bytes()).collect();
-        if partition.len() > MAX_PARTITION_BYTES || sort.len() > MAX_SORT_BYTES {
-            return Err(KeyTooLong { index: self.name.clone() });
+        let encode = |by: &SortField| keys::encode(record.field(&by.field).as_ref(), by.descending);
+        let encoded: Vec<Vec<u8>> = self.sort.iter().map(encode).collect();
+        let of_partition = share(MAX_PARTITION_BYTES, self.partition_key(layout, &[]).len(), parts.len());
+        let of_sort = share(MAX_SORT_BYTES, record.id.len(), encoded.len());
+        // The `#` before each part counts as well.
+        let is_too_long =
+            parts.iter().any(|part| part.len() + 1 > of_partition) || encoded.iter().any(|part| part.len() > of_sort);
+        if is_too_long {
+            return Err(KeyTooLong { index: self.name.clone(), of_partition: of_partition.saturating_sub(1), of_sort });
         }
+        let sort: Vec<u8> = encoded.into_iter().flatten().chain(record.id.bytes()).collect();
         Ok(Some(IndexKey { partition, sort }))
     }
 }
 
-/// The values of an indexed record are together longer than a key may be.
+/// How long each of so many fields may be in a key of `most` bytes, beside what is in it anyhow. Each has its own share, so that
+/// whether one is too long tells nothing of the others: a caller may change one of them and not read the other.
+fn share(most: usize, beside: usize, fields: usize) -> usize {
+    most.saturating_sub(beside) / fields.max(1)
+}
+
+/// A value of an indexed record is longer than its share of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTooLong {
     /// The index whose key it would be.
     pub index: String,
+    /// The most bytes of each partition field.
+    pub of_partition: usize,
+    /// The most bytes of each sort field, as encoded.
+    pub of_sort: usize,
 }

@@ -54,6 +54,8 @@ struct Graph<'a> {
     pointers: Vec<&'a str>,
     edges: Vec<Vec<(Edge, usize)>>,
     own: Vec<u64>,
+    /// Which of them look for what no other schema of the same value has looked at.
+    finds_the_rest: Vec<bool>,
     root: usize,
 }
 
@@ -131,6 +133,10 @@ fn own(schema: &Map<String, Value>) -> u64 {
     compared + constant + 1
 }
 
+fn finds_the_rest(schema: &Map<String, Value>) -> bool {
+    ["unevaluatedProperties", "unevaluatedItems"].iter().any(|keyword| schema.contains_key(*keyword))
+}
+
 fn inside(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(elements) => elements.iter().collect(),
@@ -189,6 +195,7 @@ impl<'a> Graph<'a> {
         Self {
             edges: edges.collect(),
             own: places.schemas.values().map(|schema| own(schema)).collect(),
+            finds_the_rest: places.schemas.values().map(|schema| finds_the_rest(schema)).collect(),
             pointers: places.schemas.keys().map(String::as_str).collect(),
             root: number("/schema").unwrap_or_default(),
         }
@@ -227,12 +234,20 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// How many applications each schema is to the value it is applied to, itself included.
+    /// How many applications each schema is to the value it is applied to, itself included. One that looks for the rest applies
+    /// all the others once more, and below each of them all that these lead to, to find out what they have looked at.
     fn applied(&self, order: &[usize]) -> Result<Vec<u64>, FieldError> {
         let mut applied = self.own.clone();
+        let mut once_more = vec![0_u64; self.edges.len()];
         let mut chain = vec![1_usize; self.edges.len()];
         for from in order.iter().rev().copied() {
-            let sum = self.same(from).fold(at(&self.own, from), |sum, to| sum.saturating_add(at(&applied, to)));
+            let own = at(&self.own, from);
+            let again = self
+                .same(from)
+                .fold(own, |sum, to| sum.saturating_add(at(&applied, to)).saturating_add(at(&once_more, to)));
+            bump(&mut once_more, from, |_| again);
+            let sum = self.same(from).fold(own, |sum, to| sum.saturating_add(at(&applied, to)));
+            let sum = if at(&self.finds_the_rest, from) { sum.saturating_add(again) } else { sum };
             let longest = self.same(from).map(|to| at(&chain, to)).max().unwrap_or_default() + 1;
             if longest > LONGEST_CHAIN {
                 let message = format!("more than {LONGEST_CHAIN} schemas of one value lead into each other");

@@ -158,8 +158,13 @@ impl Collection {
         self.next.as_ref().map(of_next).unwrap_or_default()
     }
 
+    /// The names of its data fields.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.shape.fields.keys().map(String::as_str)
+    }
+
     /// Whether each member can be judged by itself, by the schema in force and by the one to come.
-    pub(super) fn is_memberwise(&self) -> bool {
+    pub fn is_memberwise(&self) -> bool {
         self.shape.memberwise && self.next.as_ref().is_none_or(|next| next.memberwise)
     }
 
@@ -202,7 +207,11 @@ impl Collection {
             match index.key(&self.layout, record) {
                 Ok(key) => keys.push((index.slot, key)),
                 Err(too_long) => {
-                    let message = format!("the values of index `{}` are together too long for a key", too_long.index);
+                    let message = format!(
+                        "a value is too long for index `{}`: it takes about {} bytes of each partition field and {} bytes of \
+                         each sort field",
+                        too_long.index, too_long.of_partition, too_long.of_sort
+                    );
                     problems.push(FieldError::new("", "index_key_too_long", message));
                 }
             }

@@ -1,8 +1,13 @@
 //! Why a merge patch needs the stored record: everything else is written unread, in one round trip.
 
 use super::collection::Collection;
+use crate::weight;
 use serde_json::{Map, Value};
 use std::fmt;
+
+/// The most that a patch weighs which is written unread although there are hidden fields, in bytes: see
+/// [`weight`](crate::weight).
+pub const MOST_UNREAD: usize = 400;
 
 /// A reason to read a record before it is patched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub enum Look {
     Related(String),
     /// This field is written once.
     Once(String),
+    /// Its size has to be weighed apart from that of hidden fields.
+    Size,
     /// DynamoDB cannot be asked for what the rule asks.
     Rule,
     /// The answer is kept for an `Idempotency-Key`, and has to be known for that.
@@ -41,6 +48,12 @@ impl fmt::Display for Look {
             Self::Once(field) => {
                 write!(f, "`{field}` is written once: only what is stored can tell whether this changes it")
             }
+            Self::Size => {
+                write!(
+                    f,
+                    "the collection has hidden fields, and more than {MOST_UNREAD} bytes are weighed apart from them"
+                )
+            }
             Self::Rule => write!(f, "the rule asks for what no condition of DynamoDB can"),
             Self::Kept => write!(f, "the answer is kept for the Idempotency-Key, in one transaction with the change"),
         }
@@ -53,7 +66,12 @@ impl Collection {
         let indexes = self.definition().indexes.iter();
         let by_update = indexes.filter(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
         let of_all = (!self.is_memberwise()).then_some(Look::Together).into_iter();
-        of_all.chain(by_update.map(|index| Look::Updated(index.name.clone()))).chain(self.looks_at_each(patch))
+        let is_large = || weight::of_members(patch.iter()) > MOST_UNREAD;
+        let by_size = (self.hidden_fields().next().is_some() && is_large()).then_some(Look::Size);
+        of_all
+            .chain(by_size)
+            .chain(by_update.map(|index| Look::Updated(index.name.clone())))
+            .chain(self.looks_at_each(patch))
     }
 
     /// Whether a merge patch can be judged by itself: the record that comes of it is valid when the patch is.

@@ -31,7 +31,7 @@ pub use definition::{
     MAX_UNIQUE, OWN_JOBS, PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
 };
 pub use field::{Field, OnDelete, Relation};
-pub use look::Look;
+pub use look::{Look, MOST_UNREAD};
 pub use rules::unserved;
 pub use told::refer;
 pub use validate::unstorable;

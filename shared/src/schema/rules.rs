@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::FieldError;
-use crate::expr::{Auth, Expr, Input, Known, Op, Operand, Place, Rule, Test};
+use crate::expr::{Auth, AuthField, Expr, Input, Known, Op, Operand, Place, Rule, Test};
 use crate::query::{Layout, Query, Refusal, plan};
 
 /// How many questions about the caller alone a list rule may ask; every combination of answers is tried.
@@ -31,16 +31,19 @@ fn read(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<Fiel
 /// Reads the rules of a stored definition. One that is not taken any more is left out: it allows admins only.
 pub(super) fn stored(rules: &BTreeMap<Rule, String>, layout: &Layout) -> BTreeMap<Rule, Expr> {
     let mut stored = read(rules, layout, &mut Vec::new());
-    if let Some(update) = stored.remove(&Rule::Update) {
-        let may_read = stored.get(&Rule::Read).unwrap_or(&Expr::False);
-        stored.insert(Rule::Update, seen(&update, may_read));
+    let may_read = stored.get(&Rule::Read).cloned().unwrap_or(Expr::False);
+    for rule in [Rule::Update, Rule::Delete, Rule::Undelete, Rule::Refer] {
+        if let Some(stated) = stored.remove(&rule) {
+            stored.insert(rule, seen(&stated, &may_read));
+        }
     }
     stored
 }
 
-/// An update rule that holds what is sent against what is stored only for those who may read the record: whether what others send
-/// differs from it, is more or less, or is in it, would tell them what is stored. For them nothing of that kind is known to hold,
-/// nor not to hold.
+/// A rule that compares what a caller may choose with what is stored only for those who may read the record: whether it differs
+/// from it, is more or less, or is in it, would tell others what is stored. For them nothing of that kind is known to hold, nor not
+/// to hold. A caller chooses what they send, and what a stored field holds that they sent before; in a comparison by order, also
+/// the name and address of an account that they make.
 fn seen(update: &Expr, may_read: &Expr) -> Expr {
     match update {
         Expr::All(parts) => Expr::all(parts.iter().map(|part| seen(part, may_read))),
@@ -64,7 +67,12 @@ fn sent(field: &str, is_sent: bool) -> Expr {
 /// client does not send is the stored one.
 fn untold(test: &Test) -> Option<Expr> {
     let operands = test.operands();
-    let is_stored = operands.iter().any(|operand| matches!(operand, Operand::Place(Place::Record(_))));
+    let stored = operands.iter().filter(|operand| operand.record_field().is_some()).count();
+    let is_stored = stored > 0;
+    let is_name = |operand: &&Operand| matches!(operand, Operand::Place(Place::Auth(AuthField::Id | AuthField::Email)));
+    if stored > 1 && !test.is_of_one_place() || is_stored && test.is_narrowing() && operands.iter().any(is_name) {
+        return Some(Expr::False);
+    }
     let input = |operand: &&Operand| match operand {
         Operand::Place(Place::Input(field)) => Some(field.clone()),
         _ => None,

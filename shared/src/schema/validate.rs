@@ -1,5 +1,6 @@
 //! Records held against the schema: the validators, and what they find in words and pointers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jsonschema::error::ValidationErrorKind;
@@ -99,7 +100,7 @@ pub(super) fn find(judge: &Judge, fields: &BTreeMap<String, Field>, data: &Value
         problems.truncate(MAX_PROBLEMS);
         return problems;
     }
-    problems.extend(judge.problems(data));
+    problems.extend(judge.problems(fields, data));
     for (name, value) in data.as_object().into_iter().flatten() {
         let pointer = format!("/{}", escaped(name));
         let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
@@ -118,8 +119,9 @@ pub(super) fn find(judge: &Judge, fields: &BTreeMap<String, Field>, data: &Value
 impl Judge {
     /// Whether a value fits is known at a price that does not multiply: what was applied to it once is remembered. Its problems
     /// are gathered all at once, and where they could fill the memory none of them is.
-    fn problems(&self, data: &Value) -> Vec<FieldError> {
-        if self.bound.is_too_much(data) {
+    /// What is hidden is weighed and described apart from the rest, so that how much of it there is decides nothing about the rest.
+    fn problems(&self, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
+        if self.bound.is_too_much(data) && apart(fields, data).iter().any(|part| self.bound.is_too_much(&part.data)) {
             let message =
                 "this has too many values for a schema that compares each of them with so much: send less at a time";
             return vec![FieldError::new("", "too_complex", message)];
@@ -127,14 +129,57 @@ impl Judge {
         if self.validator.is_valid(data) {
             return Vec::new();
         }
-        if self.bound.applied_to(data) <= MOST_TOLD {
-            let errors = self.validator.iter_errors(data);
-            return errors.flat_map(|error| described(&error)).take(MAX_PROBLEMS).collect();
+        let parts = apart(fields, data);
+        let told = parts.iter().filter(|part| self.bound.applied_to(&part.data) <= MOST_TOLD);
+        let mut problems: Vec<FieldError> = told.flat_map(|part| self.problems_of(part)).collect();
+        let is_visible_too_large = parts.first().is_some_and(|part| self.bound.applied_to(&part.data) > MOST_TOLD);
+        if is_visible_too_large || problems.is_empty() {
+            let message = "this does not fit the schema, and is too large or too deeply nested for its problems to be told one \
+                           by one: send less at a time";
+            problems.push(FieldError::new("", "invalid", message));
         }
-        let message = "this does not fit the schema, and is too large or too deeply nested for its problems to be told one by \
-                       one: send less at a time";
-        vec![FieldError::new("", "invalid", message)]
+        problems
     }
+
+    fn problems_of(&self, part: &Part) -> Vec<FieldError> {
+        let errors = self.validator.iter_errors(&part.data).flat_map(|error| described(&error));
+        errors.filter(|problem| part.names(&problem.pointer)).take(MAX_PROBLEMS).collect()
+    }
+}
+
+/// A part of a record's data.
+struct Part<'a> {
+    data: Cow<'a, Value>,
+    /// The pointers of its hidden fields.
+    hidden: Vec<String>,
+    /// Whether it is the hidden fields, or all the others.
+    is_hidden: bool,
+}
+
+impl Part<'_> {
+    /// Whether a pointer is of something in this part.
+    fn names(&self, pointer: &str) -> bool {
+        let is_within =
+            |field: &String| pointer.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.hidden.iter().any(is_within) == self.is_hidden
+    }
+}
+
+/// All of a record's data but what is hidden, and then that, if there is any. No keyword of a schema looks at fields of both: see
+/// [`joined`](super::joined).
+fn apart<'a>(fields: &BTreeMap<String, Field>, data: &'a Value) -> Vec<Part<'a>> {
+    let is_hidden = |name: &str| fields.get(name).is_some_and(|field| field.value.hidden);
+    let hidden = fields.keys().filter(|name| is_hidden(name)).map(|name| format!("/{}", escaped(name)));
+    let hidden: Vec<String> = hidden.collect();
+    let Some(members) = data.as_object().filter(|_| !hidden.is_empty()) else {
+        return vec![Part { data: Cow::Borrowed(data), hidden, is_hidden: false }];
+    };
+    let (of_hidden, visible): (Map<_, _>, Map<_, _>) =
+        members.clone().into_iter().partition(|(name, _)| is_hidden(name));
+    vec![
+        Part { data: Cow::Owned(visible.into()), hidden: hidden.clone(), is_hidden: false },
+        Part { data: Cow::Owned(of_hidden.into()), hidden, is_hidden: true },
+    ]
 }
 
 /// Everything the store could not hold of a value that stands at `pointer`: numbers, and names of members.

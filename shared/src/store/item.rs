@@ -70,6 +70,21 @@ pub fn to_members(item: &Item) -> Map<String, Value> {
     item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect()
 }
 
+/// The size of an item as DynamoDB reckons it, or somewhat more: names and values, and what holds lists and maps together.
+pub fn size(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + size_of(value)).sum()
+}
+
+fn size_of(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len() + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::L(elements) => 3 + elements.iter().map(|element| size_of(element) + 1).sum::<usize>(),
+        AttributeValue::M(members) => 3 + size(members) + members.len(),
+        _ => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use super::write::{Intent, What};
 use super::{Expression, Table, Written};
 use crate::clock::{Clock, rfc3339};
 use crate::cost;
-use crate::error::{Error, Result};
+use crate::error::{Error, FieldError, Result};
 use crate::expr::{Expr, Input};
 use crate::http::{IfMatch, IfNoneMatch, Preconditions};
 use crate::policy::Grant;
@@ -219,13 +219,13 @@ pub(super) fn withhold_price(intent: &Intent, record: &Record) {
 pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<Map<String, Value>> {
     let collection = grant.collection();
     let unread = !grant.allows_reading(&stored.view());
+    if unread && let Some(problem) = depends_on_unread(collection, change) {
+        return Err(Error::Invalid(vec![problem]));
+    }
     let mut data = match change {
         What::Create(data) | What::Replace(data) => data.clone(),
         What::Delete | What::Undelete => stored.data.clone(),
         What::Merge { patch, .. } => {
-            if let Some(name) = blindly_merged(patch).filter(|_| unread && !grant.sees_all()) {
-                return Err(Error::field(format!("/{name}"), "unreadable", UNREADABLE));
-            }
             let mut data = stored.data.clone();
             // Into what they do not see nobody merges: whether the outcome is valid would tell what is there.
             data.retain(|name, _| grant.sees_all() || !collection.is_hidden(name) || !patch.contains_key(name));
@@ -253,12 +253,34 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     }
 }
 
-const UNREADABLE: &str = "an object is merged into what is stored, which you may not read: replace the record with PUT";
-
-/// A member of a patch that would be merged into what is stored. Whether the outcome is valid would tell what is there, and
-/// replacing it instead would lose it.
-fn blindly_merged(patch: &Map<String, Value>) -> Option<&String> {
-    patch.iter().find(|(_, value)| value.is_object()).map(|(name, _)| name)
+/// Why what becomes of a record depends on stored fields that its writer may not read: whether such a change is valid, or unique,
+/// would tell what is there.
+fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldError> {
+    let stays: Box<dyn Fn(&str) -> bool> = match change {
+        What::Merge { patch, .. } => {
+            if let Some((name, _)) = patch.iter().find(|(_, value)| value.is_object()) {
+                let message =
+                    "an object is merged into what is stored, which you may not read: replace the record with PUT";
+                return Some(FieldError::new(format!("/{name}"), "unreadable", message));
+            }
+            Box::new(|name| !patch.contains_key(name))
+        }
+        What::Replace(body) => Box::new(|name| is_kept(collection, name, true) && !body.contains_key(name)),
+        What::Create(_) | What::Delete | What::Undelete => return None,
+    };
+    if !collection.is_memberwise() && collection.field_names().any(|name| !collection.is_hidden(name) && stays(name)) {
+        let message = "the schema holds several fields against each other, and you may not read the stored ones: send every \
+                       field, with PUT, or ask for the right to read the record";
+        return Some(FieldError::new("", "unreadable", message));
+    }
+    let is_split = |fields: &&Vec<String>| {
+        let kept = fields.iter().filter(|field| stays(field)).count();
+        kept > 0 && kept < fields.len()
+    };
+    let split = collection.definition().unique.iter().find(is_split)?;
+    let message =
+        format!("{} are unique together, and you may not read the stored ones: send all of them", split.join(" and "));
+    Some(FieldError::new("", "unreadable", message))
 }
 
 /// A field of a change that cannot be changed, and is hidden from whoever makes it or is of a record that they may not read
@@ -269,16 +291,18 @@ fn guessed<'a>(grant: &Grant, change: &'a What, unread: bool) -> Option<&'a Stri
     change.sent().filter(|_| !grant.sees_all())?.keys().find(is_fixed)
 }
 
-/// A replacement by somebody who does not see or write a field leaves it as it is. Of a record that they may not read
-/// (`unread`) they see none.
+/// A replacement by somebody who does not see or write a field leaves it as it is.
 fn keep_unseen(collection: &Collection, stored: &Record, unread: bool, data: &mut Map<String, Value>) {
     for (name, value) in &stored.data {
-        let is_unseen = collection.is_hidden(name) || collection.read_only(name);
-        let unseen = is_unseen || (unread && collection.write_once(name));
-        if unseen && !data.contains_key(name) {
+        if is_kept(collection, name, unread) && !data.contains_key(name) {
             data.insert(name.clone(), value.clone());
         }
     }
+}
+
+/// Whether a replacement that leaves the field out keeps it. Of a record that its writer may not read (`unread`) they see none.
+fn is_kept(collection: &Collection, name: &str, unread: bool) -> bool {
+    collection.is_hidden(name) || collection.read_only(name) || (unread && collection.write_once(name))
 }
 
 /// RFC 7396 on an object.

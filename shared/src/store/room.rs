@@ -1,12 +1,11 @@
 //! Whether there is room for what is to be written: in one transaction of DynamoDB's, and in one answer of Lambda's. Looked at
 //! before anything is, since a write that was made cannot be answered with a refusal.
 
-use super::item::Item;
+use super::item::size;
 use super::write::Write;
 use super::{TOO_MUCH, TransactWriteItem};
 use crate::error::Result;
 use crate::weight;
-use aws_sdk_dynamodb::types::AttributeValue;
 
 /// What a transaction holds, in bytes of items: DynamoDB's limit.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -23,19 +22,4 @@ pub(super) fn check(writes: &[Write<'_>], items: &[TransactWriteItem]) -> Result
     let shown = writes.iter().filter(|write| !write.record.deleted);
     let shown: usize = shown.map(|write| write.record.weight_to_writer(&write.intent.grant)).sum();
     if shown > weight::MOST { Err(weight::TOO_LARGE()) } else { Ok(()) }
-}
-
-/// The size of an item as DynamoDB reckons it, or somewhat more: names and values, and what holds lists and maps together.
-fn size(item: &Item) -> usize {
-    item.iter().map(|(name, value)| name.len() + size_of(value)).sum()
-}
-
-fn size_of(value: &AttributeValue) -> usize {
-    match value {
-        AttributeValue::S(text) | AttributeValue::N(text) => text.len() + 1,
-        AttributeValue::B(bytes) => bytes.as_ref().len(),
-        AttributeValue::L(elements) => 3 + elements.iter().map(|element| size_of(element) + 1).sum::<usize>(),
-        AttributeValue::M(members) => 3 + size(members) + members.len(),
-        _ => 1,
-    }
 }

@@ -116,6 +116,50 @@ fn the_bound_holds_for_what_is_stored_too() {
     assert_eq!(found[0].code, "too_complex");
 }
 
+/// A schema that looks for the rest asks all the others again; where these do so too, each level doubles the work.
+#[test]
+fn what_looks_for_the_rest_counts_what_it_asks_again() {
+    let rest = |depth: usize, keyword: &str, wide: usize| {
+        (0..depth).fold(json!({ "type": ["object", "array"] }), |inner, _| {
+            let mut branches = vec![json!({ "required": ["no"] }); wide - 1];
+            branches.push(inner);
+            json!({ "anyOf": branches, keyword: false })
+        })
+    };
+    for keyword in ["unevaluatedProperties", "unevaluatedItems"] {
+        for (depth, wide) in [(12, 2), (14, 1), (9, 3)] {
+            assert_eq!(refused(lists_of(rest(depth, keyword, wide))).1, "too_complex", "{keyword} {depth} {wide}");
+        }
+        parse(lists_of(rest(3, keyword, 3))).expect("what people write is taken");
+        let inner = (0..20).map(|_| json!({ "type": "object" })).collect::<Vec<_>>();
+        parse(lists_of(json!({ "allOf": inner, keyword: false }))).expect("one level asks once more");
+    }
+}
+
+/// How much is hidden decides nothing about how the rest is answered.
+#[test]
+fn what_is_hidden_is_weighed_and_described_apart() {
+    let deep = json!({ "oneOf": (0..40).map(|number| json!({ "const": number })).collect::<Vec<_>>() });
+    let definition = json!({ "schema": { "type": "object", "required": ["pin"], "properties": {
+        "x": { "type": "array", "items": deep.clone() }, "list": { "type": "array", "items": deep, "hidden": true },
+        "pin": { "type": "string", "hidden": true } } } });
+    let lists = collection_of(parse(definition).unwrap());
+    let told = |hidden: usize, x: &Value| {
+        let mut record = object(json!({ "x": x, "list": vec![3; hidden], "pin": "a" }));
+        lists.validate(&mut record).unwrap_err()
+    };
+    for x in [json!(["no"]), json!(vec!["no"; 3_000]), json!(7)] {
+        assert_eq!(told(0, &x), told(5_000, &x));
+    }
+    assert_eq!(told(5_000, &json!(["no"]))[0].pointer, "/x/0");
+    let mut missing = object(json!({ "x": [1] }));
+    assert_eq!(lists.validate(&mut missing).unwrap_err()[0].pointer, "/pin");
+    let mut bad = object(json!({ "x": [1], "list": [99], "pin": "a" }));
+    assert_eq!(lists.validate(&mut bad).unwrap_err()[0].pointer, "/list/0");
+    let mut large = object(json!({ "x": [1], "list": vec![99; 5_000], "pin": "a" }));
+    assert_eq!(lists.validate(&mut large).unwrap_err()[0].code, "invalid");
+}
+
 /// What a record costs to judge does not multiply with its depth, nor do its problems.
 #[test]
 fn a_deep_record_is_judged_by_a_schema_within_itself_without_end() {
