@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use undercroft::expr::{Auth, Expr, FieldType, FieldTypes, Input, Kind, Known, RecordRef, Rule};
 use undercroft::query::{Condition, condition};
 
-#[path = "../../shared/src/expr/tests/generated.rs"]
+#[path = "../../shared/core/src/expr/tests/generated.rs"]
 #[allow(dead_code, reason = "only some of the generators are asked of the store")]
 mod generated;
 

@@ -323,7 +323,7 @@ fn codes_in_sources() -> BTreeSet<String> {
     for function in ["auth", "collections", "records", "jobs"] {
         read(&root.join("functions").join(function).join("src"), &mut text);
     }
-    read(&root.join("shared/src"), &mut text);
+    read(&root.join("shared"), &mut text);
     let table = std::fs::read_to_string(root.join("shared/src/http/problem.rs")).unwrap();
     let table = table.split("pub fn code(").nth(1).unwrap().split("\n}").next().unwrap().to_owned();
     let mut found: BTreeSet<String> = table.split('"').skip(1).step_by(2).map(str::to_owned).collect();

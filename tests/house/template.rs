@@ -158,7 +158,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     }
     let mut found = Vec::new();
     walk(&root().join("functions"), &mut found);
-    walk(&root().join("shared/src"), &mut found);
+    walk(&root().join("shared"), &mut found);
     assert!(found.len() > 40);
     found
 }

@@ -4,16 +4,17 @@ use crate::App;
 use axum::extract::State;
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
+use undercroft::http::{Bearer, HandlerResult};
 use undercroft::identity::{Caller, User};
 
 /// The signed-in user. Looks at the session itself, so it notices a sign-out at once.
-pub async fn me(State(app): State<App>, caller: Caller) -> Result<axum::Json<Value>> {
+pub async fn me(State(app): State<App>, Bearer(caller): Bearer) -> HandlerResult<axum::Json<Value>> {
     let user = signed_in(&app, caller).await?;
     Ok(axum::Json(json!({ "id": user.id, "email": user.email, "verified": user.verified, "roles": user.roles })))
 }
 
 /// The user's sessions, this one marked.
-pub async fn sessions(State(app): State<App>, caller: Caller) -> Result<axum::Json<Value>> {
+pub async fn sessions(State(app): State<App>, Bearer(caller): Bearer) -> HandlerResult<axum::Json<Value>> {
     let user = signed_in(&app, caller).await?;
     let items = app.sessions.of_user(&user.id, &user.session).await?;
     Ok(axum::Json(json!({ "items": items })))

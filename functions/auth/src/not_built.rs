@@ -1,27 +1,28 @@
 //! What the design promises under `/v1/auth` and this version does not do. It says so.
 
 use undercroft::error::Error;
+use undercroft::http::Problem;
 
-pub async fn reset() -> Error {
-    Error::NotBuilt("password reset")
+pub async fn reset() -> Problem {
+    Error::NotBuilt("password reset").into()
 }
 
-pub async fn magic_link() -> Error {
-    Error::NotBuilt("sign-in by magic link")
+pub async fn magic_link() -> Problem {
+    Error::NotBuilt("sign-in by magic link").into()
 }
 
-pub async fn totp() -> Error {
-    Error::NotBuilt("a second factor by TOTP")
+pub async fn totp() -> Problem {
+    Error::NotBuilt("a second factor by TOTP").into()
 }
 
-pub async fn passkeys() -> Error {
-    Error::NotBuilt("sign-in by passkey")
+pub async fn passkeys() -> Problem {
+    Error::NotBuilt("sign-in by passkey").into()
 }
 
-pub async fn oidc() -> Error {
-    Error::NotBuilt("sign-in by OpenID Connect")
+pub async fn oidc() -> Problem {
+    Error::NotBuilt("sign-in by OpenID Connect").into()
 }
 
-pub async fn api_keys() -> Error {
-    Error::NotBuilt("scoped API keys")
+pub async fn api_keys() -> Problem {
+    Error::NotBuilt("scoped API keys").into()
 }

@@ -4,8 +4,7 @@ use crate::App;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
-use undercroft::error::Result;
-use undercroft::http::Json;
+use undercroft::http::{HandlerResult, Json};
 
 /// The token to exchange.
 #[derive(Deserialize)]
@@ -15,7 +14,7 @@ pub struct Refresh {
 }
 
 /// Exchanges a refresh token.
-pub async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<axum::Json<Value>> {
+pub async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> HandlerResult<axum::Json<Value>> {
     let (user, successor) = app.sessions.rotate(&body.refresh_token).await?;
     Ok(axum::Json(app.signing.tokens(&user, &successor, app.clock.seconds()).await?))
 }

@@ -6,8 +6,8 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
 use undercroft::cost;
-use undercroft::error::{Error, Result};
-use undercroft::http::Json;
+use undercroft::error::Error;
+use undercroft::http::{HandlerResult, Json};
 use undercroft::identity::User;
 use undercroft::identity::email::Email;
 
@@ -20,14 +20,14 @@ pub struct SignIn {
 }
 
 /// Begins a session. A wrong password, an unknown and an unverified address look the same and take as long.
-pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Result<axum::Json<Value>> {
+pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> HandlerResult<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
     let account = app.accounts.find(&email).await?;
     let right = app.hasher.verify(&body.password, account.as_ref().map(|account| account.hash.as_str()))?;
     let Some(account) = account.filter(|_| right) else {
         // Whoever has not proven the address hears nothing of what was read of it.
         cost::withhold();
-        return Err(Error::Unauthenticated("no verified account has this address and password"));
+        return Err(Error::Unauthenticated("no verified account has this address and password").into());
     };
     if password::is_outdated(&account.hash)
         && let Ok(password) = Password::new(body.password)

@@ -4,10 +4,9 @@
 use crate::App;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::response::Response;
 use serde::Deserialize;
-use undercroft::error::{Error, Result};
-use undercroft::http::{Json, no_content};
+use undercroft::error::Error;
+use undercroft::http::{Bearer, HandlerResult, Json, no_content};
 use undercroft::identity::Caller;
 
 /// A client whose access token has run out says by its refresh token which session it means.
@@ -18,7 +17,7 @@ pub struct SignOut {
 }
 
 /// Ends the session of the access token, or of the refresh token in the body.
-pub async fn signout(State(app): State<App>, caller: Caller, request: Request) -> Result<Response> {
+pub async fn signout(State(app): State<App>, Bearer(caller): Bearer, request: Request) -> HandlerResult {
     let named = named(&app, request).await?;
     let (user, session) = match (caller, named) {
         (Caller::User(user), _) => (user.id, user.session),
@@ -28,7 +27,7 @@ pub async fn signout(State(app): State<App>, caller: Caller, request: Request) -
             .await?
             .ok_or(Error::Unauthenticated("the refresh token is not valid, or no longer"))?,
         (Caller::Anonymous, None) => {
-            return Err(Error::Unauthenticated("send the access token, or the refresh token in the body"));
+            return Err(Error::Unauthenticated("send the access token, or the refresh token in the body").into());
         }
     };
     app.sessions.end(&user, &session).await?;
@@ -36,7 +35,7 @@ pub async fn signout(State(app): State<App>, caller: Caller, request: Request) -
 }
 
 /// The refresh token in the body, if there is a body.
-async fn named(app: &App, request: Request) -> Result<Option<String>> {
+async fn named(app: &App, request: Request) -> HandlerResult<Option<String>> {
     if request.headers().get(CONTENT_TYPE).is_none() {
         return Ok(None);
     }

@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::cost;
-use undercroft::error::{Error, Result};
-use undercroft::http::{Json, RequestId};
+use undercroft::error::Error;
+use undercroft::http::{HandlerResult, Json, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
 
@@ -31,7 +31,7 @@ pub async fn signup(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     Json(body): Json<SignUp>,
-) -> Result<(StatusCode, axum::Json<Value>)> {
+) -> HandlerResult<(StatusCode, axum::Json<Value>)> {
     let email = Email::parse(&body.email)?;
     // What is read of an address grows with what is kept of it.
     cost::withhold();
@@ -51,5 +51,5 @@ pub async fn signup(
             return Ok((StatusCode::ACCEPTED, axum::Json(json!({ "signupToken": token }))));
         }
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("an address is signed up many times at once".into()) })
+    Err(Error::Unavailable { retry_after: 1, source: Some("an address is signed up many times at once".into()) }.into())
 }

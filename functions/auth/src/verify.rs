@@ -10,8 +10,8 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
 use undercroft::cost;
-use undercroft::error::{Error, Result};
-use undercroft::http::Json;
+use undercroft::error::Error;
+use undercroft::http::{HandlerResult, Json};
 use undercroft::id;
 use undercroft::identity::email::Email;
 
@@ -26,7 +26,7 @@ pub struct Verify {
 }
 
 /// Spends a code: makes the account, its profile and its first session.
-pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<axum::Json<Value>> {
+pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> HandlerResult<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
     // What is read of an address grows with what is kept of it.
     cost::withhold();
@@ -39,7 +39,7 @@ pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Result<
             sign_up.hash = app.hasher.hash(&password)?;
             sign_up
         }
-        _ => return Err(one_of_both()),
+        _ => return Err(one_of_both().into()),
     };
     let id = id::new(&app.clock);
     let session = app.sessions.begin(&id).await?;

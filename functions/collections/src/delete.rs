@@ -12,9 +12,10 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 use undercroft::clock::rfc3339;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Keyed, Path, Preconditions, Query, RequestId, answered_once};
+use undercroft::http::{Admin, Conditional, HandlerResult, Keyed, Path, Query, RequestId, answered_once};
 use undercroft::id;
 use undercroft::identity::Caller;
+use undercroft::preconditions::Preconditions;
 use undercroft::schema::{Definition, PURGE_JOB, Withdrawal};
 use undercroft::store::definitions::State as Stage;
 use undercroft::store::once::{Answer, Once};
@@ -40,13 +41,13 @@ pub async fn delete(
     admin: Admin,
     Path(name): Path<String>,
     Query(options): Query<Options>,
-    preconditions: Preconditions,
+    Conditional(preconditions): Conditional,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
-) -> Result<Response> {
+) -> HandlerResult {
     let once = keyed.of(&Caller::User(admin.0))?;
     let work = decided(&app, &name, options, &preconditions, &request.0, once.as_ref());
-    answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await
+    Ok(answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await?)
 }
 
 async fn decided(

@@ -11,9 +11,10 @@ use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use undercroft::clock::Clock;
 use undercroft::error::{Error, Result};
-use undercroft::http::{IfNoneMatch, Query};
+use undercroft::http::{Bearer, Conditional, HandlerResult, Query};
 use undercroft::id;
 use undercroft::identity::Caller;
+use undercroft::preconditions::Preconditions;
 use undercroft::schema::Definition;
 use undercroft::store::definitions::Definitions;
 
@@ -31,27 +32,27 @@ pub struct Options {
 /// The document.
 pub async fn openapi(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Query(options): Query<Options>,
-    known: IfNoneMatch,
-) -> Result<Response> {
+    Conditional(known): Conditional,
+) -> HandlerResult {
     let text = document(&app, &caller, &options).await?.to_string();
-    answer(text, &[(CONTENT_TYPE, "application/json".to_owned())], &known)
+    Ok(answer(text, &[(CONTENT_TYPE, "application/json".to_owned())], &known)?)
 }
 
 /// The page made of it.
 pub async fn docs(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Query(options): Query<Options>,
-    known: IfNoneMatch,
-) -> Result<Response> {
+    Conditional(known): Conditional,
+) -> HandlerResult {
     let text = page::page(&document(&app, &caller, &options).await?);
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (CONTENT_SECURITY_POLICY, page::content_security_policy()),
     ];
-    answer(text, &headers, &known)
+    Ok(answer(text, &headers, &known)?)
 }
 
 async fn document(app: &App, caller: &Caller, options: &Options) -> Result<Value> {
@@ -63,12 +64,12 @@ async fn document(app: &App, caller: &Caller, options: &Options) -> Result<Value
 }
 
 /// May be kept, but not used without asking: who else uses the same cache may see less.
-fn answer(text: String, headers: &[(HeaderName, String)], known: &IfNoneMatch) -> Result<Response> {
+fn answer(text: String, headers: &[(HeaderName, String)], known: &Preconditions) -> Result<Response> {
     if text.len() > MAX_BYTES {
         return Err(Error::refused("too_large", "name the collections you need, as in ?collections=tasks,users"));
     }
     let tag = format!("\"{}\"", id::sha256(text.as_bytes()));
-    let status = if known.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let status = if known.if_none_match.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let caching = [(ETAG, tag), (CACHE_CONTROL, "private, no-cache".to_owned()), (VARY, "Authorization".to_owned())];
     let mut response = if status == StatusCode::OK { text.into_response() } else { status.into_response() };
     // A browser puts the headers of a 304 in the place of those it kept: each is as it was, but for what there is no body for.

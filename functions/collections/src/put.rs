@@ -13,10 +13,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use undercroft::clock::sleep_until;
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{Admin, Json, Keyed, Path, Preconditions, Query, RequestId, answered_once, etag};
+use undercroft::http::{Admin, Conditional, HandlerResult, Json, Keyed, Path, Query, RequestId, answered_once};
 use undercroft::id;
 use undercroft::identity::Caller;
+use undercroft::preconditions::{Preconditions, etag};
 use undercroft::schema::Definition;
 use undercroft::store::TransactWriteItem;
 use undercroft::store::definitions::{MAX_COLLECTIONS, State as Stage, Stored};
@@ -43,14 +45,14 @@ pub async fn put(
     admin: Admin,
     Path(name): Path<String>,
     Query(options): Query<Options>,
-    preconditions: Preconditions,
+    Conditional(preconditions): Conditional,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Value>,
-) -> Result<Response> {
+) -> HandlerResult {
     let once = keyed.of(&Caller::User(admin.0))?;
     let work = decided(&app, &name, options, &preconditions, body, &request.0, once.as_ref());
-    answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await
+    Ok(answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await?)
 }
 
 async fn decided(
@@ -98,7 +100,7 @@ async fn when_deleted(app: &App, name: &str) -> Result<Option<Stored>> {
                 let retry_after = u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX);
                 return Err(Error::Unavailable { retry_after, source: Some("a deletion is not in force yet".into()) });
             }
-            app.clock.sleep_until(withdrawal.in_force_at).await;
+            sleep_until(&app.clock, withdrawal.in_force_at).await;
             continue;
         }
         let is_taken_back = deleted.stage == Stage::Closing && !app.records.is_empty(&deleted.definition).await?;

@@ -4,16 +4,17 @@ use crate::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::ETAG;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use undercroft::clock::rfc3339;
-use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Path, Preconditions, etag, etag_of};
+use undercroft::error::Error;
+use undercroft::http::{Admin, Conditional, HandlerResult, Path};
+use undercroft::preconditions::{etag, etag_of};
 use undercroft::schema::Definition;
 use undercroft::store::definitions::{State as Stage, Stored};
 
 /// All definitions, by name. The built-in `users` is among them.
-pub async fn list(State(app): State<App>, _: Admin) -> Result<axum::Json<Value>> {
+pub async fn list(State(app): State<App>, _: Admin) -> HandlerResult<axum::Json<Value>> {
     let now = app.clock.millis();
     let mut items: Vec<Value> =
         app.definitions.all().await?.iter().map(|stored| shown(&stored.definition, now)).collect();
@@ -27,8 +28,8 @@ pub async fn one(
     State(app): State<App>,
     _: Admin,
     Path(name): Path<String>,
-    preconditions: Preconditions,
-) -> Result<Response> {
+    Conditional(preconditions): Conditional,
+) -> HandlerResult {
     let now = app.clock.millis();
     let stored = match name.as_str() {
         "users" => Some(Stored { definition: Definition::users(), stage: Stage::Ready }),

@@ -2,9 +2,9 @@
 //! idempotency key.
 
 use crate::{App, job_id};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Keyed, answered_once};
+use undercroft::http::{Admin, HandlerResult, Keyed, answered_once};
 use undercroft::identity::Caller;
 use undercroft::store::Transacted;
 use undercroft::store::jobs::{Job, Step, Stepped};
@@ -20,14 +20,14 @@ pub fn shown(status: u16, job: &Job) -> Result<Answer> {
 }
 
 /// What is done for an admin, once for a key.
-pub async fn once<F>(app: &App, admin: Admin, keyed: &Keyed, work: impl FnOnce(Option<Once>) -> F) -> Result<Response>
+pub async fn once<F>(app: &App, admin: Admin, keyed: &Keyed, work: impl FnOnce(Option<Once>) -> F) -> HandlerResult
 where
     F: Future<Output = Result<Answer>>,
 {
     let once = keyed.of(&Caller::User(admin.0))?;
     let work = work(once.clone());
     let answered = async { Ok(work.await?.into_response()) };
-    answered_once(once.as_ref(), &app.answers, &app.clock, answered).await
+    Ok(answered_once(once.as_ref(), &app.answers, &app.clock, answered).await?)
 }
 
 /// Takes a job a step: one write; with a key the job is read first, because the answer is kept with the write.

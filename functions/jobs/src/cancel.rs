@@ -3,9 +3,7 @@
 use crate::{App, answer};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
-use undercroft::error::Result;
-use undercroft::http::{Admin, Keyed, Path, RequestId};
+use undercroft::http::{Admin, HandlerResult, Keyed, Path, RequestId};
 use undercroft::store::jobs::Step;
 
 /// Takes a queued or retrying job back.
@@ -15,6 +13,6 @@ pub async fn cancel(
     Path(id): Path<String>,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
-) -> Result<Response> {
+) -> HandlerResult {
     answer::once(&app, admin, &keyed, |once| answer::step(&app, Step::Cancel, &id, &request.0, once)).await
 }

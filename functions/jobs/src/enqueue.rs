@@ -4,11 +4,10 @@
 use crate::{App, answer, files};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{Admin, Json, Keyed, RequestId};
+use undercroft::http::{Admin, HandlerResult, Json, Keyed, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
 use undercroft::schema::{OWN_JOBS, unstorable};
@@ -42,7 +41,7 @@ pub async fn enqueue(
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Enqueue>,
-) -> Result<Response> {
+) -> HandlerResult {
     answer::once(&app, admin, &keyed, |once| wanted(&app, body, &request.0, once)).await
 }
 

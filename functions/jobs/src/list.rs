@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Query};
+use undercroft::http::{Admin, HandlerResult, Query};
 use undercroft::store::jobs::Job;
 
 /// Jobs on a page unless asked otherwise, and at most.
@@ -26,10 +26,14 @@ pub struct List {
 }
 
 /// Lists jobs.
-pub async fn list(State(app): State<App>, Admin(admin): Admin, Query(query): Query<List>) -> Result<axum::Json<Value>> {
+pub async fn list(
+    State(app): State<App>,
+    Admin(admin): Admin,
+    Query(query): Query<List>,
+) -> HandlerResult<axum::Json<Value>> {
     let limit = query.limit.unwrap_or(PAGE.0);
     if !(1..=PAGE.1).contains(&limit) {
-        return Err(Error::bad_request("limit", "limit is from 1 to 100"));
+        return Err(Error::bad_request("limit", "limit is from 1 to 100").into());
     }
     let purpose = format!("jobs:{}:{}", admin.id, query.dead);
     let after = match &query.cursor {

@@ -2,12 +2,12 @@
 
 use crate::{App, files, job_id};
 use axum::extract::State;
-use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Path};
+use undercroft::error::Error;
+use undercroft::http::{Admin, HandlerResult, Path};
 use undercroft::store::jobs::Job;
 
 /// Looks at a job.
-pub async fn look(State(app): State<App>, _: Admin, Path(id): Path<String>) -> Result<axum::Json<Job>> {
+pub async fn look(State(app): State<App>, _: Admin, Path(id): Path<String>) -> HandlerResult<axum::Json<Job>> {
     let mut job = app.jobs.get(job_id(&id)?).await?.ok_or(Error::NotFound("job"))?;
     files::link_result(&app, &mut job)?;
     Ok(axum::Json(job))

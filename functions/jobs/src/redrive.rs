@@ -3,10 +3,9 @@
 use crate::{App, answer};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
 use serde_json::json;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Keyed, Path, RequestId};
+use undercroft::http::{Admin, HandlerResult, Keyed, Path, RequestId};
 use undercroft::store::Transacted;
 use undercroft::store::jobs::{Job, Step};
 use undercroft::store::once::{Answer, Once};
@@ -23,7 +22,7 @@ pub async fn redrive(
     Path(id): Path<String>,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
-) -> Result<Response> {
+) -> HandlerResult {
     answer::once(&app, admin, &keyed, |once| answer::step(&app, Step::Redrive, &id, &request.0, once)).await
 }
 
@@ -34,7 +33,7 @@ pub async fn redrive_all(
     admin: Admin,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
-) -> Result<Response> {
+) -> HandlerResult {
     let request = request.0.as_str();
     answer::once(&app, admin, &keyed, |once| async {
         match once {

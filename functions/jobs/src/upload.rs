@@ -4,12 +4,12 @@
 
 use crate::{App, files};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::aws::objects::LinkKind;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Json, Keyed};
+use undercroft::http::{Admin, HandlerResult, Json, Keyed};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::store::files::{Format, upload_key};
@@ -27,9 +27,9 @@ pub struct Upload {
 }
 
 /// Gives a link to upload a file by.
-pub async fn upload(State(app): State<App>, admin: Admin, keyed: Keyed, Json(file): Json<Upload>) -> Result<Response> {
+pub async fn upload(State(app): State<App>, admin: Admin, keyed: Keyed, Json(file): Json<Upload>) -> HandlerResult {
     if !(1..=MAX_BYTES).contains(&file.bytes) {
-        return Err(Error::field("/bytes", "range", "a file has from 1 byte to 5 GiB"));
+        return Err(Error::field("/bytes", "range", "a file has from 1 byte to 5 GiB").into());
     }
     let new = upload_key(&id::new(&app.clock), file.format);
     let key = match keyed.of(&Caller::User(admin.0))? {

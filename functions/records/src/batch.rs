@@ -4,7 +4,7 @@ use crate::intent::Begun;
 use crate::{App, answer, intent, replace};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -12,8 +12,9 @@ use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::expr::Rule;
 use undercroft::futures::future::join_all;
-use undercroft::http::{Json, Keyed, Preconditions, RequestId, answered_once};
+use undercroft::http::{Bearer, HandlerResult, Json, Keyed, RequestId, answered_once};
 use undercroft::identity::Caller;
+use undercroft::preconditions::Preconditions;
 use undercroft::store::commit::Promise;
 use undercroft::store::once::Answer;
 use undercroft::store::record::Record;
@@ -43,13 +44,13 @@ struct Operation {
 /// Writes a batch.
 pub async fn batch(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(batch): Json<Batch>,
-) -> Result<Response> {
+) -> HandlerResult {
     if batch.operations.is_empty() || batch.operations.len() > MAX_OPERATIONS {
-        return Err(Error::field("/operations", "count", "a batch has from 1 to 100 operations"));
+        return Err(Error::field("/operations", "count", "a batch has from 1 to 100 operations").into());
     }
     let once = keyed.of(&caller)?;
     let asked = all(batch.operations.into_iter().map(|operation| shaped(&app, operation)).collect())?;
@@ -62,7 +63,7 @@ pub async fn batch(
     };
     let answer = answered_once(once.as_ref(), app.records.table(), &app.clock, work).await;
     // What was read before it was refused would tell which collections there are, and what is in them.
-    answer.inspect_err(|_| cost::withhold())
+    Ok(answer.inspect_err(|_| cost::withhold())?)
 }
 
 /// An operation that could be done if the definitions allow it.
@@ -84,7 +85,8 @@ enum What {
 /// What an operation asks for. Whatever is malformed is refused before anything is read: it costs the same whatever it names.
 fn shaped(app: &App, operation: Operation) -> Result<Asked> {
     let Operation { method, path, body, if_match, if_none_match } = operation;
-    let preconditions = Preconditions::parse(if_match.as_deref(), if_none_match.as_deref())?;
+    let preconditions =
+        Preconditions::parse(("ifMatch", if_match.as_deref()), ("ifNoneMatch", if_none_match.as_deref()))?;
     let steps: Vec<&str> = path.strip_prefix("/v1/collections/").unwrap_or_default().split('/').collect();
     let (name, what) = match (method.as_str(), steps.as_slice()) {
         ("POST", [name, "records"]) => {

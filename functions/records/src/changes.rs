@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::expr::{Input, Rule};
-use undercroft::http::Query;
+use undercroft::http::{Bearer, HandlerResult, Query};
 use undercroft::id::sha256;
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::query::{Query as Wanted, Range, plan};
+use undercroft::response_size;
 use undercroft::store::ledger::{Follow, Heard, Position, Seen};
-use undercroft::weight;
 
 /// Changes looked at for a page unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (30, 100);
@@ -46,13 +46,13 @@ struct Place {
 /// Follows changes.
 pub async fn changes(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Query(asked): Query<Changes>,
-) -> Result<axum::Json<Value>> {
+) -> HandlerResult<axum::Json<Value>> {
     let name = asked.collection.as_deref().ok_or_else(|| Error::bad_request("collection", "say which collection"))?;
     let limit = asked.limit.unwrap_or(PAGE.0);
     if !(1..=PAGE.1).contains(&limit) {
-        return Err(Error::bad_request("limit", "limit is from 1 to 100"));
+        return Err(Error::bad_request("limit", "limit is from 1 to 100").into());
     }
     let collection = app.collection(name, &caller, Rule::List).await?;
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
@@ -129,13 +129,13 @@ async fn page(
 fn fitting(heard: &[Heard], grant: &Grant) -> usize {
     let weight = |heard: &Heard| match heard {
         Heard::Put(record) => record.weight(grant),
-        Heard::Deleted(_) | Heard::Left(_) => weight::BESIDE_DATA,
+        Heard::Deleted(_) | Heard::Left(_) => response_size::BESIDE_DATA,
     };
     let so_far = heard.iter().scan(0, |sum, heard| {
         *sum += weight(heard);
         Some(*sum)
     });
-    so_far.take_while(|sum| *sum <= weight::PAGE).count().max(1)
+    so_far.take_while(|sum| *sum <= response_size::PAGE).count().max(1)
 }
 
 fn not_followed() -> Error {

@@ -4,33 +4,30 @@
 use crate::{App, answer, intent};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
-use undercroft::error::Result;
-use undercroft::http::{Keyed, Path, Preconditions, RequestId};
-use undercroft::identity::Caller;
+use undercroft::http::{Bearer, Conditional, HandlerResult, Keyed, Path, RequestId};
 
 /// Deletes a record.
 pub async fn delete(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
-    preconditions: Preconditions,
+    Conditional(preconditions): Conditional,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
-) -> Result<Response> {
+) -> HandlerResult {
     let begun = intent::delete(&app, &caller, (&name, &id), preconditions);
-    answer::write(&app, &caller, &keyed, &request.0, begun).await
+    Ok(answer::write(&app, &caller, &keyed, &request.0, begun).await?)
 }
 
 /// Brings a deleted record back.
 pub async fn undelete(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
-    preconditions: Preconditions,
+    Conditional(preconditions): Conditional,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
-) -> Result<Response> {
+) -> HandlerResult {
     let begun = intent::undelete(&app, &caller, (&name, &id), preconditions);
-    answer::write(&app, &caller, &keyed, &request.0, begun).await
+    Ok(answer::write(&app, &caller, &keyed, &request.0, begun).await?)
 }

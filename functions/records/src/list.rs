@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::error::{Error, Result};
 use undercroft::expr::{Expr, Input, Rule};
-use undercroft::http::{Path, Query};
+use undercroft::http::{Bearer, HandlerResult, Path, Query};
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::query::{Plan, SortField, parse_fields, parse_sort, plan};
@@ -56,20 +56,20 @@ impl List {
 /// Lists records.
 pub async fn list(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path(name): Path<String>,
     Query(asked): Query<List>,
-) -> Result<axum::Json<Value>> {
+) -> HandlerResult<axum::Json<Value>> {
     let limit = check(&asked)?;
     if asked.deleted {
-        return deleted::list(&app, &caller, &name, limit, &asked).await;
+        return Ok(deleted::list(&app, &caller, &name, limit, &asked).await?);
     }
     let collection = app.collection(&name, &caller, Rule::List).await?;
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
     let planned = planned(&grant, &asked);
     if asked.explain {
         let expand = Expand::read(&app, &caller, &collection, asked.expand.as_deref(), limit).await;
-        return explain(&app, &grant, limit, planned, expand);
+        return Ok(explain(&app, &grant, limit, planned, expand)?);
     }
     let plan = planned?;
     let counting = asked.count.then(|| count::partitions(&collection, &plan)).transpose()?;

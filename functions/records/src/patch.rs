@@ -6,12 +6,10 @@
 use crate::{App, answer, intent};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
-use undercroft::error::Result;
-use undercroft::http::{Keyed, MergePatch, Path, Preconditions, Query, RequestId};
-use undercroft::identity::Caller;
+use undercroft::http::{Bearer, Conditional, HandlerResult, Keyed, MergePatch, Path, Query, RequestId};
 
 /// What may be asked besides.
 #[derive(Deserialize)]
@@ -24,18 +22,18 @@ pub struct Asked {
 /// Changes some members of a record, or says how it would.
 pub async fn patch(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
-    (preconditions, Query(asked)): (Preconditions, Query<Asked>),
+    (Conditional(preconditions), Query(asked)): (Conditional, Query<Asked>),
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     MergePatch(patch): MergePatch,
-) -> Result<Response> {
+) -> HandlerResult {
     let begun = intent::merge(&app, &caller, (&name, &id), patch, preconditions);
     if asked.explain {
         let intent = intent::ended(&app, &caller, begun.await?).await?;
         let planned = app.records.plan(&intent, keyed.of(&caller)?.is_some());
         return Ok(axum::Json(json!({ "plan": planned, "expected": { "trips": planned.trips() } })).into_response());
     }
-    answer::write(&app, &caller, &keyed, &request.0, begun).await
+    Ok(answer::write(&app, &caller, &keyed, &request.0, begun).await?)
 }

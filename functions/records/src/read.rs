@@ -6,13 +6,13 @@ use crate::{App, input};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::ETAG;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Deserialize;
-use undercroft::error::{Error, Result};
+use undercroft::error::Error;
 use undercroft::expr::{Input, Rule};
-use undercroft::http::{IfMatch, IfNoneMatch, Path, Query, etag, etag_of};
-use undercroft::identity::Caller;
+use undercroft::http::{Bearer, Conditional, HandlerResult, Path, Query};
 use undercroft::policy::allow;
+use undercroft::preconditions::{Preconditions, etag, etag_of};
 
 /// Parameters of a read.
 #[derive(Deserialize)]
@@ -27,12 +27,11 @@ pub struct Options {
 /// Reads a record.
 pub async fn read(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
     Query(options): Query<Options>,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
-) -> Result<Response> {
+    Conditional(Preconditions { if_match, if_none_match }): Conditional,
+) -> HandlerResult {
     let collection = app.collection(&name, &caller, Rule::Read).await?;
     let grant = allow(&caller, Rule::Read, &collection, app.clock.millis(), Input::None)?;
     let expand = Expand::read(&app, &caller, &collection, options.expand.as_deref(), 1).await?;
@@ -40,7 +39,7 @@ pub async fn read(
         app.records.get(&grant, input::record_id(&id)?, options.consistent).await?.ok_or(Error::NotFound("record"))?;
     // RFC 9110 section 13.2.2: If-Match first, then If-None-Match.
     if !if_match.allows(record.version) {
-        return Err(Error::PreconditionFailed("the record is not of the version in If-Match: read it again"));
+        return Err(Error::PreconditionFailed("the record is not of the version in If-Match: read it again").into());
     }
     let shown = vec![record.shown(&grant)];
     let shown = expand.onto(&app, std::slice::from_ref(&record), shown).await?.pop().unwrap_or_default();

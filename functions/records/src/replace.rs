@@ -5,24 +5,24 @@ use crate::intent::Begun;
 use crate::{App, answer, intent};
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, Result};
-use undercroft::http::{IfNoneMatch, Json, Keyed, Path, Preconditions, RequestId};
+use undercroft::http::{Bearer, Conditional, HandlerResult, Json, Keyed, Path, RequestId};
 use undercroft::identity::Caller;
+use undercroft::preconditions::{IfNoneMatch, Preconditions};
 
 /// Replaces or makes a record.
 pub async fn replace(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
-    preconditions: Preconditions,
+    Conditional(preconditions): Conditional,
     keyed: Keyed,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Map<String, Value>>,
-) -> Result<Response> {
+) -> HandlerResult {
     let begun = begun(&app, &caller, (&name, &id), body, preconditions);
-    answer::write(&app, &caller, &keyed, &request.0, begun).await
+    Ok(answer::write(&app, &caller, &keyed, &request.0, begun).await?)
 }
 
 /// What the conditions make of a PUT.

@@ -5,26 +5,26 @@ use crate::{App, absent};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, ETAG};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use undercroft::error::Result;
 use undercroft::expr::{Input, Rule};
-use undercroft::http::{Path, Preconditions, etag};
+use undercroft::http::{Bearer, Conditional, HandlerResult, Path};
 use undercroft::identity::Caller;
 use undercroft::policy::allow;
+use undercroft::preconditions::etag;
 use undercroft::schema::Collection;
 
 /// Tells the schema.
 pub async fn schema(
     State(app): State<App>,
-    caller: Caller,
+    Bearer(caller): Bearer,
     Path(name): Path<String>,
-    preconditions: Preconditions,
-) -> Result<Response> {
+    Conditional(preconditions): Conditional,
+) -> HandlerResult {
     let collection = app.collection(&name, &caller, Rule::List).await?;
     if !may_know(&caller, &collection, app.clock.millis()) {
-        return Err(absent(&caller, Rule::List));
+        return Err(absent(&caller, Rule::List).into());
     }
     let definition = collection.definition();
     let tag = etag(definition.version, caller.is_admin());

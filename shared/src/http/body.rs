@@ -1,8 +1,8 @@
 //! Extractors that refuse well: a body, a query or a path that cannot be read says where and why, as a problem document.
 
-use super::json;
-use crate::by_name::ByName;
+use super::{Problem, json};
 use crate::error::{Error, FieldError};
+use crate::strict_serde::Strict;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
@@ -20,14 +20,14 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub struct Json<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_media_type(request.headers(), &["application/json"])?;
         let value = json::parse(&read(request).await?)?;
-        serde_path_to_error::deserialize(ByName(value)).map(Self).map_err(|error| {
+        serde_path_to_error::deserialize(Strict(value)).map(Self).map_err(|error| {
             let pointer = pointer(error.path());
-            Error::Invalid(vec![FieldError::new(pointer, "shape", error.into_inner().to_string())])
+            Error::Invalid(vec![FieldError::new(pointer, "shape", error.into_inner().to_string())]).into()
         })
     }
 }
@@ -37,13 +37,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 pub struct MergePatch(pub Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for MergePatch {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_media_type(request.headers(), &["application/merge-patch+json", "application/json"])?;
         match json::parse(&read(request).await?)? {
             Value::Object(members) => Ok(Self(members)),
-            _ => Err(Error::field("", "type", "a patch of a record is a JSON object")),
+            _ => Err(Error::field("", "type", "a patch of a record is a JSON object").into()),
         }
     }
 }
@@ -53,12 +53,12 @@ impl<S: Send + Sync> FromRequest<S> for MergePatch {
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         axum::extract::Query::<T>::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|error| Error::bad_request("query", error.body_text()))
+            .map_err(|error| Error::bad_request("query", error.body_text()).into())
     }
 }
 
@@ -67,13 +67,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 pub struct Path<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         axum::extract::Path::<T>::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Path(path)| Self(path))
-            .map_err(|error| Error::bad_request("path", error.body_text()))
+            .map_err(|error| Error::bad_request("path", error.body_text()).into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who calls, as a handler's argument. It stands before the body: a stranger is refused before anything they sent is read.
 
-use super::note_caller;
+use super::{Problem, note_caller};
 use crate::error::Error;
 use crate::identity::keys::Authenticator;
 use crate::identity::{Caller, User};
@@ -9,18 +9,21 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use std::sync::Arc;
 
-impl<S> FromRequestParts<S> for Caller
+/// Who calls, by their bearer token (RFC 6750); anonymous without an `Authorization` header.
+#[derive(Debug, Clone)]
+pub struct Bearer(pub Caller);
+
+impl<S> FromRequestParts<S> for Bearer
 where
     S: Send + Sync,
     Arc<Authenticator>: FromRef<S>,
 {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    /// Anonymous without an `Authorization` header; with one, it must hold a valid bearer token (RFC 6750).
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Some(header) = parts.headers.get(AUTHORIZATION) else {
             note_caller(Caller::Anonymous.kind());
-            return Ok(Caller::Anonymous);
+            return Ok(Self(Caller::Anonymous));
         };
         let token = header
             .to_str()
@@ -31,7 +34,7 @@ where
             .ok_or(Error::Unauthenticated("send Authorization: Bearer <access token>"))?;
         let caller = Arc::<Authenticator>::from_ref(state).caller(token).await?;
         note_caller(caller.kind());
-        Ok(caller)
+        Ok(Self(caller))
     }
 }
 
@@ -44,13 +47,13 @@ where
     S: Send + Sync,
     Arc<Authenticator>: FromRef<S>,
 {
-    type Rejection = Error;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        match Caller::from_request_parts(parts, state).await? {
-            Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Bearer::from_request_parts(parts, state).await?.0 {
+            Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin").into()),
             Caller::User(user) if user.is_admin() => Ok(Self(user)),
-            Caller::User(_) => Err(Error::Forbidden("this is for admins")),
+            Caller::User(_) => Err(Error::Forbidden("this is for admins").into()),
         }
     }
 }

@@ -1,22 +1,25 @@
 //! The last look at a body before it leaves: whether Lambda carries it.
 
+use super::Problem;
 use crate::error::Error;
-use crate::weight;
+use crate::response_size;
 use axum::body::{Body, HttpBody as _};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 
 /// The response, or the refusal of one that Lambda would not carry, for which the gateway would answer 502.
 pub async fn carried(response: Response) -> Response {
-    let is_light = |bytes: u64| weight::at_most(bytes) <= weight::MOST;
+    let is_light = |bytes: u64| response_size::at_most(bytes) <= response_size::MOST;
     if response.body().size_hint().upper().is_some_and(is_light) {
         return response;
     }
     let (parts, body) = response.into_parts();
     match body.collect().await.map(|body| body.to_bytes()) {
-        Ok(body) if weight::of_body(&body) <= weight::MOST => Response::from_parts(parts, Body::from(body)),
-        Ok(_) => weight::TOO_LARGE().into_response(),
-        Err(error) => Error::internal(error).into_response(),
+        Ok(body) if response_size::of_body(&body) <= response_size::MOST => {
+            Response::from_parts(parts, Body::from(body))
+        }
+        Ok(_) => Problem(response_size::TOO_LARGE()).into_response(),
+        Err(error) => Problem(Error::internal(error)).into_response(),
     }
 }
 
@@ -28,10 +31,10 @@ mod tests {
     #[tokio::test]
     async fn a_body_leaves_as_it_is_or_not_at_all() {
         for (body, status) in [
-            ("x".repeat(weight::MOST), StatusCode::OK),
-            ("x".repeat(weight::MOST + 1), StatusCode::UNPROCESSABLE_ENTITY),
-            ("\"".repeat(weight::MOST / 2), StatusCode::OK),
-            ("\"".repeat(weight::MOST / 2 + 1), StatusCode::UNPROCESSABLE_ENTITY),
+            ("x".repeat(response_size::MOST), StatusCode::OK),
+            ("x".repeat(response_size::MOST + 1), StatusCode::UNPROCESSABLE_ENTITY),
+            ("\"".repeat(response_size::MOST / 2), StatusCode::OK),
+            ("\"".repeat(response_size::MOST / 2 + 1), StatusCode::UNPROCESSABLE_ENTITY),
             ("{}".to_owned(), StatusCode::OK),
         ] {
             let answered = carried(body.clone().into_response()).await;

@@ -14,12 +14,12 @@ mod problem;
 mod taken;
 
 pub use body::{Json, MergePatch, Path, Query};
-pub use caller::Admin;
-pub use conditional::{IfMatch, IfNoneMatch, Preconditions, etag, etag_of};
+pub use caller::{Admin, Bearer};
+pub use conditional::Conditional;
 pub use cors::Origins;
 pub use json::parse as parse_json;
 pub use once::{Keyed, answered_once};
-pub use problem::not_found;
+pub use problem::{HandlerResult, Problem, not_found};
 pub use taken::{Extra, Takes};
 
 use crate::config::Env;
@@ -127,7 +127,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let work = CALLER.scope(Seen(Cell::new("unknown")), async {
         let response = match (preflight, edge.admit(request).await) {
             (Some(answer), _) => answer,
-            (None, Err(error)) => error.into_response(),
+            (None, Err(error)) => Problem(error).into_response(),
             (None, Ok(request)) => carried::carried(run(request, next).await).await,
         };
         (response, CALLER.with(|caller| caller.0.get()))
@@ -169,7 +169,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
 async fn run(request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(panic) => Error::internal(panic_message(panic.as_ref())).into_response(),
+        Err(panic) => Problem(Error::internal(panic_message(panic.as_ref()))).into_response(),
     }
 }
 

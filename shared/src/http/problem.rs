@@ -7,19 +7,32 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// An error on its way to being a problem document: what a handler answers where it fails.
+#[derive(Debug)]
+pub struct Problem(pub Error);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// What a handler answers.
+pub type HandlerResult<T = Response> = Result<T, Problem>;
+
 /// The answer for a path that no route serves.
-pub async fn not_found() -> Error {
-    Error::NotFound("route")
+pub async fn not_found() -> Problem {
+    Problem(Error::NotFound("route"))
 }
 
 /// A handler's error on its way through the response to the edge, which alone writes it down.
 #[derive(Clone)]
 struct Failed(Arc<Mutex<Option<Error>>>);
 
-impl IntoResponse for Error {
+impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = status(&self).into_response();
-        response.extensions_mut().insert(Failed(Arc::new(Mutex::new(Some(self)))));
+        let mut response = status(&self.0).into_response();
+        response.extensions_mut().insert(Failed(Arc::new(Mutex::new(Some(self.0)))));
         response
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::expr::Expr;
 use crate::policy::Grant;
 use crate::query::{Query, plan};
-use crate::weight;
+use crate::response_size;
 
 /// A deleted record.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Records {
         let everything = Query { rule: &Expr::True, filter: None, sort: &[], scan: None };
         // By id is the one order that every collection has, so this is never refused.
         let Ok(plan) = plan(grant.collection().layout(), &everything) else { return Ok((Vec::new(), None)) };
-        let bounds = Bounds { forward: plan.forward, limit, allowance: scan, weight: weight::PAGE };
+        let bounds = Bounds { forward: plan.forward, limit, allowance: scan, weight: response_size::PAGE };
         let now = self.seconds();
         let keep = |found: &Item| {
             let deleted = Deleted::read(found, now)?;

@@ -6,7 +6,7 @@ use super::records::Records;
 use crate::error::Result;
 use crate::expr::Input;
 use crate::policy::Grant;
-use crate::weight;
+use crate::response_size;
 use std::collections::HashMap;
 
 /// How many records are read before it is looked whether what they weigh is too much already.
@@ -39,8 +39,8 @@ impl Records {
                 weight += seen_by.map_or(0, |grant| record.weight(grant));
                 stored.extend(seen_by.map(|_| (place, record)));
             }
-            if weight > weight::MOST {
-                return Err(weight::TOO_LARGE());
+            if weight > response_size::MOST {
+                return Err(response_size::TOO_LARGE());
             }
         }
         let allowed = |grant: &Grant, id: &str| {

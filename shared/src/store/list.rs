@@ -15,8 +15,8 @@ use crate::expr::Input;
 use crate::id;
 use crate::policy::Grant;
 use crate::query::{Plan, Range};
+use crate::response_size;
 use crate::schema::Collection;
-use crate::weight;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -52,7 +52,7 @@ impl Records {
             let weight = record.weight(grant);
             plan.leftover.matches(&record.view()).then_some((record, weight))
         };
-        let bounds = Bounds { forward: plan.forward, limit, allowance, weight: weight::PAGE };
+        let bounds = Bounds { forward: plan.forward, limit, allowance, weight: response_size::PAGE };
         self.acts_in_time(grant.collection())?;
         let is_late = || self.acts_in_time(grant.collection()).is_err();
         let (records, next) = walk(self.table(), readers, bounds, keep, is_late).await?;

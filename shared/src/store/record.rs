@@ -19,8 +19,8 @@ use crate::clock::rfc3339;
 use crate::error::{Error, Result};
 use crate::expr::RecordRef;
 use crate::policy::Grant;
+use crate::response_size::{self, BESIDE_DATA};
 use crate::schema::Collection;
-use crate::weight::{self, BESIDE_DATA};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
@@ -100,7 +100,7 @@ impl Record {
     pub fn weight(&self, grant: &Grant) -> usize {
         let hidden =
             |name: &str| !grant.sees_all() && grant.collection().field(name).is_some_and(|field| field.value.hidden);
-        BESIDE_DATA + weight::of_members(self.data.iter().filter(|(name, _)| !hidden(name)))
+        BESIDE_DATA + response_size::of_members(self.data.iter().filter(|(name, _)| !hidden(name)))
     }
 
     /// The record in an item.

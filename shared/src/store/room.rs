@@ -5,7 +5,7 @@ use super::item::size;
 use super::write::Write;
 use super::{TOO_MUCH, TransactWriteItem};
 use crate::error::Result;
-use crate::weight;
+use crate::response_size;
 
 /// What a transaction holds, in bytes of items: DynamoDB's limit.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -21,5 +21,5 @@ pub(super) fn check(writes: &[Write<'_>], items: &[TransactWriteItem]) -> Result
     }
     let shown = writes.iter().filter(|write| !write.record.deleted);
     let shown: usize = shown.map(|write| write.record.weight_to_writer(&write.intent.grant)).sum();
-    if shown > weight::MOST { Err(weight::TOO_LARGE()) } else { Ok(()) }
+    if shown > response_size::MOST { Err(response_size::TOO_LARGE()) } else { Ok(()) }
 }

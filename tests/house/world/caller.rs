@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use tower::ServiceExt;
-use undercroft::weight;
+use undercroft::response_size;
 
 /// Who knocks.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ impl Knock<'_> {
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
         };
-        assert!(weight::of_body(&bytes) <= weight::MOST, "{}: Lambda would not carry this", answer.asked);
+        assert!(response_size::of_body(&bytes) <= response_size::MOST, "{}: Lambda would not carry this", answer.asked);
         self.world.canaries.answered(&self.path, &answer);
         contract::hold(&self.method, &self.path, &answer);
         answer

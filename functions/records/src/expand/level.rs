@@ -11,8 +11,8 @@ use undercroft::error::Result;
 use undercroft::futures::future::try_join;
 use undercroft::futures::stream::{self, StreamExt, TryStreamExt};
 use undercroft::policy::Grant;
+use undercroft::response_size;
 use undercroft::store::record::Record;
-use undercroft::weight;
 
 /// How many queries of a level are under way at once.
 const AT_ONCE: usize = 16;
@@ -65,7 +65,7 @@ pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String,
 
 /// Whether an answer carries what weighs so much.
 fn light(weight: usize) -> Result<()> {
-    if weight <= weight::MOST { Ok(()) } else { Err(weight::TOO_LARGE()) }
+    if weight <= response_size::MOST { Ok(()) } else { Err(response_size::TOO_LARGE()) }
 }
 
 /// What a way leads to from this record.
@@ -112,7 +112,7 @@ async fn backward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
                 let listed = app.records.list(grant, &plan, *limit, None).await?;
                 // It stopped where a page would have: here nobody could turn to the next.
                 if listed.next.is_some() && listed.records.len() < *limit {
-                    return Err(weight::TOO_LARGE());
+                    return Err(response_size::TOO_LARGE());
                 }
                 let weight = listed.records.iter().map(|record| record.weight(grant)).sum();
                 Ok((*step, Met { records: listed.records, weight }))

@@ -8,28 +8,28 @@ use serde_json::{Error, Value};
 
 /// A value whose objects are objects, all the way down.
 #[derive(Debug)]
-pub struct ByName(pub Value);
+pub struct Strict(pub Value);
 
 /// Reads a value by name.
 ///
 /// # Errors
 /// Where the value is not of the shape of `T`.
 pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    T::deserialize(ByName(value))
+    T::deserialize(Strict(value))
 }
 
-impl<'de> Deserializer<'de> for ByName {
+impl<'de> Deserializer<'de> for Strict {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Array(items) => {
-                let mut items = SeqDeserializer::new(items.into_iter().map(ByName));
+                let mut items = SeqDeserializer::new(items.into_iter().map(Strict));
                 let read = visitor.visit_seq(&mut items)?;
                 items.end().map(|()| read)
             }
             Value::Object(members) => {
-                let mut members = MapDeserializer::new(members.into_iter().map(|(name, value)| (name, ByName(value))));
+                let mut members = MapDeserializer::new(members.into_iter().map(|(name, value)| (name, Strict(value))));
                 let read = visitor.visit_map(&mut members)?;
                 members.end().map(|()| read)
             }
@@ -81,7 +81,7 @@ impl<'de> Deserializer<'de> for ByName {
     }
 }
 
-impl IntoDeserializer<'_, Error> for ByName {
+impl IntoDeserializer<'_, Error> for Strict {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::by_name;
 use crate::error::FieldError;
 use crate::expr::Rule;
 use crate::query::SortField;
+use crate::strict_serde;
 
 use super::definition::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
 
@@ -111,7 +111,7 @@ fn list<T: DeserializeOwned>(members: &mut Map<String, Value>, name: &str, probl
     };
     let mut read = Vec::new();
     for (position, element) in elements.into_iter().enumerate() {
-        match by_name::read(element) {
+        match strict_serde::read(element) {
             Ok(element) => read.push(element),
             Err(error) => problems.push(FieldError::new(format!("/{name}/{position}"), "type", error.to_string())),
         }

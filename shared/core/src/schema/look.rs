@@ -1,12 +1,12 @@
 //! Why a merge patch needs the stored record: everything else is written unread, in one round trip.
 
 use super::collection::Collection;
-use crate::weight;
+use crate::response_size;
 use serde_json::{Map, Value};
 use std::fmt;
 
 /// The most that a patch weighs which is written unread although there are hidden fields, in bytes: see
-/// [`weight`](crate::weight).
+/// [`weight`](crate::response_size).
 pub const MOST_UNREAD: usize = 400;
 
 /// A reason to read a record before it is patched.
@@ -66,7 +66,7 @@ impl Collection {
         let indexes = self.definition().indexes.iter();
         let by_update = indexes.filter(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
         let of_all = (!self.is_memberwise()).then_some(Look::Together).into_iter();
-        let is_large = || weight::of_members(patch.iter()) > MOST_UNREAD;
+        let is_large = || response_size::of_members(patch.iter()) > MOST_UNREAD;
         let by_size = (self.hidden_fields().next().is_some() && is_large()).then_some(Look::Size);
         of_all
             .chain(by_size)

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::by_name;
 use crate::error::FieldError;
 use crate::expr::{FieldType, Kind, is_system};
+use crate::strict_serde;
 
 use super::body::escaped;
 use super::definition::{MAX_PROPERTIES, is_collection_name};
@@ -136,7 +136,7 @@ fn field(
 
 fn relation(property: &Value, kind: &Kind, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {
     let pointer = format!("{pointer}/relation");
-    let relation = match by_name::read::<Relation>(property.get("relation")?.clone()) {
+    let relation = match strict_serde::read::<Relation>(property.get("relation")?.clone()) {
         Ok(relation) => relation,
         Err(error) => {
             problems.push(FieldError::new(pointer, "relation", error.to_string()));

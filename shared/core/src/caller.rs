@@ -1,0 +1,59 @@
+//! Who makes a request, as far as a verified token says.
+
+/// The role that may do everything.
+pub const ADMIN: &str = "admin";
+
+/// Who makes a request. Built from a verified token, never from a body, a query or a header (R71).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody has signed in.
+    Anonymous,
+    /// A signed-in account.
+    User(User),
+}
+
+/// A signed-in account, as its access token describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// UUIDv7 of the account.
+    pub id: String,
+    /// UUIDv7 of the session the token belongs to.
+    pub session: String,
+    /// Canonical address.
+    pub email: String,
+    /// Whether the address was proven.
+    pub verified: bool,
+    /// Roles held when the token was issued.
+    pub roles: Vec<String>,
+}
+
+impl User {
+    /// Whether the account holds the admin role.
+    pub fn is_admin(&self) -> bool {
+        self.roles.iter().any(|role| role == ADMIN)
+    }
+}
+
+impl Caller {
+    /// The account's id, empty when nobody has signed in. Rules have no `auth.id` then.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Anonymous => "",
+            Self::User(user) => &user.id,
+        }
+    }
+
+    /// Whether the caller holds the admin role.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::User(user) if user.is_admin())
+    }
+
+    /// For log lines: the kind, never the name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::User(_) if self.is_admin() => "admin",
+            Self::User(_) => "user",
+        }
+    }
+}
