@@ -1,4 +1,4 @@
-"""What Schemathesis is not to try: what never reaches a function here. The tests of the house send it."""
+"""What Schemathesis is not to try: what never reaches a function here. The tests of the system send it."""
 
 import schemathesis
 

@@ -7,7 +7,7 @@ use crate::identity::Caller;
 use crate::schema::Collection;
 use std::sync::Arc;
 use undercroft_core::policy;
-pub use undercroft_core::policy::{Grant, invisible, of_the_house};
+pub use undercroft_core::policy::{Grant, invisible, system_grant};
 
 /// Grants an action, with `input` about to be written if it writes.
 ///
@@ -28,7 +28,7 @@ pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u
     let grants = policy::allow_to_refer(caller, collection, asked_at);
     grants.iter().for_each(withhold_hidden);
     let by_refer = |grant: &Grant| grant.is_by(Rule::Refer);
-    let is_read_by_all = grants.iter().any(|grant| !by_refer(grant) && grant.left().is_true());
+    let is_read_by_all = grants.iter().any(|grant| !by_refer(grant) && grant.residual().is_true());
     if !is_read_by_all && grants.iter().any(by_refer) {
         // The check that the record is there costs by its size, and the caller may be one who may not read it.
         cost::withhold_units();
@@ -38,7 +38,7 @@ pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u
 
 /// What is read or written of records with hidden fields costs by what is hidden in them as well.
 fn withhold_hidden(grant: &Grant) {
-    if !grant.sees_all() && grant.collection().hidden_fields().next().is_some() {
+    if !grant.is_admin() && grant.collection().hidden_fields().next().is_some() {
         cost::withhold_units();
     }
 }

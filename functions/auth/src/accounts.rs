@@ -16,7 +16,7 @@ use undercroft::identity::email::Email;
 use undercroft::identity::{ADMIN, User};
 use undercroft::store::item::{self, Item, number, string, text};
 use undercroft::store::record::profile_item;
-use undercroft::store::{Expression, Table, Transacted, Written};
+use undercroft::store::{Expression, Table, TransactionOutcome, WriteOutcome};
 
 /// A verified account.
 #[derive(Debug, Clone)]
@@ -75,12 +75,12 @@ impl Accounts {
         }
         let bootstrap = writes.len() - 1;
         match self.identity.transact(writes).await? {
-            Transacted::Done => Ok(Some(user)),
+            TransactionOutcome::Done => Ok(Some(user)),
             refused if admin && refused.refused_at(bootstrap) && !refused.refused_at(0) => {
                 Box::pin(self.verify(email, sign_up, user.id, false, session)).await
             }
-            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
-            Transacted::Refused(_) => Ok(None),
+            TransactionOutcome::Conflicted(_) => Err(TransactionOutcome::CONFLICT),
+            TransactionOutcome::Cancelled(_) => Ok(None),
         }
     }
 
@@ -103,7 +103,7 @@ impl Accounts {
         let change = Expression::new("SET #hash = :new").name("#hash", "hash").value(":new", string(new));
         let condition = Expression::new("#hash = :old").value(":old", string(old));
         let key = item::key(&partition(email), "account");
-        self.identity.update(key, change, condition).await.map(|_: Written<Item>| ())
+        self.identity.update(key, change, condition).await.map(|_: WriteOutcome<Item>| ())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is calling: sign-up, verification, sign-in, tokens, sessions.
 //!
 //! The only function that may read password hashes, by IAM: they live in the `Identity` table, which no other role can
-//! open. What it tells the rest of the house are access tokens and the public keys to verify them.
+//! open. What it tells the rest of the system are access tokens and the public keys to verify them.
 
 mod accounts;
 mod mail;

@@ -2,7 +2,7 @@
 //! table nor the stream nor the queue ever holds it in the clear.
 
 use crate::accounts::put;
-use crate::signups::{PLACE_SECONDS, Place};
+use crate::signups::{PLACE_SECONDS, SignUpSlot};
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde_json::{Map, Value, json};
 use undercroft::clock::Clock;
@@ -28,7 +28,7 @@ impl Outbox {
     }
 
     /// Asks for the mail with a sign-up's code.
-    pub async fn code(&self, to: &Email, code: &str, place: Place, request_id: &str) -> Result<TransactWriteItem> {
+    pub async fn code(&self, to: &Email, code: &str, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let text = format!(
             "Your code is\n\n    {code}\n\nIt is good once, for ten minutes, where you signed up. Anywhere else it asks you for \
              a new password. Give it to nobody. If you did not sign up, do nothing: without the code there is no account.\n"
@@ -37,7 +37,7 @@ impl Outbox {
     }
 
     /// Asks for the mail to somebody who has an account and signs up again.
-    pub async fn known(&self, to: &Email, place: Place, request_id: &str) -> Result<TransactWriteItem> {
+    pub async fn known(&self, to: &Email, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let text = "Somebody, probably you, signed up with this address. You already have an account: sign in with your \
                     password. If it was not you, there is nothing to do.\n";
         self.ask(to, text, place, request_id).await
@@ -45,7 +45,7 @@ impl Outbox {
 
     /// A mail as a job. Where the sign-up is one too many, the job is withheld: it is there for an admin to see, and will not run.
     /// Either takes the same writes, and less than a kilobyte, so that no cost tells one from another.
-    async fn ask(&self, to: &Email, text: &str, place: Place, request_id: &str) -> Result<TransactWriteItem> {
+    async fn ask(&self, to: &Email, text: &str, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let id = id::new(&self.clock);
         let sealed = self.seal.seal(&format!("mail:{id}"), text.as_bytes()).await?;
         let payload = json!({ "to": to.as_str(), "subject": "Your sign-up", "sealedText": sealed });

@@ -19,7 +19,7 @@ use undercroft::id;
 use undercroft::identity::User;
 use undercroft::identity::parameters::Parameters;
 use undercroft::store::item::{self, Item, integer, number, string, text};
-use undercroft::store::{Expression, Query, Table, Written};
+use undercroft::store::{Expression, Table, TableQuery, WriteOutcome};
 
 /// A session that is not used ends after this, in seconds.
 pub const IDLE_SECONDS: u64 = 30 * 86_400;
@@ -112,9 +112,9 @@ impl Sessions {
         .value(":idle", number(now + IDLE_SECONDS));
         let condition = Expression::new("#hash = :presented AND expiresAt > :now AND idleAt > :now");
         match self.identity.update(key(&presented.user, &presented.session), change, condition).await? {
-            Written::Done(found) => Ok((user(&presented, &found), successor)),
-            Written::Refused(Some(found)) => self.refused(token, &presented, &found, successor).await,
-            Written::Refused(None) => Err(REFUSED),
+            WriteOutcome::Done(found) => Ok((user(&presented, &found), successor)),
+            WriteOutcome::ConditionFailed(Some(found)) => self.refused(token, &presented, &found, successor).await,
+            WriteOutcome::ConditionFailed(None) => Err(REFUSED),
         }
     }
 
@@ -165,7 +165,7 @@ impl Sessions {
         let condition = Expression::new("pk = :pk AND begins_with(sk, :s)")
             .value(":pk", string(format!("u#{user}")))
             .value(":s", string("s#"));
-        let page = self.identity.query(&Query { key: condition, limit: 100, ..Query::default() }).await?;
+        let page = self.identity.query(&TableQuery { key: condition, limit: 100, ..TableQuery::default() }).await?;
         let now = self.clock.seconds();
         let alive = page.items.iter().filter(|found| is_alive(found, now));
         Ok(alive.map(|found| shown(found, current)).collect())

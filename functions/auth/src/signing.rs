@@ -11,7 +11,7 @@ use undercroft::identity::User;
 use undercroft::identity::keys::{KEYS_PARTITION, KEYS_SORT, PublicKey, published, published_in};
 use undercroft::identity::parameters::Parameters;
 use undercroft::identity::token::{self, ACCESS_TOKEN_SECONDS};
-use undercroft::store::{Expression, Table, Written, item};
+use undercroft::store::{Expression, Table, WriteOutcome, item};
 
 /// Signs access tokens.
 #[derive(Debug)]
@@ -82,7 +82,8 @@ impl SigningKeys {
     async fn publish(&self, key: &PrivateKey) -> Result<()> {
         let mut found = item::key(KEYS_PARTITION, KEYS_SORT);
         found.insert("keys".into(), item::from_json(&json!([{ "kid": key.kid, "x": key.x }])));
-        let Written::Refused(Some(old)) = self.records.put(found, Expression::new("attribute_not_exists(pk)")).await?
+        let WriteOutcome::ConditionFailed(Some(old)) =
+            self.records.put(found, Expression::new("attribute_not_exists(pk)")).await?
         else {
             return Ok(());
         };
@@ -98,8 +99,8 @@ impl SigningKeys {
         let unchanged =
             unchanged.value(":old", old.get("keys").cloned().unwrap_or_else(|| item::from_json(&json!([]))));
         match self.records.put(all, unchanged).await? {
-            Written::Done(()) => Ok(()),
-            Written::Refused(_) => Err(Error::Unavailable { retry_after: 1, source: None }),
+            WriteOutcome::Done(()) => Ok(()),
+            WriteOutcome::ConditionFailed(_) => Err(Error::Unavailable { retry_after: 1, source: None }),
         }
     }
 }

@@ -13,7 +13,7 @@ use undercroft::error::{Error, Result};
 use undercroft::id;
 use undercroft::identity::email::Email;
 use undercroft::store::item::{self, Item, integer, number, string, text};
-use undercroft::store::{Expression, Query, Table, Transacted, Written};
+use undercroft::store::{Expression, Table, TableQuery, TransactionOutcome, WriteOutcome};
 
 /// How long a mailed code is good for, in seconds.
 pub const CODE_SECONDS: u64 = 600;
@@ -46,18 +46,18 @@ pub struct Address {
 
 impl Address {
     /// The place for the next sign-up: the first free one, or any, for whoever met others there.
-    pub fn place(&self, meets_others: bool) -> Place {
+    pub fn place(&self, meets_others: bool) -> SignUpSlot {
         let [chance] = id::random::<1>();
         let nth = if meets_others { usize::from(chance) % self.free.len().max(1) } else { 0 };
-        Place(self.free.get(nth).copied().unwrap_or(OVERFLOW))
+        SignUpSlot(self.free.get(nth).copied().unwrap_or(OVERFLOW))
     }
 }
 
 /// A place for a sign-up.
 #[derive(Debug, Clone, Copy)]
-pub struct Place(usize);
+pub struct SignUpSlot(usize);
 
-impl Place {
+impl SignUpSlot {
     /// Whether a mail goes out for a sign-up in this place.
     pub fn is_mailed(self) -> bool {
         self.0 != OVERFLOW
@@ -125,7 +125,7 @@ impl SignUps {
     pub async fn begin(
         &self,
         email: &Email,
-        place: Place,
+        place: SignUpSlot,
         new: NewSignUp<'_>,
         mail: TransactWriteItem,
     ) -> Result<bool> {
@@ -147,7 +147,7 @@ impl SignUps {
             put
         };
         let put = TransactWriteItem::builder().put(put.build().map_err(Error::internal)?).build();
-        Ok(self.identity.transact(vec![put, mail]).await? == Transacted::Done)
+        Ok(self.identity.transact(vec![put, mail]).await? == TransactionOutcome::Done)
     }
 
     /// The sign-up with this token, if the code is its own. The try is counted before the code is looked at, so that no number
@@ -170,8 +170,8 @@ impl SignUps {
         .value(":most", number(MAX_TRIES as u64))
         .value(":this", string(tried));
         match self.identity.update(key_of(&named), change, condition).await? {
-            Written::Done(found) => Ok(sign_up(&found, &code)),
-            Written::Refused(_) => Ok(None),
+            WriteOutcome::Done(found) => Ok(sign_up(&found, &code)),
+            WriteOutcome::ConditionFailed(_) => Ok(None),
         }
     }
 
@@ -186,12 +186,12 @@ impl SignUps {
 
     /// Everything about an address, by sort key.
     async fn kept(&self, email: &Email) -> Result<BTreeMap<String, Item>> {
-        let all = Query {
+        let all = TableQuery {
             key: Expression::new("pk = :pk").value(":pk", string(partition(email))),
             forward: true,
             limit: 100,
             consistent: true,
-            ..Query::default()
+            ..TableQuery::default()
         };
         let items = self.identity.query(&all).await?.items;
         Ok(items.into_iter().filter_map(|one| Some((text(&one, "sk")?.to_owned(), one))).collect())

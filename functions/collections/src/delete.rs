@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 use undercroft::clock::rfc3339;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, Conditional, HandlerResult, Keyed, Path, Query, RequestId, answered_once};
+use undercroft::http::{Admin, Conditional, HandlerResult, IdempotencyKey, Path, Query, RequestId, idempotent};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::preconditions::Preconditions;
 use undercroft::schema::{Definition, PURGE_JOB, Withdrawal};
 use undercroft::store::definitions::State as Stage;
-use undercroft::store::once::{Answer, Once};
+use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::purge::Deleted;
 
 /// Parameters of a delete.
@@ -42,12 +42,12 @@ pub async fn delete(
     Path(name): Path<String>,
     Query(options): Query<Options>,
     Conditional(preconditions): Conditional,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
 ) -> HandlerResult {
-    let once = keyed.of(&Caller::User(admin.0))?;
-    let work = decided(&app, &name, options, &preconditions, &request.0, once.as_ref());
-    Ok(answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await?)
+    let scoped_key = idempotency_key.of(&Caller::User(admin.0))?;
+    let work = decided(&app, &name, options, &preconditions, &request.0, scoped_key.as_ref());
+    Ok(idempotent(scoped_key.as_ref(), app.definitions.table(), &app.clock, work).await?)
 }
 
 async fn decided(
@@ -56,10 +56,10 @@ async fn decided(
     options: Options,
     preconditions: &Preconditions,
     request: &str,
-    once: Option<&Once>,
+    scoped_key: Option<&ScopedKey>,
 ) -> Result<Response> {
     if name == "users" {
-        return Err(Error::Forbidden("the collection users is part of the house"));
+        return Err(Error::Forbidden("the collection users is part of the system"));
     }
     let stored = app.definitions.get(name).await?.filter(|stored| stored.stage.is_ready());
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
@@ -93,9 +93,9 @@ async fn decided(
     };
     others.push(app.jobs.enqueuing(&job)?);
     let body = json!({ "name": name, "status": DELETING, "inForceAt": rfc3339(in_force_at), "job": job.id });
-    let answer = Answer { status: 202, body: Some(body), ..Answer::default() };
-    if let Some(once) = once {
-        others.push(once.keep(app.definitions.table(), &answer, &app.clock)?);
+    let answer = StoredResponse { status: 202, body: Some(body), ..StoredResponse::default() };
+    if let Some(scoped_key) = scoped_key {
+        others.push(scoped_key.keep(app.definitions.table(), &answer, &app.clock)?);
     }
     app.definitions.put_with(&gone, stage, definition.version, others).await?;
     Ok(answer.into_response())

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use undercroft::error::{Error, Result};
 use undercroft::schema::{Change, Collection, Definition, SchemaChange, Work};
+use undercroft::store::backfill::disagreement;
 use undercroft::store::item;
 use undercroft::store::record::Record;
-use undercroft::store::walk::disagreement;
 
 /// Most records a dry run reads.
 const MOST_CHECKED: usize = 1_000;

@@ -1,5 +1,5 @@
 //! What may be stored: definitions of collections, their indexes and their rules. For admins. And the document of all this
-//! house's routes, for everybody.
+//! system's routes, for everybody.
 
 mod delete;
 mod describe;
@@ -111,7 +111,7 @@ pub fn routes(app: App, env: &Env) -> Router {
     Edge::new("collections", env).taking(TAKES).around(routes)
 }
 
-/// What describes the house, unless it was switched off (R123): then it is not there at all.
+/// What describes the system, unless it was switched off (R123): then it is not there at all.
 fn description(env: &Env) -> Router<App> {
     match env.optional("API_DOCS") {
         Some("off") => Router::new(),

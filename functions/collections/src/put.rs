@@ -15,15 +15,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::clock::sleep_until;
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{Admin, Conditional, HandlerResult, Json, Keyed, Path, Query, RequestId, answered_once};
+use undercroft::http::{Admin, Conditional, HandlerResult, IdempotencyKey, Json, Path, Query, RequestId, idempotent};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::preconditions::{Preconditions, etag};
 use undercroft::schema::Definition;
 use undercroft::store::TransactWriteItem;
 use undercroft::store::definitions::{MAX_COLLECTIONS, State as Stage, Stored};
+use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::jobs::Status;
-use undercroft::store::once::{Answer, Once};
 
 /// How often the number of shards of a collection may change.
 const MOST_SHARD_CHANGES: usize = 32;
@@ -46,13 +46,13 @@ pub async fn put(
     Path(name): Path<String>,
     Query(options): Query<Options>,
     Conditional(preconditions): Conditional,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Value>,
 ) -> HandlerResult {
-    let once = keyed.of(&Caller::User(admin.0))?;
-    let work = decided(&app, &name, options, &preconditions, body, &request.0, once.as_ref());
-    Ok(answered_once(once.as_ref(), app.definitions.table(), &app.clock, work).await?)
+    let scoped_key = idempotency_key.of(&Caller::User(admin.0))?;
+    let work = decided(&app, &name, options, &preconditions, body, &request.0, scoped_key.as_ref());
+    Ok(idempotent(scoped_key.as_ref(), app.definitions.table(), &app.clock, work).await?)
 }
 
 async fn decided(
@@ -62,7 +62,7 @@ async fn decided(
     preconditions: &Preconditions,
     body: Value,
     request: &str,
-    once: Option<&Once>,
+    scoped_key: Option<&ScopedKey>,
 ) -> Result<Response> {
     if name == "users" {
         return Err(Error::NotBuilt("changing the built-in collection users"));
@@ -82,8 +82,8 @@ async fn decided(
     match (alive, options.dry_run) {
         (None, true) => Ok(axum::Json(dry_run::of_new()).into_response()),
         (Some(old), true) => Ok(axum::Json(dry_run::of_change(app, old, &definition).await?).into_response()),
-        (None, false) => make(app, definition, stored.as_ref(), once).await,
-        (Some(old), false) => replace(app, old, definition, request, once).await,
+        (None, false) => make(app, definition, stored.as_ref(), scoped_key).await,
+        (Some(old), false) => replace(app, old, definition, request, scoped_key).await,
     }
 }
 
@@ -111,20 +111,31 @@ async fn when_deleted(app: &App, name: &str) -> Result<Option<Stored>> {
     }
 }
 
-async fn make(app: &App, definition: Definition, gone: Option<&Stored>, once: Option<&Once>) -> Result<Response> {
+async fn make(
+    app: &App,
+    definition: Definition,
+    gone: Option<&Stored>,
+    scoped_key: Option<&ScopedKey>,
+) -> Result<Response> {
     let gone = gone.map(|stored| &stored.definition);
     let mut definition = gone.into_iter().fold(definition, Definition::made_after);
     let referrals = definition.referrals();
     let others = relations::note(app, &mut definition, &Referrals::new(), &referrals).await?;
-    store(app, Some(StatusCode::CREATED), &definition, gone.map_or(0, |gone| gone.version), others, once).await
+    store(app, Some(StatusCode::CREATED), &definition, gone.map_or(0, |gone| gone.version), others, scoped_key).await
 }
 
-async fn replace(app: &App, old: &Definition, new: Definition, request: &str, once: Option<&Once>) -> Result<Response> {
+async fn replace(
+    app: &App,
+    old: &Definition,
+    new: Definition,
+    request: &str,
+    scoped_key: Option<&ScopedKey>,
+) -> Result<Response> {
     let stalled = is_stalled(app, old).await?;
     if new.as_put() == old.last_put() && !stalled {
         let answer = answer(app, None, old);
-        if let Some(once) = once {
-            once.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
+        if let Some(scoped_key) = scoped_key {
+            scoped_key.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
         }
         return Ok(answer.into_response());
     }
@@ -152,7 +163,7 @@ async fn replace(app: &App, old: &Definition, new: Definition, request: &str, on
         let job = app.job(job, work.kind(), Map::from_iter(payload), request);
         others.push(app.jobs.enqueuing(&job)?);
     }
-    store(app, None, &definition, old.version, others, once).await
+    store(app, None, &definition, old.version, others, scoped_key).await
 }
 
 /// What is wrong with the rules of a definition that waits together with those in force.
@@ -182,21 +193,21 @@ async fn store(
     definition: &Definition,
     previous: u64,
     mut others: Vec<TransactWriteItem>,
-    once: Option<&Once>,
+    scoped_key: Option<&ScopedKey>,
 ) -> Result<Response> {
     let answer = answer(app, status, definition);
-    if let Some(once) = once {
-        others.push(once.keep(app.definitions.table(), &answer, &app.clock)?);
+    if let Some(scoped_key) = scoped_key {
+        others.push(scoped_key.keep(app.definitions.table(), &answer, &app.clock)?);
     }
     app.definitions.put_with(definition, Stage::Ready, previous, others).await?;
     Ok(answer.into_response())
 }
 
 /// The definition, and whether it is in force.
-fn answer(app: &App, status: Option<StatusCode>, definition: &Definition) -> Answer {
+fn answer(app: &App, status: Option<StatusCode>, definition: &Definition) -> StoredResponse {
     let now = app.clock.millis();
     let is_in_force = definition.next().is_none() && definition.withdrawing(now).is_none();
     let status = status.unwrap_or(if is_in_force { StatusCode::OK } else { StatusCode::ACCEPTED });
     let (etag, body) = (Some(etag(definition.version, true)), Some(shown(definition, now)));
-    Answer { status: status.as_u16(), etag, location: None, body }
+    StoredResponse { status: status.as_u16(), etag, location: None, body }
 }

@@ -4,41 +4,54 @@
 use crate::{App, job_id};
 use axum::response::IntoResponse;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, HandlerResult, Keyed, answered_once};
+use undercroft::http::{Admin, HandlerResult, IdempotencyKey, idempotent};
 use undercroft::identity::Caller;
-use undercroft::store::Transacted;
+use undercroft::store::TransactionOutcome;
+use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::jobs::{Job, Step, Stepped};
-use undercroft::store::once::{Answer, Once};
 
 /// How often something that has changed between reading and writing is read again.
 pub const TRIES: usize = 8;
 
 /// The answer that shows a job.
-pub fn shown(status: u16, job: &Job) -> Result<Answer> {
+pub fn shown(status: u16, job: &Job) -> Result<StoredResponse> {
     let body = serde_json::to_value(job).map_err(Error::internal)?;
-    Ok(Answer { status, body: Some(body), ..Answer::default() })
+    Ok(StoredResponse { status, body: Some(body), ..StoredResponse::default() })
 }
 
 /// What is done for an admin, once for a key.
-pub async fn once<F>(app: &App, admin: Admin, keyed: &Keyed, work: impl FnOnce(Option<Once>) -> F) -> HandlerResult
+pub async fn once<F>(
+    app: &App,
+    admin: Admin,
+    idempotency_key: &IdempotencyKey,
+    work: impl FnOnce(Option<ScopedKey>) -> F,
+) -> HandlerResult
 where
-    F: Future<Output = Result<Answer>>,
+    F: Future<Output = Result<StoredResponse>>,
 {
-    let once = keyed.of(&Caller::User(admin.0))?;
-    let work = work(once.clone());
+    let scoped_key = idempotency_key.of(&Caller::User(admin.0))?;
+    let work = work(scoped_key.clone());
     let answered = async { Ok(work.await?.into_response()) };
-    Ok(answered_once(once.as_ref(), &app.answers, &app.clock, answered).await?)
+    Ok(idempotent(scoped_key.as_ref(), &app.answers, &app.clock, answered).await?)
 }
 
 /// Takes a job a step: one write; with a key the job is read first, because the answer is kept with the write.
-pub async fn step(app: &App, step: Step, id: &str, request: &str, once: Option<Once>) -> Result<Answer> {
+pub async fn step(
+    app: &App,
+    step: Step,
+    id: &str,
+    request: &str,
+    scoped_key: Option<ScopedKey>,
+) -> Result<StoredResponse> {
     let id = job_id(id)?;
-    let Some(once) = once else { return shown(200, &app.jobs.step(step, id, request).await?) };
+    let Some(scoped_key) = scoped_key else { return shown(200, &app.jobs.step(step, id, request).await?) };
     for _ in 0..TRIES {
         let job = app.jobs.get(id).await?.ok_or(Error::NotFound("job"))?;
         let Stepped { item, job: after } = app.jobs.stepping(step, &job, request)?;
         let answer = shown(200, &after)?;
-        let Transacted::Refused(reasons) = once.together(&app.answers, vec![item], &answer, &app.clock).await? else {
+        let TransactionOutcome::Cancelled(reasons) =
+            scoped_key.together(&app.answers, vec![item], &answer, &app.clock).await?
+        else {
             return Ok(answer);
         };
         let old = reasons.into_iter().next().flatten().flatten();

@@ -3,7 +3,7 @@
 use crate::{App, answer};
 use axum::Extension;
 use axum::extract::State;
-use undercroft::http::{Admin, HandlerResult, Keyed, Path, RequestId};
+use undercroft::http::{Admin, HandlerResult, IdempotencyKey, Path, RequestId};
 use undercroft::store::jobs::Step;
 
 /// Takes a queued or retrying job back.
@@ -11,8 +11,11 @@ pub async fn cancel(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
 ) -> HandlerResult {
-    answer::once(&app, admin, &keyed, |once| answer::step(&app, Step::Cancel, &id, &request.0, once)).await
+    answer::once(&app, admin, &idempotency_key, |scoped_key| {
+        answer::step(&app, Step::Cancel, &id, &request.0, scoped_key)
+    })
+    .await
 }

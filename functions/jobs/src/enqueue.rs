@@ -7,13 +7,13 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, FieldError, Result};
-use undercroft::http::{Admin, HandlerResult, Json, Keyed, RequestId};
+use undercroft::http::{Admin, HandlerResult, IdempotencyKey, Json, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
-use undercroft::schema::{OWN_JOBS, unstorable};
-use undercroft::store::Transacted;
+use undercroft::schema::{SYSTEM_JOBS, unstorable};
+use undercroft::store::TransactionOutcome;
+use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
-use undercroft::store::once::{Answer, Once};
 
 /// Largest payload, in bytes of JSON. The job's item and its stream record must hold it.
 const MAX_PAYLOAD_BYTES: usize = 100_000;
@@ -38,14 +38,14 @@ pub struct Enqueue {
 pub async fn enqueue(
     State(app): State<App>,
     admin: Admin,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Enqueue>,
 ) -> HandlerResult {
-    answer::once(&app, admin, &keyed, |once| wanted(&app, body, &request.0, once)).await
+    answer::once(&app, admin, &idempotency_key, |scoped_key| wanted(&app, body, &request.0, scoped_key)).await
 }
 
-async fn wanted(app: &App, body: Enqueue, request: &str, once: Option<Once>) -> Result<Answer> {
+async fn wanted(app: &App, body: Enqueue, request: &str, scoped_key: Option<ScopedKey>) -> Result<StoredResponse> {
     if NOT_BUILT.contains(&body.kind.as_str()) {
         return Err(Error::NotBuilt("this type of job"));
     }
@@ -57,12 +57,14 @@ async fn wanted(app: &App, body: Enqueue, request: &str, once: Option<Once>) -> 
     job.group = body.group;
     job.delay_seconds = body.delay_seconds.unwrap_or(0);
     job.max_attempts = body.max_attempts.unwrap_or(job.max_attempts);
-    let answer = Answer { location: Some(format!("/v1/jobs/{}", job.id)), ..answer::shown(202, &job)? };
-    match once {
+    let answer = StoredResponse { location: Some(format!("/v1/jobs/{}", job.id)), ..answer::shown(202, &job)? };
+    match scoped_key {
         None => app.jobs.enqueue(&job).await?,
-        Some(once) => {
+        Some(scoped_key) => {
             let enqueuing = vec![app.jobs.enqueuing(&job)?];
-            if let Transacted::Refused(_) = once.together(&app.answers, enqueuing, &answer, &app.clock).await? {
+            if let TransactionOutcome::Cancelled(_) =
+                scoped_key.together(&app.answers, enqueuing, &answer, &app.clock).await?
+            {
                 return Err(Error::conflict("exists", "a job with this id exists"));
             }
         }
@@ -76,7 +78,7 @@ fn check(body: &Enqueue) -> Result<()> {
     if !is_name(&body.kind) {
         wrong("/type", "name", "a type is words of a-z, 0-9 and _ joined by dots, as in email.send");
     }
-    if OWN_JOBS.contains(&body.kind.as_str()) {
+    if SYSTEM_JOBS.contains(&body.kind.as_str()) {
         wrong("/type", "reserved", "such a job follows from what is put or deleted");
     }
     if serde_json::to_vec(&body.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {

@@ -5,8 +5,8 @@ mod answer;
 mod cancel;
 mod enqueue;
 mod files;
+mod get;
 mod list;
-mod look;
 mod redrive;
 mod upload;
 
@@ -96,7 +96,7 @@ pub fn routes(app: App, env: &Env) -> Router {
         .route("/v1/jobs", get(list::list).post(enqueue::enqueue))
         .route("/v1/jobs/uploads", post(upload::upload))
         .route("/v1/jobs/redrive", post(redrive::redrive_all))
-        .route("/v1/jobs/{id}", get(look::look))
+        .route("/v1/jobs/{id}", get(get::get))
         .route("/v1/jobs/{id}/cancel", post(cancel::cancel))
         .route("/v1/jobs/{id}/redrive", post(redrive::redrive))
         .with_state(app);

@@ -5,10 +5,10 @@ use axum::Extension;
 use axum::extract::State;
 use serde_json::json;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, HandlerResult, Keyed, Path, RequestId};
-use undercroft::store::Transacted;
+use undercroft::http::{Admin, HandlerResult, IdempotencyKey, Path, RequestId};
+use undercroft::store::TransactionOutcome;
+use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::jobs::{Job, Step};
-use undercroft::store::once::{Answer, Once};
 
 /// Most jobs one call redrives.
 const MOST: i32 = 100;
@@ -20,10 +20,13 @@ pub async fn redrive(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
 ) -> HandlerResult {
-    answer::once(&app, admin, &keyed, |once| answer::step(&app, Step::Redrive, &id, &request.0, once)).await
+    answer::once(&app, admin, &idempotency_key, |scoped_key| {
+        answer::step(&app, Step::Redrive, &id, &request.0, scoped_key)
+    })
+    .await
 }
 
 /// Redrives dead jobs, a hundred a call; `more` says whether to call again. With a key, 25 a call: all of them with the answer,
@@ -31,20 +34,20 @@ pub async fn redrive(
 pub async fn redrive_all(
     State(app): State<App>,
     admin: Admin,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
 ) -> HandlerResult {
     let request = request.0.as_str();
-    answer::once(&app, admin, &keyed, |once| async {
-        match once {
+    answer::once(&app, admin, &idempotency_key, |scoped_key| async {
+        match scoped_key {
             None => each(&app, request).await,
-            Some(once) => together(&app, request, &once).await,
+            Some(scoped_key) => together(&app, request, &scoped_key).await,
         }
     })
     .await
 }
 
-async fn each(app: &App, request: &str) -> Result<Answer> {
+async fn each(app: &App, request: &str) -> Result<StoredResponse> {
     let (dead, next) = app.jobs.list(true, MOST, None).await?;
     let mut redriven = 0;
     for job in &dead {
@@ -58,7 +61,7 @@ async fn each(app: &App, request: &str) -> Result<Answer> {
     Ok(told(redriven, next.is_some()))
 }
 
-async fn together(app: &App, request: &str, once: &Once) -> Result<Answer> {
+async fn together(app: &App, request: &str, scoped_key: &ScopedKey) -> Result<StoredResponse> {
     let (mut dead, next) = app.jobs.list(true, MOST_TOGETHER, None).await?;
     for _ in 0..answer::TRIES {
         // The index lags behind the table: what cannot be redriven is no longer dead.
@@ -68,7 +71,9 @@ async fn together(app: &App, request: &str, once: &Once) -> Result<Answer> {
         };
         let (jobs, items): (Vec<Job>, Vec<_>) = dead.into_iter().filter_map(stepping).unzip();
         let answer = told(jobs.len(), next.is_some());
-        let Transacted::Refused(reasons) = once.together(&app.answers, items, &answer, &app.clock).await? else {
+        let TransactionOutcome::Cancelled(reasons) =
+            scoped_key.together(&app.answers, items, &answer, &app.clock).await?
+        else {
             return Ok(answer);
         };
         dead = jobs.into_iter().zip(reasons).filter(|(_, reason)| reason.is_none()).map(|(job, _)| job).collect();
@@ -76,6 +81,10 @@ async fn together(app: &App, request: &str, once: &Once) -> Result<Answer> {
     Err(Error::Unavailable { retry_after: 1, source: Some("dead jobs go on faster than they can be read".into()) })
 }
 
-fn told(redriven: usize, more: bool) -> Answer {
-    Answer { status: 200, body: Some(json!({ "redriven": redriven, "more": more })), ..Answer::default() }
+fn told(redriven: usize, more: bool) -> StoredResponse {
+    StoredResponse {
+        status: 200,
+        body: Some(json!({ "redriven": redriven, "more": more })),
+        ..StoredResponse::default()
+    }
 }

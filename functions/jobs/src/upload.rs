@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::aws::objects::LinkKind;
 use undercroft::error::{Error, Result};
-use undercroft::http::{Admin, HandlerResult, Json, Keyed};
+use undercroft::http::{Admin, HandlerResult, IdempotencyKey, Json};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::store::files::{Format, upload_key};
-use undercroft::store::once::{Answer, Once};
+use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 
 /// Bytes of the largest file that S3 takes in one request.
 const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -27,29 +27,34 @@ pub struct Upload {
 }
 
 /// Gives a link to upload a file by.
-pub async fn upload(State(app): State<App>, admin: Admin, keyed: Keyed, Json(file): Json<Upload>) -> HandlerResult {
+pub async fn upload(
+    State(app): State<App>,
+    admin: Admin,
+    idempotency_key: IdempotencyKey,
+    Json(file): Json<Upload>,
+) -> HandlerResult {
     if !(1..=MAX_BYTES).contains(&file.bytes) {
         return Err(Error::field("/bytes", "range", "a file has from 1 byte to 5 GiB").into());
     }
     let new = upload_key(&id::new(&app.clock), file.format);
-    let key = match keyed.of(&Caller::User(admin.0))? {
+    let key = match idempotency_key.of(&Caller::User(admin.0))? {
         None => new,
-        Some(once) => first(&app, &once, new).await?,
+        Some(scoped_key) => first(&app, &scoped_key, new).await?,
     };
-    Ok(Answer { body: Some(link(&app, &file, &key)?), ..created() }.into_response())
+    Ok(StoredResponse { body: Some(link(&app, &file, &key)?), ..created() }.into_response())
 }
 
 /// The file that this idempotency key has: the one it was given before, or else this one.
-async fn first(app: &App, once: &Once, new: String) -> Result<String> {
-    let answer = Answer { body: Some(json!({ "key": new })), ..created() };
-    let Err(error) = once.keep_alone(&app.answers, &answer, &app.clock).await else { return Ok(new) };
-    let kept = once.kept(&app.answers, &app.clock).await?.and_then(|kept| kept.body).ok_or(error)?;
+async fn first(app: &App, scoped_key: &ScopedKey, new: String) -> Result<String> {
+    let answer = StoredResponse { body: Some(json!({ "key": new })), ..created() };
+    let Err(error) = scoped_key.keep_alone(&app.answers, &answer, &app.clock).await else { return Ok(new) };
+    let kept = scoped_key.kept(&app.answers, &app.clock).await?.and_then(|kept| kept.body).ok_or(error)?;
     let key = kept.get("key").and_then(Value::as_str);
     key.map(str::to_owned).ok_or_else(|| Error::internal("what is kept for an upload has no key"))
 }
 
-fn created() -> Answer {
-    Answer { status: 201, ..Answer::default() }
+fn created() -> StoredResponse {
+    StoredResponse { status: 201, ..StoredResponse::default() }
 }
 
 fn link(app: &App, file: &Upload, key: &str) -> Result<Value> {

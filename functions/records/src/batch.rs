@@ -1,7 +1,7 @@
 //! `POST /v1/batch`: up to 100 writes in any collections, all or nothing -> an answer for each, or what is wrong with each.
 
 use crate::intent::Begun;
-use crate::{App, answer, intent, replace};
+use crate::{App, intent, replace, response};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -12,11 +12,11 @@ use undercroft::cost;
 use undercroft::error::{Error, Result};
 use undercroft::expr::Rule;
 use undercroft::futures::future::join_all;
-use undercroft::http::{Bearer, HandlerResult, Json, Keyed, RequestId, answered_once};
+use undercroft::http::{Bearer, HandlerResult, IdempotencyKey, Json, RequestId, idempotent};
 use undercroft::identity::Caller;
 use undercroft::preconditions::Preconditions;
-use undercroft::store::commit::Promise;
-use undercroft::store::once::Answer;
+use undercroft::store::commit::PendingResponse;
+use undercroft::store::idempotency::StoredResponse;
 use undercroft::store::record::Record;
 use undercroft::store::write::{Failed, Intent};
 
@@ -45,23 +45,23 @@ struct Operation {
 pub async fn batch(
     State(app): State<App>,
     Bearer(caller): Bearer,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
     Json(batch): Json<Batch>,
 ) -> HandlerResult {
     if batch.operations.is_empty() || batch.operations.len() > MAX_OPERATIONS {
         return Err(Error::field("/operations", "count", "a batch has from 1 to 100 operations").into());
     }
-    let once = keyed.of(&caller)?;
+    let scoped_key = idempotency_key.of(&caller)?;
     let asked = all(batch.operations.into_iter().map(|operation| shaped(&app, operation)).collect())?;
     let work = async {
         let intents = intents(&app, &caller, asked).await?;
         let told = |records: &[&Record]| answered(&intents, records);
-        let promise = once.as_ref().map(|once| Promise { once, answer: &told });
-        let written = app.records.write(&intents, &request.0, promise.as_ref()).await.map_err(failed)?;
+        let pending = scoped_key.as_ref().map(|scoped_key| PendingResponse { scoped_key, answer: &told });
+        let written = app.records.write(&intents, &request.0, pending.as_ref()).await.map_err(failed)?;
         Ok(told(&written.iter().collect::<Vec<_>>()).into_response())
     };
-    let answer = answered_once(once.as_ref(), app.records.table(), &app.clock, work).await;
+    let answer = idempotent(scoped_key.as_ref(), app.records.table(), &app.clock, work).await;
     // What was read before it was refused would tell which collections there are, and what is in them.
     Ok(answer.inspect_err(|_| cost::withhold())?)
 }
@@ -139,13 +139,13 @@ async fn intents(app: &App, caller: &Caller, asked: Vec<Asked>) -> Result<Vec<In
     let absent = app.definitions.prefetch(named, matches!(caller, Caller::Anonymous)).await?;
     let begun = join_all(asked.into_iter().map(|asked| begun(app, caller, asked, &absent))).await;
     let mut written = HashSet::new();
-    let once = begun.into_iter().map(|begun| match begun {
+    let distinct = begun.into_iter().map(|begun| match begun {
         Ok(begun) if !written.insert(begun.writes()) => {
             Err(Error::field("/path", "twice", "an earlier operation writes this record"))
         }
         begun => begun,
     });
-    let begun = all(once.collect())?;
+    let begun = all(distinct.collect())?;
     all(intent::all_ended(app, caller, begun).await?)
 }
 
@@ -199,9 +199,10 @@ fn unconditional(preconditions: &Preconditions) -> Result<()> {
     Err(Error::field(pointer, "condition_not_offered", message))
 }
 
-fn answered(intents: &[Intent], records: &[&Record]) -> Answer {
-    let results: Vec<Answer> = intents.iter().zip(records).map(|(intent, record)| answer::to(intent, record)).collect();
-    Answer { status: 200, etag: None, location: None, body: Some(json!({ "results": results })) }
+fn answered(intents: &[Intent], records: &[&Record]) -> StoredResponse {
+    let results: Vec<StoredResponse> =
+        intents.iter().zip(records).map(|(intent, record)| response::to(intent, record)).collect();
+    StoredResponse { status: 200, etag: None, location: None, body: Some(json!({ "results": results })) }
 }
 
 fn failed(failed: Failed) -> Error {

@@ -12,9 +12,9 @@ use undercroft::http::{Bearer, HandlerResult, Query};
 use undercroft::id::sha256;
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
-use undercroft::query::{Query as Wanted, Range, plan};
+use undercroft::query::{ListQuery as Wanted, Range, plan};
 use undercroft::response_size;
-use undercroft::store::ledger::{Follow, Heard, Position, Seen};
+use undercroft::store::change_log::{Follow, Heard, Position, Seen};
 
 /// Changes looked at for a page unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (30, 100);
@@ -37,7 +37,7 @@ pub struct Changes {
 
 /// What a cursor holds.
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct FeedPosition {
     /// Of what list: a changed rule or a changed collection makes it another.
     list: String,
     positions: Vec<Position>,
@@ -56,30 +56,30 @@ pub async fn changes(
     }
     let collection = app.collection(name, &caller, Rule::List).await?;
     let grant = allow(&caller, Rule::List, &collection, app.clock.millis(), Input::None)?;
-    let list = Wanted { rule: grant.left(), filter: None, sort: &[], scan: None };
+    let list = Wanted { rule: grant.residual(), filter: None, sort: &[], scan: None };
     let plan = plan(collection.layout(), &list).map_err(crate::refusal::of_list)?;
     let follow = Follow::of(&grant, &plan).ok_or_else(not_followed)?;
 
     let (purpose, list) = (purpose(&caller, name), fingerprint(&grant, &follow));
     let (seen, heard) = match asked.after.as_deref() {
         Some("now") => {
-            (Seen { entries: Vec::new(), positions: app.ledger.latest(&follow).await?, more: false }, vec![])
+            (Seen { entries: Vec::new(), positions: app.change_log.latest(&follow).await?, more: false }, vec![])
         }
-        None => page(&app, &grant, &follow, &app.ledger.oldest(&follow), limit).await?,
+        None => page(&app, &grant, &follow, &app.change_log.oldest(&follow), limit).await?,
         Some(cursor) => page(&app, &grant, &follow, &opened(&app, &purpose, cursor, &list).await?, limit).await?,
     };
-    if !(plan.leftover.is_true() && plan.ranges.iter().all(Range::is_whole)) {
+    if !(plan.residual_filter.is_true() && plan.ranges.iter().all(Range::is_whole)) {
         // Changes of records outside the list may lie between those within.
         cost::withhold();
     }
     let items: Vec<Value> = heard.into_iter().map(|heard| shown(&grant, heard)).collect();
-    let next = app.cursors.make_lasting(&purpose, &padded(&Place { list, positions: seen.positions })?).await?;
+    let next = app.cursors.make_lasting(&purpose, &padded(&FeedPosition { list, positions: seen.positions })?).await?;
     Ok(axum::Json(json!({ "items": items, "more": seen.more, "nextCursor": next })))
 }
 
 /// What a cursor holds, of a length that tells in how many partitions it lies and nothing of where it is in them.
-fn padded(place: &Place) -> Result<Vec<u8>> {
-    let longest = Place { list: place.list.clone(), positions: vec![LONGEST; place.positions.len()] };
+fn padded(place: &FeedPosition) -> Result<Vec<u8>> {
+    let longest = FeedPosition { list: place.list.clone(), positions: vec![LONGEST; place.positions.len()] };
     let longest = serde_json::to_vec(&longest).map_err(Error::internal)?;
     let mut text = serde_json::to_vec(place).map_err(Error::internal)?;
     text.resize(text.len().max(longest.len()), b' ');
@@ -98,7 +98,7 @@ async fn page(
     let (mut positions, mut all, mut rounds) = (positions.to_vec(), Vec::<Heard>::new(), 0);
     while rounds < ROUNDS {
         app.records.acts_in_time(grant.collection())?;
-        let seen = app.ledger.follow(follow, &positions, limit - all.len()).await?;
+        let seen = app.change_log.follow(follow, &positions, limit - all.len()).await?;
         let heard = app.records.hear(grant, &seen.entries).await?;
         let is_known_anew = |known: &&Heard| heard.iter().any(|heard| heard.id() == known.id());
         let mut both: Vec<Heard> = all.iter().filter(|known| !is_known_anew(known)).cloned().collect();
@@ -154,7 +154,7 @@ async fn opened(app: &App, purpose: &str, cursor: &str, list: &str) -> Result<Ve
         Error::BadRequest { .. } => foreign(),
         other => other,
     })?;
-    let place: Place = serde_json::from_slice(&place).map_err(|_| foreign())?;
+    let place: FeedPosition = serde_json::from_slice(&place).map_err(|_| foreign())?;
     if place.list != list {
         return Err(Error::Gone {
             code: "resync",
@@ -177,7 +177,7 @@ fn purpose(caller: &Caller, collection: &str) -> String {
 fn fingerprint(grant: &Grant, follow: &Follow) -> String {
     let definition = grant.collection().definition();
     let rule = definition.rules.get(&Rule::List);
-    sha256(json!([definition.generation, grant.sees_all(), rule, follow.names()]).to_string().as_bytes())
+    sha256(json!([definition.generation, grant.is_admin(), rule, follow.names()]).to_string().as_bytes())
 }
 
 fn shown(grant: &Grant, heard: Heard) -> Value {

@@ -1,4 +1,4 @@
-//! `count=true` of a list: how many records it holds, from what the ledger counts, where it holds whole partitions.
+//! `count=true` of a list: how many records it holds, from what the change log counts, where it holds whole partitions.
 
 use crate::App;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use undercroft::error::{Error, Result};
 use undercroft::query::{Plan, Range};
 use undercroft::schema::Collection;
-use undercroft::store::ledger::Partition;
+use undercroft::store::change_log::Partition;
 
 /// The partitions whose counts together are the count of a planned list.
 ///
@@ -39,7 +39,7 @@ pub fn partitions(collection: &Collection, plan: &Plan) -> Result<Vec<Partition>
 
 /// Reads the count of these partitions.
 pub async fn counted(app: &App, partitions: &[Partition]) -> Result<Value> {
-    Ok(json!({ "records": app.ledger.count(partitions).await?, "eventual": true }))
+    Ok(json!({ "records": app.change_log.count(partitions).await?, "eventual": true }))
 }
 
 /// Whether the list is nothing but whole partitions, and no record lies in two of them.
@@ -51,5 +51,5 @@ fn is_counted_whole(plan: &Plan) -> bool {
     let first = plan.ranges.first().and_then(index);
     let is_apart = plan.ranges.len() <= 1 || first.is_some();
     let of_one = plan.ranges.iter().all(|range| index(range) == first);
-    plan.leftover.is_true() && is_apart && of_one && plan.ranges.iter().all(Range::is_whole)
+    plan.residual_filter.is_true() && is_apart && of_one && plan.ranges.iter().all(Range::is_whole)
 }

@@ -62,10 +62,10 @@ pub async fn ended(app: &App, caller: &Caller, begun: Begun) -> Result<Intent> {
 /// # Errors
 /// Of each, as [`ended`]; of the whole when the table does not answer.
 pub async fn all_ended(app: &App, caller: &Caller, begun: Vec<Begun>) -> Result<Vec<Result<Intent>>> {
-    let mut buried = app.records.buried(begun.iter().filter_map(Begun::wants).collect()).await?.into_iter();
+    let mut deleted = app.records.tombstones(begun.iter().filter_map(Begun::wants).collect()).await?.into_iter();
     let known = begun.into_iter().map(|Begun { intent, .. }| match &intent.what {
         What::Undelete => {
-            let found = buried.next().unwrap_or(Err(Error::NotFound("record")));
+            let found = deleted.next().unwrap_or(Err(Error::NotFound("record")));
             found.map(|(grant, data)| (Intent { grant, ..intent }, data))
         }
         _ => Ok((intent, Map::new())),
@@ -88,12 +88,12 @@ pub async fn all_ended(app: &App, caller: &Caller, begun: Vec<Begun>) -> Result<
 }
 
 /// The members that an intent gives its record, which may be those of its tombstone.
-fn members<'a>(intent: &'a Intent, buried: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
+fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
     match &intent.what {
         What::Create(data) => Cow::Borrowed(data),
         What::Merge { patch, .. } => Cow::Borrowed(patch),
         What::Replace(body) => Cow::Owned(filled(intent.grant.collection(), body)),
-        What::Delete | What::Undelete => Cow::Borrowed(buried),
+        What::Delete | What::Undelete => Cow::Borrowed(deleted),
     }
 }
 
@@ -197,7 +197,7 @@ pub async fn merge(
     allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut patch)?;
-    let blind = collection.looks(&patch).next().is_none();
+    let blind = collection.read_reasons(&patch).next().is_none();
     if collection.judges_each(&patch) {
         collection.validate_patch(&patch).map_err(Error::Invalid)?;
         collection.canonicalise(&mut patch);

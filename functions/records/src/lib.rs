@@ -1,6 +1,5 @@
 //! The data: read it, list it, write it. Under the rules of its collection, and at the cost that every answer states.
 
-mod answer;
 mod batch;
 mod changes;
 mod count;
@@ -15,6 +14,7 @@ mod patch;
 mod read;
 mod refusal;
 mod replace;
+mod response;
 mod schema;
 
 use axum::Router;
@@ -37,9 +37,9 @@ use undercroft::identity::seal::Seal;
 use undercroft::policy::invisible;
 use undercroft::schema::Collection;
 use undercroft::store::Table;
+use undercroft::store::change_log::ChangeLog;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::lease::Lease;
-use undercroft::store::ledger::Ledger;
 use undercroft::store::records::Records;
 
 /// What this function works with. The fields are what its role in template.yaml allows.
@@ -47,7 +47,7 @@ use undercroft::store::records::Records;
 pub struct App {
     definitions: Arc<Definitions>,
     records: Records,
-    ledger: Ledger,
+    change_log: ChangeLog,
     authenticator: Arc<Authenticator>,
     cursors: Arc<Cursors>,
     clock: Clock,
@@ -74,7 +74,7 @@ impl App {
         Ok(Self {
             definitions: Arc::new(Definitions::new(table.clone(), clock.clone(), Lease::from_env(env)?)),
             records: Records::new(table.clone(), clock.clone()),
-            ledger: Ledger::new(table.clone(), clock.clone()),
+            change_log: ChangeLog::new(table.clone(), clock.clone()),
             authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
             cursors: Arc::new(Cursors::new(seal, clock.clone())),
             clock,

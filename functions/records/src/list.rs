@@ -150,7 +150,8 @@ fn planned(grant: &Grant, asked: &List) -> Result<Plan> {
             parse_sort(text, &layout.fields).map_err(|error| Error::bad_request("sort", format!("sort, {error}")))?
         }
     };
-    let query = undercroft::query::Query { rule: grant.left(), filter: filter.as_ref(), sort: &sort, scan: asked.scan };
+    let query =
+        undercroft::query::ListQuery { rule: grant.residual(), filter: filter.as_ref(), sort: &sort, scan: asked.scan };
     plan(layout, &query).map_err(refusal::of_list)
 }
 

@@ -3,13 +3,13 @@
 //!
 //! One round trip where schema and rule can be held without the stored record; else it is read first.
 
-use crate::{App, answer, intent};
+use crate::{App, intent, response};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
-use undercroft::http::{Bearer, Conditional, HandlerResult, Keyed, MergePatch, Path, Query, RequestId};
+use undercroft::http::{Bearer, Conditional, HandlerResult, IdempotencyKey, MergePatch, Path, Query, RequestId};
 
 /// What may be asked besides.
 #[derive(Deserialize)]
@@ -25,15 +25,15 @@ pub async fn patch(
     Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
     (Conditional(preconditions), Query(asked)): (Conditional, Query<Asked>),
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
     MergePatch(patch): MergePatch,
 ) -> HandlerResult {
     let begun = intent::merge(&app, &caller, (&name, &id), patch, preconditions);
     if asked.explain {
         let intent = intent::ended(&app, &caller, begun.await?).await?;
-        let planned = app.records.plan(&intent, keyed.of(&caller)?.is_some());
+        let planned = app.records.plan(&intent, idempotency_key.of(&caller)?.is_some());
         return Ok(axum::Json(json!({ "plan": planned, "expected": { "trips": planned.trips() } })).into_response());
     }
-    Ok(answer::write(&app, &caller, &keyed, &request.0, begun).await?)
+    Ok(response::write(&app, &caller, &idempotency_key, &request.0, begun).await?)
 }

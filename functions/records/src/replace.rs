@@ -2,12 +2,12 @@
 //! (`If-None-Match: *`). One of the two must be said: a replacement that did not look first loses somebody's update.
 
 use crate::intent::Begun;
-use crate::{App, answer, intent};
+use crate::{App, intent, response};
 use axum::Extension;
 use axum::extract::State;
 use serde_json::{Map, Value};
 use undercroft::error::{Error, Result};
-use undercroft::http::{Bearer, Conditional, HandlerResult, Json, Keyed, Path, RequestId};
+use undercroft::http::{Bearer, Conditional, HandlerResult, IdempotencyKey, Json, Path, RequestId};
 use undercroft::identity::Caller;
 use undercroft::preconditions::{IfNoneMatch, Preconditions};
 
@@ -17,12 +17,12 @@ pub async fn replace(
     Bearer(caller): Bearer,
     Path((name, id)): Path<(String, String)>,
     Conditional(preconditions): Conditional,
-    keyed: Keyed,
+    idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
     Json(body): Json<Map<String, Value>>,
 ) -> HandlerResult {
     let begun = begun(&app, &caller, (&name, &id), body, preconditions);
-    Ok(answer::write(&app, &caller, &keyed, &request.0, begun).await?)
+    Ok(response::write(&app, &caller, &idempotency_key, &request.0, begun).await?)
 }
 
 /// What the conditions make of a PUT.

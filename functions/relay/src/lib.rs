@@ -1,30 +1,30 @@
-//! Turns what changed into what must happen: a DynamoDB stream in, messages on SQS and the ledger of counts and changes out.
+//! Turns what changed into what must happen: a DynamoDB stream in, messages on SQS and the change log of counts and changes out.
 //!
 //! HTTP handlers never send to a queue. They write, and this function reads what was written, so nothing can be written and
 //! forgotten, or sent and not written.
 
-mod changes;
-mod followers;
-mod ledger;
+mod cascades;
+mod change_log;
+mod job_messages;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use changes::{Send, sends};
+use job_messages::{Send, sends};
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::error::{Error, Result, Source};
 use undercroft::queue::Queue;
 use undercroft::store::Table;
+use undercroft::store::change_log::{Change, ChangeLog};
 use undercroft::store::jobs::Jobs;
-use undercroft::store::ledger::{Change, Ledger};
 
-/// What this function works with: the queues it may send to, the ledger it keeps, and the jobs that follow from deletions.
+/// What this function works with: the queues it may send to, the change log it keeps, and the jobs that follow from deletions.
 #[derive(Debug, Clone)]
 pub struct App {
     jobs: Queue,
     jobs_fifo: Queue,
-    ledger: Ledger,
+    change_log: ChangeLog,
     made: Jobs,
 }
 
@@ -47,7 +47,7 @@ impl App {
         Ok(Self {
             jobs: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
             jobs_fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
-            ledger: Ledger::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock.clone()),
+            change_log: ChangeLog::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock.clone()),
             made: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
         })
     }
@@ -58,7 +58,7 @@ impl App {
 pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     let mut response = DynamoDbEventResponse::default();
     // A batch is of one stream, and a stream of one table.
-    let (of_records, of_jobs): (Vec<_>, Vec<_>) = event.records.into_iter().partition(ledger::is_of_records);
+    let (of_records, of_jobs): (Vec<_>, Vec<_>) = event.records.into_iter().partition(change_log::is_of_records);
     let stopped = if of_records.is_empty() { relay_all(app, &of_jobs).await } else { keep(app, &of_records).await };
     if let Err((record, error)) = stopped {
         let sequence = record.change.sequence_number.clone();
@@ -70,7 +70,7 @@ pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     response
 }
 
-/// Takes what changed of records into the ledger, as many at once as go together, when what must follow from deletions is
+/// Takes what changed of records into the change log, as many at once as go together, when what must follow from deletions is
 /// enqueued. Where that stops, what lies before is taken in all the same: the stream does not come back to it.
 async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
     let (reached, stopped) = enqueue_followers(app, records).await;
@@ -81,7 +81,7 @@ async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a Even
 /// How many of the records, from the front, have their followers enqueued; and what stopped the next.
 async fn enqueue_followers<'a>(app: &App, records: &'a [EventRecord]) -> (usize, Result<(), (&'a EventRecord, Error)>) {
     for (position, record) in records.iter().enumerate() {
-        let Some(job) = followers::job(record) else { continue };
+        let Some(job) = cascades::job(record) else { continue };
         if let Err(error) = app.made.enqueue(&job).await {
             return (position, Err((record, error)));
         }
@@ -94,9 +94,9 @@ async fn take_in<'a>(
     app: &App,
     records: impl Iterator<Item = &'a EventRecord>,
 ) -> Result<(), (&'a EventRecord, Error)> {
-    let changes = records.filter_map(|record| Some((record, ledger::change(record)?)));
+    let changes = records.filter_map(|record| Some((record, change_log::change(record)?)));
     let (records, changes): (Vec<&EventRecord>, Vec<Change>) = changes.unzip();
-    if let Err(stopped) = app.ledger.keep(&changes).await {
+    if let Err(stopped) = app.change_log.keep(&changes).await {
         let record = records.get(stopped.kept).expect("what stopped is one of these");
         return Err((record, stopped.error));
     }

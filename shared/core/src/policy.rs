@@ -30,7 +30,7 @@ impl Grant {
     }
 
     /// What only the stored record can decide.
-    pub fn left(&self) -> &Expr {
+    pub fn residual(&self) -> &Expr {
         &self.left
     }
 
@@ -40,7 +40,7 @@ impl Grant {
     }
 
     /// What only the stored record could have decided at another moment, RFC 3339.
-    pub fn left_at(&self, moment: &str) -> Expr {
+    pub fn residual_at(&self, moment: &str) -> Expr {
         let known = Known { auth: self.auth.as_ref(), now: moment, input: Input::None };
         self.stated().map_or_else(|| self.left.clone(), |stated| stated.partial(&known))
     }
@@ -56,7 +56,7 @@ impl Grant {
     }
 
     /// Whether this caller sees hidden fields and writes read-only ones.
-    pub fn sees_all(&self) -> bool {
+    pub fn is_admin(&self) -> bool {
         self.whole
     }
 
@@ -65,9 +65,9 @@ impl Grant {
         self.rule == Some(rule)
     }
 
-    /// Whether it was given to a job of the house.
-    pub fn is_of_the_house(&self) -> bool {
-        self.caller == HOUSE
+    /// Whether it was given to a system job.
+    pub fn is_system(&self) -> bool {
+        self.caller == SYSTEM
     }
 
     /// Whether the whole rule allows this stored record, with `input` about to be written.
@@ -126,13 +126,13 @@ pub fn allow(
 pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u64) -> Vec<Grant> {
     let ask = |rule| allow(caller, rule, collection, asked_at, Input::None).ok();
     let grants: Vec<Grant> = [ask(Rule::Read), ask(Rule::Refer)].into_iter().flatten().collect();
-    let open = grants.iter().find(|grant| grant.left().is_true()).cloned();
+    let open = grants.iter().find(|grant| grant.residual().is_true()).cloned();
     open.map_or(grants, |open| vec![open])
 }
 
-/// Grants a job of the house what follows from something a caller was granted: it may do anything, and what it writes says
-/// that the house wrote it. Only the worker asks for one.
-pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
+/// Grants a system job what follows from something a caller was granted: it may do anything, and what it writes says
+/// that the system wrote it. Only the worker asks for one.
+pub fn system_grant(collection: &Arc<Collection>, now: u64) -> Grant {
     Grant {
         collection: collection.clone(),
         rule: None,
@@ -140,12 +140,12 @@ pub fn of_the_house(collection: &Arc<Collection>, now: u64) -> Grant {
         auth: None,
         now: rfc3339(now),
         whole: true,
-        caller: HOUSE.to_owned(),
+        caller: SYSTEM.to_owned(),
     }
 }
 
-/// Who has written what the house has.
-const HOUSE: &str = "house";
+/// Who has written what the system has.
+const SYSTEM: &str = "system";
 
 /// What a caller hears of what they may not see: the same as of what is not there (R64).
 pub fn invisible(action: Rule) -> Error {

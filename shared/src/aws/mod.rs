@@ -8,7 +8,7 @@
 pub mod objects;
 mod service;
 
-pub use service::{Answer, Service};
+pub use service::{Service, StoredResponse};
 
 use crate::config::{Env, MissingVariable};
 use crate::error::Source;

@@ -69,7 +69,7 @@ pub enum LinkKind<'a> {
 }
 
 /// S3's answer, whatever its status.
-struct Answer {
+struct StoredResponse {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -211,7 +211,7 @@ impl Objects {
         query: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Answer, Source> {
+    ) -> Result<StoredResponse, Source> {
         let mut request = Request::builder().method(method).uri(self.address(key, query)).body(())?;
         for (name, value) in headers {
             request.headers_mut().insert(http::HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
@@ -225,7 +225,7 @@ impl Objects {
             let response = response.try_into_http1x()?;
             let (parts, body) = response.into_parts();
             let body = body.collect().await?.to_bytes().to_vec();
-            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+            Ok(StoredResponse { status: parts.status.as_u16(), headers: parts.headers, body })
         };
         tokio::time::timeout(PATIENCE, answered).await.map_err(|_| "S3 did not answer in time")?
     }
@@ -271,7 +271,7 @@ impl Link<'_> {
     }
 }
 
-impl Answer {
+impl StoredResponse {
     /// The answer, if it says yes.
     fn accepted(self, operation: &str) -> Result<Self, Source> {
         if (200..300).contains(&self.status) { Ok(self) } else { Err(self.refusal(operation)) }

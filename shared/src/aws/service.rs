@@ -34,7 +34,7 @@ impl Service {
 
 /// A service's answer, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct StoredResponse {
     /// HTTP status.
     pub status: u16,
     /// The error's name, where it comes in a header.
@@ -43,7 +43,7 @@ pub struct Answer {
     pub body: serde_json::Value,
 }
 
-impl Answer {
+impl StoredResponse {
     /// The error type without its namespace, as in `ParameterNotFound`.
     pub fn error_type(&self) -> &str {
         let in_body = self.body.get("__type").and_then(serde_json::Value::as_str);
@@ -73,7 +73,7 @@ impl Aws {
         path: &str,
         target: Option<&str>,
         body: &serde_json::Value,
-    ) -> Result<Answer, Source> {
+    ) -> Result<StoredResponse, Source> {
         let (variable, host, signing_name) = service.names();
         let base = self.endpoint(variable).unwrap_or_else(|| format!("https://{host}.{}.amazonaws.com", self.region));
         let uri = format!("{}{path}", base.trim_end_matches('/'));
@@ -90,7 +90,7 @@ impl Aws {
             let status = response.status().as_u16();
             let named = response.headers().get("x-amzn-errortype").map(str::to_owned);
             let bytes = response.into_body().collect().await?.to_bytes();
-            Ok(Answer { status, named, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+            Ok(StoredResponse { status, named, body: serde_json::from_slice(&bytes).unwrap_or_default() })
         };
         tokio::time::timeout(PATIENCE, answered).await.map_err(|_| "the service did not answer in time")?
     }

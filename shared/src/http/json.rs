@@ -25,7 +25,7 @@ const PRIVATE: &str = "$serde_json::private::";
 pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
     let border = Border::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = Strict { border: &border, place: Place::Body, depth: 0 }.deserialize(&mut reader);
+    let read = Strict { border: &border, place: Position::Body, depth: 0 }.deserialize(&mut reader);
     let read = read.and_then(|value| reader.end().map(|()| value));
     let problems = border.problems.take();
     if !problems.is_empty() {
@@ -65,13 +65,13 @@ struct Border {
 
 /// Where in the body a value stands.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum Position<'a> {
     Body,
-    Element(&'a Place<'a>, usize),
-    Member(&'a Place<'a>, &'a str),
+    Element(&'a Position<'a>, usize),
+    Member(&'a Position<'a>, &'a str),
 }
 
-impl Place<'_> {
+impl Position<'_> {
     /// The place as a JSON Pointer (RFC 6901).
     fn pointer(&self) -> String {
         match self {
@@ -86,7 +86,7 @@ impl Place<'_> {
 
 struct Strict<'a> {
     border: &'a Border,
-    place: Place<'a>,
+    place: Position<'a>,
     depth: usize,
 }
 
@@ -103,7 +103,7 @@ impl Strict<'_> {
         number::exact(text).map(Value::Number).or_else(refuse)
     }
 
-    fn inside<'b>(&'b self, place: Place<'b>) -> Strict<'b> {
+    fn inside<'b>(&'b self, place: Position<'b>) -> Strict<'b> {
         Strict { border: self.border, place, depth: self.depth + 1 }
     }
 }
@@ -153,7 +153,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(self.inside(Place::Element(&self.place, array.len())))? {
+        while let Some(item) = items.next_element_seed(self.inside(Position::Element(&self.place, array.len())))? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -165,7 +165,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if name == NUMBER && object.is_empty() {
                 return self.number(&members.next_value::<String>()?);
             }
-            let member = self.inside(Place::Member(&self.place, &name));
+            let member = self.inside(Position::Member(&self.place, &name));
             if object.contains_key(&name) {
                 member.note::<A::Error>("duplicate_name", "this name appears twice in one object")?;
             }

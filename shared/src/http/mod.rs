@@ -3,24 +3,24 @@
 //! `edge` gives a request its id, counts its cost, answers browsers' preflights, turns every failure into a problem
 //! document, adds the headers every answer has, and writes one log line. Handlers see none of it.
 
+mod allowed_inputs;
 mod body;
 mod caller;
-mod carried;
 mod conditional;
 mod cors;
+mod idempotency;
 mod json;
-mod once;
 mod problem;
-mod taken;
+mod response_limit;
 
+pub use allowed_inputs::{Extra, Takes};
 pub use body::{Json, MergePatch, Path, Query};
 pub use caller::{Admin, Bearer};
 pub use conditional::Conditional;
 pub use cors::Origins;
+pub use idempotency::{IdempotencyKey, idempotent};
 pub use json::parse as parse_json;
-pub use once::{Keyed, answered_once};
 pub use problem::{HandlerResult, Problem, not_found};
-pub use taken::{Extra, Takes};
 
 use crate::config::Env;
 use crate::cost::{self, Cost};
@@ -74,10 +74,10 @@ impl Edge {
     /// Lets a request in whose headers say one thing each, and that says nothing its route does not take.
     async fn admit(&self, request: Request) -> Result<Request, Error> {
         check_duplicates(request.headers())?;
-        taken::check(self.takes, &request)?;
-        let is_keyed = request.headers().contains_key(once::HEADER) && !is_safe(request.method());
+        allowed_inputs::check(self.takes, &request)?;
+        let is_keyed = request.headers().contains_key(idempotency::HEADER) && !is_safe(request.method());
         // A key that would be ignored must not look as if it were kept.
-        if is_keyed && !self.keeps_answers { Err(NOT_OFFERED()) } else { once::note(request).await }
+        if is_keyed && !self.keeps_answers { Err(NOT_OFFERED()) } else { idempotency::note(request).await }
     }
 
     /// Puts the edge around a function's routes.
@@ -128,7 +128,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
         let response = match (preflight, edge.admit(request).await) {
             (Some(answer), _) => answer,
             (None, Err(error)) => Problem(error).into_response(),
-            (None, Ok(request)) => carried::carried(run(request, next).await).await,
+            (None, Ok(request)) => response_limit::carried(run(request, next).await).await,
         };
         (response, CALLER.with(|caller| caller.0.get()))
     });
@@ -193,7 +193,7 @@ fn request_id(request: &Request) -> String {
 /// Two values where one decides who you are or what happens twice must not be guessed between. API Gateway joins duplicate
 /// headers with commas, so a comma means the same (R89).
 fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
-    for name in ["authorization", once::HEADER, "content-type"] {
+    for name in ["authorization", idempotency::HEADER, "content-type"] {
         let mut values = headers.get_all(name).iter();
         let first = values.next();
         if values.next().is_some() || first.is_some_and(|value| value.as_bytes().contains(&b',')) {

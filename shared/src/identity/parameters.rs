@@ -1,7 +1,7 @@
 //! Keys of this stack, in SSM Parameter Store as SecureStrings. Made on first use by whoever comes first, so an idle stack
 //! costs nothing and nobody has to make keys by hand (design section 8).
 
-use crate::aws::{Answer, Aws, Service};
+use crate::aws::{Aws, Service, StoredResponse};
 use crate::error::{Error, Result};
 use serde_json::json;
 
@@ -55,7 +55,7 @@ impl Parameters {
         value.map(|value| Some(value.to_owned())).ok_or_else(|| refused(&answer))
     }
 
-    async fn call(&self, target: &str, body: &serde_json::Value) -> Result<Answer> {
+    async fn call(&self, target: &str, body: &serde_json::Value) -> Result<StoredResponse> {
         self.aws
             .post(Service::Ssm, "/", Some(target), body)
             .await
@@ -67,7 +67,7 @@ impl Parameters {
     }
 }
 
-fn refused(answer: &Answer) -> Error {
+fn refused(answer: &StoredResponse) -> Error {
     let source = format!("parameter store answered {} {}", answer.status, answer.error_type());
     Error::Unavailable { retry_after: 1, source: Some(source.into()) }
 }

@@ -2,14 +2,14 @@
 //! values they claim, a look at the records they point at, and the answer to keep for an idempotency key.
 
 use super::batch::pause;
+use super::idempotency::{ScopedKey, StoredResponse, in_progress};
 use super::item::Item;
-use super::looks::Look;
-use super::once::{Answer, Once, in_progress};
 use super::record::{Record, key};
 use super::records::{Records, TRIES};
+use super::target_checks::TargetCheck;
 use super::unique::{Marker, markers};
 use super::write::{Failed, Target, What, Write};
-use super::{Expression, Transacted, Written, room};
+use super::{Expression, TransactionOutcome, WriteOutcome, write_limits};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::schema::Collection;
@@ -20,11 +20,11 @@ use std::collections::HashMap;
 const MAX_ITEMS: usize = 100;
 
 /// A key, and the answer to keep for it, once it is known what is written.
-pub struct Promise<'a> {
+pub struct PendingResponse<'a> {
     /// The key.
-    pub once: &'a Once,
+    pub scoped_key: &'a ScopedKey,
     /// The answer.
-    pub answer: &'a (dyn Fn(&[&Record]) -> Answer + Sync),
+    pub answer: &'a (dyn Fn(&[&Record]) -> StoredResponse + Sync),
 }
 
 /// How a commit ended.
@@ -55,7 +55,7 @@ struct Unheld {
 struct Fixed<'a> {
     items: Vec<TransactWriteItem>,
     writes: usize,
-    targets: Vec<Look<'a>>,
+    targets: Vec<TargetCheck<'a>>,
     keeps_answer: bool,
 }
 
@@ -67,7 +67,7 @@ impl Records {
     pub(super) async fn commit(
         &self,
         writes: &[Write<'_>],
-        promise: Option<&Promise<'_>>,
+        pending: Option<&PendingResponse<'_>>,
     ) -> Result<Committed, Failed> {
         self.in_time(writes.iter().map(|write| write.intent))?;
         if writes.iter().any(|write| write.intent.may_claim()) {
@@ -76,10 +76,10 @@ impl Records {
         }
         let mut claims = claims(writes)?;
         let targets = self.seen(targets(writes)?).await?;
-        if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), promise) {
+        if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), pending) {
             return Ok(self.alone(write).await?);
         }
-        let fixed = self.fixed(writes, targets, promise)?;
+        let fixed = self.fixed(writes, targets, pending)?;
         let mut unheld: HashMap<String, Unheld> = HashMap::new();
         for round in 0..TRIES {
             self.in_time(writes.iter().map(|write| write.intent))?;
@@ -94,18 +94,18 @@ impl Records {
                 return Err(Failed::Whole(TOO_MANY()));
             }
             let reasons = match self.table().transact(all).await? {
-                Transacted::Done => return Ok(Committed::Done),
-                Transacted::Conflicted(positions)
+                TransactionOutcome::Done => return Ok(Committed::Done),
+                TransactionOutcome::Conflicted(positions)
                     if fixed.keeps_answer && positions.contains(&(fixed.items.len() - 1)) =>
                 {
                     return Err(Failed::Whole(in_progress()));
                 }
                 // Many may look at the same target at once, and each look is in the way of the others (TransactionConflict).
-                Transacted::Conflicted(_) => {
+                TransactionOutcome::Conflicted(_) => {
                     tokio::time::sleep(pause(round)).await;
                     continue;
                 }
-                Transacted::Refused(reasons) => reasons,
+                TransactionOutcome::Cancelled(reasons) => reasons,
             };
             let (of_fixed, of_claims) = reasons.split_at(fixed.items.len().min(reasons.len()));
             if let Some(refused) = fixed.settled(of_fixed)? {
@@ -139,33 +139,33 @@ impl Records {
         let condition = write.condition.clone();
         let written = match write.intent.what {
             What::Delete => {
-                let burial = self.burial(&write.intent.grant, &write.record.request_id);
-                match self.table().update(write.key(), burial, condition).await? {
-                    Written::Done(_) => Written::Done(()),
-                    Written::Refused(old) => Written::Refused(old),
+                let soft_delete = self.soft_delete(&write.intent.grant, &write.record.request_id);
+                match self.table().update(write.key(), soft_delete, condition).await? {
+                    WriteOutcome::Done(_) => WriteOutcome::Done(()),
+                    WriteOutcome::ConditionFailed(old) => WriteOutcome::ConditionFailed(old),
                 }
             }
             _ => self.table().put(write.item()?, condition).await?,
         };
         Ok(match written {
-            Written::Done(()) => Committed::Done,
-            Written::Refused(old) => Committed::Refused { position: 0, old },
+            WriteOutcome::Done(()) => Committed::Done,
+            WriteOutcome::ConditionFailed(old) => Committed::Refused { position: 0, old },
         })
     }
 
     fn fixed<'a>(
         &self,
         writes: &'a [Write<'a>],
-        targets: Vec<Look<'a>>,
-        promise: Option<&Promise<'_>>,
+        targets: Vec<TargetCheck<'a>>,
+        pending: Option<&PendingResponse<'_>>,
     ) -> Result<Fixed<'a>, Failed> {
         let table = self.table().name();
         let mut items = Vec::new();
         for (position, write) in writes.iter().enumerate() {
             let item = match write.intent.what {
                 What::Delete => {
-                    let burial = self.burial(&write.intent.grant, &write.record.request_id);
-                    conditional_update(table, write.key(), burial, &write.condition)
+                    let soft_delete = self.soft_delete(&write.intent.grant, &write.record.request_id);
+                    conditional_update(table, write.key(), soft_delete, &write.condition)
                 }
                 _ => write.item().and_then(|item| conditional_put(table, item, &write.condition)),
             };
@@ -179,12 +179,12 @@ impl Records {
                 items.extend(target.reference(table, write)?);
             }
         }
-        if let Some(promise) = promise {
+        if let Some(pending) = pending {
             let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
-            items.push(promise.once.keep(self.table(), &(promise.answer)(&records), self.clock())?);
+            items.push(pending.scoped_key.keep(self.table(), &(pending.answer)(&records), self.clock())?);
         }
-        room::check(writes, &items)?;
-        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: promise.is_some() })
+        write_limits::check(writes, &items)?;
+        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: pending.is_some() })
     }
 
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
@@ -262,8 +262,8 @@ fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
 
 /// The records to be seen alive, each once, and by the right to point at them unless they were pointed at already. What is written
 /// here as well needs no look, unless it is deleted here.
-fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Look<'a>>, Failed> {
-    let mut looks: Vec<Look> = Vec::new();
+fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<TargetCheck<'a>>, Failed> {
+    let mut looks: Vec<TargetCheck> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
         for target in &write.intent.targets {
             let by_right = !write.unmoved.contains(&target.field);
@@ -279,7 +279,7 @@ fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Look<'a>>, Failed> {
             match looks.iter_mut().find(|known| known.target.names_the_same(target)) {
                 Some(known) if by_right && !known.by_right => (known.position, known.by_right) = (position, true),
                 Some(_) => {}
-                None => looks.push(Look { position, target, by_right, version: None }),
+                None => looks.push(TargetCheck { position, target, by_right, version: None }),
             }
         }
     }

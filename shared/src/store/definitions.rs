@@ -6,7 +6,7 @@
 use super::item::{self, Item, string, text};
 use super::keys::DEFINITIONS;
 use super::lease::Lease;
-use super::{Expression, Query, Table, Transacted, Written};
+use super::{Expression, Table, TableQuery, TransactionOutcome, WriteOutcome};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::schema::{Collection, Definition, is_collection_name};
@@ -208,7 +208,7 @@ impl Definitions {
     /// All definitions, by name.
     pub async fn all(&self) -> Result<Vec<Stored>> {
         let key = Expression::new("pk = :pk").value(":pk", string(DEFINITIONS));
-        let mut query = Query { key, forward: true, limit: 1_000, ..Query::default() };
+        let mut query = TableQuery { key, forward: true, limit: 1_000, ..TableQuery::default() };
         let mut all = Vec::new();
         loop {
             let page = self.table.query(&query).await?;
@@ -230,10 +230,10 @@ impl Definitions {
     pub async fn put(&self, definition: &Definition, state: State, previous: u64) -> Result<()> {
         let written = to_item(definition, state)?;
         match self.table.put(written.clone(), is_version(previous)).await? {
-            Written::Done(()) => Ok(()),
+            WriteOutcome::Done(()) => Ok(()),
             // Our own retry after a lost answer: the first try had arrived.
-            Written::Refused(Some(old)) if old == written => Ok(()),
-            Written::Refused(_) => Err(CHANGED()),
+            WriteOutcome::ConditionFailed(Some(old)) if old == written => Ok(()),
+            WriteOutcome::ConditionFailed(_) => Err(CHANGED()),
         }
     }
 
@@ -254,9 +254,9 @@ impl Definitions {
         let mut all = vec![self.putting(definition, state, previous)?];
         all.extend(others);
         match self.table.transact(all).await? {
-            Transacted::Done => Ok(()),
-            Transacted::Conflicted(_) => Err(Transacted::CONFLICT),
-            Transacted::Refused(_) => Err(CHANGED()),
+            TransactionOutcome::Done => Ok(()),
+            TransactionOutcome::Conflicted(_) => Err(TransactionOutcome::CONFLICT),
+            TransactionOutcome::Cancelled(_) => Err(CHANGED()),
         }
     }
 

@@ -2,13 +2,13 @@
 
 use super::item::{Item, integer, text};
 use super::list::readers;
-use super::merged::{Bounds, walk};
+use super::merge_ranges::{Bounds, merge};
 use super::record::Record;
 use super::records::Records;
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::policy::Grant;
-use crate::query::{Query, plan};
+use crate::query::{ListQuery, plan};
 use crate::response_size;
 
 /// A deleted record.
@@ -32,7 +32,7 @@ impl Records {
         scan: usize,
         position: Option<&[u8]>,
     ) -> Result<(Vec<Deleted>, Option<Vec<u8>>)> {
-        let everything = Query { rule: &Expr::True, filter: None, sort: &[], scan: None };
+        let everything = ListQuery { rule: &Expr::True, filter: None, sort: &[], scan: None };
         // By id is the one order that every collection has, so this is never refused.
         let Ok(plan) = plan(grant.collection().layout(), &everything) else { return Ok((Vec::new(), None)) };
         let bounds = Bounds { forward: plan.forward, limit, allowance: scan, weight: response_size::PAGE };
@@ -44,7 +44,7 @@ impl Records {
         };
         self.acts_in_time(grant.collection())?;
         let is_late = || self.acts_in_time(grant.collection()).is_err();
-        walk(self.table(), readers(grant.collection(), &plan, position), bounds, keep, is_late).await
+        merge(self.table(), readers(grant.collection(), &plan, position), bounds, keep, is_late).await
     }
 }
 

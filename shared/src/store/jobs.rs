@@ -18,7 +18,7 @@ pub use super::job::{DEFAULT_ATTEMPTS, Job, Status};
 pub use steps::{Step, Stepped};
 
 use super::item::{self, Item, integer, number, string, text};
-use super::{Expression, Page, Query, Table, Written};
+use super::{Expression, Page, Table, TableQuery, WriteOutcome};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Error, Result};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
@@ -79,10 +79,10 @@ impl Jobs {
     pub async fn enqueue(&self, job: &Job) -> Result<()> {
         let condition = Expression::new("attribute_not_exists(id)");
         match self.table.put(job.to_item(), condition).await? {
-            Written::Done(()) => Ok(()),
+            WriteOutcome::Done(()) => Ok(()),
             // Our own retry after a lost answer: the first try had arrived.
-            Written::Refused(Some(old)) if text(&old, "requestId") == Some(&job.request_id) => Ok(()),
-            Written::Refused(_) => Err(Error::conflict("exists", "a job with this id exists")),
+            WriteOutcome::ConditionFailed(Some(old)) if text(&old, "requestId") == Some(&job.request_id) => Ok(()),
+            WriteOutcome::ConditionFailed(_) => Err(Error::conflict("exists", "a job with this id exists")),
         }
     }
 
@@ -101,7 +101,7 @@ impl Jobs {
             Some(after) => Expression::new("listed = :listed AND id < :after").value(":after", string(after)),
         };
         let condition = condition.value(":listed", listed);
-        let query = Query { index: Some(LISTED_INDEX.into()), key: condition, limit, ..Query::default() };
+        let query = TableQuery { index: Some(LISTED_INDEX.into()), key: condition, limit, ..TableQuery::default() };
         let Page { items, last_key } = self.table.query(&query).await?;
         let keys: Vec<Item> = items.iter().filter_map(|found| text(found, "id").map(key)).collect();
         let mut jobs: Vec<Job> = Vec::new();
@@ -132,17 +132,19 @@ impl Jobs {
             .value(":lease", number(now + LEASE_SECONDS));
         let condition = condition.value(":running", string(Status::Running.as_str()));
         match self.table.update(key(id), change, condition).await? {
-            Written::Done(started) => Ok(Start::Ours(Box::new(Job::from_item(&started)?))),
-            Written::Refused(Some(old)) if text(&old, "starter") == Some(&starter) => {
+            WriteOutcome::Done(started) => Ok(Start::Ours(Box::new(Job::from_item(&started)?))),
+            WriteOutcome::ConditionFailed(Some(old)) if text(&old, "starter") == Some(&starter) => {
                 Ok(Start::Ours(Box::new(Job::from_item(&old)?)))
             }
-            Written::Refused(Some(old)) if is_running(&old, run) && integer(&old, "lease").unwrap_or(0) < now => {
+            WriteOutcome::ConditionFailed(Some(old))
+                if is_running(&old, run) && integer(&old, "lease").unwrap_or(0) < now =>
+            {
                 self.bury(&Job::from_item(&old)?).await
             }
-            Written::Refused(Some(old)) if is_running(&old, run) => {
+            WriteOutcome::ConditionFailed(Some(old)) if is_running(&old, run) => {
                 Ok(Start::Busy(integer(&old, "lease").unwrap_or(0).saturating_sub(now).max(1)))
             }
-            Written::Refused(_) => Ok(Start::Settled),
+            WriteOutcome::ConditionFailed(_) => Ok(Start::Settled),
         }
     }
 
@@ -207,11 +209,11 @@ impl Jobs {
             .value(":attempts", number(job.attempts.into()))
             .value(":running", string(Status::Running.as_str()));
         match self.table.update(key(&job.id), change, condition).await? {
-            Written::Done(_) => Ok(()),
+            WriteOutcome::Done(_) => Ok(()),
             // Our own retry after a lost answer: the first try had arrived.
-            Written::Refused(Some(old)) if is_ended(&old, job, &ended) => Ok(()),
+            WriteOutcome::ConditionFailed(Some(old)) if is_ended(&old, job, &ended) => Ok(()),
             // Somebody else has taken it over since: what became of it is theirs to say.
-            Written::Refused(_) => Err(Error::conflict("lost", "another worker has taken this job over")),
+            WriteOutcome::ConditionFailed(_) => Err(Error::conflict("lost", "another worker has taken this job over")),
         }
     }
 

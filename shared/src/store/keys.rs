@@ -9,9 +9,9 @@
 //! | `u#` | uniqueness markers | records, and worker for records from before a constraint |
 //! | `r#` | references that restrict a record's deletion | records, and worker when it deletes what others point at |
 //! | `i#` | answers kept for idempotency keys | records, collections, jobs |
-//! | `n#` | the ledger's heads: counts and last sequences | relay |
-//! | `f#` | the ledger's entries: what changed, in order | relay |
-//! | `m#` | the ledger's markers: which stream records it holds | relay |
+//! | `n#` | the change log's heads: counts and last sequences | relay |
+//! | `f#` | the change log's entries: what changed, in order | relay |
+//! | `m#` | the change log's markers: which stream records it holds | relay |
 
 use ring::digest::{SHA256, digest};
 
@@ -36,18 +36,18 @@ pub fn unique_partition(collection: &str, generation: u32, fields: &[String], va
     format!("u#{collection}#{generation}#{}#{hash}", fields.join(","))
 }
 
-/// What a ledger is kept of: a collection and its generation, as both stand in the keys of its records.
-pub fn ledger_scope(collection: &str, generation: u32) -> String {
+/// What a change log is kept of: a collection and its generation, as both stand in the keys of its records.
+pub fn change_log_scope(collection: &str, generation: u32) -> String {
     format!("{collection}#{generation}")
 }
 
-/// Key of the head of a partition's ledger. All heads of a collection lie together, so that they can be found again when it
+/// Key of the head of a partition's change log. All heads of a collection lie together, so that they can be found again when it
 /// is gone. Partitions are hashed: with what stands before it, one of 2 KB would be too long for a key.
 pub fn head_key(scope: &str, counted: u64, partition: &str) -> (String, String) {
     (format!("n#{scope}"), format!("{counted}#{}", crate::id::sha256(partition.as_bytes())))
 }
 
-/// Partition of the entries of a partition's ledger, since the feed was turned on.
+/// Partition of the entries of a partition's change log, since the feed was turned on.
 pub fn feed_partition(scope: &str, followed: u64, partition: &str) -> String {
     format!("f#{scope}#{followed}#{}", crate::id::sha256(partition.as_bytes()))
 }
@@ -57,7 +57,7 @@ pub fn entry_sort(time: u64, sequence: u64) -> String {
     format!("{time:014}#{sequence:014}")
 }
 
-/// Partition of the marker that a stream record has been taken into the ledger.
+/// Partition of the marker that a stream record has been taken into the change log.
 pub fn taken_partition(event: &str) -> String {
     format!("m#{event}")
 }
@@ -74,12 +74,12 @@ pub fn reference_partition(collection: &str, generation: u32, id: &str) -> Strin
 }
 
 /// Partition of the answer kept for an idempotency key, by the hash of the key and its scope.
-pub fn once_partition(hash: &str) -> String {
+pub fn idempotency_partition(hash: &str) -> String {
     format!("i#{hash}")
 }
 
 /// Sort key of every kept answer.
-pub const ONCE_SORT: &str = "i";
+pub const IDEMPOTENCY_SORT: &str = "i";
 
 #[cfg(test)]
 mod tests {

@@ -5,10 +5,10 @@
 
 use super::item::{self, Item, string};
 use super::keys::record_partition;
-use super::merged::{Bounds, Reader, walk};
+use super::merge_ranges::{Bounds, Reader, merge};
 use super::record::{Record, key};
 use super::records::Records;
-use super::{Expression, Query};
+use super::{Expression, TableQuery};
 use crate::cost;
 use crate::error::Result;
 use crate::expr::Input;
@@ -50,12 +50,12 @@ impl Records {
                 return None;
             };
             let weight = record.weight(grant);
-            plan.leftover.matches(&record.view()).then_some((record, weight))
+            plan.residual_filter.matches(&record.view()).then_some((record, weight))
         };
         let bounds = Bounds { forward: plan.forward, limit, allowance, weight: response_size::PAGE };
         self.acts_in_time(grant.collection())?;
         let is_late = || self.acts_in_time(grant.collection()).is_err();
-        let (records, next) = walk(self.table(), readers, bounds, keep, is_late).await?;
+        let (records, next) = merge(self.table(), readers, bounds, keep, is_late).await?;
         Ok(Listed { records, next })
     }
 }
@@ -112,14 +112,14 @@ fn between(
     lower: AttributeValue,
     upper: AttributeValue,
     forward: bool,
-) -> Query {
+) -> TableQuery {
     let key = Expression::new("#pk = :pk AND #sk BETWEEN :lower AND :upper")
         .name("#pk", pk)
         .name("#sk", sk)
         .value(":pk", string(partition))
         .value(":lower", lower)
         .value(":upper", upper);
-    Query { index, key, forward, ..Query::default() }
+    TableQuery { index, key, forward, ..TableQuery::default() }
 }
 
 /// The bounds that are left after `position`, both included. `None` if nothing is.

@@ -3,34 +3,34 @@
 //!
 //! There is no `Scan` here, and there will be none: a page costs a page.
 
+pub mod backfill;
 mod batch;
+mod batch_read;
+pub mod change_log;
 pub mod commit;
 pub mod definitions;
 pub mod deleted;
-pub mod expected;
+pub mod explain;
 mod expression;
-mod fetch;
 pub mod files;
+pub mod idempotency;
 pub mod item;
 mod job;
 pub mod jobs;
 pub mod keys;
 pub mod lease;
-pub mod ledger;
 pub mod list;
-mod looks;
-mod merged;
-pub mod once;
+mod merge_ranges;
 pub mod purge;
 pub mod record;
 pub mod records;
 mod references;
-mod room;
+mod target_checks;
 pub mod targets;
 mod undelete;
 mod unique;
-pub mod walk;
 pub mod write;
+mod write_limits;
 
 use crate::cost;
 use crate::error::{Error, Result};
@@ -45,11 +45,11 @@ use item::Item;
 
 /// How a conditional write ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Written<T = ()> {
+pub enum WriteOutcome<T = ()> {
     /// It was written.
     Done(T),
     /// The condition did not hold; this is what stood there, if anything.
-    Refused(Option<Item>),
+    ConditionFailed(Option<Item>),
 }
 
 /// A page of a query.
@@ -63,7 +63,7 @@ pub struct Page {
 
 /// What to read from a table or an index.
 #[derive(Debug, Clone, Default)]
-pub struct Query {
+pub struct TableQuery {
     /// The index, or the table itself.
     pub index: Option<String>,
     /// Key condition with its placeholders.
@@ -124,7 +124,7 @@ impl Table {
     }
 
     /// Writes a whole item if the condition holds.
-    pub async fn put(&self, item: Item, condition: Expression) -> Result<Written> {
+    pub async fn put(&self, item: Item, condition: Expression) -> Result<WriteOutcome> {
         let sent = self
             .client
             .put_item()
@@ -140,7 +140,7 @@ impl Table {
         match sent {
             Ok(answer) => {
                 cost::write(answer.consumed_capacity());
-                Ok(Written::Done(()))
+                Ok(WriteOutcome::Done(()))
             }
             Err(error) => {
                 let refused = error.as_service_error().and_then(|error| match error {
@@ -149,14 +149,14 @@ impl Table {
                     }
                     _ => None,
                 });
-                refused.map(Written::Refused).ok_or_else(|| failed(error))
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
             }
         }
     }
 
     /// Changes an item if the condition holds, and returns it as it is afterwards. `change` and `condition` share one name
     /// space of placeholders.
-    pub async fn update(&self, key: Item, change: Expression, condition: Expression) -> Result<Written<Item>> {
+    pub async fn update(&self, key: Item, change: Expression, condition: Expression) -> Result<WriteOutcome<Item>> {
         let all = change.clone().with_placeholders_of(&condition);
         let sent = self
             .client
@@ -175,7 +175,7 @@ impl Table {
         match sent {
             Ok(answer) => {
                 cost::write(answer.consumed_capacity());
-                Ok(Written::Done(answer.attributes.unwrap_or_default()))
+                Ok(WriteOutcome::Done(answer.attributes.unwrap_or_default()))
             }
             Err(error) => {
                 let refused = error.as_service_error().and_then(|error| match error {
@@ -184,13 +184,13 @@ impl Table {
                     ) => Some(refused.item.clone()),
                     _ => None,
                 });
-                refused.map(Written::Refused).ok_or_else(|| failed(error))
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
             }
         }
     }
 
     /// Removes an item if the condition holds.
-    pub async fn delete(&self, key: Item, condition: Expression) -> Result<Written> {
+    pub async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome> {
         let sent = self
             .client
             .delete_item()
@@ -206,7 +206,7 @@ impl Table {
         match sent {
             Ok(answer) => {
                 cost::write(answer.consumed_capacity());
-                Ok(Written::Done(()))
+                Ok(WriteOutcome::Done(()))
             }
             Err(error) => {
                 let refused = error.as_service_error().and_then(|error| match error {
@@ -215,13 +215,13 @@ impl Table {
                     ) => Some(refused.item.clone()),
                     _ => None,
                 });
-                refused.map(Written::Refused).ok_or_else(|| failed(error))
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
             }
         }
     }
 
     /// One page of a query.
-    pub async fn query(&self, query: &Query) -> Result<Page> {
+    pub async fn query(&self, query: &TableQuery) -> Result<Page> {
         let all = query.filter.iter().fold(query.key.clone(), Expression::with_placeholders_of);
         let answer = self
             .client
@@ -245,7 +245,7 @@ impl Table {
     }
 
     /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
-    pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<Transacted> {
+    pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<TransactionOutcome> {
         let sent = self
             .client
             .transact_write_items()
@@ -256,7 +256,7 @@ impl Table {
         match sent {
             Ok(answer) => {
                 cost::write(answer.consumed_capacity());
-                Ok(Transacted::Done)
+                Ok(TransactionOutcome::Done)
             }
             Err(error) => match error.as_service_error().and_then(cancellation) {
                 Some(reasons) if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) => {
@@ -264,9 +264,9 @@ impl Table {
                 }
                 Some(reasons) if reasons.iter().any(is_conflict) => {
                     let positions = reasons.iter().enumerate().filter(|(_, reason)| is_conflict(reason));
-                    Ok(Transacted::Conflicted(positions.map(|(position, _)| position).collect()))
+                    Ok(TransactionOutcome::Conflicted(positions.map(|(position, _)| position).collect()))
                 }
-                Some(reasons) => Ok(Transacted::Refused(reasons.iter().map(condition_failed).collect())),
+                Some(reasons) => Ok(TransactionOutcome::Cancelled(reasons.iter().map(condition_failed).collect())),
                 None => Err(failed(error)),
             },
         }
@@ -275,22 +275,22 @@ impl Table {
 
 /// How a transaction ended.
 #[derive(Debug, PartialEq)]
-pub enum Transacted {
+pub enum TransactionOutcome {
     /// All of it was written.
     Done,
     /// Nothing was: others were writing the items at these positions. Trying again is right.
     Conflicted(Vec<usize>),
     /// Nothing was. For each item: whether its condition failed, and what stood there.
-    Refused(Vec<Option<Option<Item>>>),
+    Cancelled(Vec<Option<Option<Item>>>),
 }
 
-impl Transacted {
+impl TransactionOutcome {
     /// The answer where others were writing the same items.
     pub const CONFLICT: Error = Error::Unavailable { retry_after: 1, source: None };
 
     /// Whether the condition of the item at `position` was one that failed.
     pub fn refused_at(&self, position: usize) -> bool {
-        matches!(self, Self::Refused(reasons) if reasons.get(position).is_some_and(Option::is_some))
+        matches!(self, Self::Cancelled(reasons) if reasons.get(position).is_some_and(Option::is_some))
     }
 }
 

@@ -6,7 +6,7 @@ use super::keys::record_partition;
 use super::record::Record;
 use super::records::Records;
 use super::unique::markers_of;
-use super::{Expression, Query, Table, failed};
+use super::{Expression, Table, TableQuery, failed};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::schema::Definition;
@@ -54,7 +54,7 @@ impl Records {
         for shard in 0..u16::from(definition.shards_ever()) {
             let partition = record_partition(&definition.name, definition.generation, shard);
             let filter = Some(Expression::new("attribute_not_exists(del)"));
-            let mut query = Query { filter, limit: 1_000, ..of_shard(partition) };
+            let mut query = TableQuery { filter, limit: 1_000, ..of_shard(partition) };
             loop {
                 let page = self.table().query(&query).await?;
                 if !page.items.is_empty() {
@@ -121,9 +121,9 @@ impl Table {
     }
 }
 
-fn of_shard(partition: String) -> Query {
+fn of_shard(partition: String) -> TableQuery {
     let key = Expression::new("pk = :pk").value(":pk", item::string(partition));
-    Query { key, forward: true, limit: PAGE, consistent: true, ..Query::default() }
+    TableQuery { key, forward: true, limit: PAGE, consistent: true, ..TableQuery::default() }
 }
 
 /// Each key once: a batch that names one twice is refused.

@@ -11,7 +11,7 @@
 //! | `follow` | of a tombstone: what must happen to the records that point at it |
 //! | `lk`, `lr` | until when, and by which request, it is locked to be deleted |
 //! | `ix1p`, `ix1s`, ... | its places in the declared indexes |
-//! | `cn`, `cf` | since which definition it is counted and its changes followed, for the [`ledger`](super::ledger) |
+//! | `cn`, `cf` | since which definition it is counted and its changes followed, for the [`change_log`](super::change_log) |
 
 use super::item::{self, Item, integer, number, string, text};
 use super::keys::{record_partition, shard_of};
@@ -74,7 +74,7 @@ impl Record {
         shown.insert("updatedAt".into(), self.updated_at.clone().into());
         shown.insert("version".into(), self.version.into());
         shown.extend(self.data.clone());
-        if !grant.sees_all() {
+        if !grant.is_admin() {
             for hidden in grant.collection().hidden_fields() {
                 shown.remove(hidden);
             }
@@ -99,7 +99,7 @@ impl Record {
     /// What it weighs in an answer, as this grant's caller sees it: see [`weight`].
     pub fn weight(&self, grant: &Grant) -> usize {
         let hidden =
-            |name: &str| !grant.sees_all() && grant.collection().field(name).is_some_and(|field| field.value.hidden);
+            |name: &str| !grant.is_admin() && grant.collection().field(name).is_some_and(|field| field.value.hidden);
         BESIDE_DATA + response_size::of_members(self.data.iter().filter(|(name, _)| !hidden(name)))
     }
 
@@ -138,7 +138,7 @@ impl Record {
     }
 
     /// What the store keeps of a living record because of its definition, beside what the client wrote: its places in the
-    /// declared indexes, and whether the ledger takes notice of it. `None`: the attribute must be absent.
+    /// declared indexes, and whether the change log takes notice of it. `None`: the attribute must be absent.
     ///
     /// # Errors
     /// `Invalid` when an index key would be longer than DynamoDB allows.

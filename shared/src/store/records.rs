@@ -6,7 +6,7 @@
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::write::{Intent, What};
-use super::{Expression, Table, Written};
+use super::{Expression, Table, WriteOutcome};
 use crate::clock::{Clock, rfc3339};
 use crate::cost;
 use crate::error::{Error, FieldError, Result};
@@ -14,7 +14,7 @@ use crate::expr::{Expr, Input};
 use crate::policy::Grant;
 use crate::preconditions::{IfMatch, IfNoneMatch, Preconditions};
 use crate::query::condition;
-use crate::schema::{Collection, Look};
+use crate::schema::{Collection, ReadReason};
 use serde_json::{Map, Value};
 
 /// How long a deleted record's tombstone stays, in seconds.
@@ -84,11 +84,11 @@ impl Records {
     }
 
     /// Why what an intent says needs the stored record first; nothing where it is written unread.
-    pub(super) fn looks(&self, intent: &Intent) -> Vec<Look> {
+    pub(super) fn read_reasons(&self, intent: &Intent) -> Vec<ReadReason> {
         let What::Merge { patch, .. } = &intent.what else { return Vec::new() };
-        let related = intent.targets.iter().map(|target| Look::Related(target.field.clone()));
-        let by_rule = rule_condition(&intent.grant).is_none().then_some(Look::Rule);
-        intent.grant.collection().looks(patch).chain(related).chain(by_rule).collect()
+        let related = intent.targets.iter().map(|target| ReadReason::Related(target.field.clone()));
+        let by_rule = rule_condition(&intent.grant).is_none().then_some(ReadReason::Rule);
+        intent.grant.collection().read_reasons(patch).chain(related).chain(by_rule).collect()
     }
 
     /// Changes a record. The patch has been validated, member by member.
@@ -121,9 +121,9 @@ impl Records {
         let first = Expression::new("attribute_not_exists(rid) OR rid <> :rid");
         let condition = alive().and(first).and(version_condition(preconditions)).and(rule);
         match self.table.update(key(grant.collection(), id), change, condition).await? {
-            Written::Done(changed) => Ok(written(intent, &changed)),
-            Written::Refused(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),
-            Written::Refused(old) => Err(refusal(intent, old.as_ref(), Input::Patch(patch))),
+            WriteOutcome::Done(changed) => Ok(written(intent, &changed)),
+            WriteOutcome::ConditionFailed(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),
+            WriteOutcome::ConditionFailed(old) => Err(refusal(intent, old.as_ref(), Input::Patch(patch))),
         }
     }
 
@@ -131,11 +131,11 @@ impl Records {
     async fn delete_unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         let Some(rule) = rule_condition(&intent.grant) else { return Ok(None) };
         let condition = alive().and(version_condition(&intent.preconditions)).and(rule);
-        let burial = self.burial(&intent.grant, request);
-        match self.table.update(key(intent.grant.collection(), &intent.id), burial, condition).await? {
-            Written::Done(buried) => Ok(written(intent, &buried)),
-            Written::Refused(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),
-            Written::Refused(old) => Err(refusal(intent, old.as_ref(), Input::None)),
+        let soft_delete = self.soft_delete(&intent.grant, request);
+        match self.table.update(key(intent.grant.collection(), &intent.id), soft_delete, condition).await? {
+            WriteOutcome::Done(deleted) => Ok(written(intent, &deleted)),
+            WriteOutcome::ConditionFailed(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),
+            WriteOutcome::ConditionFailed(old) => Err(refusal(intent, old.as_ref(), Input::None)),
         }
     }
 }
@@ -175,10 +175,10 @@ fn is_one_of(prefix: &str, versions: &[u64]) -> Expression {
 
 /// What is left of the rule as a condition on the write. `None` where DynamoDB cannot be asked.
 pub(super) fn rule_condition(grant: &Grant) -> Option<Expression> {
-    if *grant.left() == Expr::True {
+    if *grant.residual() == Expr::True {
         return Some(Expression::default());
     }
-    let asked = condition(grant.left(), "d")?;
+    let asked = condition(grant.residual(), "d")?;
     let mut all = Expression::new(asked.expression);
     all.names.extend(asked.names);
     all.values.extend(asked.values.iter().map(|(name, value)| (name.clone(), item::from_json(value))));
@@ -228,13 +228,13 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         What::Merge { patch, .. } => {
             let mut data = stored.data.clone();
             // Into what they do not see nobody merges: whether the outcome is valid would tell what is there.
-            data.retain(|name, _| grant.sees_all() || !collection.is_hidden(name) || !patch.contains_key(name));
+            data.retain(|name, _| grant.is_admin() || !collection.is_hidden(name) || !patch.contains_key(name));
             merge(&mut data, patch);
             data
         }
     };
     if matches!(change, What::Replace(_)) {
-        if !grant.sees_all() {
+        if !grant.is_admin() {
             keep_unseen(collection, stored, unread, &mut data);
         }
         collection.apply_defaults_again(&mut data);
@@ -242,7 +242,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     collection.validate(&mut data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
     let fixed = |name: &&String| {
-        (collection.write_once(name) && !grant.is_of_the_house()) || (collection.read_only(name) && !grant.sees_all())
+        (collection.write_once(name) && !grant.is_system()) || (collection.read_only(name) && !grant.is_admin())
     };
     let mut names = data.keys().chain(stored.data.keys()).filter(fixed);
     let changed = |name: &&String| data.get(*name) != stored.data.get(*name);
@@ -288,7 +288,7 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
 fn guessed<'a>(grant: &Grant, change: &'a What, unread: bool) -> Option<&'a String> {
     let collection = grant.collection();
     let is_fixed = |name: &&String| collection.write_once(name) && (unread || collection.is_hidden(name));
-    change.sent().filter(|_| !grant.sees_all())?.keys().find(is_fixed)
+    change.sent().filter(|_| !grant.is_admin())?.keys().find(is_fixed)
 }
 
 /// A replacement by somebody who does not see or write a field leaves it as it is.

@@ -2,7 +2,7 @@
 //! read consistently, and written in the transaction that makes it point there.
 //!
 //! Deleting a restricted record takes three steps. It is locked, so that nobody can begin to point at it; those who are said
-//! to point at it are looked at; then it is buried, if the lock is still ours, or unlocked. A lock that nobody comes back
+//! to point at it are looked at; then it is deleted, if the lock is still ours, or unlocked. A lock that nobody comes back
 //! for ends by itself. Nobody removes a reference when its record is deleted or points elsewhere: whoever meets it under
 //! a lock does.
 
@@ -12,7 +12,7 @@ use super::keys::reference_partition;
 use super::record::{Record, key};
 use super::records::{Records, alive};
 use super::write::{Failed, Target, What, Write};
-use super::{Expression, Query, Written};
+use super::{Expression, TableQuery, WriteOutcome};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::id;
@@ -98,7 +98,7 @@ impl Records {
         if !locks.keys.contains(&key) {
             locks.keys.push(key.clone());
         }
-        Ok(matches!(self.table().update(key, change, condition).await?, Written::Done(_)))
+        Ok(matches!(self.table().update(key, change, condition).await?, WriteOutcome::Done(_)))
     }
 
     /// Gives locks back after nothing was written. One that cannot be given back ends by itself.
@@ -118,7 +118,7 @@ impl Records {
         let definition = write.intent.grant.collection().definition();
         let partition = reference_partition(&definition.name, definition.generation, &write.intent.id);
         let key = Expression::new("pk = :pk").value(":pk", string(partition));
-        let mut query = Query { key, forward: true, limit: 100, consistent: true, ..Query::default() };
+        let mut query = TableQuery { key, forward: true, limit: 100, consistent: true, ..TableQuery::default() };
         let mut looked_at = 0;
         loop {
             let page = self.table().query(&query).await?;
@@ -158,8 +158,8 @@ impl Records {
     }
 
     /// The records with these keys, by their places, as they are right now.
-    pub(super) async fn latest(&self, keys: impl Iterator<Item = &Item>) -> Result<HashMap<Place, Record>> {
-        let distinct: HashMap<Place, &Item> = keys.map(|key| (place(key), key)).collect();
+    pub(super) async fn latest(&self, keys: impl Iterator<Item = &Item>) -> Result<HashMap<ItemKey, Record>> {
+        let distinct: HashMap<ItemKey, &Item> = keys.map(|key| (place(key), key)).collect();
         let found = self.table().batch_get_latest(distinct.into_values().cloned().collect()).await?;
         Ok(found.iter().filter_map(|found| Some((place(found), Record::from_item(found)?))).collect())
     }
@@ -217,9 +217,9 @@ fn reference(here: &Collection, record: &Record, field: &str, there: &Collection
 }
 
 /// Partition and sort key.
-pub(super) type Place = [Option<String>; 2];
+pub(super) type ItemKey = [Option<String>; 2];
 
-pub(super) fn place(found: &Item) -> Place {
+pub(super) fn place(found: &Item) -> ItemKey {
     ["pk", "sk"].map(|name| text(found, name).map(str::to_owned))
 }
 

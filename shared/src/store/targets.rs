@@ -7,7 +7,7 @@ use super::write::{Intent, Target};
 use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;
-use crate::policy::{Grant, allow_to_refer, of_the_house};
+use crate::policy::{Grant, allow_to_refer, system_grant};
 use crate::schema::Collection;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Referring<'_> {
     fn grants(self, collection: &Arc<Collection>, now: u64) -> Vec<Grant> {
         match self {
             Self::Caller(caller) => allow_to_refer(caller, collection, now),
-            Self::System => vec![of_the_house(collection, now)],
+            Self::System => vec![system_grant(collection, now)],
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
     // Of a field that they do not see, this would tell whoever guesses where it points.
     let grant = &intent.grant;
     let is_read = !stored.deleted && grant.allows_reading(&stored.view());
-    let is_seen = |target: &&Target| grant.sees_all() || (is_read && !grant.collection().is_hidden(&target.field));
+    let is_seen = |target: &&Target| grant.is_admin() || (is_read && !grant.collection().is_hidden(&target.field));
     let targets = intent.targets.iter().filter(is_seen).filter(|_| !stored.deleted);
     targets.filter(is_same).map(|target| target.field.clone()).collect()
 }

@@ -15,7 +15,10 @@ impl Records {
     ///
     /// # Errors
     /// For each, `NotFound` when there is none, `Conflict` when the record is not deleted.
-    pub async fn buried(&self, wanted: Vec<(Vec<Grant>, &str)>) -> Result<Vec<Result<(Grant, Map<String, Value>)>>> {
+    pub async fn tombstones(
+        &self,
+        wanted: Vec<(Vec<Grant>, &str)>,
+    ) -> Result<Vec<Result<(Grant, Map<String, Value>)>>> {
         let grants = wanted.iter().filter_map(|(grants, _)| grants.first());
         grants.into_iter().try_for_each(|grant| self.acts_in_time(grant.collection()))?;
         let keys: Vec<Option<Item>> =
@@ -54,7 +57,7 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
         return Err(Error::NotFound("record"));
     }
     if !intent.looks_where(&stored.data) {
-        return Err(Error::Unavailable { retry_after: 1, source: Some("buried again since it was read".into()) });
+        return Err(Error::Unavailable { retry_after: 1, source: Some("deleted again since it was read".into()) });
     }
     let mut data = stored.data.clone();
     grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, stored, &errors))?;
@@ -69,7 +72,7 @@ fn no_longer_valid(grant: &Grant, stored: &Record, errors: &[FieldError]) -> Err
     let is_seen = |error: &&FieldError| {
         let name = error.pointer.split('/').nth(1).unwrap_or_default();
         let is_shown = grant.collection().field(name).is_some_and(|field| !field.value.hidden);
-        grant.sees_all() || (is_readable && is_shown)
+        grant.is_admin() || (is_readable && is_shown)
     };
     let told: Vec<String> =
         errors.iter().filter(is_seen).map(|error| format!("{}: {}", error.pointer, error.message)).collect();

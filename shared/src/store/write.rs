@@ -2,7 +2,7 @@
 //! which that decision still holds. `commit` makes them, all or none.
 
 use super::Expression;
-use super::commit::{Committed, Promise};
+use super::commit::{Committed, PendingResponse};
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
 use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed, withhold_price};
@@ -154,13 +154,18 @@ impl Records {
     ///
     /// # Errors
     /// `NotFound`, `PreconditionFailed`, `Conflict`, `Invalid`: as each kind of intent has them.
-    pub async fn write_one(&self, intent: &Intent, request: &str, promise: Option<&Promise<'_>>) -> Result<Record> {
-        if promise.is_none()
+    pub async fn write_one(
+        &self,
+        intent: &Intent,
+        request: &str,
+        pending: Option<&PendingResponse<'_>>,
+    ) -> Result<Record> {
+        if pending.is_none()
             && let Some(record) = self.unread(intent, request).await?
         {
             return Ok(record);
         }
-        let written = self.write(std::slice::from_ref(intent), request, promise).await.map_err(Failed::single)?;
+        let written = self.write(std::slice::from_ref(intent), request, pending).await.map_err(Failed::single)?;
         written.into_iter().next().ok_or_else(|| Error::internal("a write without a record"))
     }
 
@@ -172,10 +177,10 @@ impl Records {
         &self,
         intents: &[Intent],
         request: &str,
-        promise: Option<&Promise<'_>>,
+        pending: Option<&PendingResponse<'_>>,
     ) -> Result<Vec<Record>, Failed> {
         let mut locks = Locks::of(request);
-        let outcome = self.write_under(&mut locks, intents, request, promise).await;
+        let outcome = self.write_under(&mut locks, intents, request, pending).await;
         if outcome.is_err() {
             self.unlock(locks).await;
         }
@@ -187,7 +192,7 @@ impl Records {
         locks: &mut Locks<'_>,
         intents: &[Intent],
         request: &str,
-        promise: Option<&Promise<'_>>,
+        pending: Option<&PendingResponse<'_>>,
     ) -> Result<Vec<Record>, Failed> {
         for _ in 0..TRIES {
             self.in_time(intents)?;
@@ -197,7 +202,7 @@ impl Records {
             if !self.lock_restricted(&mut writes, locks).await? {
                 continue;
             }
-            match self.commit(&writes, promise).await? {
+            match self.commit(&writes, pending).await? {
                 Committed::Done => return Ok(writes.into_iter().map(|write| write.record).collect()),
                 Committed::Refused { position, old } => {
                     // Our own retry after a lost answer: the first try had arrived.
@@ -318,12 +323,12 @@ impl Records {
 
     /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it. What must follow in
     /// the records that point at it is written down with it, so that the stream can tell.
-    pub(super) fn burial(&self, grant: &Grant, request: &str) -> Expression {
+    pub(super) fn soft_delete(&self, grant: &Grant, request: &str) -> Expression {
         let definition = grant.collection().definition();
         let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
         let follow: Vec<&Referrer> =
             definition.referrers.iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict).collect();
-        let buried = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")
+        let deleted = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")
             .name("#ttl", "ttl")
             .name("#by", "by")
             .value(":one", number(1))
@@ -331,15 +336,15 @@ impl Records {
             .value(":ttl", number(self.seconds() + TOMBSTONE_SECONDS))
             .value(":by", string(grant.caller()))
             .value(":rid", string(request));
-        let mut buried = match serde_json::to_string(&follow) {
+        let mut deleted = match serde_json::to_string(&follow) {
             Ok(follow) if follow != "[]" => {
-                let text = format!("{}, follow = :follow", buried.text);
-                Expression { text, ..buried.value(":follow", string(follow)) }
+                let text = format!("{}, follow = :follow", deleted.text);
+                Expression { text, ..deleted.value(":follow", string(follow)) }
             }
-            _ => buried,
+            _ => deleted,
         };
-        buried.text.push_str(&format!(" REMOVE lk, lr{remove}"));
-        buried
+        deleted.text.push_str(&format!(" REMOVE lk, lr{remove}"));
+        deleted
     }
 }
 

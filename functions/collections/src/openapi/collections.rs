@@ -22,7 +22,7 @@ pub fn routes() -> Vec<Route> {
                 "One write, whatever changes; what has to be done to stored records is a job's, and reads and writes go on. Rules are held against the indexes: a `list` rule that no index serves is refused, naming the index. So are relations: `cascade` and `setNull` find the records that point at a deleted one through an index whose partition is just that field.",
             )
             .takes(&["DryRun", "IfMatch", "IfNoneMatch"])
-            .keyed()
+            .idempotency_key()
             .reads("DefinitionInput")
             .answers(201, "Definition", "The collection is new.")
             .with(&["ETag"])
@@ -36,9 +36,9 @@ pub fn routes() -> Vec<Route> {
             .does("Deletes a collection. A job clears what is left of it.")
             .note("Until `inForceAt` some functions may still go by the definition. With `records=delete` what they write goes with the collection; without, it takes the deletion back, and `job` fails.")
             .takes(&["FateOfRecords", "IfMatch", "IfNoneMatch"])
-            .keyed()
+            .idempotency_key()
             .answers(202, "Deletion", "It is gone from `inForceAt` on.")
-            .refuses(403, "The collection `users` is part of the house.")
+            .refuses(403, "The collection `users` is part of the system.")
             .refuses(409, "It holds records, another collection points at it, or somebody else has changed it meanwhile."),
         get("/openapi.json", "openapi", AnyoneByToken)
             .does("This document. For admins it has every collection.")

@@ -20,7 +20,7 @@ pub fn routes() -> Vec<Route> {
                  to all of them. A row keeps the `id` it has; without one it is given one, in the order of the lines. It may point at \
                  any other row of the file, before it or behind it: `passes` says how often those that had to wait were gone over.",
             )
-            .keyed()
+            .idempotency_key()
             .reads("JobInput")
             .answers(202, "Job", "The job, queued.")
             .with(&["Location"])
@@ -30,25 +30,25 @@ pub fn routes() -> Vec<Route> {
             .does("A link to upload a file by, for records.import to read.")
             .note("PUT the file to `url` with these `headers` and no others of the API's; then enqueue the import with the `key`. The same Idempotency-Key gives the same file again, under a new link.")
             .reads("UploadInput")
-            .keyed()
+            .idempotency_key()
             .answers(201, "Upload", "The link, good until `expiresAt`; the file stays for a week."),
         post("/v1/jobs/redrive", "redriveJobs", Admin)
             .does("Queues dead jobs anew, a hundred a call; with a key 25 a call, all or none.")
-            .keyed()
+            .idempotency_key()
             .answers(200, "Redriven", "How many, and whether to call again: with another key."),
         get("/v1/jobs/{id}", "readJob", Admin).does("A job as it stands.").answers(200, "Job", "The job."),
         post("/v1/jobs/{id}/cancel", "cancelJob", Admin)
             .does("Takes a queued or retrying job back.")
             .note(
-                "Jobs that the house itself asks for, because a definition was put, a record or a collection deleted, are not \
+                "Jobs that the system itself asks for, because a definition was put, a record or a collection deleted, are not \
                  taken back: put the definition as it was, or undelete the record.",
             )
-            .keyed()
+            .idempotency_key()
             .answers(200, "Job", "The job, which will not run.")
-            .refuses(409, "It is in another status or the house's own, or a request with the same key is being done."),
+            .refuses(409, "It is in another status or the system's own, or a request with the same key is being done."),
         post("/v1/jobs/{id}/redrive", "redriveJob", Admin)
             .does("Queues a dead or cancelled job anew, with all its attempts.")
-            .keyed()
+            .idempotency_key()
             .answers(200, "Job", "The job, queued.")
             .refuses(409, "It is in another status, or a request with the same key is being done."),
     ]

@@ -12,7 +12,7 @@ mod records;
 mod refusals;
 mod route;
 
-pub use route::{Answer, Body, Policy, Route};
+pub use route::{Body, Policy, Route, StoredResponse};
 
 use serde_json::{Map, Value, json};
 use undercroft::schema::Definition;

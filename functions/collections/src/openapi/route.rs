@@ -45,7 +45,7 @@ pub struct Body {
 
 /// An answer that is no refusal.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct StoredResponse {
     /// Its status.
     pub status: u16,
     /// What it means here.
@@ -76,7 +76,7 @@ pub struct Route {
     /// What it reads.
     pub body: Option<Body>,
     /// What it answers.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<StoredResponse>,
     /// What it refuses besides what follows from the rest, with the reason.
     pub refusals: Vec<(u16, &'static str)>,
 }
@@ -139,7 +139,7 @@ impl Route {
     }
 
     /// Keeps its answer for an `Idempotency-Key`.
-    pub fn keyed(self) -> Self {
+    pub fn idempotency_key(self) -> Self {
         self.takes(&["IdempotencyKey"])
     }
 
@@ -165,13 +165,13 @@ impl Route {
 
     /// Answers a body of this media type.
     pub fn answers_as(mut self, media: &'static str, status: u16, schema: &'static str, means: &'static str) -> Self {
-        self.answers.push(Answer { status, means, body: Some((media, schema)), headers: Vec::new() });
+        self.answers.push(StoredResponse { status, means, body: Some((media, schema)), headers: Vec::new() });
         self
     }
 
     /// Answers without a body.
     pub fn answers_empty(mut self, status: u16, means: &'static str) -> Self {
-        self.answers.push(Answer { status, means, body: None, headers: Vec::new() });
+        self.answers.push(StoredResponse { status, means, body: None, headers: Vec::new() });
         self
     }
 

@@ -8,13 +8,13 @@ use crate::refusal;
 use serde_json::{Map, Value, json};
 use undercroft::cost;
 use undercroft::error::{Error, Result};
-use undercroft::expr::{Expr, Input, Op, Operand, Place, Rule, Test};
+use undercroft::expr::{Expr, Input, Op, Operand, Rule, Test, Variable};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
-use undercroft::query::{Plan, Query, plan};
+use undercroft::query::{ListQuery, Plan, plan};
 use undercroft::schema::Collection;
-use undercroft::store::expected::Expected;
+use undercroft::store::explain::Expected;
 use undercroft::store::record::Record;
 
 /// What stands between collection and field in the name of a back-relation.
@@ -147,9 +147,12 @@ async fn back(
 /// # Errors
 /// `Refused` as the other collection's list would be, naming it.
 pub fn back_plan(way: &Way, grant: &Grant, field: &str, id: &str) -> Result<Plan> {
-    let points_at =
-        Expr::Is(Test::compare(Operand::Place(Place::Record(field.to_owned())), Op::Eq, Operand::Constant(id.into())));
-    let query = Query { rule: grant.left(), filter: Some(&points_at), sort: &[], scan: None };
+    let points_at = Expr::Is(Test::compare(
+        Operand::Variable(Variable::Record(field.to_owned())),
+        Op::Eq,
+        Operand::Constant(id.into()),
+    ));
+    let query = ListQuery { rule: grant.residual(), filter: Some(&points_at), sort: &[], scan: None };
     plan(grant.collection().layout(), &query)
         .map_err(|refused| refusal::of_expand(refused, way.column, &way.name, grant.collection().name()))
 }

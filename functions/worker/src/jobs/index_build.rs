@@ -13,10 +13,10 @@ use std::sync::Arc;
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::future::join_all;
 use undercroft::schema::{Collection, Definition, Refused, Work};
+use undercroft::store::backfill::Disagreement;
 use undercroft::store::definitions::State;
 use undercroft::store::item::text;
 use undercroft::store::jobs::Job;
-use undercroft::store::walk::Disagreement;
 
 /// Items read at once.
 const PAGE: i32 = 128;
@@ -96,7 +96,7 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
     if progress.walked {
         return conclude(tools, &job.id, &payload, progress).await;
     }
-    let seconds = walk(tools, &job.id, &payload, &mut progress, slice).await?;
+    let seconds = visit_shards(tools, &job.id, &payload, &mut progress, slice).await?;
     // What was found is kept before anything is decided by it: deciding again must not forget it.
     Ok(Outcome::Later(progress.shown(), seconds))
 }
@@ -118,7 +118,7 @@ fn overtaken() -> Outcome {
 
 /// Walks on until the end, until the slice is over, or until the work looks to be another's; whether it is, the next slice
 /// finds out first. Returns how long that should wait, in seconds.
-async fn walk(
+async fn visit_shards(
     tools: &Tools,
     job: &str,
     payload: &Payload,

@@ -1,18 +1,18 @@
 //! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
-mod arrival;
 mod csv;
+mod deferred_rows;
 mod email_send;
-mod growing;
+mod import_batch;
+mod import_row;
 mod index_build;
-mod landing;
+mod multipart_writer;
 mod records_cascade;
 mod records_export;
 mod records_import;
 mod records_purge;
-mod rows;
+mod row_reader;
 mod slice;
-mod waiting;
 
 pub use slice::{ITEMS as SLICE_ITEMS, Slice};
 

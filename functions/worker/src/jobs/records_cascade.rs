@@ -11,9 +11,9 @@ use undercroft::error::Error;
 use undercroft::expr::Expr;
 use undercroft::futures::future::join_all;
 use undercroft::id::{base64url, from_base64url};
-use undercroft::policy::of_the_house;
+use undercroft::policy::system_grant;
 use undercroft::preconditions::{IfMatch, IfNoneMatch, Preconditions};
-use undercroft::query::{Query, plan};
+use undercroft::query::{ListQuery, plan};
 use undercroft::schema::{Collection, OnDelete, Referrer, Relation};
 use undercroft::store::jobs::Job;
 use undercroft::store::list::Listed;
@@ -110,7 +110,7 @@ async fn is_deleted(tools: &Tools, gone: &Payload) -> Result<bool, Failure> {
     if collection.definition().generation != gone.generation {
         return Ok(true);
     }
-    let grant = of_the_house(&collection, tools.clock.millis());
+    let grant = system_grant(&collection, tools.clock.millis());
     Ok(tools.records.get(&grant, &gone.id, true).await?.is_none())
 }
 
@@ -137,10 +137,10 @@ async fn pointing(
     id: &str,
     (room, after): (i32, Option<&[u8]>),
 ) -> Result<Option<Listed>, Failure> {
-    let grant = of_the_house(collection, tools.clock.millis());
+    let grant = system_grant(collection, tools.clock.millis());
     let filter = Expr::filter(&format!("{} == {}", referrer.field, json!(id)), &collection.layout().fields);
     let filter = filter.map_err(|error| Failure::new(error.to_string()))?;
-    let query = Query { rule: grant.left(), filter: Some(&filter), sort: &[], scan: None };
+    let query = ListQuery { rule: grant.residual(), filter: Some(&filter), sort: &[], scan: None };
     match plan(collection.layout(), &query) {
         Ok(plan) => {
             let room = usize::try_from(room).unwrap_or(1);
@@ -184,7 +184,7 @@ fn intent(
     };
     let preconditions =
         Preconditions { if_match: IfMatch::Versions(vec![record.version]), if_none_match: IfNoneMatch::Absent };
-    let grant = of_the_house(collection, tools.clock.millis());
+    let grant = system_grant(collection, tools.clock.millis());
     Intent { grant, id: record.id.clone(), what, preconditions, targets: Vec::new() }
 }
 

@@ -3,13 +3,13 @@
 //! It is no picture of one moment: each record is as it was when its page was read. Whatever is not changed meanwhile is in
 //! it once, and what was made meanwhile may be.
 
-use super::growing::{Growing, Grown};
+use super::multipart_writer::{Growing, Grown};
 use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, csv};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use undercroft::expr::SYSTEM_FIELDS;
-use undercroft::policy::of_the_house;
+use undercroft::policy::system_grant;
 use undercroft::schema::Collection;
 use undercroft::store::files::{Export, Format, export_key};
 use undercroft::store::item::text;
@@ -100,7 +100,7 @@ async fn go_on(
     file: &mut Growing<'_>,
     slice: &Slice,
 ) -> Result<bool, Failure> {
-    let is_end = walk(tools, export, progress, file, slice).await?;
+    let is_end = visit_shards(tools, export, progress, file, slice).await?;
     if is_end {
         file.close().await?;
     }
@@ -108,7 +108,7 @@ async fn go_on(
 }
 
 /// Writes on until there are no more records, which is true, or until the slice is over.
-async fn walk(
+async fn visit_shards(
     tools: &Tools,
     export: &Export,
     progress: &mut Progress,
@@ -165,7 +165,7 @@ fn write(
     record: &Record,
     now: u64,
 ) {
-    let shown = record.shown(&of_the_house(collection, now));
+    let shown = record.shown(&system_grant(collection, now));
     match export.format {
         Format::Ndjson => {
             rows.extend_from_slice(Value::Object(shown).to_string().as_bytes());

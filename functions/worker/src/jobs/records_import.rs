@@ -4,11 +4,11 @@
 //! Whatever was done may be done again: a row's record says which row of which job it is of. So a slice that a crash cut off
 //! is repeated as a whole, and what it had made is met and counted as made.
 
-use super::growing::{Growing, Grown, of_files};
-use super::landing::{Behind, Content, Fate, Landing, Read, Tried, defined};
-use super::rows::{Place, Row, Rows};
-use super::waiting::{self, At, Queue, Waiting};
-use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, arrival};
+use super::deferred_rows::{self, At, Queue, Waiting};
+use super::import_batch::{Behind, Content, Fate, ImportBatch, Read, Tried, defined};
+use super::multipart_writer::{Growing, Grown, of_files};
+use super::row_reader::{Row, RowPosition, Rows};
+use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, import_row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -29,11 +29,11 @@ struct Progress {
     imported: u64,
     refused: u64,
     /// The first rows that were refused.
-    errors: Vec<Refused>,
+    errors: Vec<RejectedRow>,
     /// How many bytes they take.
     listed_bytes: usize,
     #[serde(flatten)]
-    place: Place,
+    place: RowPosition,
     size: u64,
     etag: String,
     /// Which collection of the name it is.
@@ -48,7 +48,7 @@ struct Progress {
 
 /// A row that is no record.
 #[derive(Debug, Serialize, Deserialize)]
-struct Refused {
+struct RejectedRow {
     line: u64,
     errors: Value,
 }
@@ -89,7 +89,7 @@ async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
 
 /// A slice of the import.
 struct Work<'a> {
-    landing: Landing<'a>,
+    batch: ImportBatch<'a>,
     slice: &'a Slice,
     progress: Progress,
     report: Growing<'a>,
@@ -110,8 +110,8 @@ impl<'a> Work<'a> {
         let grown = std::mem::take(&mut progress.report);
         let report = Growing::open(&tools.files, &job.id, key, Format::Ndjson.content_type(), grown).await?;
         let queue = Queue::new(&tools.files, &job.id, std::mem::take(&mut progress.waiting));
-        let landing = Landing { tools, job, import, generation: progress.generation };
-        Ok(Self { landing, slice, progress, report, queue, worked: 0 })
+        let batch = ImportBatch { tools, job, import, generation: progress.generation };
+        Ok(Self { batch, slice, progress, report, queue, worked: 0 })
     }
 
     /// Imports until the end, which is true, or until the slice is over.
@@ -138,7 +138,7 @@ impl<'a> Work<'a> {
     async fn first_pass(&mut self) -> Result<bool, Failure> {
         let (size, etag) = (self.progress.size, self.progress.etag.clone());
         let head = Head { size, etag, content_type: String::new() };
-        let (files, import) = (&self.landing.tools.files, self.landing.import);
+        let (files, import) = (&self.batch.tools.files, self.batch.import);
         let mut rows = Rows::new(files, &import.key, &head, import.format, self.progress.place.clone());
         loop {
             let batch = self.read(&mut rows).await?;
@@ -166,8 +166,8 @@ impl<'a> Work<'a> {
                 Row::TooLong(line) => (line, Content::TooLong),
                 Row::Bytes(line, row) => (line, Content::Row(row)),
             };
-            if self.landing.import.format == Format::Csv && self.progress.columns.is_none() {
-                self.progress.columns = Some(columns(&content, &*self.landing.collection().await?)?);
+            if self.batch.import.format == Format::Csv && self.progress.columns.is_none() {
+                self.progress.columns = Some(columns(&content, &*self.batch.collection().await?)?);
                 continue;
             }
             bytes += if let Content::Row(row) = &content { row.len() } else { 0 };
@@ -203,7 +203,7 @@ impl<'a> Work<'a> {
     /// Makes records of these rows, and notes what became of each. False: the slice was over before the last of them.
     async fn take(&mut self, rows: Vec<Read>) -> Result<bool, Failure> {
         let count = rows.len();
-        let (tried, ended) = self.landing.try_all(rows, self.progress.columns.as_deref(), self.slice).await;
+        let (tried, ended) = self.batch.try_all(rows, self.progress.columns.as_deref(), self.slice).await;
         let took_all = tried.len() == count;
         for tried in tried {
             self.note(tried).await?;
@@ -212,14 +212,14 @@ impl<'a> Work<'a> {
     }
 
     async fn note(&mut self, mut tried: Tried) -> Result<(), Failure> {
-        match self.landing.settle(&mut tried).await? {
+        match self.batch.settle(&mut tried).await? {
             Fate::Made => {
                 self.progress.imported += 1;
                 self.queue.waiting.made = true;
             }
             Fate::Waits(errors) => {
                 let (line, members) = (tried.line, tried.members.unwrap_or_default());
-                self.queue.keep(&waiting::Row { line, members, errors: json!(errors) }).await?;
+                self.queue.keep(&deferred_rows::Row { line, members, errors: json!(errors) }).await?;
             }
             Fate::Refused(errors) => self.refuse(tried.line, json!(errors)).await?,
         }
@@ -232,7 +232,7 @@ impl<'a> Work<'a> {
 
     /// Where this fails, the row is not refused yet.
     async fn refuse(&mut self, line: u64, errors: Value) -> Result<(), Failure> {
-        let refused = Refused { line, errors };
+        let refused = RejectedRow { line, errors };
         let mut row = json!(refused).to_string();
         row.push('\n');
         self.report.push(row.as_bytes()).await?;
@@ -242,7 +242,7 @@ impl<'a> Work<'a> {
     }
 
     /// How far it has come: changes with every row.
-    fn reached(&self) -> (Place, (u32, bool, Option<At>)) {
+    fn reached(&self) -> (RowPosition, (u32, bool, Option<At>)) {
         (self.progress.place.clone(), self.queue.waiting.reached())
     }
 
@@ -264,14 +264,14 @@ impl<'a> Work<'a> {
     }
 }
 
-fn read((row, at): (waiting::Row, At)) -> Read {
+fn read((row, at): (deferred_rows::Row, At)) -> Read {
     Read { line: row.line, content: Content::Members(row.members), behind: Behind::Waiting(at) }
 }
 
 /// The header of CSV: the first row that is one.
 fn columns(header: &Content, collection: &Collection) -> Result<Vec<String>, Failure> {
     let Content::Row(header) = header else { return Err(Failure::last("the header is no row of names")) };
-    let cells = arrival::cells(header).map_err(|_| Failure::last("the header is no row of CSV"))?;
+    let cells = import_row::cells(header).map_err(|_| Failure::last("the header is no row of CSV"))?;
     let mut seen = BTreeSet::new();
     for cell in &cells {
         if collection.layout().fields.get(&cell.text).is_none() {
@@ -289,7 +289,7 @@ fn columns(header: &Content, collection: &Collection) -> Result<Vec<String>, Fai
 
 impl Progress {
     /// Lists one of the first rows that were refused.
-    fn list(&mut self, refused: Refused, bytes: usize) {
+    fn list(&mut self, refused: RejectedRow, bytes: usize) {
         if self.errors.len() < LISTED.0 && self.listed_bytes + bytes <= LISTED.1 {
             self.errors.push(refused);
             self.listed_bytes += bytes;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::eval::decide;
 use super::parse::{Node, NodeKind};
-use super::tree::{AuthField, Expr, Op, Operand, Place, Test};
+use super::tree::{AuthField, Expr, Op, Operand, Test, Variable};
 use super::types::{FieldType, FieldTypes, Kind, Rule, is_system};
 use super::{ExprError, moment};
 
@@ -145,7 +145,7 @@ impl Checker<'_> {
 
     fn has(&self, argument: &Node) -> Result<Test, ExprError> {
         match self.operand(argument)?.operand {
-            Operand::Place(place @ (Place::Record(_) | Place::Input(_))) => Ok(Test::Has(place)),
+            Operand::Variable(place @ (Variable::Record(_) | Variable::Input(_))) => Ok(Test::Has(place)),
             _ => Err(ExprError::at(argument.column, "`has` asks for a field of a record")),
         }
     }
@@ -187,7 +187,7 @@ impl Checker<'_> {
             NodeKind::Literal(value) => Ok(Typed::literal(column, value.clone())),
             NodeKind::Name(name) if self.rule.is_none() => {
                 let field = self.field(column, name)?;
-                Ok(Typed::place(column, Place::Record(name.clone()), field))
+                Ok(Typed::place(column, Variable::Record(name.clone()), field))
             }
             NodeKind::Name(name) => Err(self.lone_name(column, name)),
             NodeKind::Select(owner, name) => self.select(column, owner, name),
@@ -209,16 +209,16 @@ impl Checker<'_> {
             (_, None) => Err(ExprError::at(column, "in a filter a field stands bare, without a dot")),
             ("auth", Some(_)) => auth_field(column, name),
             ("request", Some(_)) if name == "time" => {
-                Ok(Typed::place(column, Place::Now, &FieldType::plain(Kind::Moment)))
+                Ok(Typed::place(column, Variable::Now, &FieldType::plain(Kind::Moment)))
             }
             ("request", Some(_)) => Err(ExprError::at(column, format!("`request` has `time`, not `{name}`"))),
             ("record", Some(rule)) if rule.knows_record() => {
                 let field = self.field(column, name)?;
-                Ok(Typed::place(column, Place::Record(name.to_owned()), field))
+                Ok(Typed::place(column, Variable::Record(name.to_owned()), field))
             }
             ("input", Some(rule)) if rule.knows_input() && !is_system(name) => {
                 let field = self.field(column, name)?;
-                Ok(Typed::place(column, Place::Input(name.to_owned()), field))
+                Ok(Typed::place(column, Variable::Input(name.to_owned()), field))
             }
             ("input", Some(rule)) if rule.knows_input() => {
                 Err(ExprError::at(column, format!("`{name}` is kept by the server")))
@@ -257,7 +257,7 @@ fn auth_field(column: usize, name: &str) -> Result<Typed, ExprError> {
         "roles" => (AuthField::Roles, Kind::List(Box::new(Kind::Text))),
         _ => return Err(ExprError::at(column, format!("`auth` has id, email, roles and verified, not `{name}`"))),
     };
-    Ok(Typed::place(column, Place::Auth(field), &FieldType::plain(kind)))
+    Ok(Typed::place(column, Variable::Auth(field), &FieldType::plain(kind)))
 }
 
 /// A test as an expression, decided at once where it holds no places.
@@ -315,15 +315,15 @@ impl Typed {
         Self { column, operand: Operand::Constant(value), kind, nullable, hidden: false, chosen: false }
     }
 
-    fn place(column: usize, place: Place, field: &FieldType) -> Self {
-        let chosen = matches!(place, Place::Record(_) | Place::Input(_)) && !field.read_only;
+    fn place(column: usize, place: Variable, field: &FieldType) -> Self {
+        let chosen = matches!(place, Variable::Record(_) | Variable::Input(_)) && !field.read_only;
         let (kind, nullable, hidden) = (Some(field.kind.clone()), field.nullable, field.hidden);
-        Self { column, operand: Operand::Place(place), kind, nullable, hidden, chosen }
+        Self { column, operand: Operand::Variable(place), kind, nullable, hidden, chosen }
     }
 
     /// Whether it is what a caller is called, which they had a hand in.
     fn is_name_of_caller(&self) -> bool {
-        matches!(self.operand, Operand::Place(Place::Auth(AuthField::Id | AuthField::Email)))
+        matches!(self.operand, Operand::Variable(Variable::Auth(AuthField::Id | AuthField::Email)))
     }
 
     fn kind_name(&self) -> &'static str {

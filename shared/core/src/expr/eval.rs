@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Number, Value};
 
 use super::number;
-use super::tree::{AuthField, Expr, Op, Operand, Place, Test};
+use super::tree::{AuthField, Expr, Op, Operand, Test, Variable};
 
 /// Who is asking, as expressions see them. Without a caller there is no `Auth`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Expr {
     }
 
     /// Whether the expression is known to hold of these values alone.
-    pub(crate) fn holds_given<'a>(&'a self, look_up: &impl Fn(&Place) -> Option<Datum<'a>>) -> bool {
+    pub(crate) fn holds_given<'a>(&'a self, look_up: &impl Fn(&Variable) -> Option<Datum<'a>>) -> bool {
         self.holds(&|test| decide(test, look_up))
     }
 
@@ -137,8 +137,8 @@ impl Expr {
 
 fn answer(test: &Test, known: Option<&Known>, record: Option<&RecordRef>) -> Option<bool> {
     match test {
-        Test::Has(Place::Record(field)) => Some(record?.field(field).is_some()),
-        Test::Has(Place::Input(field)) => has_input(field, known?.input, record),
+        Test::Has(Variable::Record(field)) => Some(record?.field(field).is_some()),
+        Test::Has(Variable::Input(field)) => has_input(field, known?.input, record),
         Test::Changed(field) => {
             let incoming = match known?.input {
                 Input::None => return None,
@@ -182,12 +182,12 @@ pub(super) fn patched(member: &Value) -> Option<Option<&Value>> {
     }
 }
 
-fn look_up<'a>(place: &Place, known: Option<&Known<'a>>, record: Option<&RecordRef<'a>>) -> Option<Datum<'a>> {
+fn look_up<'a>(place: &Variable, known: Option<&Known<'a>>, record: Option<&RecordRef<'a>>) -> Option<Datum<'a>> {
     match place {
-        Place::Record(field) => record?.field(field),
-        Place::Auth(field) => Some(caller(known?.auth?, *field)),
-        Place::Now => Some(Datum::Text(known?.now)),
-        Place::Input(field) => match known?.input {
+        Variable::Record(field) => record?.field(field),
+        Variable::Auth(field) => Some(caller(known?.auth?, *field)),
+        Variable::Now => Some(Datum::Text(known?.now)),
+        Variable::Input(field) => match known?.input {
             Input::None => None,
             Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field).map(Datum::from),
             Input::Patch(patch) => match patch.get(field) {
@@ -209,10 +209,10 @@ pub(super) fn caller(auth: &Auth, field: AuthField) -> Datum<'_> {
 }
 
 /// Whether the test holds, given the places' values; `None` where that is unknown.
-pub(super) fn decide<'a>(test: &'a Test, look_up: impl Fn(&Place) -> Option<Datum<'a>>) -> Option<bool> {
+pub(super) fn decide<'a>(test: &'a Test, look_up: impl Fn(&Variable) -> Option<Datum<'a>>) -> Option<bool> {
     let value = |operand: &'a Operand| match operand {
         Operand::Constant(value) => Some(Datum::from(value)),
-        Operand::Place(place) => look_up(place),
+        Operand::Variable(place) => look_up(place),
     };
     match test {
         Test::Compare { left, op, right } => compare(&value(left)?, *op, &value(right)?),

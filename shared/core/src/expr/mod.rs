@@ -28,7 +28,7 @@ mod tree;
 mod types;
 
 pub use eval::{Auth, Datum, Input, Known, RecordRef};
-pub use tree::{AuthField, Expr, Op, Operand, Place, Test};
+pub use tree::{AuthField, Expr, Op, Operand, Test, Variable};
 pub use types::{FieldType, FieldTypes, Kind, Rule, SYSTEM_FIELDS, is_system};
 
 use serde::Serialize;

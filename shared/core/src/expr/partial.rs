@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::eval::{Datum, Input, Known, caller, decide, patched, sent};
-use super::tree::{Expr, Op, Operand, Place, Test};
+use super::tree::{Expr, Op, Operand, Test, Variable};
 
 impl Expr {
     /// The expression with the caller, the time and the input folded to constants. What is left speaks of the stored
@@ -23,7 +23,7 @@ impl Expr {
 
 fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
     match test {
-        Test::Has(Place::Input(field)) => fold_has(field, positive, known.input),
+        Test::Has(Variable::Input(field)) => fold_has(field, positive, known.input),
         Test::Changed(field) => fold_changed(field, positive, known.input),
         Test::Sent(field) => Expr::constant(sent(known.input, field) == Some(positive)),
         Test::Has(_) | Test::Stored { .. } => Expr::test(test.clone(), positive),
@@ -60,7 +60,7 @@ fn of_one_field(settled: &Expr) -> Option<Expr> {
     let Expr::Is(test @ Test::Compare { left, op, .. }) = settled else { return None };
     let field = left.record_field().filter(|_| test.is_of_one_place())?;
     match op {
-        Op::Eq => Some(Expr::Is(Test::Has(Place::Record(field.to_owned())))),
+        Op::Eq => Some(Expr::Is(Test::Has(Variable::Record(field.to_owned())))),
         Op::Ne | Op::Lt | Op::Gt => Some(Expr::False),
         Op::Le | Op::Ge => None,
     }
@@ -78,7 +78,7 @@ fn fold_has(field: &str, positive: bool, input: Input) -> Expr {
         Input::Whole(whole) | Input::Change { whole, .. } => whole.contains_key(field),
         Input::Patch(patch) => match patch.get(field) {
             Some(member) => !member.is_null(),
-            None => return Expr::test(Test::Has(Place::Record(field.to_owned())), positive),
+            None => return Expr::test(Test::Has(Variable::Record(field.to_owned())), positive),
         },
     };
     Expr::constant(present == positive)
@@ -101,18 +101,18 @@ fn fold_changed(field: &str, positive: bool, input: Input) -> Expr {
 fn put_in(operand: &Operand, known: &Known) -> Option<Operand> {
     let place = match operand {
         Operand::Constant(_) => return Some(operand.clone()),
-        Operand::Place(place) => place,
+        Operand::Variable(place) => place,
     };
     match place {
-        Place::Record(_) => Some(operand.clone()),
-        Place::Auth(field) => known.auth.map(|auth| Operand::Constant(caller(auth, *field).to_value())),
-        Place::Now => Some(Operand::Constant(known.now.into())),
-        Place::Input(field) => match known.input {
+        Variable::Record(_) => Some(operand.clone()),
+        Variable::Auth(field) => known.auth.map(|auth| Operand::Constant(caller(auth, *field).to_value())),
+        Variable::Now => Some(Operand::Constant(known.now.into())),
+        Variable::Input(field) => match known.input {
             Input::None => None,
             Input::Whole(whole) | Input::Change { whole, .. } => constant(whole, field),
             Input::Patch(patch) => match patch.get(field) {
                 Some(member) => patched(member)?.map(|value| Operand::Constant(value.clone())),
-                None => Some(Operand::Place(Place::Record(field.clone()))),
+                None => Some(Operand::Variable(Variable::Record(field.clone()))),
             },
         },
     }
@@ -141,14 +141,14 @@ impl Operand {
     pub fn constant(&self) -> Option<&Value> {
         match self {
             Self::Constant(value) => Some(value),
-            Self::Place(_) => None,
+            Self::Variable(_) => None,
         }
     }
 
     /// The field of the stored record, if it is one.
     pub fn record_field(&self) -> Option<&str> {
         match self {
-            Self::Place(Place::Record(field)) => Some(field),
+            Self::Variable(Variable::Record(field)) => Some(field),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::tree::{AuthField, Expr, Operand, Place, Test};
+use super::tree::{AuthField, Expr, Operand, Test, Variable};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -49,12 +49,12 @@ impl Display for Operand {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Constant(value) => write!(f, "{value}"),
-            Self::Place(place) => write!(f, "{place}"),
+            Self::Variable(place) => write!(f, "{place}"),
         }
     }
 }
 
-impl Display for Place {
+impl Display for Variable {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Auth(AuthField::Id) => f.write_str("auth.id"),

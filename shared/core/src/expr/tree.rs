@@ -49,7 +49,7 @@ pub enum Test {
         prefix: Operand,
     },
     /// `has(place)`: there is a value, `null` included.
-    Has(Place),
+    Has(Variable),
     /// `changed('field')`: the stored field and the incoming one differ, absence included.
     Changed(String),
     /// The client sent the field. What `changed` means of a field that is hidden from whoever sends it.
@@ -69,12 +69,12 @@ pub enum Operand {
     /// A value written in the expression, or folded into it.
     Constant(Value),
     /// A value looked up when the expression is evaluated.
-    Place(Place),
+    Variable(Variable),
 }
 
 /// Where a value is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Variable {
     /// `auth.x`: who is calling.
     Auth(AuthField),
     /// `record.x`, or a bare name in a filter: the stored record.
@@ -204,7 +204,7 @@ impl Expr {
             (Test::Compare { left, op, right }, true) => Self::Is(Test::compare(left, op, right)),
             (Test::In { item, list: Operand::Constant(Value::Array(list)) }, positive) if list.is_empty() => {
                 // Nothing is in an empty list; what is absent is not known to be outside it either.
-                let present = item.record_field().map(|field| Test::Has(Place::Record(field.to_owned())));
+                let present = item.record_field().map(|field| Test::Has(Variable::Record(field.to_owned())));
                 match (positive, present) {
                     (false, Some(present)) => Self::Is(present),
                     (false, None) => Self::Not(Test::In { item, list: Operand::Constant(Value::Array(list)) }),
@@ -241,7 +241,7 @@ impl Expr {
 
     /// Whether it asks for `request.time`.
     pub fn asks_the_time(&self) -> bool {
-        self.tests().into_iter().flat_map(Test::operands).any(|operand| *operand == Operand::Place(Place::Now))
+        self.tests().into_iter().flat_map(Test::operands).any(|operand| *operand == Operand::Variable(Variable::Now))
     }
 
     /// The fields of the stored record that it asks about.
@@ -260,7 +260,9 @@ impl Test {
     /// A comparison with its constant, if it has one, on the right.
     pub fn compare(left: Operand, op: Op, right: Operand) -> Self {
         match (&left, &right) {
-            (Operand::Constant(_), Operand::Place(_)) => Self::Compare { left: right, op: op.mirrored(), right: left },
+            (Operand::Constant(_), Operand::Variable(_)) => {
+                Self::Compare { left: right, op: op.mirrored(), right: left }
+            }
             _ => Self::Compare { left, op, right },
         }
     }
@@ -278,7 +280,7 @@ impl Test {
     /// The fields of the stored record that it looks at.
     pub fn record_fields(&self) -> Vec<&str> {
         match self {
-            Self::Has(Place::Record(field)) | Self::Changed(field) | Self::Stored { field, .. } => vec![field],
+            Self::Has(Variable::Record(field)) | Self::Changed(field) | Self::Stored { field, .. } => vec![field],
             _ => self.operands().into_iter().filter_map(Operand::record_field).collect(),
         }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::expr::{Expr, Op, Operand, Place, Test, is_system};
+use crate::expr::{Expr, Op, Operand, Test, Variable, is_system};
 
 /// The longest condition the store takes, in bytes, with room for what the store adds itself.
 const MAX_BYTES: usize = 3_500;
@@ -112,7 +112,7 @@ impl Writer<'_> {
         let exists =
             |operand: &Operand, name: &str| operand.record_field().map(|_| format!("attribute_exists({name}) AND "));
         match (op, right) {
-            (Op::Ne, _) | (_, Operand::Place(_)) => {
+            (Op::Ne, _) | (_, Operand::Variable(_)) => {
                 let guards = exists(left, &name).unwrap_or_default() + &exists(right, &other).unwrap_or_default();
                 Some(format!("({guards}{compared})"))
             }
@@ -129,9 +129,9 @@ impl Writer<'_> {
             }
             Operand::Constant(_) => None,
             // What `contains` makes of other kinds is the store's own affair.
-            Operand::Place(_) if item.constant().is_some_and(|item| !item.is_string() && !item.is_number()) => None,
+            Operand::Variable(_) if item.constant().is_some_and(|item| !item.is_string() && !item.is_number()) => None,
             // Of a text, `contains` would ask for a part of it.
-            Operand::Place(_) => {
+            Operand::Variable(_) => {
                 let (list, is_list) = (self.operand(list)?, self.value(&"L".into()));
                 let guard = item
                     .record_field()
@@ -155,14 +155,14 @@ impl Writer<'_> {
     fn operand(&mut self, operand: &Operand) -> Option<String> {
         match operand {
             Operand::Constant(value) => Some(self.value(value)),
-            Operand::Place(place) => self.place(place),
+            Operand::Variable(place) => self.place(place),
         }
     }
 
-    fn place(&mut self, place: &Place) -> Option<String> {
+    fn place(&mut self, place: &Variable) -> Option<String> {
         match place {
-            Place::Record(field) => Some(self.field(field)),
-            Place::Auth(_) | Place::Input(_) | Place::Now => None,
+            Variable::Record(field) => Some(self.field(field)),
+            Variable::Auth(_) | Variable::Input(_) | Variable::Now => None,
         }
     }
 

@@ -15,7 +15,7 @@ mod refuse;
 pub use condition::{Condition, condition};
 pub use layout::{Index, IndexKey, KeyTooLong, Layout};
 pub use ordering::{SortField, parse_fields, parse_sort};
-pub use plan::{MAX_RANGES, Plan, Query, plan};
+pub use plan::{ListQuery, MAX_RANGES, Plan, plan};
 pub use ranges::Range;
 pub use refuse::Refusal;
 

@@ -14,7 +14,7 @@ pub const MAX_RANGES: usize = 8;
 
 /// What a list asks for.
 #[derive(Debug, Clone, Copy)]
-pub struct Query<'a> {
+pub struct ListQuery<'a> {
     /// What folding left of the list rule.
     pub rule: &'a Expr,
     /// The filter, if there is one.
@@ -37,7 +37,7 @@ pub struct Plan {
     /// What each range is ordered by, from its `order_from` on; the id comes last.
     pub order: Vec<SortField>,
     /// What the ranges do not answer; [`Expr::True`] unless a scan was allowed.
-    pub leftover: Expr,
+    pub residual_filter: Expr,
     /// How many items may be read; only where something is left over.
     pub scan: Option<u32>,
 }
@@ -47,7 +47,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// A [`Refusal`] that names the index that would serve it.
-pub fn plan(layout: &Layout, query: &Query) -> Result<Plan, Refusal> {
+pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
     let wanted = query.rule.clone().and(query.filter.cloned().unwrap_or(Expr::True));
     let opaque = vec![wanted.conjuncts().to_vec()];
     let branches = possible(alternatives(&wanted).unwrap_or_else(|| opaque.clone()));
@@ -115,7 +115,7 @@ fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Pla
     let sort = unsettled(branches, sort);
     let (first, rest) = branches.split_first()?;
     let whole = |branch: &Branch| {
-        routes(layout, branch).into_iter().filter(|route| route.leftover.is_empty()).collect::<Vec<_>>()
+        routes(layout, branch).into_iter().filter(|route| route.residual_filter.is_empty()).collect::<Vec<_>>()
     };
     let rest: Vec<Vec<Route>> = rest.iter().map(whole).collect();
     whole(first).into_iter().find_map(|route| {
@@ -124,31 +124,37 @@ fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Pla
         let others: Vec<Route> = rest.iter().map(same_order).collect::<Option<_>>()?;
         let order = route.order.clone();
         let ranges = std::iter::once(route).chain(others).filter_map(|route| route.range).collect();
-        Some(Plan { ranges, forward, order, leftover: Expr::True, scan: None })
+        Some(Plan { ranges, forward, order, residual_filter: Expr::True, scan: None })
     })
 }
 
 /// A plan that leaves the least over and keeps the order. What the rule asks is never left over: a scan that read the records
 /// of others to leave them out would tell, by where it stops and what it costs, that they are there. Nor is anything else about
 /// the rule's fields: where the filter settles what the rule asks, it stands for the rule.
-fn scanning(layout: &Layout, branches: &[Branch], query: &Query, scan: u32) -> Option<Plan> {
+fn scanning(layout: &Layout, branches: &[Branch], query: &ListQuery, scan: u32) -> Option<Plan> {
     let sort = unsettled(branches, query.sort);
     let rule = query.rule.record_fields();
     let is_about_rule = |test: &Expr| test.record_fields().iter().any(|field| rule.contains(field));
     let routes = routes(layout, branches.first()?).into_iter();
-    let allowed = routes.filter(|route| !route.leftover.iter().any(is_about_rule));
+    let allowed = routes.filter(|route| !route.residual_filter.iter().any(is_about_rule));
     let in_order = allowed.filter_map(|route| direction(&route.order, &sort).map(|forward| (route, forward)));
-    let Some((route, forward)) = in_order.min_by_key(|(route, _)| route.leftover.len()) else {
+    let Some((route, forward)) = in_order.min_by_key(|(route, _)| route.residual_filter.len()) else {
         return scanning_rule(layout, query, scan);
     };
-    let leftover = Expr::all(route.leftover);
-    Some(Plan { ranges: route.range.into_iter().collect(), forward, order: route.order, leftover, scan: Some(scan) })
+    let residual_filter = Expr::all(route.residual_filter);
+    Some(Plan {
+        ranges: route.range.into_iter().collect(),
+        forward,
+        order: route.order,
+        residual_filter,
+        scan: Some(scan),
+    })
 }
 
 /// A plan that reads all that the rule allows, and leaves the whole filter over.
-fn scanning_rule(layout: &Layout, query: &Query, scan: u32) -> Option<Plan> {
+fn scanning_rule(layout: &Layout, query: &ListQuery, scan: u32) -> Option<Plan> {
     let plan = exact(layout, &possible(alternatives(query.rule)?), query.sort)?;
-    Some(Plan { leftover: query.filter.cloned().unwrap_or(Expr::True), scan: Some(scan), ..plan })
+    Some(Plan { residual_filter: query.filter.cloned().unwrap_or(Expr::True), scan: Some(scan), ..plan })
 }
 
 /// Every way a branch can be read, the collection itself first.
@@ -196,7 +202,7 @@ fn direction(order: &[SortField], wanted: &[SortField]) -> Option<bool> {
 
 impl Plan {
     fn nothing() -> Self {
-        Self { ranges: Vec::new(), forward: true, order: Vec::new(), leftover: Expr::True, scan: None }
+        Self { ranges: Vec::new(), forward: true, order: Vec::new(), residual_filter: Expr::True, scan: None }
     }
 
     /// The plan in words a developer can check, for `explain=true`.
@@ -206,7 +212,7 @@ impl Plan {
         let mut explained = json!({ "ranges": ranges, "order": order, "forward": self.forward });
         if let (Some(scan), Some(members)) = (self.scan, explained.as_object_mut()) {
             members.insert("scan".to_owned(), scan.into());
-            members.insert("leftover".to_owned(), self.leftover.to_string().into());
+            members.insert("residualFilter".to_owned(), self.residual_filter.to_string().into());
         }
         explained
     }

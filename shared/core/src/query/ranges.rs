@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::expr::{Datum, Expr, Op, Operand, Place, Test, moment};
+use crate::expr::{Datum, Expr, Op, Operand, Test, Variable, moment};
 
 use super::keys::{self, HIGHEST, LOWEST, MAX_PARTITION_BYTES, MAX_SORT_BYTES};
 use super::layout::{Index, Layout};
@@ -61,7 +61,7 @@ pub(super) struct Route {
     /// What the range is ordered by from `order_from` on; the id comes last.
     pub order: Vec<SortField>,
     /// The tests that still have to be asked of every record.
-    pub leftover: Vec<Expr>,
+    pub residual_filter: Vec<Expr>,
 }
 
 impl Branch {
@@ -89,9 +89,9 @@ impl Branch {
         self.equal.iter().find(|(name, _)| name == field).map(|(_, value)| value)
     }
 
-    fn datum(&self, place: &Place) -> Option<Datum<'_>> {
+    fn datum(&self, place: &Variable) -> Option<Datum<'_>> {
         match place {
-            Place::Record(field) => self.value(field).map(Datum::from),
+            Variable::Record(field) => self.value(field).map(Datum::from),
             _ => None,
         }
     }
@@ -100,14 +100,14 @@ impl Branch {
     fn decides(&self, expr: &Expr) -> bool {
         let known = |operand: &&Operand| match operand {
             Operand::Constant(_) => true,
-            Operand::Place(place) => self.datum(place).is_some(),
+            Operand::Variable(place) => self.datum(place).is_some(),
         };
         expr.tests().iter().all(|test| !test.operands().is_empty() && test.operands().iter().all(&known))
     }
 
     /// `has(f)` beside a test of `f` that only a present `f` can pass.
     fn implies(&self, expr: &Expr) -> bool {
-        let Expr::Is(Test::Has(Place::Record(field))) = expr else { return false };
+        let Expr::Is(Test::Has(Variable::Record(field))) = expr else { return false };
         self.value(field).is_some()
             || self.others.iter().any(|other| range_test(other).is_some_and(|(by, _)| by == field))
     }
@@ -128,7 +128,7 @@ impl Branch {
         let used: Vec<&str> =
             index.partition.iter().chain(bound.iter().map(|by| &by.field)).map(String::as_str).collect();
         let bounds = Bounds::new(&prefix).narrowed(&prefix, next, &self.others);
-        let leftover = self.left_after(&used, next.map(|by| by.field.as_str()));
+        let residual_filter = self.left_after(&used, next.map(|by| by.field.as_str()));
         let possible = partition.len() <= MAX_PARTITION_BYTES && prefix.len() <= MAX_SORT_BYTES;
         let range = bounds.filter(|_| possible).map(|(lower, upper)| Range::Index {
             name: index.name.clone(),
@@ -138,14 +138,14 @@ impl Branch {
             upper,
             order_from,
         });
-        Some(Route { range, order: index.sort.get(skip..).unwrap_or_default().to_vec(), leftover })
+        Some(Route { range, order: index.sort.get(skip..).unwrap_or_default().to_vec(), residual_filter })
     }
 
     /// The way through the collection itself, in the order of ids.
     pub fn by_id(&self) -> Route {
         if let Some(Value::String(id)) = self.value("id") {
             let range = usable_id(id).then(|| Range::Records { lower: id.clone(), upper: id.clone() });
-            return Route { range, order: Vec::new(), leftover: self.left_after(&["id"], None) };
+            return Route { range, order: Vec::new(), residual_filter: self.left_after(&["id"], None) };
         }
         let equal = self.value("createdAt").map(|value| (Op::Eq, value));
         let ordered = self.others.iter().filter_map(|other| comparison(other).filter(|(by, ..)| *by == "createdAt"));
@@ -156,7 +156,7 @@ impl Branch {
             upper = upper.min(to);
         }
         let range = (lower <= upper).then_some(Range::Records { lower, upper });
-        Route { range, order: Vec::new(), leftover: self.left_after(&["createdAt"], Some("createdAt")) }
+        Route { range, order: Vec::new(), residual_filter: self.left_after(&["createdAt"], Some("createdAt")) }
     }
 
     /// The tests that neither the equalities on `used` nor a range on `ranged` take care of.
@@ -170,7 +170,7 @@ impl Branch {
 
 /// The test that a field equals a value.
 pub(super) fn equals(field: &str, value: &Value) -> Expr {
-    let left = Operand::Place(Place::Record(field.to_owned()));
+    let left = Operand::Variable(Variable::Record(field.to_owned()));
     Expr::Is(Test::compare(left, Op::Eq, Operand::Constant(value.clone())))
 }
 

@@ -7,7 +7,7 @@ use crate::expr::{Expr, FieldTypes, is_system};
 
 use super::layout::Layout;
 use super::ordering::SortField;
-use super::plan::{Query, plan};
+use super::plan::{ListQuery, plan};
 use super::ranges::{Branch, range_test};
 
 /// Why a list is refused.
@@ -23,10 +23,10 @@ pub struct Refusal {
 }
 
 /// The refusal for branches that could not be planned.
-pub(super) fn refuse(layout: &Layout, branches: &[Branch], query: &Query) -> Refusal {
+pub(super) fn refuse(layout: &Layout, branches: &[Branch], query: &ListQuery) -> Refusal {
     let alone = |branch: &&Branch| {
         let rule = Expr::all(branch.tests());
-        plan_is_refused(layout, &Query { rule: &rule, filter: None, ..*query }, branches.len())
+        plan_is_refused(layout, &ListQuery { rule: &rule, filter: None, ..*query }, branches.len())
     };
     let Some(branch) = branches.iter().find(alone) else {
         return no_index("the alternatives of this query cannot be merged in one order".to_owned());
@@ -45,8 +45,8 @@ pub(super) fn refuse(layout: &Layout, branches: &[Branch], query: &Query) -> Ref
 }
 
 /// Whether a branch of several is refused by itself; a single one is why we are here.
-fn plan_is_refused(layout: &Layout, query: &Query, branches: usize) -> bool {
-    branches == 1 || plan(layout, &Query { scan: None, ..*query }).is_err()
+fn plan_is_refused(layout: &Layout, query: &ListQuery, branches: usize) -> bool {
+    branches == 1 || plan(layout, &ListQuery { scan: None, ..*query }).is_err()
 }
 
 fn no_index(reason: String) -> Refusal {

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::body::escaped;
 use super::keywords::inner_schemas;
+use super::parse::escaped;
 use super::places::{Places, Target};
 use crate::error::FieldError;
 

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::expr::Rule;
 use crate::query::Index;
 
+use super::compatibility::allows_as_much;
 use super::definition::{Definition, ShardsSince, Work};
-use super::widening::allows_as_much;
 use super::withdrawal::{Withdrawal, is_wider, takes_away, with_marks_of};
 
 /// What becomes of the schema.

@@ -9,18 +9,18 @@ use crate::error::FieldError;
 use crate::expr::{Expr, RecordRef, Rule, moment};
 use crate::query::{IndexKey, Layout};
 
+use super::compiled::CompiledSchema;
 use super::definition::Definition;
 use super::field::{Field, Relation};
 use super::rules;
-use super::shape::Shape;
 
 /// A definition compiled for use.
 #[derive(Debug)]
 pub struct Collection {
     definition: Definition,
-    shape: Shape,
+    shape: CompiledSchema,
     /// The schema that comes into force once every stored record fits it. What is written fits both.
-    next: Option<Shape>,
+    next: Option<CompiledSchema>,
     rules: BTreeMap<Rule, Expr>,
     layout: Layout,
     /// Until when calls that it decides may begin, in milliseconds since the Unix epoch.
@@ -34,11 +34,11 @@ impl Collection {
     /// What [`Definition::parse`] would have refused of the fields.
     pub fn compile(definition: Definition) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
-        let shape = Shape::of(definition.schema.clone(), &mut problems);
+        let shape = CompiledSchema::of(definition.schema.clone(), &mut problems);
         let layout = definition.layout(&shape.fields);
         let rules = rules::stored(&definition.rules, &layout);
         let next = definition.next().and_then(|next| next.get("schema")).cloned();
-        let next = next.map(|schema| Shape::of(schema, &mut problems));
+        let next = next.map(|schema| CompiledSchema::of(schema, &mut problems));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -154,7 +154,7 @@ impl Collection {
 
     /// What is wrong with a stored record by the schema that is to come, if there is one.
     pub fn disagreements(&self, data: &Map<String, Value>) -> Vec<FieldError> {
-        let of_next = |next: &Shape| [next.problems(&data.clone().into()), next.loose_times(data)].concat();
+        let of_next = |next: &CompiledSchema| [next.problems(&data.clone().into()), next.loose_times(data)].concat();
         self.next.as_ref().map(of_next).unwrap_or_default()
     }
 

@@ -12,7 +12,7 @@ use crate::query::{Index, Layout};
 use super::change::Refused;
 use super::field::OnDelete;
 use super::withdrawal::Withdrawal;
-use super::{body, field, index, joined, places, rules, validate};
+use super::{field, index, joined, parse, places, rules, validate};
 
 /// The largest definition, in bytes of JSON.
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1024;
@@ -33,9 +33,9 @@ pub const CHECK_JOB: &str = "records.check";
 pub const PURGE_JOB: &str = "records.purge";
 /// The type of a job that does to records what the deletion of the one they point at asks for.
 pub const CASCADE_JOB: &str = "records.cascade";
-/// The types of jobs that only the house itself asks for, because something was put or deleted. Nobody else asks for one or
+/// The types of jobs that only the system itself asks for, because something was put or deleted. Nobody else asks for one or
 /// takes one back.
-pub const OWN_JOBS: [&str; 4] = [BUILD_JOB, CHECK_JOB, PURGE_JOB, CASCADE_JOB];
+pub const SYSTEM_JOBS: [&str; 4] = [BUILD_JOB, CHECK_JOB, PURGE_JOB, CASCADE_JOB];
 
 /// A collection's definition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,7 +164,7 @@ impl Definition {
     /// Everything that is wrong, each with the JSON pointer of the place in the body.
     pub fn parse(name: &str, body: Value, previous: Option<&Self>) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
-        let body = body::read(name, body, &mut problems);
+        let body = parse::read(name, body, &mut problems);
         let fields = field::read(&body.schema, &mut problems);
         places::check(&body.schema, &mut problems);
         joined::check(&body.schema, &mut problems);

@@ -9,9 +9,9 @@ use crate::error::FieldError;
 use crate::expr::{FieldType, Kind, is_system};
 use crate::strict_serde;
 
-use super::body::escaped;
 use super::definition::{MAX_PROPERTIES, is_collection_name};
 use super::keywords;
+use super::parse::escaped;
 
 /// The longest field name, in characters.
 const MAX_NAME: usize = 64;

@@ -6,9 +6,9 @@ use crate::error::FieldError;
 use crate::expr::FieldType;
 use crate::query::{Index, SortField};
 
-use super::body::IndexBody;
 use super::definition::{Definition, MAX_INDEXES, MAX_UNIQUE, is_collection_name};
 use super::field::Field;
+use super::parse::IndexBody;
 
 /// The most fields of an index, partition and sort together.
 const MAX_INDEX_FIELDS: usize = 8;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::body::escaped;
+use super::parse::escaped;
 use crate::error::FieldError;
 
 /// Keywords at the top that look at all fields, whatever is written in them.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 
-use super::body::escaped;
+use super::parse::escaped;
 
 /// How deep schemas may nest.
 const MAX_DEPTH: usize = 16;
@@ -114,7 +114,7 @@ const SCHEMA_URI: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Checks the keywords of a collection's schema, at the top and all the way down.
 pub(super) fn check(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
     check_top(root, problems);
-    walk(root, "/schema", 0, problems);
+    check_below(root, "/schema", 0, problems);
 }
 
 /// Whether each member of a record can be checked by itself: nothing at the top speaks of several, and no reference leads
@@ -172,7 +172,7 @@ fn check_top(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
     }
 }
 
-fn walk(schema: &Map<String, Value>, pointer: &str, depth: usize, problems: &mut Vec<FieldError>) {
+fn check_below(schema: &Map<String, Value>, pointer: &str, depth: usize, problems: &mut Vec<FieldError>) {
     if depth > MAX_DEPTH {
         problems.push(FieldError::new(pointer, "too_deep", format!("schemas nest at most {MAX_DEPTH} deep")));
         return;
@@ -181,7 +181,7 @@ fn walk(schema: &Map<String, Value>, pointer: &str, depth: usize, problems: &mut
         let here = format!("{pointer}/{}", escaped(keyword));
         check_keyword(keyword, value, pointer, &here, problems);
         for (place, inner) in inner_schemas(keyword, value, &here) {
-            walk(inner, &place, depth + 1, problems);
+            check_below(inner, &place, depth + 1, problems);
         }
     }
 }

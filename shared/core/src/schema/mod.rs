@@ -4,36 +4,36 @@
 //! passed is compiled into a [`Collection`], which validates records, names their index keys and holds the typed rules. What a
 //! definition put over another does to what is stored is a [`Change`].
 
-mod body;
 mod bound;
 mod change;
 mod collection;
+mod compatibility;
+mod compiled;
 mod definition;
 mod field;
 mod index;
 mod joined;
 mod keywords;
-mod look;
+mod parse;
 mod places;
+mod published_schema;
+mod read_reasons;
 mod rules;
-mod shape;
-mod told;
 mod unique_items;
 mod users;
 mod validate;
-mod widening;
 mod withdrawal;
 
 pub use change::{Change, Put, Refused, SchemaChange};
 pub use collection::Collection;
 pub use definition::{
     BUILD_JOB, CASCADE_JOB, CHECK_JOB, Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS,
-    MAX_UNIQUE, OWN_JOBS, PURGE_JOB, Referrer, ShardsSince, Work, is_collection_name,
+    MAX_UNIQUE, PURGE_JOB, Referrer, SYSTEM_JOBS, ShardsSince, Work, is_collection_name,
 };
 pub use field::{Field, OnDelete, Relation};
-pub use look::{Look, MOST_UNREAD};
+pub use published_schema::refer;
+pub use read_reasons::{MOST_UNREAD, ReadReason};
 pub use rules::unserved;
-pub use told::refer;
 pub use validate::unstorable;
 pub use withdrawal::Withdrawal;
 

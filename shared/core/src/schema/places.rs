@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 
-use super::body::escaped;
 use super::field::look_up;
 use super::keywords::{inner_schemas, is_field};
+use super::parse::escaped;
 
 /// What is enforced on a field of the record, and there alone.
 const OF_FIELDS: [&str; 5] = ["relation", "hidden", "writeOnce", "readOnly", "default"];

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::error::FieldError;
-use crate::expr::{Auth, AuthField, Expr, Input, Known, Op, Operand, Place, Rule, Test};
-use crate::query::{Layout, Query, Refusal, plan};
+use crate::expr::{Auth, AuthField, Expr, Input, Known, Op, Operand, Rule, Test, Variable};
+use crate::query::{Layout, ListQuery, Refusal, plan};
 
 /// How many questions about the caller alone a list rule may ask; every combination of answers is tried.
 const MAX_CALLER_TESTS: usize = 6;
@@ -69,12 +69,13 @@ fn untold(test: &Test) -> Option<Expr> {
     let operands = test.operands();
     let stored = operands.iter().filter(|operand| operand.record_field().is_some()).count();
     let is_stored = stored > 0;
-    let is_name = |operand: &&Operand| matches!(operand, Operand::Place(Place::Auth(AuthField::Id | AuthField::Email)));
+    let is_name =
+        |operand: &&Operand| matches!(operand, Operand::Variable(Variable::Auth(AuthField::Id | AuthField::Email)));
     if stored > 1 && !test.is_of_one_place() || is_stored && test.is_narrowing() && operands.iter().any(is_name) {
         return Some(Expr::False);
     }
     let input = |operand: &&Operand| match operand {
-        Operand::Place(Place::Input(field)) => Some(field.clone()),
+        Operand::Variable(Variable::Input(field)) => Some(field.clone()),
         _ => None,
     };
     let fields: Vec<String> = operands.iter().filter_map(input).collect();
@@ -123,14 +124,15 @@ pub fn unserved(list: &Expr, layout: &Layout) -> Option<Refusal> {
         callers.iter().find_map(|auth| {
             let known = Known { auth: Some(auth), now: "2026-01-01T00:00:00.000Z", input: Input::None };
             let rule = answered.partial(&known);
-            plan(layout, &Query { rule: &rule, filter: None, sort: &[], scan: None }).err()
+            plan(layout, &ListQuery { rule: &rule, filter: None, sort: &[], scan: None }).err()
         })
     })
 }
 
 /// A test that asks nothing of the record, in the one form it shares with its negation, and whether it is that form.
 fn about_caller(test: &Test) -> Option<(Test, bool)> {
-    let about_caller = |operand: &&Operand| !matches!(operand, Operand::Place(Place::Record(_) | Place::Input(_)));
+    let about_caller =
+        |operand: &&Operand| !matches!(operand, Operand::Variable(Variable::Record(_) | Variable::Input(_)));
     if test.operands().is_empty() || !test.operands().iter().all(about_caller) {
         return None;
     }

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::error::FieldError;
 use crate::expr::{Kind, moment, number};
 
-use super::body::escaped;
 use super::bound::Bound;
 use super::field::Field;
+use super::parse::escaped;
 use super::unique_items::UniqueItems;
 
 /// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
@@ -27,13 +27,13 @@ const MOST_TOLD: u64 = 100_000;
 
 /// A schema ready to hold values against, and how much work that is.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct BoundedValidator {
     validator: Validator,
     bound: Bound,
 }
 
 /// The validator of whole records.
-pub(super) fn of_records(schema: &Value) -> Result<Judge, Vec<FieldError>> {
+pub(super) fn of_records(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
     let mut schema = schema.clone();
     if let Some(root) = schema.as_object_mut() {
         root.insert("additionalProperties".to_owned(), Value::Bool(false));
@@ -42,7 +42,7 @@ pub(super) fn of_records(schema: &Value) -> Result<Judge, Vec<FieldError>> {
 }
 
 /// The validator of some members of a record, each by itself.
-pub(super) fn of_members(schema: &Value) -> Result<Judge, Vec<FieldError>> {
+pub(super) fn of_members(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
     let members = json!({
         "type": "object",
         "additionalProperties": false,
@@ -53,7 +53,7 @@ pub(super) fn of_members(schema: &Value) -> Result<Judge, Vec<FieldError>> {
 }
 
 /// Formats are asserted, patterns run in linear time, nothing is fetched, and what would be too much work is not begun.
-fn build(schema: &Value) -> Result<Judge, Vec<FieldError>> {
+fn build(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
     let bound = Bound::of(schema).map_err(|error| vec![error])?;
     let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES);
     jsonschema::options()
@@ -64,7 +64,7 @@ fn build(schema: &Value) -> Result<Judge, Vec<FieldError>> {
         .with_keyword("uniqueItems", |_, value, _| Ok(Box::new(UniqueItems::of(value))))
         .offline()
         .build(schema)
-        .map(|validator| Judge { validator, bound })
+        .map(|validator| BoundedValidator { validator, bound })
         .map_err(|error| {
             vec![FieldError::new(
                 format!("/schema{}", error.instance_path()),
@@ -93,7 +93,7 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
 }
 
 /// Everything wrong with a record, or with some members of one: an object.
-pub(super) fn find(judge: &Judge, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
+pub(super) fn find(judge: &BoundedValidator, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
     let mut problems = unstorable(data, "");
     if !problems.is_empty() {
         // A number beyond the store's range is never computed with: spelled out it could fill the memory.
@@ -116,7 +116,7 @@ pub(super) fn find(judge: &Judge, fields: &BTreeMap<String, Field>, data: &Value
     problems
 }
 
-impl Judge {
+impl BoundedValidator {
     /// Whether a value fits is known at a price that does not multiply: what was applied to it once is remembered. Its problems
     /// are gathered all at once, and where they could fill the memory none of them is.
     /// What is hidden is weighed and described apart from the rest, so that how much of it there is decides nothing about the rest.
@@ -185,19 +185,19 @@ fn apart<'a>(fields: &BTreeMap<String, Field>, data: &'a Value) -> Vec<Part<'a>>
 /// Everything the store could not hold of a value that stands at `pointer`: numbers, and names of members.
 pub fn unstorable(value: &Value, pointer: &str) -> Vec<FieldError> {
     let mut problems = Vec::new();
-    check_storable(value, Place::Root(pointer), &mut problems);
+    check_storable(value, Location::Root(pointer), &mut problems);
     problems
 }
 
 /// Where a value stands. It becomes a JSON Pointer where something is wrong, and only there.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum Location<'a> {
     Root(&'a str),
-    Element(&'a Place<'a>, usize),
-    Member(&'a Place<'a>, &'a str),
+    Element(&'a Location<'a>, usize),
+    Member(&'a Location<'a>, &'a str),
 }
 
-impl Place<'_> {
+impl Location<'_> {
     fn pointer(&self) -> String {
         match self {
             Self::Root(pointer) => (*pointer).to_owned(),
@@ -208,7 +208,7 @@ impl Place<'_> {
 }
 
 /// Numbers and names the store cannot hold are refused before it would.
-fn check_storable(value: &Value, place: Place<'_>, problems: &mut Vec<FieldError>) {
+fn check_storable(value: &Value, place: Location<'_>, problems: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) => {
             if let Err(reason) = number::exact(number.as_str()) {
@@ -217,12 +217,12 @@ fn check_storable(value: &Value, place: Place<'_>, problems: &mut Vec<FieldError
         }
         Value::Array(elements) => {
             for (position, element) in elements.iter().enumerate() {
-                check_storable(element, Place::Element(&place, position), problems);
+                check_storable(element, Location::Element(&place, position), problems);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                let place = Place::Member(&place, name);
+                let place = Location::Member(&place, name);
                 if !(1..=MAX_NAME_BYTES).contains(&name.len()) {
                     let message = "the name of a member has 1 to 65535 bytes";
                     problems.push(FieldError::new(place.pointer(), "bad_name", message));

@@ -4,9 +4,9 @@
 use super::{Job, Jobs, KEEP_FINISHED, Status, key};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
-use crate::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, OWN_JOBS, PURGE_JOB};
+use crate::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB, SYSTEM_JOBS};
 use crate::store::item::{Item, integer, number, string, text};
-use crate::store::{Expression, Written};
+use crate::store::{Expression, WriteOutcome};
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
 /// A step of a job.
@@ -43,7 +43,7 @@ impl Step {
         }
     }
 
-    /// Why no job of this type can take it, whatever its status: what the house owes is not taken back, but what it follows from
+    /// Why no job of this type can take it, whatever its status: what the system owes is not taken back, but what it follows from
     /// can be.
     fn never(self, kind: &str) -> Option<Error> {
         let instead = match kind {
@@ -54,7 +54,7 @@ impl Step {
             _ => return None,
         };
         let detail = format!("this job follows from what was put or deleted and cannot be cancelled: {instead}");
-        Some(Error::conflict("house_job", detail))
+        Some(Error::conflict("system_job", detail))
     }
 
     /// Why it was refused, told from the status the job is in.
@@ -74,10 +74,10 @@ impl Jobs {
     /// `NotFound`, or `Conflict` naming the status it is in.
     pub async fn step(&self, step: Step, id: &str, request: &str) -> Result<Job> {
         match self.table.update(key(id), self.change(step, request), self.condition(step)).await? {
-            Written::Done(changed) => Job::from_item(&changed),
+            WriteOutcome::Done(changed) => Job::from_item(&changed),
             // The first try had arrived, and the job may have gone further since.
-            Written::Refused(Some(old)) if text(&old, "asked") == Some(request) => Job::from_item(&old),
-            Written::Refused(old) => Err(self.refusal(step, old.as_ref())),
+            WriteOutcome::ConditionFailed(Some(old)) if text(&old, "asked") == Some(request) => Job::from_item(&old),
+            WriteOutcome::ConditionFailed(old) => Err(self.refusal(step, old.as_ref())),
         }
     }
 
@@ -142,10 +142,10 @@ impl Jobs {
         let bound = |all: Expression, (name, status): (&String, &Status)| all.value(name, string(status.as_str()));
         let from = placeholders.iter().zip(step.from()).fold(from, bound);
         if step == Step::Cancel {
-            let own: Vec<String> = (0..OWN_JOBS.len()).map(|position| format!(":own{position}")).collect();
+            let own: Vec<String> = (0..SYSTEM_JOBS.len()).map(|position| format!(":own{position}")).collect();
             let asked_for = Expression::new(format!("NOT #type IN ({})", own.join(", "))).name("#type", "type");
             let bound = |all: Expression, (name, kind): (&String, &&str)| all.value(name, string(*kind));
-            return from.and(own.iter().zip(&OWN_JOBS).fold(asked_for, bound));
+            return from.and(own.iter().zip(&SYSTEM_JOBS).fold(asked_for, bound));
         }
         // A job whose worker and message are both lost is stuck in `running`; this gets it out.
         let text = format!(

@@ -4,7 +4,7 @@
 use super::{Jobs, Start, Status, is_running, key};
 use crate::error::Result;
 use crate::store::item::{integer, number, string};
-use crate::store::{Expression, Written};
+use crate::store::{Expression, WriteOutcome};
 
 /// What is said of such a job.
 const REASON: &str = "its message could not be handled: the worker was not there, or could not reach its table";
@@ -28,10 +28,10 @@ impl Jobs {
         .value(":now", number(now));
         let change = self.to_dead("").value(":error", string(REASON));
         match self.table.update(key(id), change, condition).await? {
-            Written::Refused(Some(old)) if is_running(&old, run) => {
+            WriteOutcome::ConditionFailed(Some(old)) if is_running(&old, run) => {
                 Ok(Start::Busy(integer(&old, "lease").unwrap_or(0).saturating_sub(now).max(1)))
             }
-            Written::Done(_) | Written::Refused(_) => Ok(Start::Settled),
+            WriteOutcome::Done(_) | WriteOutcome::ConditionFailed(_) => Ok(Start::Settled),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Expressions, records and requests for property tests, drawn from few values so that they meet.
 //!
-//! The house's tests include this file too, to ask the store the same questions.
+//! The system's tests include this file too, to ask the store the same questions.
 
 use proptest::collection::vec;
 use proptest::option;

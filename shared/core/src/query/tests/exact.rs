@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::layout;
 use crate::expr::tests::generated::{auth, data, filter};
 use crate::expr::{Datum, Expr, Input, Known, RecordRef, Rule, number};
-use crate::query::{Layout, Plan, Query, Range, SortField, plan};
+use crate::query::{Layout, ListQuery, Plan, Range, SortField, plan};
 use crate::schema::unserved;
 
 /// A record as it lies in memory.
@@ -249,7 +249,7 @@ proptest! {
     fn a_plan_reads_exactly_what_matches_in_order(records in records(), (source, sort) in asked(), rule in rule()) {
         let layout = layout();
         let wanted = Expr::filter(&source, &layout.fields).unwrap();
-        let Ok(plan) = plan(&layout, &Query { rule: &rule, filter: Some(&wanted), sort: &sort, scan: None }) else { return Ok(()) };
+        let Ok(plan) = plan(&layout, &ListQuery { rule: &rule, filter: Some(&wanted), sort: &sort, scan: None }) else { return Ok(()) };
         let found = read(&plan, &layout, &records);
         let mut ids: Vec<&str> = found.iter().map(|record| record.id.as_str()).collect();
         prop_assert!(in_order(&found, &sort), "{} && {} {:?} {:?}", rule, source, sort, plan);
@@ -263,10 +263,10 @@ proptest! {
     fn a_scan_misses_nothing_and_reads_nothing_that_the_rule_hides(records in records(), (source, sort) in asked(), rule in rule()) {
         let layout = layout();
         let wanted = Expr::filter(&source, &layout.fields).unwrap();
-        let Ok(plan) = plan(&layout, &Query { rule: &rule, filter: Some(&wanted), sort: &sort, scan: Some(1_000) }) else { return Ok(()) };
+        let Ok(plan) = plan(&layout, &ListQuery { rule: &rule, filter: Some(&wanted), sort: &sort, scan: Some(1_000) }) else { return Ok(()) };
         let read = read(&plan, &layout, &records);
         prop_assert!(read.iter().all(|record| rule.matches(&record.view())), "{} && {} {:?}", rule, source, plan);
-        let found: Vec<&Stored> = read.into_iter().filter(|record| plan.leftover.matches(&record.view())).collect();
+        let found: Vec<&Stored> = read.into_iter().filter(|record| plan.residual_filter.matches(&record.view())).collect();
         prop_assert!(in_order(&found, &sort));
         prop_assert_eq!(found.len(), records.iter().filter(|record| rule.matches(&record.view()) && wanted.matches(&record.view())).count(), "{} {:?}", source, plan);
     }
@@ -280,7 +280,7 @@ fn enough_of_the_generated_queries_are_served() {
     let served = (0..500).filter(|_| {
         let (source, sort) = asked().new_tree(&mut runner).unwrap().current();
         let wanted = Expr::filter(&source, &layout.fields).unwrap();
-        let query = Query { rule: &Expr::True, filter: Some(&wanted), sort: &sort, scan: None };
+        let query = ListQuery { rule: &Expr::True, filter: Some(&wanted), sort: &sort, scan: None };
         plan(&layout, &query).is_ok_and(|plan| !plan.ranges.is_empty())
     });
     let served = served.count();
@@ -317,7 +317,7 @@ fn a_list_rule_that_is_taken_is_served_for_every_caller_and_for_nobody() {
         let someone = auth().new_tree(&mut runner).unwrap().current();
         for auth in [None, someone.as_ref()] {
             let left = rule.partial(&Known { auth, now: "2026-01-01T00:00:00.000Z", input: Input::None });
-            let query = Query { rule: &left, filter: None, sort: &[], scan: None };
+            let query = ListQuery { rule: &left, filter: None, sort: &[], scan: None };
             assert!(plan(&layout, &query).is_ok(), "{source}, for {auth:?}, leaves {left}");
             served += usize::from(left != Expr::False);
         }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::exact::{Stored, in_order, read};
 use crate::expr::{Expr, FieldType, FieldTypes, Kind, number};
-use crate::query::{Index, Layout, Plan, Query, SortField, plan};
+use crate::query::{Index, Layout, ListQuery, Plan, SortField, plan};
 
 /// A field of each kind, and two of the kinds that differ most.
 const FIELDS: [(&str, Kind); 6] = [
@@ -191,7 +191,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 }
 
 fn planned(asked: &Asked, filter: &Expr) -> Option<Plan> {
-    plan(&asked.layout, &Query { rule: &Expr::True, filter: Some(filter), sort: &asked.sort, scan: None }).ok()
+    plan(&asked.layout, &ListQuery { rule: &Expr::True, filter: Some(filter), sort: &asked.sort, scan: None }).ok()
 }
 
 proptest! {
@@ -201,7 +201,7 @@ proptest! {
     fn whatever_the_index_a_plan_reads_exactly_what_matches_in_order(asked in asked(), records in records()) {
         let filter = Expr::filter(&asked.filter, &asked.layout.fields).unwrap_or_else(|error| panic!("{}: {error}", asked.filter));
         let Some(plan) = planned(&asked, &filter) else { return Ok(()) };
-        prop_assert_eq!(&plan.leftover, &Expr::True);
+        prop_assert_eq!(&plan.residual_filter, &Expr::True);
         let found = read(&plan, &asked.layout, &records);
         prop_assert!(in_order(&found, &asked.sort), "{:?} {:?}", asked, plan);
         let mut ids: Vec<&str> = found.iter().map(|record| record.view().id).collect();

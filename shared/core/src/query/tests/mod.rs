@@ -35,7 +35,7 @@ fn planned(filter: &str, sort: &str, scan: Option<u32>) -> Result<Plan, Refusal>
     let layout = layout();
     let filter = Expr::filter(filter, &layout.fields).unwrap_or_else(|error| panic!("{filter}: {error}"));
     let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &layout.fields).unwrap() };
-    plan(&layout, &Query { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan })
+    plan(&layout, &ListQuery { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan })
 }
 
 /// The plan in one line: where each range is read, and which way.
@@ -106,7 +106,7 @@ fn a_query_is_served_by_the_key_or_the_index_made_for_it() {
     ] {
         match planned(filter, sort, None) {
             Ok(plan) => assert_eq!(
-                (shown(&plan).as_str(), plan.leftover, plan.scan),
+                (shown(&plan).as_str(), plan.residual_filter, plan.scan),
                 (expected, Expr::True, None),
                 "{filter} / {sort}"
             ),
@@ -222,7 +222,7 @@ fn the_index_a_refusal_names_is_taken_and_serves_the_query() {
     ] {
         let filter = Expr::filter(filter, &fields()).unwrap();
         let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &fields()).unwrap() };
-        let query = Query { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan: None };
+        let query = ListQuery { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan: None };
         let add = plan(&layout(), &query).expect_err("not served yet").add_index.expect("an index");
         accepted(&add);
         let mut index = add.as_object().cloned().unwrap();
@@ -235,7 +235,7 @@ fn the_index_a_refusal_names_is_taken_and_serves_the_query() {
 
 #[test]
 fn a_scan_takes_the_best_index_and_says_what_is_left() {
-    for (filter, sort, expected, leftover) in [
+    for (filter, sort, expected, residual_filter) in [
         ("owner == 'ada' && status != 'open'", "", "mine up", "status != \"open\""),
         ("owner == 'ada' && status == 'x' && 'late' in tags", "priority", "mine down", "\"late\" in tags"),
         ("priority == 3", "-createdAt", "records down", "priority == 3"),
@@ -243,8 +243,8 @@ fn a_scan_takes_the_best_index_and_says_what_is_left() {
     ] {
         let plan = planned(filter, sort, Some(500)).unwrap_or_else(|refusal| panic!("{filter}: {refusal:?}"));
         assert_eq!(
-            (shown(&plan).as_str(), plan.leftover.to_string().as_str(), plan.scan),
-            (expected, leftover, Some(500))
+            (shown(&plan).as_str(), plan.residual_filter.to_string().as_str(), plan.scan),
+            (expected, residual_filter, Some(500))
         );
     }
     planned("owner == 'ada'", "-priority", Some(500)).expect_err("a scan cannot sort");
@@ -259,7 +259,7 @@ fn a_rule_narrows_the_plan_and_never_widens_it() {
     let rule = Expr::rule("record.owner == auth.id", &layout.fields, Rule::List).unwrap().partial(&known);
     let partition = |filter: &str| {
         let filter = Expr::filter(filter, &layout.fields).unwrap();
-        let plan = plan(&layout, &Query { rule: &rule, filter: Some(&filter), sort: &[], scan: None }).ok()?;
+        let plan = plan(&layout, &ListQuery { rule: &rule, filter: Some(&filter), sort: &[], scan: None }).ok()?;
         let partitions = plan.ranges.iter().map(|range| match range {
             Range::Index { partition, .. } => partition.clone(),
             Range::Records { .. } => "records".to_owned(),
@@ -286,7 +286,7 @@ fn a_scan_leaves_no_field_over_that_the_rule_is_about() {
     ] {
         let read = |source| Expr::filter(source, &layout.fields).unwrap();
         let (rule, filter) = (read(rule), read(filter));
-        let query = Query { rule: &rule, filter: Some(&filter), sort: &[], scan: Some(100) };
+        let query = ListQuery { rule: &rule, filter: Some(&filter), sort: &[], scan: Some(100) };
         let scanned = plan(&layout, &query).ok().map(|plan| shown(&plan));
         assert_eq!(scanned, served.map(|index| format!("{index} up")), "{rule} and {filter}");
     }
@@ -336,5 +336,5 @@ fn a_plan_explains_itself() {
     assert_eq!(explained["ranges"][0]["partition"], "tasks#1.1#s:a%23b");
     assert_eq!((&explained["order"], &explained["forward"]), (&json!(["-priority", "id"]), &json!(true)));
     let scanned = planned("'late' in tags", "", Some(9)).unwrap().explain();
-    assert_eq!((&scanned["scan"], &scanned["leftover"]), (&json!(9), &json!("\"late\" in tags")));
+    assert_eq!((&scanned["scan"], &scanned["residualFilter"]), (&json!(9), &json!("\"late\" in tags")));
 }

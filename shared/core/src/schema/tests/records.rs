@@ -91,7 +91,7 @@ fn defaults_fill_gaps_and_times_take_one_form() {
 
 #[test]
 fn a_patch_is_written_blind_only_where_no_other_field_matters() {
-    let blind = |body: Value, patch: Value| collection(body).looks(&object(patch)).next().is_none();
+    let blind = |body: Value, patch: Value| collection(body).read_reasons(&object(patch)).next().is_none();
     for (patch, expected) in [
         (json!({ "title": "y" }), true),
         (json!({ "due": null, "tags": [] }), true),

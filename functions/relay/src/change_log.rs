@@ -1,0 +1,240 @@
+//! What a change of a record means to the change log. Pure: a stream record in, what becomes of each partition's count out.
+
+use aws_lambda_events::event::dynamodb::EventRecord;
+use serde_dynamo::{AttributeValue, Item};
+use std::collections::{BTreeMap, BTreeSet};
+use undercroft::clock::rfc3339;
+use undercroft::schema::MAX_INDEXES;
+use undercroft::store::change_log::{Change, Move, Partition, Step};
+use undercroft::store::keys::change_log_scope;
+
+/// Whether a change is one of the `Records` table.
+pub fn is_of_records(record: &EventRecord) -> bool {
+    record.change.keys.contains_key("pk")
+}
+
+/// What a change of the `Records` table does to the change log; `None` if nothing.
+pub fn change(record: &EventRecord) -> Option<Change> {
+    let (old, new) = (Standing::of(&record.change.old_image), Standing::of(&record.change.new_image));
+    let (pk, id) = (text(&record.change.keys, "pk")?, text(&record.change.keys, "sk")?);
+    let scope = scope_of(pk)?;
+    // A record that is gone goes from the feed it was in. One that begins to be followed was in no feed before.
+    let followed = if new.is_alive { new.followed } else { old.followed };
+    let is_known = old.followed == followed;
+    let keys: BTreeSet<_> = old.places.keys().chain(new.places.keys()).collect();
+    let step = |(counted, name): &(u64, String)| {
+        let place = |of: &Standing| of.places.get(&(*counted, name.clone())).cloned();
+        let (was, is) = (place(&old), place(&new));
+        let by = i8::from(is.is_some()) - i8::from(was.is_some());
+        let is_rewritten = was.is_some() && old.version != new.version;
+        let was_there = was.filter(|_| is_known);
+        let entry = followed.filter(|_| was_there != is || is_rewritten);
+        let entry = entry.map(|followed| Move { followed, was: was_there, is });
+        let partition = Partition { scope: scope.clone(), counted: *counted, name: name.clone() };
+        (by != 0 || entry.is_some()).then_some(Step { partition, by, entry })
+    };
+    let steps: Vec<Step> = keys.into_iter().filter_map(step).collect();
+    let stood = [written(&record.change.old_image), ended(record)];
+    (!steps.is_empty()).then(|| Change { event: record.event_id.clone(), id: id.to_owned(), stood, steps })
+}
+
+/// When a record was written last.
+fn written(image: &Item) -> String {
+    text(image, "ua").unwrap_or_default().to_owned()
+}
+
+/// When a record stopped being what it was before: when it was written anew, as the writer's clock had it, for the relay may hear
+/// of it much later. What is changed without being written has no time of its own but the stream's.
+fn ended(record: &EventRecord) -> String {
+    let (old, new) = (&record.change.old_image, &record.change.new_image);
+    if version(new).is_some() && version(old) != version(new) {
+        return written(new);
+    }
+    rfc3339(record.change.approximate_creation_date_time.timestamp_millis().try_into().unwrap_or_default())
+}
+
+/// A record as the change log sees it, before or after a write.
+#[derive(Debug, Default)]
+struct Standing {
+    is_alive: bool,
+    version: Option<String>,
+    followed: Option<u64>,
+    /// For each partition it is counted in, by since when and by name: its sort key there.
+    places: BTreeMap<(u64, String), Vec<u8>>,
+}
+
+impl Standing {
+    /// A record that is deleted, or not counted, stands nowhere.
+    fn of(image: &Item) -> Self {
+        let is_alive = image.contains_key("pk") && !image.contains_key("del");
+        let standing = Self { is_alive, version: version(image), followed: whole(image, "cf"), ..Self::default() };
+        let Some(counted) = whole(image, "cn").filter(|_| is_alive) else { return standing };
+        let slots = (1..=MAX_INDEXES).map(|slot| (format!("ix{slot}p"), format!("ix{slot}s")));
+        let places = std::iter::once(("pk".to_owned(), "sk".to_owned())).chain(slots);
+        let places = places.filter_map(|(partition, sort)| {
+            Some(((counted, text(image, &partition)?.to_owned()), bytes(image, &sort)?))
+        });
+        Self { places: places.collect(), ..standing }
+    }
+}
+
+/// The scope of a record's partition, `c#<collection>#<generation>#<shard>`.
+fn scope_of(partition: &str) -> Option<String> {
+    let mut parts = partition.strip_prefix("c#")?.split('#');
+    let (collection, generation) = (parts.next()?, parts.next()?.parse().ok()?);
+    Some(change_log_scope(collection, generation))
+}
+
+fn text<'a>(image: &'a Item, name: &str) -> Option<&'a str> {
+    match image.get(name)? {
+        AttributeValue::S(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn bytes(image: &Item, name: &str) -> Option<Vec<u8>> {
+    match image.get(name)? {
+        AttributeValue::B(bytes) => Some(bytes.clone()),
+        AttributeValue::S(text) => Some(text.clone().into_bytes()),
+        _ => None,
+    }
+}
+
+fn version(image: &Item) -> Option<String> {
+    match image.get("v")? {
+        AttributeValue::N(number) => Some(number.clone()),
+        _ => None,
+    }
+}
+
+fn whole(image: &Item, name: &str) -> Option<u64> {
+    match image.get(name)? {
+        AttributeValue::N(number) => number.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn record(old: Value, new: Value) -> EventRecord {
+        let event = json!({ "Records": [{
+            "eventID": "e1", "eventName": "MODIFY", "awsRegion": "us-east-1",
+            "dynamodb": { "Keys": { "pk": { "S": "c#tasks#2#0" }, "sk": { "S": "id" } }, "OldImage": old, "NewImage": new,
+                          "SequenceNumber": "1", "SizeBytes": 1, "ApproximateCreationDateTime": 0 },
+        }]});
+        let event: aws_lambda_events::event::dynamodb::Event = serde_json::from_value(event).expect("a stream event");
+        event.records.into_iter().next().expect("one record")
+    }
+
+    /// A record of version `v` in the index partition `of`, counted since 3 and followed since 4.
+    fn image(v: u64, of: &str) -> Value {
+        json!({ "pk": { "S": "c#tasks#2#0" }, "sk": { "S": "id" }, "v": { "N": v.to_string() }, "cn": { "N": "3" },
+                "cf": { "N": "4" }, "ix1p": { "S": of }, "ix1s": { "B": "aWQ=" } })
+    }
+
+    fn with(mut image: Value, name: &str, value: Value) -> Value {
+        image[name] = value;
+        image
+    }
+
+    fn without(mut image: Value, names: &[&str]) -> Value {
+        names.iter().for_each(|name| drop(image.as_object_mut().expect("an object").remove(*name)));
+        image
+    }
+
+    /// What becomes of a partition: its name, by how much, and whether the record was and is there, in its feed.
+    type Seen = (String, i8, Option<(bool, bool)>);
+
+    fn steps(old: Value, new: Value) -> Vec<Seen> {
+        let change = change(&record(old, new));
+        let steps = change.into_iter().flat_map(|change| change.steps).map(|step| {
+            assert_eq!((step.partition.scope.as_str(), step.partition.counted), ("tasks#2", 3));
+            (step.partition.name, step.by, step.entry.map(|entry| (entry.was.is_some(), entry.is.is_some())))
+        });
+        steps.collect()
+    }
+
+    fn step(name: &str, by: i8, entry: (bool, bool)) -> Seen {
+        (name.to_owned(), by, Some(entry))
+    }
+
+    #[test]
+    fn a_record_counts_in_its_collection_and_in_each_index_from_its_making_to_its_end() {
+        let (made, gone) = ((false, true), (true, false));
+        assert_eq!(steps(json!({}), image(1, "a")), [step("a", 1, made), step("c#tasks#2#0", 1, made)]);
+        let deleted = with(without(image(2, "a"), &["ix1p", "ix1s"]), "del", json!({ "S": "now" }));
+        assert_eq!(steps(image(1, "a"), deleted.clone()), [step("a", -1, gone), step("c#tasks#2#0", -1, gone)]);
+        assert_eq!(
+            steps(deleted.clone(), image(3, "a")),
+            [step("a", 1, made), step("c#tasks#2#0", 1, made)],
+            "undeleted"
+        );
+        assert_eq!(steps(deleted, json!({})), [], "the tombstone's time is over");
+        assert_eq!(steps(image(1, "a"), json!({})), [step("a", -1, gone), step("c#tasks#2#0", -1, gone)], "purged");
+    }
+
+    #[test]
+    fn a_record_that_moves_leaves_one_partition_and_enters_the_other() {
+        let moved = steps(image(1, "a"), image(2, "b"));
+        assert_eq!(
+            moved,
+            [step("a", -1, (true, false)), step("b", 1, (false, true)), step("c#tasks#2#0", 0, (true, true))]
+        );
+        let out = steps(image(1, "a"), without(image(2, "a"), &["ix1p", "ix1s"]));
+        assert_eq!(out, [step("a", -1, (true, false)), step("c#tasks#2#0", 0, (true, true))]);
+    }
+
+    #[test]
+    fn a_write_that_changes_no_place_is_in_the_feed_and_in_no_count() {
+        let stayed = [step("a", 0, (true, true)), step("c#tasks#2#0", 0, (true, true))];
+        assert_eq!(steps(image(1, "a"), image(2, "a")), stayed);
+        let quiet = |v| without(image(v, "a"), &["cf"]);
+        assert_eq!(steps(quiet(1), quiet(2)), [], "not followed: nothing at all");
+    }
+
+    #[test]
+    fn what_the_server_derives_anew_enters_only_where_it_was_not() {
+        let made = (false, true);
+        let before = without(image(1, "a"), &["ix1p", "ix1s"]);
+        assert_eq!(steps(before, image(1, "a")), [step("a", 1, made)], "an index that was built");
+        let unknown = without(image(1, "a"), &["cn", "cf"]);
+        assert_eq!(steps(unknown.clone(), image(1, "a")), [step("a", 1, made), step("c#tasks#2#0", 1, made)]);
+        let counted = without(image(1, "a"), &["cf"]);
+        assert_eq!(
+            steps(counted, image(1, "a")),
+            [step("a", 0, made), step("c#tasks#2#0", 0, made)],
+            "followed from now"
+        );
+        let stopped = steps(image(1, "a"), unknown);
+        assert_eq!(stopped, [("a".to_owned(), -1, None), ("c#tasks#2#0".to_owned(), -1, None)]);
+        let again = with(with(image(1, "a"), "cn", json!({ "N": "8" })), "cf", json!({ "N": "9" }));
+        let change = change(&record(image(1, "a"), again)).expect("counted anew");
+        let of = |counted| change.steps.iter().filter(move |step| step.partition.counted == counted);
+        assert!(of(3).all(|step| step.by == -1 && step.entry.is_none()) && of(3).count() == 2, "{change:?}");
+        assert!(of(8).all(|step| step.by == 1 && step.entry.as_ref().is_some_and(|entry| entry.was.is_none())));
+    }
+
+    #[test]
+    fn a_change_says_from_when_to_when_the_record_stood_as_it_did() {
+        let written = |v: u64, at: &str| with(image(v, "a"), "ua", json!({ "S": at }));
+        let stood = |old: Value, new: Value| change(&record(old, new)).expect("a change").stood;
+        assert_eq!(stood(written(1, "monday"), written(2, "friday")), ["monday", "friday"]);
+        let moved = without(written(1, "monday"), &["ix1p", "ix1s"]);
+        let now = "1970-01-01T00:00:00.000Z";
+        assert_eq!(stood(written(1, "monday"), moved), ["monday", now], "an index was dropped: the stream says when");
+        assert_eq!(stood(written(1, "monday"), json!({})), ["monday", now], "it was purged");
+    }
+
+    #[test]
+    fn what_is_no_record_or_not_counted_is_nothing_to_the_ledger() {
+        let plain = |v| without(image(v, "a"), &["cn", "cf"]);
+        assert_eq!(steps(json!({}), plain(1)), []);
+        assert_eq!(steps(plain(1), plain(2)), []);
+        let mut other = record(json!({}), image(1, "a"));
+        other.change.keys.insert("pk".into(), AttributeValue::S("u#tasks#2#slug#x".into()));
+        assert_eq!(change(&other), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! Rows becoming records: many side by side, and told of in the order in which they stand.
+
+use super::deferred_rows::At;
+use super::row_reader::RowPosition;
+use super::{Failure, Slice, Tools, import_row};
+use serde_json::{Map, Value};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use undercroft::error::{Error, FieldError};
+use undercroft::futures::StreamExt as _;
+use undercroft::futures::stream::FuturesOrdered;
+use undercroft::schema::Collection;
+use undercroft::store::definitions::Definitions;
+use undercroft::store::files::Import;
+use undercroft::store::jobs::Job;
+
+/// Records written side by side.
+pub const SIDE_BY_SIDE: usize = 64;
+/// How often a row that met another write is tried again by itself.
+const TRIES: usize = 3;
+
+/// A row that has been read.
+#[derive(Debug)]
+pub struct Read {
+    /// Where it stands in the file.
+    pub line: u64,
+    /// What is in it.
+    pub content: Content,
+    /// Where its pass goes on behind it.
+    pub behind: Behind,
+}
+
+/// What is in a row.
+#[derive(Debug)]
+pub enum Content {
+    /// Bytes nobody has looked at.
+    Row(Vec<u8>),
+    /// What an earlier pass has found in it.
+    Members(Map<String, Value>),
+    /// More than a record may hold.
+    TooLong,
+}
+
+/// Where a pass goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Behind {
+    /// The first pass, in the file.
+    InFile(RowPosition),
+    /// A later one, among the rows that wait.
+    Waiting(At),
+}
+
+/// A row that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// Where it stands in the file.
+    pub line: u64,
+    /// What is in it, if that could be read.
+    pub members: Option<Map<String, Value>>,
+    /// Why it is no record.
+    pub made: Result<(), Error>,
+    /// Where its pass goes on behind it.
+    pub behind: Behind,
+}
+
+/// What makes records for an import.
+#[derive(Debug)]
+pub struct ImportBatch<'a> {
+    /// What jobs may use.
+    pub tools: &'a Tools,
+    /// The import.
+    pub job: &'a Job,
+    /// What it works on.
+    pub import: &'a Import,
+    /// Which collection of the name it is.
+    pub generation: u32,
+}
+
+impl ImportBatch<'_> {
+    /// The collection, if it is still the one that the import began with. Asked for before every row: like every writer, this
+    /// one goes by a definition a few seconds old at most.
+    pub async fn collection(&self) -> Result<Arc<Collection>, Failure> {
+        defined(&self.tools.definitions, self.import, Some(self.generation)).await
+    }
+
+    /// Tries to make records of these rows. Ends with the slice, and where nothing can be tried any more: then with the reason.
+    pub async fn try_all(
+        &self,
+        rows: Vec<Read>,
+        columns: Option<&[String]>,
+        slice: &Slice,
+    ) -> (Vec<Tried>, Result<(), Failure>) {
+        let in_time = |nth: usize| nth < SIDE_BY_SIDE || !slice.is_over(0);
+        let mut rows = rows.into_iter().enumerate().take_while(|(nth, _)| in_time(*nth));
+        let turns = Turns::default();
+        let (mut tries, mut tried, mut ended) = (FuturesOrdered::new(), Vec::new(), Ok(()));
+        loop {
+            while ended.is_ok() && tries.len() < SIDE_BY_SIDE {
+                let Some((_, row)) = rows.next() else { break };
+                match self.collection().await {
+                    Ok(collection) => tries.push_back(self.try_one(row, columns, collection, &turns)),
+                    Err(failure) => ended = Err(failure),
+                }
+            }
+            match tries.next().await {
+                Some(one) => tried.push(one),
+                None => return (tried, ended),
+            }
+        }
+    }
+
+    async fn try_one(
+        &self,
+        row: Read,
+        columns: Option<&[String]>,
+        collection: Arc<Collection>,
+        turns: &Turns,
+    ) -> Tried {
+        let Read { line, content, behind } = row;
+        match members(content, columns, &collection) {
+            Ok(members) => {
+                let made = self.make(&collection, line, &members, turns).await;
+                Tried { line, members: Some(members), made, behind }
+            }
+            Err(error) => Tried { line, members: None, made: Err(error), behind },
+        }
+    }
+
+    /// Tries again, with nothing beside it, what met another write, perhaps one of those beside it, and what points at a row
+    /// of this file that may be a record by now. Then it is known what becomes of the row.
+    pub async fn settle(&self, tried: &mut Tried) -> Result<Fate, Failure> {
+        let mut made = std::mem::replace(&mut tried.made, Ok(()));
+        let Some(members) = tried.members.as_ref().filter(|_| made.is_err()) else { return fate(made, false) };
+        let (collection, alone) = (self.collection().await?, Turns::default());
+        if waits(&made, &collection) {
+            made = self.make(&collection, tried.line, members, &alone).await;
+        }
+        for _ in 0..TRIES {
+            if matches!(made, Err(Error::Unavailable { .. })) {
+                made = self.make(&collection, tried.line, members, &alone).await;
+            }
+        }
+        let waits = waits(&made, &collection);
+        fate(made, waits)
+    }
+
+    /// Makes the record of a row, unless this job has made it before.
+    async fn make(
+        &self,
+        collection: &Arc<Collection>,
+        line: u64,
+        members: &Map<String, Value>,
+        turns: &Turns,
+    ) -> Result<(), Error> {
+        let intent = import_row::intent(self.tools, collection, self.job, line, members.clone()).await?;
+        let _turns = turns.take(intent.targets.iter().map(|target| target.id.as_str())).await;
+        match self.tools.records.write_one(&intent, &format!("{}:{line}", self.job.id), None).await {
+            Ok(_) => Ok(()),
+            // Nobody else makes a record of this id: it was made, and somebody has changed it since.
+            Err(Error::PreconditionFailed(_)) if !import_row::has_own_id(self.job, line, &intent.id) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Rows that point at the same record take turns: each looks whether it is there, which is in the way of all other looks at it
+/// (TransactionConflict), and a look that was in vain is paid for.
+#[derive(Debug, Default)]
+struct Turns(std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for the turn at each of these records. It ends when what this gives is dropped.
+    async fn take(&self, ids: impl Iterator<Item = &str>) -> Vec<OwnedMutexGuard<()>> {
+        // In one order, each once: nobody waits for whoever waits for them.
+        let ids: BTreeSet<&str> = ids.collect();
+        let mut taken = Vec::new();
+        for id in ids {
+            let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default().clone();
+            taken.push(turn.lock_owned().await);
+        }
+        taken
+    }
+}
+
+/// The collection, if it is of this generation.
+pub async fn defined(
+    definitions: &Definitions,
+    import: &Import,
+    generation: Option<u32>,
+) -> Result<Arc<Collection>, Failure> {
+    let collection = definitions.collection(&import.collection).await?;
+    let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
+    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
+}
+
+fn members(content: Content, columns: Option<&[String]>, collection: &Collection) -> Result<Map<String, Value>, Error> {
+    match (content, columns) {
+        (Content::Members(members), _) => Ok(members),
+        (Content::Row(row), Some(columns)) => import_row::of_csv(&row, columns, collection),
+        (Content::Row(row), None) => import_row::of_json(&row),
+        (Content::TooLong, _) => Err(Error::field("", "too_large", "the row is longer than any record: 400 KB")),
+    }
+}
+
+/// What becomes of a row.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is a record.
+    Made,
+    /// It points at a record of the same collection that is not there yet.
+    Waits(Vec<FieldError>),
+    /// It is no record, for these reasons.
+    Refused(Vec<FieldError>),
+}
+
+/// Whether nothing but what it points at in its own collection is missing.
+fn waits(made: &Result<(), Error>, collection: &Collection) -> bool {
+    let Err(Error::Invalid(errors)) = made else { return false };
+    let mut inward = collection.relations().filter(|(_, relation)| relation.collection == collection.name());
+    errors.iter().all(|error| error.code == "relation")
+        && inward.any(|(field, _)| errors.iter().any(|error| error.pointer == format!("/{field}")))
+}
+
+/// What becomes of a row; a failure where the row is not to blame.
+fn fate(made: Result<(), Error>, waits: bool) -> Result<Fate, Failure> {
+    let refused = |code, message: String| Ok(Fate::Refused(vec![FieldError::new("", code, message)]));
+    match made {
+        Ok(()) => Ok(Fate::Made),
+        Err(Error::Invalid(errors)) if waits => Ok(Fate::Waits(errors)),
+        Err(Error::Invalid(errors)) => Ok(Fate::Refused(errors)),
+        Err(Error::PreconditionFailed(message)) => refused("exists", message.to_owned()),
+        Err(
+            Error::BadRequest { code, detail } | Error::Conflict { code, detail } | Error::Refused { code, detail, .. },
+        ) => refused(code, detail),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use undercroft::futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn whoever_points_at_the_same_record_waits_for_their_turn_and_nobody_else_does() {
+        let turns = Turns::default();
+        let first = turns.take(["b", "a", "b"].into_iter()).await;
+        let second = turns.take(["c", "a"].into_iter());
+        let mut second = std::pin::pin!(second);
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(turns.take(["c", "d"].into_iter()).now_or_never().is_some());
+        drop(first);
+        assert_eq!(second.await.len(), 2);
+    }
+}

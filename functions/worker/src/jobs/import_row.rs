@@ -1,0 +1,121 @@
+//! A row of a file on its way to being a record: read by the same strict rules as a body, then through the gate that every record
+//! goes through that is made by an admin.
+
+use super::Tools;
+use super::csv::{self, Cell};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use undercroft::error::{Error, FieldError, Result};
+use undercroft::http::parse_json;
+use undercroft::id;
+use undercroft::policy::system_grant;
+use undercroft::preconditions::Preconditions;
+use undercroft::schema::Collection;
+use undercroft::store::jobs::Job;
+use undercroft::store::targets::{Referring, targets};
+use undercroft::store::write::{Intent, What};
+
+/// What an export says of a record that the server keeps anew for the one made of it.
+const KEPT_ANEW: [&str; 3] = ["createdAt", "updatedAt", "version"];
+/// How far the clock of whoever made an id may be ahead of ours, in milliseconds.
+const CLOCK_DIFFERENCE: u64 = 60_000;
+
+/// The members in a line of NDJSON.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn of_json(line: &[u8]) -> Result<Map<String, Value>> {
+    match parse_json(line)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(Error::field("", "type", "a line holds one JSON object")),
+    }
+}
+
+/// The members in a row of CSV.
+///
+/// # Errors
+/// What is wrong with it, cell by cell.
+pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result<Map<String, Value>> {
+    let (mut members, mut errors) = (Map::new(), Vec::new());
+    let cells = cells(row)?;
+    if cells.len() != columns.len() {
+        let message = format!("the header names {} columns, and this row has {}", columns.len(), cells.len());
+        return Err(Error::field("", "columns", message));
+    }
+    for (name, cell) in columns.iter().zip(&cells) {
+        let Some(field) = collection.layout().fields.get(name) else {
+            errors.push(FieldError::new(format!("/{name}"), "unknown_field", "there is no such field any more"));
+            continue;
+        };
+        match csv::read_value(name, field, cell) {
+            Ok(value) => members.extend(value.map(|value| (name.clone(), value))),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(members) } else { Err(Error::Invalid(errors)) }
+}
+
+/// The cells of a row of CSV.
+///
+/// # Errors
+/// Why it is none.
+pub fn cells(row: &[u8]) -> Result<Vec<Cell>> {
+    let row = std::str::from_utf8(row).map_err(|_| Error::field("", "utf_8", "the row is not UTF-8"))?;
+    csv::cells(row).map_err(|reason| Error::field("", "csv", reason))
+}
+
+/// To make a record of a row. Its id is its own where it has one, else that of its line: the same, should it come again.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn intent(
+    tools: &Tools,
+    collection: &Arc<Collection>,
+    job: &Job,
+    line: u64,
+    mut data: Map<String, Value>,
+) -> Result<Intent> {
+    let now = tools.clock.millis();
+    let id = match data.remove("id") {
+        Some(id) => own_id(&id, now)?,
+        None => of_line(job, line)?,
+    };
+    if has_own_id(job, line, &id) {
+        KEPT_ANEW.iter().for_each(|name| drop(data.remove(*name)));
+    }
+    let kept = KEPT_ANEW.iter().filter(|name| data.contains_key(**name));
+    let message = "the server keeps this field: it is passed over only in a row with an `id`, as an export has it";
+    let kept: Vec<FieldError> = kept.map(|name| FieldError::new(format!("/{name}"), "read_only", message)).collect();
+    if !kept.is_empty() {
+        return Err(Error::Invalid(kept));
+    }
+    collection.apply_defaults(&mut data);
+    collection.validate(&mut data).map_err(Error::Invalid)?;
+    collection.canonicalise(&mut data);
+    let targets = targets(&tools.definitions, collection, Referring::System, &data, now).await?;
+    let grant = system_grant(collection, now);
+    Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
+}
+
+/// Whether a row brought its id along.
+pub fn has_own_id(job: &Job, line: u64, id: &str) -> bool {
+    of_line(job, line).is_ok_and(|of_line| of_line != id)
+}
+
+fn own_id(id: &Value, now: u64) -> Result<String> {
+    let wrong = |message| Error::field("/id", "id", message);
+    let id = id.as_str().filter(|id| id::is_valid(id));
+    let id = id.ok_or_else(|| {
+        wrong("an id is a UUIDv7 in lower case with hyphens (RFC 9562); leave it out to be given one")
+    })?;
+    match id::millis(id) {
+        Some(made) if made <= now + CLOCK_DIFFERENCE => Ok(id.to_owned()),
+        _ => Err(wrong("the time in this id has not come yet: createdAt is taken from it")),
+    }
+}
+
+fn of_line(job: &Job, line: u64) -> Result<String> {
+    let line =
+        u32::try_from(line).map_err(|_| Error::field("", "too_many", "a file has at most 4,294,967,295 lines"))?;
+    Ok(id::numbered(id::millis(&job.id).unwrap_or_default(), &job.id, line))
+}

@@ -1,0 +1,57 @@
+//! `cargo run -p undercroft-bench --example sizes`: every function as it ships: bytes, bytes zipped, and the memory it holds at
+//! rest. Built one by one, which takes minutes each the first time.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::double_ended_iterator_last,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "a bench is a program of its own: it has threads and waits"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use undercroft::error::Source;
+use undercroft_bench::artefact;
+use undercroft_bench::report::{resident, say};
+use undercroft_bench::runtime::Environment;
+use undercroft_bench::stack::Stack;
+use undercroft_local::Data;
+
+/// The functions of template.yaml, the lean ones first, unless others are named.
+const FUNCTIONS: [&str; 6] = ["relay", "worker", "jobs", "auth", "collections", "records"];
+
+fn main() -> Result<(), Source> {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let names = if asked.is_empty() { FUNCTIONS.map(str::to_owned).to_vec() } else { asked };
+    let stack = Stack::start(Data::Memory)?;
+    let hello = artefact::subject("hello")?;
+    say(format!("{:<14}{:>16}{:>12}{:>18}", "", "bootstrap MB", "zip MB", "at rest MiB"));
+    line("hello", &hello, &stack.environment("records"))?;
+    for name in names {
+        line(&name, &artefact::function(&name)?, &stack.environment(&name))?;
+    }
+    Ok(())
+}
+
+fn line(name: &str, bootstrap: &Path, variables: &BTreeMap<String, String>) -> Result<(), Source> {
+    let mut function = Environment::spawn(Command::new(bootstrap), variables)?;
+    function.rest()?;
+    let held = resident(function.id()) as f64 / f64::from(1 << 20);
+    let (whole, zipped) = (fs::metadata(bootstrap)?.len(), zipped(bootstrap)?);
+    say(format!("{name:<14}{:>16.2}{:>12.2}{held:>18.1}", megabytes(whole), megabytes(zipped)));
+    Ok(())
+}
+
+/// Its size in a zip: by Python, which this repository needs anyway.
+fn zipped(bootstrap: &Path) -> Result<u64, Source> {
+    let script = "import sys,zlib; z=zlib.compressobj(9,zlib.DEFLATED,-15); d=open(sys.argv[1],'rb').read(); \
+        print(len(z.compress(d))+len(z.flush()))";
+    let output = Command::new("python3").args(["-c", script]).arg(bootstrap).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

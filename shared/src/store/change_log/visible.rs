@@ -1,0 +1,64 @@
+//! What a caller hears of what changed: each record as it is now, held against the whole list rule, or that it is gone.
+
+use super::read::Entry;
+use crate::error::Result;
+use crate::expr::Input;
+use crate::policy::Grant;
+use crate::store::record::{Record, key};
+use crate::store::records::Records;
+use std::collections::HashMap;
+
+/// What a caller hears of one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// It is there, like this.
+    Put(Box<Record>),
+    /// It was deleted.
+    Deleted(String),
+    /// It is not theirs to see any more.
+    Left(String),
+}
+
+impl Heard {
+    /// Of which record.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Put(record) => &record.id,
+            Self::Deleted(id) | Self::Left(id) => id,
+        }
+    }
+}
+
+impl Records {
+    /// What the grant's caller hears of these entries. One round trip for all the records that are or were within the list.
+    pub async fn hear(&self, grant: &Grant, entries: &[Entry]) -> Result<Vec<Heard>> {
+        let last = last_of_each(entries);
+        let keys = last.iter().map(|(id, _)| key(grant.collection(), id)).collect();
+        let found = self.table().batch_get_latest(keys).await?;
+        let stored = found.iter().filter_map(Record::from_item).map(|record| (record.id.clone(), record));
+        let mut stored: HashMap<String, Record> = stored.collect();
+        Ok(last.into_iter().filter_map(|(id, was_within)| heard(grant, id, was_within, stored.remove(id))).collect())
+    }
+}
+
+/// The records that are or were within the list, each where it is named last, and whether it was within the list before any
+/// of what happened to it. What lay outside before and after is nobody's business here.
+fn last_of_each(entries: &[Entry]) -> Vec<(&str, bool)> {
+    let mut last: Vec<(&str, bool)> = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.was_within || entry.is_within) {
+        let earlier = last.iter().position(|(id, _)| *id == entry.id).map(|at| last.remove(at));
+        let was_within = entry.was_within || earlier.is_some_and(|(_, was_within)| was_within);
+        last.push((&entry.id, was_within));
+    }
+    last
+}
+
+/// Of a record that is deleted, or that the rule does not allow now, only those hear who could see it before, and only that.
+fn heard(grant: &Grant, id: &str, was_within: bool, stored: Option<Record>) -> Option<Heard> {
+    let allowed = stored.filter(|record| grant.allows(&record.view(), Input::None));
+    match allowed {
+        Some(record) if !record.deleted => Some(Heard::Put(Box::new(record))),
+        Some(record) => was_within.then_some(Heard::Deleted(record.id)),
+        None => was_within.then(|| Heard::Left(id.to_owned())),
+    }
+}

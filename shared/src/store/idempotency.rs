@@ -1,0 +1,136 @@
+//! ScopedKey: the answer to a request that carries an `Idempotency-Key`, written in the same transaction as its effect (R94).
+//!
+//! There is no state in between. Either effect and answer are there, and whoever comes with the key again gets the answer;
+//! or neither is, and the request may run. A request that failed had no effect and left nothing, so it may be tried again.
+
+use super::item::{self, Item, string, text};
+use super::keys::{IDEMPOTENCY_SORT, idempotency_partition};
+use super::{Table, TransactionOutcome};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How long an answer is kept, in seconds (R96). Compared here; DynamoDB removes expired items late.
+pub const KEEP_SECONDS: u64 = 86_400;
+/// The largest answer that can be kept beside its effect, in bytes: an item holds 400 KB.
+const MAX_ANSWER_BYTES: usize = 350_000;
+
+/// An answer, in the shape it is kept in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredResponse {
+    /// Status code.
+    pub status: u16,
+    /// `ETag`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub etag: Option<String>,
+    /// `Location`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub location: Option<String>,
+    /// The body, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub body: Option<Value>,
+}
+
+/// One caller's key on one route, and what was asked for under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedKey {
+    partition: String,
+    fingerprint: String,
+}
+
+impl ScopedKey {
+    /// The key as sent, scoped to a caller and a route (R93), with a fingerprint of the payload.
+    pub fn new(caller: &str, route: &str, key: &str, fingerprint: &str) -> Self {
+        let scope = serde_json::json!([caller, route, key]).to_string();
+        let hash = crate::id::base64url(digest(&SHA256, scope.as_bytes()).as_ref());
+        Self { partition: idempotency_partition(&hash), fingerprint: fingerprint.to_owned() }
+    }
+
+    /// Keeps the answer if nothing is kept under this key, as one item of the transaction that has the effect.
+    ///
+    /// # Errors
+    /// `BadRequest` when the answer is too large to keep.
+    pub fn keep(&self, table: &Table, answer: &StoredResponse, clock: &Clock) -> Result<TransactWriteItem> {
+        let kept = serde_json::to_string(answer).map_err(Error::internal)?;
+        if kept.len() > MAX_ANSWER_BYTES {
+            return Err(Error::bad_request(
+                "answer_too_large",
+                "the answer is too large to be kept for an Idempotency-Key: write less at a time",
+            ));
+        }
+        let now = clock.seconds();
+        let mut written: Item = item::key(&self.partition, IDEMPOTENCY_SORT);
+        written.insert("fp".into(), string(&self.fingerprint));
+        written.insert("answer".into(), string(kept));
+        written.insert("ttl".into(), item::number(now + KEEP_SECONDS));
+        let put = Put::builder()
+            .table_name(table.name())
+            .set_item(Some(written))
+            .condition_expression("attribute_not_exists(pk) OR #ttl <= :now")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":now", item::number(now))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::None)
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Keeps the answer to a request that had nothing to do: asked again, it shall not do something else.
+    ///
+    /// # Errors
+    /// `Conflict` when an answer is kept already.
+    pub async fn keep_alone(&self, table: &Table, answer: &StoredResponse, clock: &Clock) -> Result<()> {
+        match table.transact(vec![self.keep(table, answer, clock)?]).await? {
+            TransactionOutcome::Done => Ok(()),
+            TransactionOutcome::Conflicted(_) | TransactionOutcome::Cancelled(_) => Err(in_progress()),
+        }
+    }
+
+    /// Has an effect, in whichever tables, and keeps its answer: both, or neither. `Refused` gives the effect's reasons first.
+    ///
+    /// # Errors
+    /// `Conflict` when the key has an answer or is being given one right now; `Unavailable` when others write the same items.
+    pub async fn together(
+        &self,
+        table: &Table,
+        mut effect: Vec<TransactWriteItem>,
+        answer: &StoredResponse,
+        clock: &Clock,
+    ) -> Result<TransactionOutcome> {
+        let ours = effect.len();
+        effect.push(self.keep(table, answer, clock)?);
+        match table.transact(effect).await? {
+            TransactionOutcome::Conflicted(positions) if positions.contains(&ours) => Err(in_progress()),
+            TransactionOutcome::Conflicted(_) => Err(TransactionOutcome::CONFLICT),
+            refused if refused.refused_at(ours) => Err(in_progress()),
+            ended => Ok(ended),
+        }
+    }
+
+    /// The answer kept under this key, if there is one.
+    ///
+    /// # Errors
+    /// `Refused` when it answers another payload (draft-ietf-httpapi-idempotency-key-header, section 2.7).
+    pub async fn kept(&self, table: &Table, clock: &Clock) -> Result<Option<StoredResponse>> {
+        let Some(found) = table.get(&self.partition, IDEMPOTENCY_SORT, true).await? else { return Ok(None) };
+        if item::integer(&found, "ttl").is_none_or(|until| until <= clock.seconds()) {
+            return Ok(None);
+        }
+        if text(&found, "fp") != Some(&self.fingerprint) {
+            return Err(Error::refused(
+                "key_reused",
+                "this Idempotency-Key was used for another request: take a new key for a new request",
+            ));
+        }
+        serde_json::from_str(text(&found, "answer").unwrap_or_default()).map(Some).map_err(Error::internal)
+    }
+}
+
+/// The answer when the same request is being done right now.
+pub fn in_progress() -> Error {
+    Error::conflict("in_progress", "a request with this Idempotency-Key is being done right now: ask again in a second")
+}

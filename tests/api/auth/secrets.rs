@@ -1,0 +1,112 @@
+//! Secrets at doors: each kind opens its own and no other, and none travels in a URL.
+
+use crate::auth::tokens::status;
+use crate::world::{PASSWORD, World, tasks};
+use serde_json::json;
+use std::time::Duration;
+use undercroft_local::Mishap;
+
+/// Each kind of secret at each place that takes one: only its own takes it (R46).
+#[tokio::test]
+async fn a_secret_opens_the_one_door_it_is_for() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    for _ in 0..2 {
+        let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
+        admin.post("/v1/jobs", job).await.expect(202);
+    }
+    let token = world.sign_up("new@example.org", PASSWORD).await;
+    world.settle().await;
+    let (access, refresh) = (admin.token.clone().unwrap(), ada.refresh_token.clone());
+    let code = world.code_for("new@example.org");
+    let page = admin.get("/v1/jobs?limit=1").await.expect(200).body;
+    let cursor = page["nextCursor"].as_str().unwrap().to_owned();
+    let stranger = world.stranger();
+    let doors = ["bearer", "refresh", "verify", "cursor", "sign-up"];
+    // Its own code is shown with a sign-up's token, and the other way round.
+    let verify = async |code: &str, token: &str| world.verify("new@example.org", code, token).await.status;
+    let open = async |door: &str, secret: &str| match door {
+        "bearer" => status(&world, secret).await,
+        "refresh" => stranger.post("/v1/auth/refresh", json!({ "refreshToken": secret })).await.status,
+        "verify" => verify(secret, &token).await,
+        "sign-up" => verify(&code, secret).await,
+        _ => admin.get(&format!("/v1/jobs?limit=1&cursor={secret}")).await.status,
+    };
+    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor, &token]) {
+        for door in doors.iter().filter(|door| *door != own) {
+            assert!([400, 401].contains(&open(door, secret).await), "{own}'s at {door}");
+        }
+        let refused = stranger.post("/v1/auth/signin", json!({ "email": "ada@example.org", "password": secret })).await;
+        assert_eq!(refused.status, 401, "{own}'s as a password");
+    }
+    // The fifth opens with the third, which is spent once.
+    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor]) {
+        assert_eq!(open(own, secret).await, 200, "{own}'s at its own door, after all that");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_taken_from_or_put_into_a_url() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let stranger = world.stranger();
+    let token = ada.token.clone().unwrap();
+    for name in ["access_token", "accessToken", "token", "authorization", "jwt"] {
+        for path in ["/v1/auth/me", "/v1/auth/sessions", "/v1/collections", "/v1/jobs"] {
+            let refused = stranger.get(&format!("{path}?{name}={token}")).await;
+            // Where no parameter is taken at all it is refused as one, by its name alone.
+            assert!([400, 401].contains(&refused.status), "{path}?{name}: {}", refused.text);
+            assert!(!refused.text.contains(&token) && !format!("{:?}", refused.headers).contains(&token));
+        }
+    }
+    let body = json!({});
+    let refused = stranger.post(&format!("/v1/auth/refresh?refreshToken={}", ada.refresh_token), body).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    stranger.post("/v1/auth/refresh", json!({ "refreshToken": ada.refresh_token })).await.expect(200);
+}
+
+/// Every world watches what its functions log and answer for the secrets that a test sends and is given (`world/canaries.rs`). Here
+/// each function logs what it can, in good days and in bad, and must not be silent about it.
+#[tokio::test]
+async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    admin.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let task = json!({ "title": PASSWORD, "owner": ada.id(), "slug": "canary" });
+    ada.post("/v1/collections/tasks/records", task.clone()).await.expect(201);
+    ada.post("/v1/collections/tasks/records", task).await.expect(409);
+    ada.post("/v1/collections/tasks/records", json!({ "title": 1, "note": PASSWORD })).await.expect(400);
+    // A mail that SES refuses and names the recipient of, until the job is dead; a code of a sign-up; a wrong one.
+    let mail = json!({ "to": "bob@example.invalid", "subject": "s", "text": PASSWORD });
+    let job = json!({ "type": "email.send", "maxAttempts": 1, "payload": mail });
+    let job = admin.post("/v1/jobs", job).await.expect(202).header("location").to_owned();
+    let token = world.sign_up("new@example.org", PASSWORD).await;
+    world.settle().await;
+    let dead = admin.get(&job).await.expect(200).body;
+    assert!(dead["lastError"].as_str().unwrap().contains("bob@example.invalid"), "an admin may know: {dead}");
+    world.verify("new@example.org", "00000-00000-00000-00000-00000-00000", &token).await.expect(400);
+    world.verify("new@example.org", &world.code_for("new@example.org"), &token).await.expect(200);
+    // A stolen refresh token, and calls that fail in the middle.
+    let stranger = world.stranger();
+    let refresh = json!({ "refreshToken": ada.refresh_token });
+    stranger.post("/v1/auth/refresh", refresh.clone()).await.expect(200);
+    world.advance(Duration::from_secs(31));
+    stranger.post("/v1/auth/refresh", refresh).await.expect(401);
+    for mishap in [Mishap::FailedBefore, Mishap::TornAnswer, Mishap::Throttled] {
+        for body in [json!({ "email": "ada@example.org", "password": PASSWORD })] {
+            for path in ["/v1/auth/signin", "/v1/auth/signup"] {
+                world.cloud.faults().on_call(1, mishap);
+                stranger.post(path, body.clone()).await;
+                world.cloud.faults().clear();
+            }
+        }
+    }
+    world.settle().await;
+    let logged = world.logged();
+    for function in ["auth", "collections", "records", "jobs", "relay", "worker"] {
+        assert!(logged.contains(&format!("\"function\":\"{function}\"")), "{function} logs nothing: {logged}");
+    }
+    for line in ["a spent refresh token was used", "SES refused with 400 MessageRejected", "\"status\":401"] {
+        assert!(logged.contains(line), "no line says {line}: {logged}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Counts and the change feed.
+
+pub mod change_log;
+mod stream_delivery;

@@ -1,0 +1,130 @@
+//! What follows from a changed definition, while workers are killed and the database does only a part: in the end it is as if
+//! nothing had happened.
+
+use super::{DEFINITION, SETTLED, tasks_with, with_by_status, with_title_of, work};
+use crate::records::crud::TASKS;
+use crate::world::{World, tasks};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use undercroft_local::Mishap;
+
+/// What an admin does to a collection that holds records, and the job that follows from it.
+struct Case {
+    before: Value,
+    /// `None`: it is deleted.
+    after: Option<Value>,
+    job: &'static str,
+}
+
+fn cases() -> [Case; 5] {
+    let case = |before, after, job| Case { before, after, job };
+    [
+        case(tasks(), Some(with_by_status()), "index.build"),
+        case(with_by_status(), Some(tasks()), "index.build"),
+        case(tasks(), Some(with_title_of(10)), "records.check"),
+        case(tasks_with(json!({ "unique": [] })), Some(tasks()), "records.check"),
+        case(tasks(), None, "records.purge"),
+    ]
+}
+
+/// Twelve tasks, and a change of their collection whose job is about to begin.
+async fn changed(world: &World, case: &Case) {
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    admin.put(DEFINITION, case.before.clone()).await.expect(201);
+    for nth in 0..12 {
+        let body = json!({ "title": format!("{nth}"), "owner": ada.id(), "slug": format!("s{nth}") });
+        ada.post(TASKS, body).await.expect(201);
+    }
+    match &case.after {
+        Some(after) => assert!(admin.put(DEFINITION, after.clone()).await.status < 300),
+        None => drop(admin.delete(&format!("{DEFINITION}?records=delete")).await.expect(202)),
+    }
+    world.settle().await;
+    world.advance(SETTLED);
+}
+
+/// The job of this type, as it is stored.
+async fn stored(world: &World, kind: &str) -> Value {
+    let jobs = world.dump("JobsTable").await;
+    jobs.as_array().unwrap().iter().find(|job| job["type"]["S"] == kind).unwrap().clone()
+}
+
+/// Which attributes the store keeps beside each task, by title, and how many unique values are held.
+async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
+    let items = world.dump("RecordsTable").await;
+    let of = |prefix: &'static str| {
+        items.as_array().unwrap().iter().filter(move |item| item["pk"]["S"].as_str().unwrap().starts_with(prefix))
+    };
+    let names = |item: &Value| item.as_object().unwrap().keys().cloned().collect();
+    let tasks = of("c#tasks#").map(|item| (item["d"]["M"]["title"]["S"].to_string(), names(item)));
+    (tasks.collect(), of("u#tasks#").count())
+}
+
+/// All that can be told when the job has ended: what is stored, what the job found, and the definition.
+async fn told(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, usize, Value, Value) {
+    let (records, values) = left(world).await;
+    let definition = world.admin().await.get(DEFINITION).await.body;
+    let definition = ["status", "schema", "indexes", "unique", "next"].map(|name| definition[name].clone());
+    let mut result = stored(world, case.job).await["result"]["M"].clone();
+    // What a killed worker has removed is gone, and cannot be counted again.
+    result.as_object_mut().unwrap().remove("purged");
+    (records, values, result, json!(definition))
+}
+
+/// Kills the worker after ever more steps until the job has ended all the same. Returns how often that was.
+async fn end_by_killing(world: &World, kind: &str) -> usize {
+    let (mut kills, mut wakes) = (0, 0);
+    loop {
+        let killed = world.settle_killing_worker_after(wakes).await;
+        let job = stored(world, kind).await;
+        assert_ne!(job["status"]["S"], "dead", "{job}");
+        if !killed && job["status"]["S"] == "succeeded" {
+            return kills;
+        }
+        kills += usize::from(killed);
+        wakes += 1;
+        world.advance(Duration::from_secs(361));
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_happened() {
+    for case in cases() {
+        let mut undisturbed = World::new().await;
+        undisturbed.work_in_slices_of(5);
+        changed(&undisturbed, &case).await;
+        work(&undisturbed).await;
+        let mut world = World::new().await;
+        world.work_in_slices_of(5);
+        changed(&world, &case).await;
+        let kills = end_by_killing(&world, case.job).await;
+        assert!(kills > 5, "{}: {kills}", case.job);
+        let (told, expected) = (told(&world, &case).await, told(&undisturbed, &case).await);
+        assert_eq!(stored(&undisturbed, case.job).await["status"]["S"], "succeeded");
+        assert_eq!(told, expected, "{}", case.job);
+        assert_eq!(told.0.len(), if case.after.is_some() { 12 } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_collection_of_which_only_a_few_items_go_at_once_is_cleared_in_several_attempts() {
+    let world = World::new().await;
+    let case = Case { before: tasks(), after: None, job: "records.purge" };
+    changed(&world, &case).await;
+    // Of each call one item is removed, and after eight calls that is reported.
+    (1..9).for_each(|nth| world.cloud.faults().on("BatchWriteItem", nth, Mishap::Partial));
+    world.cloud.pump(world.functions()).await.unwrap();
+    assert_eq!(world.cloud.faults().clear(), 0);
+    assert_eq!(stored(&world, case.job).await["status"]["S"], "retrying");
+    let (records, values) = left(&world).await;
+    assert_eq!(
+        (records.len(), values),
+        (12, 4),
+        "values go first, and none of a record that is still there is forgotten"
+    );
+    work(&world).await;
+    assert_eq!(stored(&world, case.job).await["status"]["S"], "succeeded");
+    let (records, values) = left(&world).await;
+    assert_eq!((records.len(), values), (0, 0));
+}

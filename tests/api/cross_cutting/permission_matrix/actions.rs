@@ -1,0 +1,204 @@
+//! What can be done to one record, in every way in which it can be asked for, and who is answered what.
+
+use super::{Object, PLOTS, Stage, Who};
+use crate::world::Answer;
+use axum::http::Method;
+use serde_json::{Value, json};
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Read,
+    ReadConsistently,
+    /// Of a member that no index looks at: written unread.
+    Patch,
+    /// Of a member that an index is made of.
+    PatchIndexed,
+    /// The one change that the rule forbids whoever it allows to change the rest.
+    GiveAway,
+    /// Of a member that only admins write.
+    PatchKept,
+    /// Of a member that nobody writes.
+    PatchVersion,
+    Replace,
+    /// Under an id of the client's.
+    MakeAs,
+    Make,
+    MakeForAnother,
+    Delete,
+    Undelete,
+}
+
+use Action::*;
+
+pub const ACTIONS: [Action; 13] = [
+    Read,
+    ReadConsistently,
+    Patch,
+    PatchIndexed,
+    GiveAway,
+    PatchKept,
+    PatchVersion,
+    Replace,
+    MakeAs,
+    Make,
+    MakeForAnother,
+    Delete,
+    Undelete,
+];
+
+/// How it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Alone,
+    IdempotencyKey,
+    Batch,
+}
+
+impl Action {
+    /// Who is answered what.
+    pub fn expected(self, who: Who, object: Object) -> u16 {
+        let or_nothing = |status: u16, may: bool| if may { status } else { 404 };
+        let is_admin = who == Who::Admin;
+        match self {
+            _ if who.is_turned_away() => 401,
+            Read | ReadConsistently => or_nothing(200, who.reads(object)),
+            // Every rule on writing asks who the caller is, and of nobody that is not known.
+            _ if who == Who::Anonymous => 401,
+            Patch | PatchIndexed => or_nothing(200, who.changes(object)),
+            // The body names the owner; to who may not read the record that is a change, whoever it names.
+            Replace => or_nothing(200, who.changes(object) && who.reads(object)),
+            GiveAway => or_nothing(200, is_admin && object.is_there()),
+            PatchKept if is_admin => or_nothing(200, object.is_there()),
+            PatchKept | PatchVersion => 400,
+            MakeForAnother if !is_admin => 403,
+            MakeAs if object != Object::Absent => 412,
+            MakeAs | Make | MakeForAnother => 201,
+            Delete => or_nothing(204, who.removes(object)),
+            Undelete if who.removes(object) => 409,
+            // An admin deleted it, and the collection has no rule `undelete`.
+            Undelete => or_nothing(200, who == Who::Admin && who.holds(object)),
+        }
+    }
+
+    /// Whether it makes a difference what the object is.
+    pub fn concerns(self, object: Object) -> bool {
+        !matches!(self, Make | MakeForAnother) || object == Object::Absent
+    }
+
+    pub fn writes(self) -> bool {
+        !matches!(self, Read | ReadConsistently)
+    }
+
+    pub fn ways(self) -> &'static [Way] {
+        if self.writes() { &[Way::Alone, Way::IdempotencyKey, Way::Batch] } else { &[Way::Alone] }
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Read | ReadConsistently => Method::GET,
+            Patch | PatchIndexed | GiveAway | PatchKept | PatchVersion => Method::PATCH,
+            Replace | MakeAs => Method::PUT,
+            Make | MakeForAnother | Undelete => Method::POST,
+            Delete => Method::DELETE,
+        }
+    }
+
+    fn path(self, object: &str) -> String {
+        match self {
+            ReadConsistently => format!("{object}?consistent=true"),
+            Make | MakeForAnother => PLOTS.to_owned(),
+            Undelete => format!("{object}/undelete"),
+            _ => object.to_owned(),
+        }
+    }
+
+    fn body(self, stage: &Stage<'_>, who: Who, object: Object) -> Option<Value> {
+        let whole = |owner: &str| {
+            let mut whole = stage.body(object);
+            whole["owner"] = json!(owner);
+            whole
+        };
+        Some(match self {
+            Patch => json!({ "title": "changed" }),
+            PatchIndexed => json!({ "state": "changed" }),
+            GiveAway => json!({ "owner": "another" }),
+            PatchKept => json!({ "kept": "changed" }),
+            PatchVersion => json!({ "version": 7 }),
+            Replace => stage.body(object),
+            MakeAs | Make => whole(stage.id(who)),
+            MakeForAnother => whole("another"),
+            Read | ReadConsistently | Delete | Undelete => return None,
+        })
+    }
+
+    /// In a batch, and as a header.
+    fn precondition(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Replace => Some(("ifMatch", "if-match")),
+            MakeAs => Some(("ifNoneMatch", "if-none-match")),
+            _ => None,
+        }
+    }
+
+    /// Asks for it, and holds the answer to what is expected.
+    pub async fn knock(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) {
+        let answer = self.asked(stage, who, object, at, way).await;
+        let (expected, told) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
+        way.hold(&answer, who, expected, &told);
+        if expected == 200 && who == Who::Writer && self.writes() {
+            let body = if way == Way::Batch { &answer.body["results"][0]["body"] } else { &answer.body };
+            let members: Vec<_> = body.as_object().unwrap().keys().collect();
+            assert_eq!(members, ["id", "version"], "{told}: {}", answer.text);
+        }
+    }
+
+    async fn asked(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) -> Answer {
+        let (caller, path, body) = (stage.by(who), self.path(at), self.body(stage, who, object));
+        if way == Way::Batch {
+            let mut operation = json!({ "method": self.method().as_str(), "path": path });
+            body.into_iter().for_each(|body| operation["body"] = body);
+            self.precondition().into_iter().for_each(|(member, _)| operation[member] = json!("*"));
+            return caller.post("/v1/batch", json!({ "operations": [operation] })).await;
+        }
+        let mut knock = caller.request(self.method(), &path);
+        if let Some((_, header)) = self.precondition() {
+            knock = knock.header(header, "*");
+        }
+        if way == Way::IdempotencyKey {
+            knock = knock.header("idempotency-key", &stage.key());
+        }
+        body.into_iter().fold(knock, |knock, body| knock.json(body)).send().await
+    }
+}
+
+impl Way {
+    /// Holds an answer to what is expected of the action by itself.
+    fn hold(self, answer: &Answer, who: Who, expected: u16, told: &str) {
+        let is_done = expected < 300;
+        let (whole, each) = match self {
+            // A key is its caller's own, and a stranger has none.
+            Self::IdempotencyKey if who == Who::Anonymous => (400, None),
+            Self::Batch if is_done => (200, Some(&answer.body["results"][0]["status"])),
+            Self::Batch if who.is_turned_away() => (401, None),
+            Self::Batch => (expected, Some(&answer.body["operations"][0]["status"])),
+            _ => (expected, None),
+        };
+        assert_eq!(answer.status, whole, "{told}: {}", answer.text);
+        assert!(each.is_none_or(|each| *each == expected), "{told}: {}", answer.text);
+        let may_sing = who == Who::Admin;
+        assert!(may_sing || !answer.text.contains(super::CANARY), "{told}: {}", answer.text);
+    }
+
+    /// The route that it is asked by.
+    pub fn route(self, action: Action) -> (String, String) {
+        let path = match (self, action) {
+            (Self::Batch, _) => "/v1/batch",
+            (_, Make | MakeForAnother) => "/v1/collections/{collection}/records",
+            (_, Undelete) => "/v1/collections/{collection}/records/{id}/undelete",
+            _ => "/v1/collections/{collection}/records/{id}",
+        };
+        let method = if self == Self::Batch { Method::POST } else { action.method() };
+        (method.to_string(), path.to_owned())
+    }
+}

@@ -1,0 +1,96 @@
+//! What somebody else does at the worst moment: between the reading of a record and the write that was decided upon it. One call
+//! of the function is held there, by the cloud, until it is done.
+
+use crate::records::crud::{TASKS, path, with_tasks};
+use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, posts};
+use crate::world::{Answer, World};
+use futures_util::future::{Either, select};
+use serde_json::json;
+use std::time::{Duration, Instant};
+use undercroft_local::Mishap;
+
+/// Well within the minute after which a function asks again (`CALL_PATIENCE`).
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes a request, and does `between` while the function's `nth` call of this operation is held.
+pub async fn meanwhile(
+    world: &World,
+    (operation, nth): (&str, usize),
+    request: impl Future<Output = Answer>,
+    between: impl Future<Output = ()>,
+) -> Answer {
+    let mut hold = world.cloud.faults().hold(operation, nth);
+    let mut request = Box::pin(request);
+    match select(request.as_mut(), Box::pin(hold.arrived())).await {
+        Either::Left((answer, _)) => panic!("{} made no {operation} number {nth}: {}", answer.asked, answer.text),
+        Either::Right(_) => {}
+    }
+    let began = Instant::now();
+    // The request is polled on, as the runtime would.
+    match select(request, Box::pin(between)).await {
+        Either::Left((answer, _)) => panic!("{} was not held: {}", answer.asked, answer.text),
+        Either::Right((_, request)) => {
+            assert!(began.elapsed() < PATIENCE, "too slow to say what the function did meanwhile");
+            drop(hold);
+            request.await
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tombstone_that_points_elsewhere_by_now_does_not_come_back_pointing_there_unseen() {
+    let world = World::new().await;
+    define(&world, &[posts(), comments("restrict")]).await;
+    let ada = world.user("ada").await;
+    let undelete = async |comment: &str| ada.post(&format!("{comment}/undelete"), json!({})).await;
+    let (one, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
+    let comment = make(&ada, COMMENTS, json!({ "post": id(&one) })).await;
+    // Once before, so that nothing but the record is left to be read.
+    ada.delete(&comment).await.expect(204);
+    undelete(&comment).await.expect(200);
+    ada.delete(&comment).await.expect(204);
+    let elsewhere = async {
+        undelete(&comment).await.expect(200);
+        ada.patch(&comment, json!({ "post": id(&other) })).await.expect(200);
+        ada.delete(&comment).await.expect(204);
+    };
+    // It was read to see where it points; now to be written.
+    meanwhile(&world, ("GetItem", 2), undelete(&comment), elsewhere).await.expect(503);
+    ada.get(&comment).await.expect(404);
+    assert_eq!(undelete(&comment).await.expect(200).body["post"], id(&other));
+    ada.delete(&other).await.expect(409);
+}
+
+#[tokio::test]
+async fn a_value_that_its_record_takes_up_again_does_not_go_to_another() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let ada = world.user("ada").await;
+    let task = json!({ "title": "t", "owner": ada.id(), "slug": "s" });
+    let first = path(&ada.post(TASKS, task.clone()).await.expect(201).body);
+    ada.patch(&first, json!({ "slug": null })).await.expect(200);
+    let taken_up = async {
+        ada.patch(&first, json!({ "slug": "s" })).await.expect(200);
+    };
+    // The first transaction hears who held the value last; the second takes it from there.
+    let claimed = meanwhile(&world, ("TransactWriteItems", 2), ada.post(TASKS, task), taken_up).await;
+    assert_eq!(claimed.expect(409).code(), "not_unique");
+    assert_eq!(ada.get(&first).await.expect(200).body["slug"], "s");
+}
+
+#[tokio::test]
+async fn a_write_that_met_another_does_not_try_again_under_a_definition_that_may_have_changed() {
+    let world = World::new().await;
+    with_tasks(&world).await;
+    let ada = world.user("ada").await;
+    for (later, status, left) in [(1, 200, "done"), (8, 503, "open")] {
+        let task = ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "status": "open" })).await.expect(201);
+        let task = path(&task.body);
+        world.cloud.faults().on("PutItem", 1, Mishap::Overtaken);
+        let patch = ada.patch(&task, json!({ "status": "done" }));
+        let waiting = async { world.advance(Duration::from_secs(later)) };
+        meanwhile(&world, ("GetItem", 2), patch, waiting).await.expect(status);
+        assert_eq!(world.cloud.faults().clear(), 0, "it was not overtaken");
+        assert_eq!(ada.get(&task).await.expect(200).body["status"], left);
+    }
+}

@@ -1,0 +1,21 @@
+//! Records: read, listed, written and deleted under their rules.
+
+mod anonymous_rules;
+mod batch_reads;
+mod batch_writes;
+mod cascades;
+pub mod concurrent_writes;
+pub mod crud;
+mod cursors;
+mod deleted_targets;
+mod expand;
+mod ids;
+mod membership_rules;
+mod numbers;
+pub mod pages;
+mod residual_filters;
+pub mod restrict;
+mod rule_conditions;
+mod scans;
+mod undelete;
+mod unique_values;
