@@ -178,7 +178,7 @@ async fn admin_makes_sharded(world: &World) {
 }
 
 #[tokio::test]
-async fn the_jobs_of_the_house_cannot_be_asked_for_by_hand() {
+async fn the_jobs_of_the_system_cannot_be_asked_for_by_hand() {
     let world = World::new().await;
     let admin = world.admin().await;
     for own in ["index.build", "records.check", "records.purge"] {

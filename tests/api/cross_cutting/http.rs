@@ -168,7 +168,7 @@ async fn methods_and_media_types_are_told_and_head_is_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn every_failure_is_a_problem_document_that_tells_nothing_of_the_house() {
+async fn every_failure_is_a_problem_document_that_tells_nothing_of_the_system() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     let huge = format!("{{\"title\":\"{}\"}}", "x".repeat(1_100_000));

@@ -90,7 +90,7 @@ async fn a_call_outside_a_functions_role_is_denied() {
 }
 
 #[tokio::test]
-async fn every_grant_of_every_role_is_needed_by_something_the_house_does() {
+async fn every_grant_of_every_role_is_needed_by_something_the_system_does() {
     let mut relied_on = BTreeSet::new();
     let mut granted = BTreeSet::new();
     // Whoever pages first makes the key that cursors are sealed with; either function may be that one.
