@@ -18,4 +18,6 @@ pub mod store;
 pub mod task;
 pub mod telemetry;
 
-pub use undercroft_core::{error, expr, id, preconditions, query, response_size, schema, strict_serde};
+pub use undercroft_core::{
+    error, expr, id, job_kinds, json_pointer, preconditions, query, response_size, schema, strict_serde,
+};

@@ -15,10 +15,10 @@ use undercroft::futures::future::join_all;
 use undercroft::http::{Bearer, HandlerResult, IdempotencyKey, Json, RequestId, idempotent};
 use undercroft::identity::Caller;
 use undercroft::preconditions::Preconditions;
-use undercroft::store::commit::PendingResponse;
 use undercroft::store::idempotency::StoredResponse;
+use undercroft::store::intent::PendingResponse;
+use undercroft::store::intent::{Failed, Intent};
 use undercroft::store::record::Record;
-use undercroft::store::write::{Failed, Intent};
 
 /// Most operations of a batch: as many as DynamoDB writes in one transaction.
 const MAX_OPERATIONS: usize = 100;

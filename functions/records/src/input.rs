@@ -6,9 +6,10 @@ use undercroft::error::{Error, FieldError, Result};
 use undercroft::expr::is_system;
 use undercroft::id;
 use undercroft::identity::Caller;
+use undercroft::json_pointer;
 use undercroft::schema::Collection;
+use undercroft::store::intent::Target;
 use undercroft::store::targets::{self, Referring};
-use undercroft::store::write::Target;
 
 /// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
 ///
@@ -36,7 +37,7 @@ pub fn strip(
         .iter()
         .filter(|(name, value)| value.is_null() && !is_system(name) && collection.field(name).is_none())
         .map(|(name, _)| {
-            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/{}", json_pointer::escape(name));
             FieldError::new(pointer, "unknown_field", "there is no such field")
         });
     let errors: Vec<FieldError> = kept.chain(unknown).collect();

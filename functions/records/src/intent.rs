@@ -16,8 +16,8 @@ use undercroft::identity::Caller;
 use undercroft::policy::{Grant, allow};
 use undercroft::preconditions::Preconditions;
 use undercroft::schema::Collection;
+use undercroft::store::intent::{Intent, What};
 use undercroft::store::targets::related;
-use undercroft::store::write::{Intent, What};
 
 /// How far a client's clock may be ahead of ours, in milliseconds.
 const CLOCK_DIFFERENCE: u64 = 60_000;

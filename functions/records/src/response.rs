@@ -9,10 +9,10 @@ use undercroft::http::{IdempotencyKey, idempotent};
 use undercroft::identity::Caller;
 use undercroft::policy::Grant;
 use undercroft::preconditions::etag;
-use undercroft::store::commit::PendingResponse;
 use undercroft::store::idempotency::StoredResponse;
+use undercroft::store::intent::PendingResponse;
+use undercroft::store::intent::{Intent, What};
 use undercroft::store::record::Record;
-use undercroft::store::write::{Intent, What};
 
 /// Writes what one intent says, once for a key.
 pub async fn write(

@@ -4,7 +4,7 @@ use aws_lambda_events::event::dynamodb::EventRecord;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::id;
-use undercroft::schema::CASCADE_JOB;
+use undercroft::job_kinds::CASCADE_JOB;
 use undercroft::store::jobs::{Job, MAX_ATTEMPTS};
 
 /// As much of a record's image as decides what must follow.

@@ -2,7 +2,7 @@
 //! of what is asked for; scoped to the caller and kept with the effect by [`store::idempotency`](crate::store::idempotency).
 
 use super::body::read_whole;
-use super::is_safe;
+use super::method::is_safe;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id;

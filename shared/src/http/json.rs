@@ -3,6 +3,7 @@
 
 use crate::error::{Error, FieldError};
 use crate::expr::number::{self, Inexact};
+use crate::json_pointer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::{Cell, RefCell};
@@ -78,7 +79,7 @@ impl Position<'_> {
             Self::Body => String::new(),
             Self::Element(list, position) => format!("{}/{position}", list.pointer()),
             Self::Member(object, name) => {
-                format!("{}/{}", object.pointer(), name.replace('~', "~0").replace('/', "~1"))
+                format!("{}/{}", object.pointer(), json_pointer::escape(name))
             }
         }
     }

@@ -10,6 +10,7 @@ mod conditional;
 mod cors;
 mod idempotency;
 mod json;
+mod method;
 mod problem;
 mod response_limit;
 
@@ -22,6 +23,7 @@ pub use idempotency::{IdempotencyKey, idempotent};
 pub use json::parse as parse_json;
 pub use problem::{HandlerResult, Problem, not_found};
 
+use self::method::is_safe;
 use crate::config::Env;
 use crate::cost::{self, Cost};
 use crate::error::{Error, Source};
@@ -30,7 +32,7 @@ use crate::identity::Caller;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -236,9 +238,4 @@ fn without_length(response: Response) -> Response {
 /// 204, for what is done and has nothing to say.
 pub fn no_content() -> Response {
     StatusCode::NO_CONTENT.into_response()
-}
-
-/// Whether a method only reads.
-pub(crate) fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

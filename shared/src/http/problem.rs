@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457), and the one table from kinds of error to status codes.
 
-use super::is_safe;
+use super::method::is_safe;
 use crate::error::Error;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -11,7 +11,7 @@ use super::records::{Records, TRIES};
 use super::unique::{Marker, markers};
 use super::{Expression, Page, TableQuery, TransactionOutcome, WriteOutcome};
 use crate::error::{Error, FieldError, Result};
-use crate::schema::{Collection, MAX_INDEXES, Refused};
+use crate::schema::{Blocked, Collection, MAX_INDEXES};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub struct Disagreement {
     /// What is wrong, with JSON pointers into the record's data. Empty: nothing.
     pub errors: Vec<FieldError>,
     /// What it keeps from coming into force.
-    pub refused: Refused,
+    pub refused: Blocked,
 }
 
 /// What the store keeps beside a record: the attribute, and its value unless it must be absent.

@@ -2,13 +2,13 @@
 //! values they claim, a look at the records they point at, and the answer to keep for an idempotency key.
 
 use super::batch::pause;
-use super::idempotency::{ScopedKey, StoredResponse, in_progress};
+use super::idempotency::in_progress;
+use super::intent::{Committed, Failed, PendingResponse, Target, What, Write};
 use super::item::Item;
 use super::record::{Record, key};
 use super::records::{Records, TRIES};
 use super::target_checks::TargetCheck;
 use super::unique::{Marker, markers};
-use super::write::{Failed, Target, What, Write};
 use super::{Expression, TransactionOutcome, WriteOutcome, write_limits};
 use crate::cost;
 use crate::error::{Error, Result};
@@ -18,23 +18,6 @@ use std::collections::HashMap;
 
 /// Most items of a transaction: DynamoDB's limit.
 const MAX_ITEMS: usize = 100;
-
-/// A key, and the answer to keep for it, once it is known what is written.
-pub struct PendingResponse<'a> {
-    /// The key.
-    pub scoped_key: &'a ScopedKey,
-    /// The answer.
-    pub answer: &'a (dyn Fn(&[&Record]) -> StoredResponse + Sync),
-}
-
-/// How a commit ended.
-#[derive(Debug)]
-pub(super) enum Committed {
-    /// All of it was written.
-    Done,
-    /// Nothing was: what is stored is not what the write at this position was decided upon.
-    Refused { position: usize, old: Option<Item> },
-}
 
 /// A unique value on its way to the record, from another that was seen not to hold it any more.
 struct Claim<'a> {

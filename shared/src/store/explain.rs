@@ -1,9 +1,9 @@
 //! What is going to be done and what that costs, for `explain=true`: said before anything is read, so in items and not yet in
 //! the bytes that DynamoDB charges for.
 
+use super::intent::{Intent, Target, What};
 use super::list::{allowance, readers};
 use super::records::Records;
-use super::write::{Intent, Target, What};
 use crate::policy::Grant;
 use crate::query::Plan;
 use crate::schema::ReadReason;

@@ -6,12 +6,13 @@
 //! for ends by itself. Nobody removes a reference when its record is deleted or points elsewhere: whoever meets it under
 //! a lock does.
 
+use super::conditions::alive;
 use super::definitions::Definitions;
+use super::intent::{Failed, Target, What, Write};
 use super::item::{self, Item, number, string, text};
 use super::keys::reference_partition;
 use super::record::{Record, key};
-use super::records::{Records, alive};
-use super::write::{Failed, Target, What, Write};
+use super::records::Records;
 use super::{Expression, TableQuery, WriteOutcome};
 use crate::cost;
 use crate::error::{Error, Result};

@@ -5,11 +5,12 @@
 //! A record that the caller may not point at looks like one that is not there (R64).
 
 use super::Expression;
+use super::conditions::rule_condition;
+use super::intent::{Failed, Target};
 use super::item::{Item, number};
 use super::record::Record;
-use super::records::{Records, rule_condition};
+use super::records::Records;
 use super::references::place;
-use super::write::{Failed, Target};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::Input;

@@ -2,8 +2,8 @@
 //! caller may point at them, the write itself has to see.
 
 use super::definitions::Definitions;
+use super::intent::{Intent, Target};
 use super::record::Record;
-use super::write::{Intent, Target};
 use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;

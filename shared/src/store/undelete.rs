@@ -1,9 +1,9 @@
 //! Back from a tombstone: what a deleted record was, and whether it may be that again.
 
+use super::intent::Intent;
 use super::item::Item;
 use super::record::{Record, key};
 use super::records::Records;
-use super::write::Intent;
 use crate::error::{Error, FieldError, Result};
 use crate::expr::{Input, Rule};
 use crate::policy::Grant;

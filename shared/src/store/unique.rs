@@ -8,7 +8,6 @@ use super::Expression;
 use super::item::{self, Item, string, text};
 use super::keys::{UNIQUE_SORT, unique_partition};
 use super::record::Record;
-use super::write::{Intent, What};
 use crate::error::{Error, Result};
 use crate::schema::Collection;
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
@@ -37,26 +36,6 @@ pub fn markers_of(name: &str, generation: u32, unique: &[Vec<String>], data: &Ma
         Some(Marker { partition, fields: fields.clone() })
     };
     unique.iter().filter_map(marker).collect()
-}
-
-impl Intent {
-    /// Whether it may claim a unique value, by what the definition says and the client has sent: what is stored makes no difference.
-    pub(super) fn may_claim(&self) -> bool {
-        let collection = self.grant.collection();
-        let definition = collection.definition();
-        let has_default = |name: &str| collection.field(name).is_some_and(|field| field.default.is_some());
-        let mut fields = definition.unique.iter().flatten();
-        match &self.what {
-            What::Delete => false,
-            // Records from before a constraint claim what they hold whatever is written of them.
-            _ if !definition.claims().is_empty() => true,
-            What::Undelete => fields.next().is_some(),
-            What::Create(sent) | What::Replace(sent) => {
-                fields.any(|field| sent.contains_key(field) || has_default(field))
-            }
-            What::Merge { patch, .. } => fields.any(|field| patch.contains_key(field)),
-        }
-    }
 }
 
 impl Marker {

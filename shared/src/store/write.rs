@@ -2,151 +2,24 @@
 //! which that decision still holds. `commit` makes them, all or none.
 
 use super::Expression;
-use super::commit::{Committed, PendingResponse};
-use super::item::{self, Item, number, string};
-use super::record::{Record, key};
-use super::records::{OTHER_VERSION, Records, TOMBSTONE_SECONDS, TRIES, alive, changed, withhold_price};
+use super::conditions::{OTHER_VERSION, alive};
+use super::intent::{Committed, Failed, Intent, PendingResponse, What, Write};
+use super::item::{self, number};
+use super::merging::changed;
+use super::record::Record;
+use super::records::{Records, TRIES};
 use super::references::Locks;
 use super::targets::unmoved;
 use super::undelete::brought_back;
 use super::unique::{Marker, markers};
+use super::unread_writes::withhold_price;
 use crate::clock::rfc3339;
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::Input;
 use crate::id;
-use crate::policy::Grant;
-use crate::preconditions::Preconditions;
-use crate::schema::{Collection, OnDelete, Referrer};
+use crate::schema::Collection;
 use serde_json::{Map, Value};
-use std::sync::Arc;
-
-/// A record that another one points at, to be seen alive by the write that makes it point there.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// The field that names it.
-    pub field: String,
-    /// What its deletion means for the record that points at it.
-    pub on_delete: OnDelete,
-    /// Its collection.
-    pub collection: Arc<Collection>,
-    /// The rights to point at records of that collection, as far as they are known without the record. One is enough.
-    pub grants: Vec<Grant>,
-    /// Its id.
-    pub id: String,
-}
-
-/// What is to become of a record.
-#[derive(Debug, Clone)]
-pub enum What {
-    /// It is made, with this data, which has been validated.
-    Create(Map<String, Value>),
-    /// It gets these members, and only these.
-    Replace(Map<String, Value>),
-    /// It gets a JSON Merge Patch (RFC 7396).
-    Merge {
-        /// The patch.
-        patch: Map<String, Value>,
-        /// Whether it has been validated, and schema and indexes allow it to be written unread.
-        blind: bool,
-    },
-    /// It becomes a tombstone.
-    Delete,
-    /// It comes back from its tombstone.
-    Undelete,
-}
-
-impl What {
-    /// The members that the client sent, if any.
-    pub fn sent(&self) -> Option<&Map<String, Value>> {
-        match self {
-            Self::Create(sent) | Self::Replace(sent) | Self::Merge { patch: sent, .. } => Some(sent),
-            Self::Delete | Self::Undelete => None,
-        }
-    }
-
-    /// The members of which it says something.
-    fn named(&self, collection: &Collection) -> Map<String, Value> {
-        match self {
-            Self::Replace(body) => collection.named_by_replacement(body),
-            other => other.sent().cloned().unwrap_or_default(),
-        }
-    }
-}
-
-/// What a caller who may wants written.
-#[derive(Debug, Clone)]
-pub struct Intent {
-    /// That they may, as far as it can be known without the record.
-    pub grant: Grant,
-    /// The record's id.
-    pub id: String,
-    /// What is to become of it.
-    pub what: What,
-    /// Under which conditions.
-    pub preconditions: Preconditions,
-    /// The records it will point at.
-    pub targets: Vec<Target>,
-}
-
-impl Intent {
-    /// Whether others may restrict its record from being deleted.
-    pub fn is_restricted(&self) -> bool {
-        let referrers = &self.grant.collection().definition().referrers;
-        referrers.iter().any(|referrer| referrer.on_delete == OnDelete::Restrict)
-    }
-
-    /// Whether its targets are what this data points at. A user is there anyhow.
-    pub(super) fn looks_where(&self, data: &Map<String, Value>) -> bool {
-        let looked_at = |field: &str| self.targets.iter().find(|target| target.field == field);
-        let mut relations = self.grant.collection().relations().filter(|(_, relation)| relation.collection != "users");
-        relations.all(|(field, _)| {
-            data.get(field).and_then(Value::as_str) == looked_at(field).map(|target| target.id.as_str())
-        })
-    }
-}
-
-/// A write that has been decided.
-#[derive(Debug)]
-pub(super) struct Write<'a> {
-    pub intent: &'a Intent,
-    /// The record as it will be.
-    pub record: Record,
-    /// What must hold of what is stored.
-    pub condition: Expression,
-    /// The unique values that the record holds, and goes on holding as long as the condition does.
-    pub held: Vec<Marker>,
-    /// The fields that point where they pointed before.
-    pub unmoved: Vec<String>,
-}
-
-/// Why nothing was written.
-#[derive(Debug)]
-pub enum Failed {
-    /// For a reason that is of no single intent.
-    Whole(Error),
-    /// For these intents, by position.
-    Each(Vec<(usize, Error)>),
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Whole(error)
-    }
-}
-
-impl Failed {
-    /// Why the only intent failed.
-    pub fn single(self) -> Error {
-        match self {
-            Self::Whole(error) => error,
-            Self::Each(errors) => match errors.into_iter().next() {
-                Some((_, error)) => error,
-                None => Error::internal("a failure without a reason"),
-            },
-        }
-    }
-}
 
 impl Records {
     /// Does what one intent says, by the shortest way there is: one conditional write where schema, rule and the absence of a
@@ -221,14 +94,6 @@ impl Records {
         }))
     }
 
-    /// Whether the definitions that decided these writes may still be acted on: see `lease`.
-    pub(super) fn in_time<'a>(&self, intents: impl IntoIterator<Item = &'a Intent>) -> Result<()> {
-        intents.into_iter().try_for_each(|intent| {
-            self.acts_in_time(intent.grant.collection())?;
-            intent.targets.iter().try_for_each(|target| self.acts_in_time(&target.collection))
-        })
-    }
-
     /// The records as they are, where the decisions need them: one round trip for all.
     async fn before(&self, intents: &[Intent]) -> Result<Vec<Option<Record>>> {
         self.each(&intents.iter().map(Intent::needs).collect::<Vec<_>>()).await
@@ -272,11 +137,6 @@ impl Records {
         })
     }
 
-    /// Whether the record, or its tombstone, is still kept.
-    pub(super) fn is_there(&self, record: &Record) -> bool {
-        !record.deleted || record.gone_at.is_none_or(|gone| self.seconds() < gone)
-    }
-
     /// A stored record as it will be, if the caller may and the conditions hold. What they may not see does not exist (R64),
     /// and what is wrong with a change is told to those who may make one.
     fn after(&self, intent: &Intent, stored: Record, request: &str) -> Result<Record> {
@@ -314,54 +174,6 @@ impl Records {
             data,
             ..stored
         })
-    }
-
-    /// Now, as records keep it.
-    pub(super) fn now(&self) -> String {
-        rfc3339(self.clock().millis())
-    }
-
-    /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it. What must follow in
-    /// the records that point at it is written down with it, so that the stream can tell.
-    pub(super) fn soft_delete(&self, grant: &Grant, request: &str) -> Expression {
-        let definition = grant.collection().definition();
-        let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
-        let follow: Vec<&Referrer> =
-            definition.referrers.iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict).collect();
-        let deleted = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")
-            .name("#ttl", "ttl")
-            .name("#by", "by")
-            .value(":one", number(1))
-            .value(":now", string(self.now()))
-            .value(":ttl", number(self.seconds() + TOMBSTONE_SECONDS))
-            .value(":by", string(grant.caller()))
-            .value(":rid", string(request));
-        let mut deleted = match serde_json::to_string(&follow) {
-            Ok(follow) if follow != "[]" => {
-                let text = format!("{}, follow = :follow", deleted.text);
-                Expression { text, ..deleted.value(":follow", string(follow)) }
-            }
-            _ => deleted,
-        };
-        deleted.text.push_str(&format!(" REMOVE lk, lr{remove}"));
-        deleted
-    }
-}
-
-impl Intent {
-    /// The key of its record, if what becomes of it depends on what it is.
-    fn needs(&self) -> Option<Item> {
-        match self.what {
-            What::Create(_) => None,
-            _ => Some(key(self.grant.collection(), &self.id)),
-        }
-    }
-}
-
-impl Write<'_> {
-    /// The key of its record.
-    pub fn key(&self) -> Item {
-        key(self.intent.grant.collection(), &self.intent.id)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use undercroft::error::FieldError;
 use undercroft::expr::{FieldType, Kind};
 use undercroft::http::parse_json;
+use undercroft::json_pointer;
 
 /// A cell as it stands in a row.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ fn is_text(field: &FieldType) -> bool {
 pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<Value>, FieldError> {
     let text = cell.text.as_str();
     let wrong = |expected: &str| {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/{}", json_pointer::escape(name));
         FieldError::new(pointer, "type", format!("{expected} was expected in this cell"))
     };
     if text.is_empty() && !(cell.quoted && is_text(field)) {

@@ -11,9 +11,9 @@ use undercroft::id;
 use undercroft::policy::system_grant;
 use undercroft::preconditions::Preconditions;
 use undercroft::schema::Collection;
+use undercroft::store::intent::{Intent, What};
 use undercroft::store::jobs::Job;
 use undercroft::store::targets::{Referring, targets};
-use undercroft::store::write::{Intent, What};
 
 /// What an export says of a record that the server keeps anew for the one made of it.
 const KEPT_ANEW: [&str; 3] = ["createdAt", "updatedAt", "version"];

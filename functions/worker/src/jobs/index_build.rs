@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::future::join_all;
-use undercroft::schema::{Collection, Definition, Refused, Work};
+use undercroft::schema::{Blocked, Collection, Definition, Work};
 use undercroft::store::backfill::Disagreement;
 use undercroft::store::definitions::State;
 use undercroft::store::item::text;
@@ -62,7 +62,7 @@ struct Progress {
 #[serde(default)]
 struct Found {
     disagree: Disagree,
-    refused: Refused,
+    refused: Blocked,
 }
 
 /// The records that disagree.

@@ -24,7 +24,7 @@ use undercroft::aws::objects::Objects;
 use undercroft::clock::Clock;
 use undercroft::error::Error;
 use undercroft::identity::seal::Seal;
-use undercroft::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
+use undercroft::job_kinds::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
 use undercroft::store::definitions::Definitions;
 use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
 use undercroft::store::jobs::Job;

@@ -15,10 +15,10 @@ use undercroft::policy::system_grant;
 use undercroft::preconditions::{IfMatch, IfNoneMatch, Preconditions};
 use undercroft::query::{ListQuery, plan};
 use undercroft::schema::{Collection, OnDelete, Referrer, Relation};
+use undercroft::store::intent::{Intent, What};
 use undercroft::store::jobs::Job;
 use undercroft::store::list::Listed;
 use undercroft::store::record::Record;
-use undercroft::store::write::{Intent, What};
 
 /// Records listed at once.
 const PAGE: i32 = 100;

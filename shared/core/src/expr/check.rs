@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use super::error::ExprError;
 use super::eval::decide;
+use super::moment;
 use super::parse::{Node, NodeKind};
 use super::tree::{AuthField, Expr, Op, Operand, Test, Variable};
 use super::types::{FieldType, FieldTypes, Kind, Rule, is_system};
-use super::{ExprError, moment};
 
 /// Checks a filter, in which fields stand bare and hidden fields do not exist.
 pub(super) fn filter(node: &Node, fields: &FieldTypes) -> Result<Expr, ExprError> {

@@ -2,8 +2,8 @@
 
 use serde_json::Number;
 
+use super::error::{ExprError, MAX_CHARS};
 use super::number::{self, Inexact};
-use super::{ExprError, MAX_CHARS};
 
 /// A word of the language and where it starts.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,6 +17,7 @@
 //!   counts as changed whenever it is sent, and is compared with nothing that a caller may choose (decision 31).
 
 mod check;
+mod error;
 mod eval;
 mod lex;
 pub mod moment;
@@ -27,42 +28,10 @@ mod text;
 mod tree;
 mod types;
 
+pub use error::{ExprError, MAX_CHARS, MAX_DEPTH, MAX_TERMS};
 pub use eval::{Auth, Datum, Input, Known, RecordRef};
 pub use tree::{AuthField, Expr, Op, Operand, Test, Variable};
 pub use types::{FieldType, FieldTypes, Kind, Rule, SYSTEM_FIELDS, is_system};
-
-use serde::Serialize;
-
-/// The longest expression, in characters.
-pub const MAX_CHARS: usize = 4_000;
-/// How deep parentheses, lists and `!` may nest.
-pub const MAX_DEPTH: usize = 32;
-/// How many names and literals an expression may hold.
-pub const MAX_TERMS: usize = 300;
-
-/// What is wrong with an expression, a `sort` or a `fields` parameter, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ExprError {
-    /// The character the trouble starts at, counted from 1.
-    pub column: usize,
-    /// What is wrong, in words a client can act on.
-    pub message: String,
-}
-
-impl ExprError {
-    /// An error at `column`, counted from 1.
-    pub fn at(column: usize, message: impl Into<String>) -> Self {
-        Self { column, message: message.into() }
-    }
-}
-
-impl std::fmt::Display for ExprError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "column {}: {}", self.column, self.message)
-    }
-}
-
-impl std::error::Error for ExprError {}
 
 impl Expr {
     /// Reads a filter, in which the fields of the record stand bare: `status == "open" && priority >= 3`.

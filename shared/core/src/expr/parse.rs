@@ -5,9 +5,10 @@
 
 use serde_json::Value;
 
+use super::error::{ExprError, MAX_DEPTH, MAX_TERMS};
 use super::lex::{Token, Word, tokens};
+use super::number;
 use super::tree::Op;
-use super::{ExprError, MAX_DEPTH, MAX_TERMS, number};
 
 /// A part of an expression and where it starts.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,7 @@
 mod condition;
 pub mod keys;
 mod layout;
+mod list_query;
 mod ordering;
 mod plan;
 mod ranges;
@@ -14,8 +15,9 @@ mod refuse;
 
 pub use condition::{Condition, condition};
 pub use layout::{Index, IndexKey, KeyTooLong, Layout};
+pub use list_query::ListQuery;
 pub use ordering::{SortField, parse_fields, parse_sort};
-pub use plan::{ListQuery, MAX_RANGES, Plan, plan};
+pub use plan::{MAX_RANGES, Plan, plan};
 pub use ranges::Range;
 pub use refuse::Refusal;
 

@@ -5,26 +5,13 @@ use serde_json::{Value, json};
 use crate::expr::{Expr, Operand, Test};
 
 use super::layout::Layout;
+use super::list_query::ListQuery;
 use super::ordering::SortField;
 use super::ranges::{Branch, Range, Route, equals};
 use super::refuse::{Refusal, refuse};
 
 /// How many ranges one list may be merged from.
 pub const MAX_RANGES: usize = 8;
-
-/// What a list asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct ListQuery<'a> {
-    /// What folding left of the list rule.
-    pub rule: &'a Expr,
-    /// The filter, if there is one.
-    pub filter: Option<&'a Expr>,
-    /// The order asked for. Empty: the order of whatever serves the query, by `createdAt` where that is the collection
-    /// itself.
-    pub sort: &'a [SortField],
-    /// How many items may be read to find the ones asked for, where no index holds exactly those.
-    pub scan: Option<u32>,
-}
 
 /// How a list is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +45,10 @@ pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
         return Ok(plan);
     }
     let scanned = query.scan.and_then(|scan| scanning(layout, &possible(opaque), query, scan));
-    scanned.ok_or_else(|| building(layout, &branches, query.sort).unwrap_or_else(|| refuse(layout, &branches, query)))
+    scanned.ok_or_else(|| {
+        building(layout, &branches, query.sort)
+            .unwrap_or_else(|| refuse(layout, &branches, query, |other| plan(layout, other).is_err()))
+    })
 }
 
 /// The refusal of what an index will serve once it is built.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::expr::{Expr, FieldTypes, is_system};
 
 use super::layout::Layout;
+use super::list_query::ListQuery;
 use super::ordering::SortField;
-use super::plan::{ListQuery, plan};
 use super::ranges::{Branch, range_test};
 
 /// Why a list is refused.
@@ -22,11 +22,17 @@ pub struct Refusal {
     pub add_index: Option<Value>,
 }
 
-/// The refusal for branches that could not be planned.
-pub(super) fn refuse(layout: &Layout, branches: &[Branch], query: &ListQuery) -> Refusal {
+/// The refusal for branches that could not be planned. `is_refused` says whether a query could not be either.
+pub(super) fn refuse(
+    layout: &Layout,
+    branches: &[Branch],
+    query: &ListQuery,
+    is_refused: impl Fn(&ListQuery) -> bool,
+) -> Refusal {
     let alone = |branch: &&Branch| {
         let rule = Expr::all(branch.tests());
-        plan_is_refused(layout, &ListQuery { rule: &rule, filter: None, ..*query }, branches.len())
+        // A single one is why we are here.
+        branches.len() == 1 || is_refused(&ListQuery { rule: &rule, filter: None, scan: None, ..*query })
     };
     let Some(branch) = branches.iter().find(alone) else {
         return no_index("the alternatives of this query cannot be merged in one order".to_owned());
@@ -42,11 +48,6 @@ pub(super) fn refuse(layout: &Layout, branches: &[Branch], query: &ListQuery) ->
         },
         Err(reason) => no_index(reason),
     }
-}
-
-/// Whether a branch of several is refused by itself; a single one is why we are here.
-fn plan_is_refused(layout: &Layout, query: &ListQuery, branches: usize) -> bool {
-    branches == 1 || plan(layout, &ListQuery { scan: None, ..*query }).is_err()
 }
 
 fn no_index(reason: String) -> Refusal {

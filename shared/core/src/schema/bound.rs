@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::keywords::inner_schemas;
-use super::parse::escaped;
 use super::places::{Places, Target};
 use crate::error::FieldError;
+use crate::json_pointer::escape;
 
 /// Most applications to one value of a record nested as deep as most are.
 pub(super) const MOST_APPLIED: u64 = 10_000;
@@ -183,7 +183,7 @@ impl<'a> Graph<'a> {
                     Target::Schema(pointer) => number(pointer),
                     Target::Boolean => None,
                 });
-                let here = format!("{pointer}/{}", escaped(keyword));
+                let here = format!("{pointer}/{}", escape(keyword));
                 let inner = inner_schemas(keyword, value, &here).into_iter().filter_map(|(place, _)| {
                     let name = place.strip_prefix(&here).unwrap_or_default().trim_start_matches('/');
                     Some((edge(keyword, name)?, number(&place)?))

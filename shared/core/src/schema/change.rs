@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::expr::Rule;
@@ -15,7 +14,8 @@ use crate::query::Index;
 
 use super::compatibility::allows_as_much;
 use super::definition::{Definition, ShardsSince, Work};
-use super::withdrawal::{Withdrawal, is_wider, takes_away, with_marks_of};
+use super::transition::{Blocked, Withdrawal};
+use super::withdrawal::{is_wider, takes_away, with_marks_of};
 
 /// What becomes of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,25 +64,6 @@ pub struct Put<'a> {
     pub heard: u64,
     /// The job that would do the work.
     pub job: &'a str,
-}
-
-/// What cannot come into force because stored records stand in its way. It waits until they fit, or until another definition is put.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Refused {
-    /// The schema that was to come.
-    pub schema: bool,
-    /// Names of indexes.
-    pub indexes: Vec<String>,
-    /// Unique constraints.
-    pub unique: Vec<Vec<String>>,
-}
-
-impl Refused {
-    /// Whether anything is refused.
-    pub fn is_any(&self) -> bool {
-        self.schema || !self.indexes.is_empty() || !self.unique.is_empty()
-    }
 }
 
 impl Work {
@@ -239,7 +220,7 @@ impl Definition {
 
     /// The definition once its job has been through all the records. What nothing stands in the way of is in force, and what was
     /// to come comes now, perhaps with work of its own for the same job. What records refuse waits on, and says so.
-    pub fn concluded(&self, refused: &Refused, put: Put) -> Self {
+    pub fn concluded(&self, refused: &Blocked, put: Put) -> Self {
         let mut settled = Self {
             version: self.version + 1,
             work: None,

@@ -10,8 +10,8 @@ use crate::expr::{Kind, moment};
 
 use super::field::{self, Field};
 use super::keywords;
-use super::parse::escaped;
 use super::validate::{self, BoundedValidator};
+use crate::json_pointer::escape;
 
 /// A schema compiled for use.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl CompiledSchema {
         let (removed, set): (Map<_, _>, Map<_, _>) = patch.clone().into_iter().partition(|(_, value)| value.is_null());
         let mut problems = self.find(self.members.get_or_init(|| validate::of_members(&self.schema)), &set.into());
         for name in removed.keys() {
-            let pointer = format!("/{}", escaped(name));
+            let pointer = format!("/{}", escape(name));
             match self.fields.get(name) {
                 None => problems.push(FieldError::new(pointer, "unknown_field", "there is no such field")),
                 Some(field) if field.required => {
@@ -79,6 +79,6 @@ impl CompiledSchema {
             |name: &str, value: &Value| self.is_moment(name) && value.as_str().is_some_and(|text| !canonical(text));
         let message = "a time is stored in one form, like 2026-03-01T12:00:00.000Z: write this record again";
         let loose = data.iter().filter(|(name, value)| loose(name, value));
-        loose.map(|(name, _)| FieldError::new(format!("/{}", escaped(name)), "format", message)).collect()
+        loose.map(|(name, _)| FieldError::new(format!("/{}", escape(name)), "format", message)).collect()
     }
 }

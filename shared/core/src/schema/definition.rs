@@ -7,35 +7,12 @@ use serde_json::{Value, json};
 
 use crate::error::FieldError;
 use crate::expr::{FieldTypes, Rule};
+use crate::job_kinds::{BUILD_JOB, CHECK_JOB};
 use crate::query::{Index, Layout};
 
-use super::change::Refused;
 use super::field::OnDelete;
-use super::withdrawal::Withdrawal;
+use super::transition::{Blocked, Withdrawal};
 use super::{field, index, joined, parse, places, rules, validate};
-
-/// The largest definition, in bytes of JSON.
-pub const MAX_DEFINITION_BYTES: usize = 64 * 1024;
-/// The most fields of a collection.
-pub const MAX_PROPERTIES: usize = 100;
-/// The most indexes of a collection, which is how many generic indexes the store has.
-pub const MAX_INDEXES: usize = 5;
-/// The most `unique` constraints of a collection, and the most fields of one.
-pub const MAX_UNIQUE: usize = 5;
-/// The most shards of a collection; each takes about 1,000 writes a second.
-pub const MAX_SHARDS: u8 = 64;
-
-/// The type of a job that brings what is kept beside records to what a definition says.
-pub const BUILD_JOB: &str = "index.build";
-/// The type of a job that does the same and decides besides whether a definition comes into force.
-pub const CHECK_JOB: &str = "records.check";
-/// The type of a job that clears a deleted collection.
-pub const PURGE_JOB: &str = "records.purge";
-/// The type of a job that does to records what the deletion of the one they point at asks for.
-pub const CASCADE_JOB: &str = "records.cascade";
-/// The types of jobs that only the system itself asks for, because something was put or deleted. Nobody else asks for one or
-/// takes one back.
-pub const SYSTEM_JOBS: [&str; 4] = [BUILD_JOB, CHECK_JOB, PURGE_JOB, CASCADE_JOB];
 
 /// A collection's definition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,7 +104,7 @@ pub struct Work {
     pub rules_before: BTreeMap<Rule, String>,
     /// What stored records stand in the way of, once the job has found so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked: Option<Refused>,
+    pub blocked: Option<Blocked>,
 }
 
 /// A field of some collection that points at records of this one.
@@ -173,7 +150,7 @@ impl Definition {
         index::check_unique(&body.unique, &fields, &mut problems);
         let definition = Self {
             name: name.to_owned(),
-            indexes: index::with_slots(body.indexes, previous, version),
+            indexes: index::with_slots(body.indexes, previous.map(|previous| previous.indexes.as_slice()), version),
             schema: body.schema,
             unique: body.unique,
             rules: body.rules,
@@ -277,7 +254,7 @@ impl Definition {
     }
 
     /// What stored records stand in the way of.
-    pub fn blocked(&self) -> Option<&Refused> {
+    pub fn blocked(&self) -> Option<&Blocked> {
         self.work.as_ref()?.blocked.as_ref()
     }
 
@@ -319,11 +296,4 @@ impl Definition {
 /// The version with which something began that is on or off: what goes on keeps it, what begins anew does not get it back.
 fn since(on: bool, before: Option<u64>, version: u64) -> Option<u64> {
     on.then(|| before.unwrap_or(version))
-}
-
-/// Whether it can name a collection or an index: `^[a-z][a-z0-9_]{0,62}$`.
-pub fn is_collection_name(name: &str) -> bool {
-    name.len() <= 63
-        && name.starts_with(|char: char| char.is_ascii_lowercase())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }

@@ -9,9 +9,9 @@ use crate::error::FieldError;
 use crate::expr::{FieldType, Kind, is_system};
 use crate::strict_serde;
 
-use super::definition::{MAX_PROPERTIES, is_collection_name};
 use super::keywords;
-use super::parse::escaped;
+use super::limits::{MAX_PROPERTIES, is_collection_name};
+use crate::json_pointer::{escape, look_up};
 
 /// The longest field name, in characters.
 const MAX_NAME: usize = 64;
@@ -85,7 +85,7 @@ pub(super) fn read(schema: &Value, problems: &mut Vec<FieldError>) -> BTreeMap<S
     };
     let mut fields = BTreeMap::new();
     for (name, property) in properties {
-        let pointer = format!("/schema/properties/{}", escaped(name));
+        let pointer = format!("/schema/properties/{}", escape(name));
         check_name(name, &pointer, problems);
         fields.insert(name.clone(), field(root, property, required(name), &pointer, problems));
     }
@@ -189,13 +189,6 @@ fn kind_named(root: &Map<String, Value>, property: &Value, name: &str, hops: usi
         },
         _ => Kind::Other,
     }
-}
-
-/// What stands at that path, a JSON pointer without its first slash.
-pub(super) fn look_up<'a>(root: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    let mut steps = path.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
-    let first = root.get(&steps.next()?);
-    steps.fold(first, |value, step| value?.get(&step))
 }
 
 fn type_name(value: &Value) -> &'static str {

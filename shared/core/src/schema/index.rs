@@ -6,8 +6,8 @@ use crate::error::FieldError;
 use crate::expr::FieldType;
 use crate::query::{Index, SortField};
 
-use super::definition::{Definition, MAX_INDEXES, MAX_UNIQUE, is_collection_name};
 use super::field::Field;
+use super::limits::{MAX_INDEXES, MAX_UNIQUE, is_collection_name};
 use super::parse::IndexBody;
 
 /// The most fields of an index, partition and sort together.
@@ -117,8 +117,8 @@ fn unfit_for_unique(field: Option<&FieldType>) -> Option<&'static str> {
 /// Gives every index a slot. One that did not change keeps its own; a new one takes, if it can, a slot that was empty,
 /// so that it does not wait for another's entries to be cleared, and is ready at once only in a collection that is new. The
 /// index it replaces under its name stays behind the declared ones until it is ready, if there is a slot for both.
-pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&Definition>, version: u64) -> Vec<Index> {
-    let before: &[Index] = previous.map_or(&[], |previous| &previous.indexes);
+pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&[Index]>, version: u64) -> Vec<Index> {
+    let before = previous.unwrap_or_default();
     let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();
     let mut taken: Vec<u8> = indexes.iter().filter_map(|index| kept(index).map(|old| old.slot)).collect();
     let mut placed = Vec::new();

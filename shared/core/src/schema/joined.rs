@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::parse::escaped;
 use crate::error::FieldError;
+use crate::json_pointer::escape;
 
 /// Keywords at the top that look at all fields, whatever is written in them.
 const ALL_FIELDS: [&str; 5] = ["minProperties", "maxProperties", "propertyNames", "const", "enum"];
@@ -31,7 +31,7 @@ pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
         if is_told {
             let message = "this looks at several fields at once, a hidden one among them: whether another field is valid would \
                            tell what is hidden. Leave the hidden field out of it, or keep it in a collection of its own";
-            problems.push(FieldError::new(format!("/schema/{}", escaped(keyword)), "tells_hidden", message));
+            problems.push(FieldError::new(format!("/schema/{}", escape(keyword)), "tells_hidden", message));
         }
     }
 }

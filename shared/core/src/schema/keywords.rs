@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 
-use super::parse::escaped;
+use crate::json_pointer::escape;
 
 /// How deep schemas may nest.
 const MAX_DEPTH: usize = 16;
@@ -178,7 +178,7 @@ fn check_below(schema: &Map<String, Value>, pointer: &str, depth: usize, problem
         return;
     }
     for (keyword, value) in schema {
-        let here = format!("{pointer}/{}", escaped(keyword));
+        let here = format!("{pointer}/{}", escape(keyword));
         check_keyword(keyword, value, pointer, &here, problems);
         for (place, inner) in inner_schemas(keyword, value, &here) {
             check_below(inner, &place, depth + 1, problems);
@@ -228,7 +228,7 @@ pub(super) fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> 
             schemas.iter().enumerate().map(|(position, schema)| (format!("{here}/{position}"), schema)).collect()
         }
         Value::Object(schemas) if NAMED.contains(&keyword) => {
-            schemas.iter().map(|(name, schema)| (format!("{here}/{}", escaped(name)), schema)).collect()
+            schemas.iter().map(|(name, schema)| (format!("{here}/{}", escape(name)), schema)).collect()
         }
         _ => Vec::new(),
     };

@@ -14,28 +14,28 @@ mod field;
 mod index;
 mod joined;
 mod keywords;
+mod limits;
 mod parse;
 mod places;
 mod published_schema;
 mod read_reasons;
 mod rules;
+mod transition;
 mod unique_items;
 mod users;
 mod validate;
 mod withdrawal;
 
-pub use change::{Change, Put, Refused, SchemaChange};
+pub use change::{Change, Put, SchemaChange};
 pub use collection::Collection;
-pub use definition::{
-    BUILD_JOB, CASCADE_JOB, CHECK_JOB, Definition, MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS,
-    MAX_UNIQUE, PURGE_JOB, Referrer, SYSTEM_JOBS, ShardsSince, Work, is_collection_name,
-};
+pub use definition::{Definition, Referrer, ShardsSince, Work};
 pub use field::{Field, OnDelete, Relation};
+pub use limits::{MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, is_collection_name};
 pub use published_schema::refer;
 pub use read_reasons::{MOST_UNREAD, ReadReason};
 pub use rules::unserved;
+pub use transition::{Blocked, Withdrawal};
 pub use validate::unstorable;
-pub use withdrawal::Withdrawal;
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 use crate::expr::Rule;
+use crate::json_pointer::escape;
 use crate::query::SortField;
 use crate::strict_serde;
 
-use super::definition::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
+use super::limits::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
 
 const MEMBERS: [&str; 8] = ["name", "schema", "unique", "indexes", "rules", "shards", "counts", "changes"];
 
@@ -67,7 +68,7 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
     members.retain(|member, _| !KEPT.contains(&member.as_str()));
     for member in members.keys().filter(|member| !MEMBERS.contains(&member.as_str())) {
         problems.push(FieldError::new(
-            format!("/{}", escaped(member)),
+            format!("/{}", escape(member)),
             "unknown_field",
             "a definition has no such member",
         ));
@@ -82,11 +83,6 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
         counts: flag(&mut members, "counts", problems),
         changes: flag(&mut members, "changes", problems),
     }
-}
-
-/// A name as a part of a JSON pointer (RFC 6901).
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn check_name(name: &str, inside: Option<&Value>, problems: &mut Vec<FieldError>) {
@@ -130,7 +126,7 @@ fn rules(member: Option<Value>, problems: &mut Vec<FieldError>) -> BTreeMap<Rule
     };
     let mut rules = BTreeMap::new();
     for (name, source) in members {
-        let pointer = format!("/rules/{}", escaped(&name));
+        let pointer = format!("/rules/{}", escape(&name));
         let rule = Rule::ALL.into_iter().find(|rule| rule.name() == name);
         match (rule, source) {
             (Some(rule), Value::String(source)) => {

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 
-use super::field::look_up;
 use super::keywords::{inner_schemas, is_field};
-use super::parse::escaped;
+use crate::json_pointer::escape;
+use crate::json_pointer::look_up;
 
 /// What is enforced on a field of the record, and there alone.
 const OF_FIELDS: [&str; 5] = ["relation", "hidden", "writeOnce", "readOnly", "default"];
@@ -40,7 +40,7 @@ impl<'a> Places<'a> {
         let mut found = vec![("/schema".to_owned(), root)];
         while let Some((pointer, schema)) = found.pop() {
             for (keyword, value) in schema {
-                found.extend(inner_schemas(keyword, value, &format!("{pointer}/{}", escaped(keyword))));
+                found.extend(inner_schemas(keyword, value, &format!("{pointer}/{}", escape(keyword))));
                 if let ("$anchor" | "$dynamicAnchor", Some(name)) = (keyword.as_str(), value.as_str()) {
                     places.anchors.insert(name, pointer.clone());
                 }
@@ -86,7 +86,7 @@ pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
     let places = Places::of(root);
     for (pointer, schema) in &places.schemas {
         for (keyword, value) in *schema {
-            let here = format!("{pointer}/{}", escaped(keyword));
+            let here = format!("{pointer}/{}", escape(keyword));
             if let Some(message) = misplaced(keyword, pointer) {
                 problems.push(FieldError::new(here, "misplaced", message));
             } else if let ("$ref" | "$dynamicRef", Some(reference)) = (keyword.as_str(), value.as_str()) {

@@ -12,8 +12,8 @@ use crate::expr::{Kind, moment, number};
 
 use super::bound::Bound;
 use super::field::Field;
-use super::parse::escaped;
 use super::unique_items::UniqueItems;
+use crate::json_pointer::escape;
 
 /// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -84,10 +84,10 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
         let Some(default) = &field.default else { continue };
         let record = Map::from_iter([(name.clone(), default.clone())]).into();
         // Of a record that has only this, what else is missing does not count.
-        let (place, within) = (format!("/{}", escaped(name)), format!("/{}/", escaped(name)));
+        let (place, within) = (format!("/{}", escape(name)), format!("/{}/", escape(name)));
         let found = find(&records, fields, &record).into_iter();
         let found = found.filter(|found| found.pointer == place || found.pointer.starts_with(&within));
-        let pointer = format!("/schema/properties/{}/default", escaped(name));
+        let pointer = format!("/schema/properties/{}/default", escape(name));
         problems.extend(found.map(|found| FieldError::new(&pointer, "bad_default", found.message)));
     }
 }
@@ -102,7 +102,7 @@ pub(super) fn find(judge: &BoundedValidator, fields: &BTreeMap<String, Field>, d
     }
     problems.extend(judge.problems(fields, data));
     for (name, value) in data.as_object().into_iter().flatten() {
-        let pointer = format!("/{}", escaped(name));
+        let pointer = format!("/{}", escape(name));
         let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
         if is_moment && value.as_str().is_some_and(|text| moment::canonical(text).is_none()) {
             problems.push(FieldError::new(
@@ -169,7 +169,7 @@ impl Part<'_> {
 /// [`joined`](super::joined).
 fn apart<'a>(fields: &BTreeMap<String, Field>, data: &'a Value) -> Vec<Part<'a>> {
     let is_hidden = |name: &str| fields.get(name).is_some_and(|field| field.value.hidden);
-    let hidden = fields.keys().filter(|name| is_hidden(name)).map(|name| format!("/{}", escaped(name)));
+    let hidden = fields.keys().filter(|name| is_hidden(name)).map(|name| format!("/{}", escape(name)));
     let hidden: Vec<String> = hidden.collect();
     let Some(members) = data.as_object().filter(|_| !hidden.is_empty()) else {
         return vec![Part { data: Cow::Borrowed(data), hidden, is_hidden: false }];
@@ -202,7 +202,7 @@ impl Location<'_> {
         match self {
             Self::Root(pointer) => (*pointer).to_owned(),
             Self::Element(of, position) => format!("{}/{position}", of.pointer()),
-            Self::Member(of, name) => format!("{}/{}", of.pointer(), escaped(name)),
+            Self::Member(of, name) => format!("{}/{}", of.pointer(), escape(name)),
         }
     }
 }
@@ -240,13 +240,13 @@ fn described(error: &ValidationError) -> Vec<FieldError> {
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let unknown = |name: &String| {
-                FieldError::new(format!("{pointer}/{}", escaped(name)), "unknown_field", "there is no such field")
+                FieldError::new(format!("{pointer}/{}", escape(name)), "unknown_field", "there is no such field")
             };
             unexpected.iter().map(unknown).collect()
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            vec![FieldError::new(format!("{pointer}/{}", escaped(name)), "required", "this field is required")]
+            vec![FieldError::new(format!("{pointer}/{}", escape(name)), "required", "this field is required")]
         }
         kind => vec![FieldError::new(pointer, code(kind), shortened(&error.masked().to_string()))],
     }

@@ -3,20 +3,9 @@
 
 use super::definition::Definition;
 use super::field::{self, Field};
+use super::transition::Withdrawal;
 use crate::expr::Rule;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-/// What was taken away, and when the last function ceases to allow it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Withdrawal {
-    /// From then on nothing is accepted that the definition in force does not allow. Milliseconds since the Unix epoch.
-    pub in_force_at: u64,
-    /// The members of the definition before that are different now, as they were put.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub previous: Map<String, Value>,
-}
 
 impl Withdrawal {
     /// What is taken away when `new` is put over `old`.

@@ -4,7 +4,7 @@
 use super::{Job, Jobs, KEEP_FINISHED, Status, key};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
-use crate::schema::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB, SYSTEM_JOBS};
+use crate::job_kinds::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB, SYSTEM_JOBS};
 use crate::store::item::{Item, integer, number, string, text};
 use crate::store::{Expression, WriteOutcome};
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};

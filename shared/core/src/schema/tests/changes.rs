@@ -1,5 +1,6 @@
 //! Definitions put over another: what is in force at once, what waits, and for which job.
 
+use crate::job_kinds::{BUILD_JOB, CHECK_JOB};
 use serde_json::json;
 
 use super::{tasks, tasks_with};
@@ -17,7 +18,7 @@ fn put(old: &Definition, body: serde_json::Value, job: &str, minute: u64) -> Def
     old.followed_by(new, at(minute, job))
 }
 
-fn concluded(definition: &Definition, refused: Refused, minute: u64) -> Definition {
+fn concluded(definition: &Definition, refused: Blocked, minute: u64) -> Definition {
     let job = definition.work.as_ref().unwrap().job.clone();
     definition.concluded(&refused, at(minute, &job))
 }
@@ -67,12 +68,12 @@ fn a_narrower_definition_waits_whole_and_then_brings_its_own_work_to_the_same_jo
         (first().as_put(), Definition::parse("tasks", narrower(), None).unwrap().as_put())
     );
     assert_eq!((waiting.status(), waiting.work.as_ref().unwrap().kind()), ("narrowing", CHECK_JOB));
-    let taken = concluded(&waiting, Refused::default(), 20);
+    let taken = concluded(&waiting, Blocked::default(), 20);
     let work = taken.work.clone().unwrap();
     assert_eq!((work.job.as_str(), work.since, work.next), ("one", 20 * MINUTE, None));
     assert_eq!(work.claims, [["title"]]);
     assert_eq!((taken.as_put(), taken.indexes[1].ready), (waiting.last_put(), false));
-    let done = concluded(&taken, Refused::default(), 30);
+    let done = concluded(&taken, Blocked::default(), 30);
     assert_eq!((done.status(), &done.work, done.settled_by.as_deref()), ("ready", &None, Some("one")));
     assert!(first().version < waiting.version && waiting.version < taken.version && taken.version < done.version);
 }
@@ -80,19 +81,19 @@ fn a_narrower_definition_waits_whole_and_then_brings_its_own_work_to_the_same_jo
 #[test]
 fn what_records_refuse_waits_and_says_so_and_what_they_do_not_is_in_force() {
     let waiting = put(&first(), narrower(), "one", 10);
-    let schema = Refused { schema: true, ..Refused::default() };
+    let schema = Blocked { schema: true, ..Blocked::default() };
     let refused = concluded(&waiting, schema.clone(), 20);
     assert_eq!((refused.as_put(), refused.last_put()), (first().as_put(), waiting.last_put()));
     assert_eq!((refused.status(), refused.blocked(), refused.settled_by.as_ref()), ("blocked", Some(&schema), None));
     let withdrawn = put(&refused, tasks(), "again", 30);
     assert_eq!((withdrawn.blocked(), withdrawn.next(), withdrawn.as_put()), (None, None, first().as_put()));
-    let repaired = concluded(&refused, Refused::default(), 40);
+    let repaired = concluded(&refused, Blocked::default(), 40);
     assert_eq!((repaired.as_put(), repaired.blocked()), (waiting.last_put(), None));
     let mut more = with_by_slug();
     more["unique"] = json!([["slug"], ["title"]]);
     let claiming = put(&first(), more, "two", 30);
     assert_eq!((claiming.status(), claiming.claims()), ("narrowing", &[vec!["title".to_owned()]][..]));
-    let titles = Refused { unique: vec![vec!["title".to_owned()]], ..Refused::default() };
+    let titles = Blocked { unique: vec![vec!["title".to_owned()]], ..Blocked::default() };
     let blocked = concluded(&claiming, titles.clone(), 40);
     assert_eq!((blocked.status(), blocked.blocked(), blocked.claims()), ("blocked", Some(&titles), claiming.claims()));
     assert!(blocked.indexes[1].ready, "the index is no worse for it");
@@ -162,7 +163,7 @@ fn while_a_narrower_definition_waits_the_rules_of_both_hold_however_often_it_is_
     let again = put(&waiting, body("record.title != ''"), "two", 20);
     assert_eq!(rules(&again, Delete).as_deref(), Some("(record.owner == auth.id) && (record.title != '')"));
     assert_eq!(put(&again, tasks(), "three", 30).as_put(), first().as_put());
-    assert_eq!(concluded(&again, Refused::default(), 40).rules.get(&Delete).unwrap(), "record.title != ''");
+    assert_eq!(concluded(&again, Blocked::default(), 40).rules.get(&Delete).unwrap(), "record.title != ''");
 }
 
 #[test]
@@ -172,13 +173,13 @@ fn a_replaced_index_serves_on_until_its_successor_is_ready() {
     let shown: Vec<_> = building.indexes.iter().map(|index| (index.slot, index.ready, index.retiring)).collect();
     assert_eq!(shown, [(2, false, false), (1, true, true)]);
     assert_eq!(building.as_put()["indexes"], changed["indexes"]);
-    let built = concluded(&building, Refused::default(), 20);
+    let built = concluded(&building, Blocked::default(), 20);
     assert_eq!(built.indexes.iter().map(|index| (index.slot, index.ready)).collect::<Vec<_>>(), [(2, true)]);
     assert_eq!(built.work.as_ref().map(|work| work.since), Some(20 * MINUTE), "its entries are still to be cleared");
-    assert_eq!(concluded(&built, Refused::default(), 30).work, None);
+    assert_eq!(concluded(&built, Blocked::default(), 30).work, None);
     let back = put(&building, tasks(), "two", 20);
     assert_eq!(back.indexes, first().indexes, "put back, it never stopped being ready");
-    let refused = concluded(&building, Refused { indexes: vec!["mine".to_owned()], ..Refused::default() }, 20);
+    let refused = concluded(&building, Blocked { indexes: vec!["mine".to_owned()], ..Blocked::default() }, 20);
     assert_eq!((refused.indexes, refused.work.unwrap().blocked.is_some()), (building.indexes, true));
 }
 

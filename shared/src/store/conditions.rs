@@ -1,0 +1,54 @@
+//! What must be true of a stored record for a write to happen, as conditions that DynamoDB checks with the write.
+
+use super::Expression;
+use super::item::{self, number};
+use crate::error::Error;
+use crate::expr::Expr;
+use crate::policy::Grant;
+use crate::preconditions::{IfMatch, IfNoneMatch, Preconditions};
+use crate::query::condition;
+
+pub(super) const OTHER_VERSION: Error =
+    Error::PreconditionFailed("the record is not of the version the conditions of the request name: read it again");
+
+pub(super) fn alive() -> Expression {
+    Expression::new("attribute_exists(pk) AND attribute_not_exists(del)")
+}
+
+/// The conditions of the request on the version that is stored.
+pub(super) fn version_condition(preconditions: &Preconditions) -> Expression {
+    let wanted = match &preconditions.if_match {
+        IfMatch::Versions(versions) => is_one_of("v", versions),
+        IfMatch::Absent | IfMatch::Any => Expression::default(),
+    };
+    let unwanted = match preconditions.if_none_match {
+        IfNoneMatch::Absent => return wanted,
+        // Whatever is there is not wanted, and to what is not there nothing is done.
+        IfNoneMatch::Any => is_one_of("n", &[]),
+        IfNoneMatch::Tags(_) => {
+            let versions = is_one_of("n", &preconditions.unwanted_versions());
+            Expression { text: format!("NOT {}", versions.text), ..versions }
+        }
+    };
+    wanted.and(unwanted)
+}
+
+fn is_one_of(prefix: &str, versions: &[u64]) -> Expression {
+    // No version at all can match: a version that no record has says so.
+    let versions = if versions.is_empty() { &[0][..] } else { versions };
+    let placeholders: Vec<String> = (0..versions.len()).map(|at| format!(":{prefix}{at}")).collect();
+    let start = Expression::new(format!("v IN ({})", placeholders.join(", ")));
+    placeholders.iter().zip(versions).fold(start, |all, (name, version)| all.value(name, number(*version)))
+}
+
+/// What is left of the rule as a condition on the write. `None` where DynamoDB cannot be asked.
+pub(super) fn rule_condition(grant: &Grant) -> Option<Expression> {
+    if *grant.residual() == Expr::True {
+        return Some(Expression::default());
+    }
+    let asked = condition(grant.residual(), "d")?;
+    let mut all = Expression::new(asked.expression);
+    all.names.extend(asked.names);
+    all.values.extend(asked.values.iter().map(|(name, value)| (name.clone(), item::from_json(value))));
+    Some(all)
+}

@@ -1,0 +1,35 @@
+//! Deleting softly: a record becomes a tombstone, absent for everybody and kept for whoever undeletes it.
+
+use super::Expression;
+use super::item::{number, string};
+use super::records::{Records, TOMBSTONE_SECONDS};
+use crate::policy::Grant;
+use crate::schema::{OnDelete, Referrer};
+
+impl Records {
+    /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it. What must follow in
+    /// the records that point at it is written down with it, so that the stream can tell.
+    pub(super) fn soft_delete(&self, grant: &Grant, request: &str) -> Expression {
+        let definition = grant.collection().definition();
+        let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
+        let follow: Vec<&Referrer> =
+            definition.referrers.iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict).collect();
+        let deleted = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")
+            .name("#ttl", "ttl")
+            .name("#by", "by")
+            .value(":one", number(1))
+            .value(":now", string(self.now()))
+            .value(":ttl", number(self.seconds() + TOMBSTONE_SECONDS))
+            .value(":by", string(grant.caller()))
+            .value(":rid", string(request));
+        let mut deleted = match serde_json::to_string(&follow) {
+            Ok(follow) if follow != "[]" => {
+                let text = format!("{}, follow = :follow", deleted.text);
+                Expression { text, ..deleted.value(":follow", string(follow)) }
+            }
+            _ => deleted,
+        };
+        deleted.text.push_str(&format!(" REMOVE lk, lr{remove}"));
+        deleted
+    }
+}
