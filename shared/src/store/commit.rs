@@ -40,6 +40,8 @@ struct Fixed<'a> {
     writes: usize,
     targets: Vec<TargetCheck<'a>>,
     keeps_answer: bool,
+    /// Claims that records which the caller may not read would make if they held every unique value: how many they hold is not told.
+    claims_withheld: usize,
 }
 
 impl Records {
@@ -73,7 +75,7 @@ impl Records {
             for seen in unheld.values() {
                 fixed.look_at(seen, &mut all, self)?;
             }
-            if all.len() > MAX_ITEMS {
+            if all.len() + fixed.claims_withheld > MAX_ITEMS {
                 return Err(Failed::Whole(TOO_MANY()));
             }
             let reasons = match self.table().transact(all).await? {
@@ -167,7 +169,8 @@ impl Records {
             items.push(pending.scoped_key.keep(self.table(), &(pending.answer)(&records), self.clock())?);
         }
         write_limits::check(writes, &items)?;
-        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: pending.is_some() })
+        let claims_withheld = writes.iter().map(claims_withheld).sum();
+        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: pending.is_some(), claims_withheld })
     }
 
     /// That the record a marker names, seen not to hold the value, must stay as it was seen.
@@ -241,6 +244,15 @@ fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
         }
     }
     Ok(claims)
+}
+
+fn claims_withheld(write: &Write<'_>) -> usize {
+    let grant = &write.intent.grant;
+    if !matches!(write.intent.what, What::Undelete) || grant.allows_reading(&write.record.view()) {
+        return 0;
+    }
+    let claimed = markers(grant.collection(), &write.record.data).len();
+    grant.collection().definition().unique.len().saturating_sub(claimed)
 }
 
 /// The records to be seen alive, each once, and by the right to point at them unless they were pointed at already. What is written

@@ -150,8 +150,6 @@ impl Intent {
         let mut fields = definition.unique.iter().flatten();
         match &self.what {
             What::Delete => false,
-            // Records from before a constraint claim what they hold whatever is written of them.
-            _ if !definition.claims().is_empty() => true,
             What::Undelete => fields.next().is_some(),
             What::Create(sent) | What::Replace(sent) => {
                 fields.any(|field| sent.contains_key(field) || has_default(field))

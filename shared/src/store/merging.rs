@@ -2,6 +2,7 @@
 
 use super::intent::What;
 use super::record::Record;
+use super::size_shares;
 use crate::error::{Error, FieldError, Result};
 use crate::policy::Grant;
 use crate::schema::Collection;
@@ -31,8 +32,9 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         }
         collection.apply_defaults_again(&mut data);
     }
-    collection.validate(&mut data).map_err(Error::Invalid)?;
+    collection.validate_change(&stored.data, &mut data).map_err(Error::Invalid)?;
     collection.canonicalise(&mut data);
+    size_shares::check(collection, Some(&stored.data), &data)?;
     let fixed = |name: &&String| {
         (collection.write_once(name) && !grant.is_system()) || (collection.read_only(name) && !grant.is_admin())
     };

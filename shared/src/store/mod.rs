@@ -28,6 +28,7 @@ pub mod purge;
 pub mod record;
 pub mod records;
 mod references;
+mod size_shares;
 mod soft_delete;
 mod target_checks;
 pub mod targets;

@@ -25,12 +25,6 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-/// The most bytes of an item's hidden fields.
-const MOST_HIDDEN_BYTES: usize = 24_000;
-/// The most bytes of the rest of an item that has any. DynamoDB's 400 KB leave 45 KB beside both, which is what patches
-/// that are written unread can add: one of at most [`MOST_UNREAD`](crate::schema::MOST_UNREAD) for each field.
-const MOST_VISIBLE_BYTES: usize = 340_000;
-
 /// A record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -133,7 +127,6 @@ impl Record {
             ("rid".to_owned(), string(&self.request_id)),
         ]);
         written.extend(self.derived(collection)?.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        check_shares(collection, &written)?;
         Ok(written)
     }
 
@@ -155,25 +148,6 @@ impl Record {
         }
         Ok(derived)
     }
-}
-
-/// Of a record with hidden fields, what is hidden has a share of the item for itself. If both had one together, whoever fills the
-/// visible fields until there is no more room would learn how large the hidden ones are.
-fn check_shares(collection: &Collection, written: &Item) -> Result<()> {
-    let Some(AttributeValue::M(data)) = written.get("d") else { return Ok(()) };
-    let of_field = |field: &str| Some(item::size(&Item::from([(field.to_owned(), data.get(field)?.clone())])));
-    let mut hidden = collection.hidden_fields().map(of_field).peekable();
-    if hidden.peek().is_none() {
-        return Ok(());
-    }
-    let hidden: usize = hidden.flatten().sum();
-    if hidden <= MOST_HIDDEN_BYTES && item::size(written) - hidden <= MOST_VISIBLE_BYTES {
-        return Ok(());
-    }
-    Err(Error::bad_request(
-        "item_too_large",
-        "a record of a collection with hidden fields holds at most 340 KB, and 24 KB more in the hidden ones",
-    ))
 }
 
 /// The key of a record.

@@ -69,13 +69,21 @@ pub async fn targets(
 }
 
 /// The fields by which a stored record points at the targets of its change already: who keeps it so needs no right anew. A
-/// tombstone points nowhere.
+/// tombstone points nowhere, but where whoever brings it back does not see the field: they have not chosen the target.
 pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
     let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
     // Of a field that they do not see, this would tell whoever guesses where it points.
     let grant = &intent.grant;
     let is_read = !stored.deleted && grant.allows_reading(&stored.view());
     let is_seen = |target: &&Target| grant.is_admin() || (is_read && !grant.collection().is_hidden(&target.field));
-    let targets = intent.targets.iter().filter(is_seen).filter(|_| !stored.deleted);
+    let is_kept =
+        |target: &&Target| if stored.deleted { !is_shown(intent, stored, &target.field) } else { is_seen(target) };
+    let targets = intent.targets.iter().filter(is_kept);
     targets.filter(is_same).map(|target| target.field.clone()).collect()
+}
+
+/// Whether the caller sees this field of this record, which may be a tombstone.
+pub(super) fn is_shown(intent: &Intent, record: &Record, field: &str) -> bool {
+    let grant = &intent.grant;
+    grant.is_admin() || (grant.allows_reading(&record.view()) && !grant.collection().is_hidden(field))
 }

@@ -1,9 +1,10 @@
 //! Back from a tombstone: what a deleted record was, and whether it may be that again.
 
-use super::intent::Intent;
+use super::intent::{Failed, Intent, What, Write};
 use super::item::Item;
 use super::record::{Record, key};
 use super::records::Records;
+use super::targets::is_shown;
 use crate::error::{Error, FieldError, Result};
 use crate::expr::{Input, Rule};
 use crate::policy::Grant;
@@ -63,6 +64,20 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
     grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, stored, &errors))?;
     grant.collection().canonicalise(&mut data);
     Ok(data)
+}
+
+/// The failure of a commit, without what it says of fields that whoever brings a record back does not see.
+pub(super) fn withheld(failed: Failed, writes: &[Write<'_>]) -> Failed {
+    let Failed::Each(errors) = failed else { return failed };
+    let withheld = |(position, error): (usize, Error)| match (writes.get(position), &error) {
+        (Some(write), Error::Invalid(errors)) if matches!(write.intent.what, What::Undelete) => {
+            let field = |error: &FieldError| error.pointer.split('/').nth(1).unwrap_or_default().to_owned();
+            let is_shown = errors.iter().all(|error| is_shown(write.intent, &write.record, &field(error)));
+            (position, if is_shown { error } else { no_longer_valid(&write.intent.grant, &write.record, &[]) })
+        }
+        _ => (position, error),
+    };
+    Failed::Each(errors.into_iter().map(withheld).collect())
 }
 
 /// Why a record does not come back that is not what its collection holds now. Of what the caller does not see, fields that were

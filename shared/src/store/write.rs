@@ -9,8 +9,9 @@ use super::merging::changed;
 use super::record::Record;
 use super::records::{Records, TRIES};
 use super::references::Locks;
+use super::size_shares;
 use super::targets::unmoved;
-use super::undelete::brought_back;
+use super::undelete::{self, brought_back};
 use super::unique::{Marker, markers};
 use super::unread_writes::withhold_price;
 use crate::clock::rfc3339;
@@ -18,7 +19,6 @@ use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::Input;
 use crate::id;
-use crate::schema::Collection;
 use serde_json::{Map, Value};
 
 impl Records {
@@ -75,7 +75,7 @@ impl Records {
             if !self.lock_restricted(&mut writes, locks).await? {
                 continue;
             }
-            match self.commit(&writes, pending).await? {
+            match self.commit(&writes, pending).await.map_err(|failed| undelete::withheld(failed, &writes))? {
                 Committed::Done => return Ok(writes.into_iter().map(|write| write.record).collect()),
                 Committed::Refused { position, old } => {
                     // Our own retry after a lost answer: the first try had arrived.
@@ -102,6 +102,7 @@ impl Records {
     fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
         let (record, condition, held, unmoved) = match &intent.what {
             What::Create(data) => {
+                size_shares::check(intent.grant.collection(), None, data)?;
                 let absent = Expression::new("attribute_not_exists(pk)");
                 (self.made(intent, data, request)?, absent, Vec::new(), Vec::new())
             }
@@ -113,7 +114,7 @@ impl Records {
                     _ => alive(),
                 };
                 let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
-                let held = held(intent.grant.collection(), &stored);
+                let held = held(intent, &stored);
                 let unmoved = unmoved(intent, &stored);
                 (self.after(intent, stored, request)?, condition, held, unmoved)
             }
@@ -177,14 +178,20 @@ impl Records {
     }
 }
 
-/// The unique values that are this record's already. Of a constraint that is still to come, records from before may not have
-/// claimed theirs.
-fn held(collection: &Collection, stored: &Record) -> Vec<Marker> {
+/// The unique values that are this record's already: they need no claim, and where a constraint is still to come its job claims
+/// them. Of a record that the caller may not read, what they send is claimed anew: whether that takes an item of a transaction would
+/// tell whether it is stored.
+fn held(intent: &Intent, stored: &Record) -> Vec<Marker> {
     if stored.deleted {
         return Vec::new();
     }
-    let to_come = collection.definition().claims();
-    markers(collection, &stored.data).into_iter().filter(|marker| !to_come.contains(marker.fields())).collect()
+    let collection = intent.grant.collection();
+    let markers = markers(collection, &stored.data).into_iter();
+    if intent.grant.allows_reading(&stored.view()) {
+        return markers.collect();
+    }
+    let sent = intent.what.named(collection);
+    markers.filter(|marker| !marker.fields().iter().any(|field| sent.contains_key(field))).collect()
 }
 
 /// What a refused write means where trying again would not be right: the record is not what the client said it is.

@@ -223,7 +223,9 @@ async fn what_is_sent_is_held_against_no_other_stored_field() {
         let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
         knock.json(json!({ "code": guess })).send().await.expect(404);
     }
-    eve.patch(&bid, json!({ "name": "new" })).await.expect(200);
+    // What she does not send are stored fields, and how those compare is not hers to know.
+    eve.patch(&bid, json!({ "name": "new" })).await.expect(404);
+    ada.patch(&bid, json!({ "name": "new" })).await.expect(200);
     ada.patch(&bid, json!({ "code": "red" })).await.expect(404);
     ada.patch(&bid, json!({ "code": "green" })).await.expect(200);
 }
@@ -333,10 +335,174 @@ async fn what_may_not_be_seen_takes_no_room_from_what_may() {
     for notes in ["", &"n".repeat(23_900)] {
         let body = json!({ "owner": eve.id(), "notes": notes });
         let flag = admin.post(records, body).await.expect(201).header("location").to_owned();
-        eve.patch(&flag, json!({ "name": "x".repeat(339_000) })).await.expect(200);
-        eve.patch(&flag, json!({ "more": "x".repeat(380) })).await.expect(200);
+        eve.patch(&flag, json!({ "name": "x".repeat(331_000) })).await.expect(200);
+        eve.patch(&flag, json!({ "more": "x".repeat(230) })).await.expect(200);
         assert_eq!(eve.patch(&flag, json!({ "more": "x".repeat(2_000) })).await.expect(400).code(), "item_too_large");
         eve.patch(&flag, json!({ "name": null })).await.expect(200);
     }
     world.settle().await;
+}
+
+/// `input.f` is what is stored where the client does not send `f`.
+#[tokio::test]
+async fn what_is_not_sent_is_compared_for_those_alone_who_may_read_it() {
+    for (compared, sent) in [
+        ("(input.name == 'free' || input.amount <= record.limit)", json!({ "name": "y" })),
+        ("input.amount <= input.limit", json!({ "name": "y" })),
+        ("input.code in record.tags", json!({ "name": "y" })),
+        ("input.code >= auth.email", json!({ "name": "y" })),
+    ] {
+        let world = World::new().await;
+        let admin = world.admin().await;
+        let definition = json!({ "name": "bids", "schema": { "type": "object", "additionalProperties": false, "properties": {
+            "owner": { "type": "string" }, "amount": { "type": "integer" }, "limit": { "type": "integer" },
+            "code": { "type": "string" }, "tags": { "type": "array", "items": { "type": "string" } },
+            "name": { "type": "string" } } },
+            "rules": { "read": "record.owner == auth.id", "update": format!("auth.id != '' && {compared}") } });
+        admin.put("/v1/collections/bids", definition).await.expect(201);
+        let (ada, eve) = (world.user("ada").await, world.user("eve").await);
+        let (mut answers, mut of_owner) = (Vec::new(), Vec::new());
+        for (limit, code) in [(9_000, "zzz"), (100, "aaa")] {
+            let body = json!({ "owner": ada.id(), "amount": 5_000, "limit": limit, "code": code, "tags": ["zzz"] });
+            let bid = admin.post(BIDS, body).await.expect(201).header("location").to_owned();
+            let knock = async |caller: &Caller<'_>| {
+                let knock = caller.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
+                knock.json(sent.clone()).send().await
+            };
+            answers.push(told(&knock(&eve).await));
+            of_owner.push(knock(&ada).await.status);
+        }
+        assert_eq!(answers[0], answers[1], "{compared}");
+        assert_eq!(of_owner, [412, 404], "{compared}: to who reads the record the rule says which is which");
+    }
+}
+
+#[tokio::test]
+async fn how_many_items_a_transaction_takes_tells_no_unique_value() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let own = "record.owner == auth.id";
+    let coded = json!({ "name": "coded", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" }, "code": { "type": "string" } } }, "unique": [["code"]],
+        "rules": { "read": own, "update": "auth.id != ''", "delete": "auth.id != ''" } });
+    admin.put("/v1/collections/coded", coded).await.expect(201);
+    let junk = json!({ "name": "junk", "schema": { "type": "object", "additionalProperties": false, "properties": {} },
+        "rules": { "create": "auth.id != ''" } });
+    admin.put("/v1/collections/junk", junk).await.expect(201);
+    let (ada, eve) = (world.user("ada").await, world.user("eve").await);
+    let records = "/v1/collections/coded/records";
+    let coded = admin.post(records, json!({ "owner": ada.id(), "code": "c1" })).await.expect(201);
+    let coded = coded.header("location").to_owned();
+    let plain = admin.post(records, json!({ "owner": ada.id() })).await.expect(201).header("location").to_owned();
+    let full = async |operation: Value| {
+        let create = json!({ "method": "POST", "path": "/v1/collections/junk/records", "body": {} });
+        let operations: Vec<Value> = std::iter::once(operation).chain(std::iter::repeat_n(create, 99)).collect();
+        eve.post("/v1/batch", json!({ "operations": operations })).await.expect(400).code().to_owned()
+    };
+    for guess in ["c1", "c2"] {
+        let guess = json!({ "method": "PATCH", "path": coded, "body": { "code": guess } });
+        assert_eq!(full(guess).await, "too_many_writes");
+    }
+    for record in [coded, plain] {
+        eve.delete(&record).await.expect(204);
+        assert_eq!(full(json!({ "method": "POST", "path": format!("{record}/undelete") })).await, "too_many_writes");
+    }
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_hidden_field_takes_no_room_from_another_and_what_outgrew_its_share_comes_back() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let own = "record.owner == auth.id";
+    let mut fields = json!({ "owner": { "type": "string" }, "name": { "type": "string" },
+        "pin": { "type": "string", "hidden": true }, "notes": { "type": "string", "hidden": true } });
+    (0..4).for_each(|nth| fields[format!("more{nth}")] = json!({ "type": "string" }));
+    let flags = json!({ "name": "flags", "schema": { "type": "object", "additionalProperties": false, "properties": fields },
+        "rules": { "read": own, "update": own, "delete": own } });
+    admin.put("/v1/collections/flags", flags).await.expect(201);
+    for pin in [10, 11_900] {
+        let body = json!({ "owner": ada.id(), "pin": "p".repeat(pin) });
+        let flag = admin.post("/v1/collections/flags/records", body).await.expect(201).header("location").to_owned();
+        ada.patch(&flag, json!({ "notes": "n".repeat(11_950) })).await.expect(200);
+        assert_eq!(ada.patch(&flag, json!({ "notes": "n".repeat(12_050) })).await.expect(400).code(), "item_too_large");
+        ada.patch(&flag, json!({ "name": "x".repeat(331_900) })).await.expect(200);
+        for nth in 0..4 {
+            ada.patch(&flag, json!({ format!("more{nth}"): "x".repeat(200) })).await.expect(200);
+        }
+        ada.delete(&flag).await.expect(204);
+        ada.post(&format!("{flag}/undelete"), json!({})).await.expect(200);
+        ada.patch(&flag, json!({ "name": "x".repeat(331_000) })).await.expect(200);
+    }
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn bringing_a_record_back_tells_of_no_field_that_is_not_shown() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let own = "record.owner == auth.id";
+    let place =
+        json!({ "name": "places", "schema": { "type": "object", "additionalProperties": false, "properties": {} } });
+    admin.put("/v1/collections/places", place).await.expect(201);
+    let notes = json!({ "name": "notes", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "owner": { "type": "string" },
+        "h": { "type": "string", "hidden": true, "relation": { "collection": "places", "onDelete": "setNull" } } } },
+        "indexes": [], "rules": { "read": own, "update": own, "delete": own } });
+    let put = admin.put("/v1/collections/notes", notes).await;
+    if put.status != 201 {
+        // A hidden relation cannot be indexed, and setNull needs an index: then it points without following.
+        let mut body = json!({ "name": "notes", "schema": { "type": "object", "additionalProperties": false, "properties": {
+            "owner": { "type": "string" }, "h": { "type": "string", "hidden": true, "relation": { "collection": "places" } } } },
+            "rules": { "read": own, "update": own, "delete": own } });
+        admin.put("/v1/collections/notes", body.take()).await.expect(201);
+    }
+    let place = admin.post("/v1/collections/places/records", json!({})).await.expect(201);
+    let (place, at) = (place.body["id"].clone(), place.header("location").to_owned());
+    let note = async |body: Value| {
+        admin.post("/v1/collections/notes/records", body).await.expect(201).header("location").to_owned()
+    };
+    let note = note(json!({ "owner": ada.id(), "h": place })).await;
+    ada.delete(&note).await.expect(204);
+    ada.post(&format!("{note}/undelete"), json!({})).await.expect(200);
+    ada.delete(&note).await.expect(204);
+    admin.delete(&at).await.expect(204);
+    let refused = ada.post(&format!("{note}/undelete"), json!({})).await.expect(409);
+    assert_eq!((refused.code(), refused.text.contains("/h")), ("no_longer_valid", false), "{}", refused.text);
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_definition_that_waits_tells_nothing_of_fields_that_are_not_sent() {
+    let world = World::new().await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let eve = world.user("eve").await;
+    let own = "record.owner == auth.id";
+    let definition = |most: Value, unique: Value| {
+        let mut amount = json!({ "type": "integer" });
+        amount.as_object_mut().unwrap().extend(most.as_object().unwrap().clone());
+        let mut pin = amount.clone();
+        pin["hidden"] = json!(true);
+        json!({ "name": "bids", "schema": { "type": "object", "additionalProperties": false, "properties": {
+            "owner": { "type": "string" }, "amount": amount, "pin": pin, "code": { "type": "string" },
+            "name": { "type": "string" } } }, "unique": unique,
+            "indexes": [{ "name": "named", "partition": ["name"] }], "rules": { "read": own, "update": "auth.id != ''" } })
+    };
+    admin.put("/v1/collections/bids", definition(json!({}), json!([]))).await.expect(201);
+    let mut bids = Vec::new();
+    for (amount, code) in [(5, "same"), (500, "same"), (5, "other")] {
+        let body = json!({ "owner": ada.id(), "amount": amount, "pin": amount, "code": code });
+        bids.push(admin.post(BIDS, body).await.expect(201).header("location").to_owned());
+    }
+    admin.put("/v1/collections/bids", definition(json!({ "maximum": 100 }), json!([["code"]]))).await.expect(202);
+    for round in 0..2 {
+        for bid in &bids {
+            eve.patch(bid, json!({ "name": format!("e{round}") })).await.expect(200);
+            ada.patch(bid, json!({ "name": format!("a{round}") })).await.expect(200);
+        }
+        in_force(&world).await;
+        let refused = ada.patch(&bids[0], json!({ "amount": 101 })).await.expect(400).body;
+        assert_eq!(refused["errors"][0]["pointer"], "/amount", "what is sent is held against both");
+    }
+    assert_eq!(admin.get("/v1/collections/bids").await.expect(200).body["status"], "blocked");
 }

@@ -91,18 +91,19 @@ impl Index {
     /// [`KeyTooLong`] if the store could not hold the key.
     pub fn key(&self, layout: &Layout, record: &RecordRef) -> Result<Option<IndexKey>, KeyTooLong> {
         let part = |field: &String| record.field(field).as_ref().and_then(keys::partition_part);
-        let Some(parts) = self.partition.iter().map(part).collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let partition = self.partition_key(layout, &parts);
+        let parts: Vec<Option<String>> = self.partition.iter().map(part).collect();
         let encode = |by: &SortField| keys::encode(record.field(&by.field).as_ref(), by.descending);
         let encoded: Vec<Vec<u8>> = self.sort.iter().map(encode).collect();
         let of_partition = share(MAX_PARTITION_BYTES, self.partition_key(layout, &[]).len(), parts.len());
         let of_sort = share(MAX_SORT_BYTES, record.id.len(), encoded.len());
-        // The `#` before each part counts as well.
-        let is_too_long =
-            parts.iter().any(|part| part.len() + 1 > of_partition) || encoded.iter().any(|part| part.len() > of_sort);
+        // The `#` before each part counts as well. A value is too long whether or not the record is in the index.
+        let is_too_long = parts.iter().flatten().any(|part| part.len() + 1 > of_partition)
+            || encoded.iter().any(|part| part.len() > of_sort);
         if is_too_long {
             return Err(KeyTooLong { index: self.name.clone(), of_partition: of_partition.saturating_sub(1), of_sort });
         }
+        let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let partition = self.partition_key(layout, &parts);
         let sort: Vec<u8> = encoded.into_iter().flatten().chain(record.id.bytes()).collect();
         Ok(Some(IndexKey { partition, sort }))
     }

@@ -28,6 +28,8 @@ const DEEPEST: usize = 32;
 const LONGEST_CHAIN: usize = 32;
 /// Most work that finding out may be whether a record fits: a few seconds of a processor where all of it is long numbers.
 const MOST_WORK: u64 = 20_000_000;
+/// What `multipleOf` costs beside other keywords: numbers are exact, and are divided as such.
+const DIVISION: u64 = 100;
 /// Most different patterns.
 const MOST_PATTERNS: usize = 100;
 
@@ -129,8 +131,9 @@ fn own(schema: &Map<String, Value>) -> u64 {
         Some(values) if is_looked_up(values) => 0,
         Some(values) => values.iter().map(parts).sum(),
     };
+    let divided = if schema.contains_key("multipleOf") { DIVISION } else { 0 };
     let constant = schema.get("const").map_or(0, |value| parts(value) - 1);
-    compared + constant + 1
+    compared + constant + divided + 1
 }
 
 fn finds_the_rest(schema: &Map<String, Value>) -> bool {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 use crate::expr::{Expr, RecordRef, Rule, moment};
+use crate::json_pointer;
 use crate::query::{IndexKey, Layout};
 
 use super::compiled::CompiledSchema;
@@ -138,6 +139,29 @@ impl Collection {
     pub fn validate(&self, data: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
         let whole = Value::Object(std::mem::take(data));
         let valid = all_of(self.shape.problems(&whole), self.next.as_ref().map(|next| next.problems(&whole)));
+        if let Value::Object(same) = whole {
+            *data = same;
+        }
+        valid
+    }
+
+    /// Checks the data of a record that was `before`. Of what the schema that is to come has against it, only what this change brings
+    /// counts: the job finds the rest, and the caller may not see it.
+    ///
+    /// # Errors
+    /// As [`Collection::validate`].
+    pub fn validate_change(
+        &self,
+        before: &Map<String, Value>,
+        data: &mut Map<String, Value>,
+    ) -> Result<(), Vec<FieldError>> {
+        let whole = Value::Object(std::mem::take(data));
+        let is_changed = |problem: &FieldError| {
+            let name = problem.pointer.split('/').nth(1).map(json_pointer::unescape);
+            name.is_none_or(|name| whole.get(&name) != before.get(&name))
+        };
+        let by_next = self.next.as_ref().map(|next| next.problems(&whole).into_iter().filter(is_changed).collect());
+        let valid = all_of(self.shape.problems(&whole), by_next);
         if let Value::Object(same) = whole {
             *data = same;
         }

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The most that a patch weighs which is written unread although there are hidden fields, in bytes: see
 /// [`weight`](crate::response_size).
-pub const MOST_UNREAD: usize = 400;
+pub const MOST_UNREAD: usize = 250;
 
 /// A reason to read a record before it is patched.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Rules: read against the fields, and the list rule held against the indexes before anyone can depend on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::FieldError;
 use crate::expr::{Auth, AuthField, Expr, Input, Known, Op, Operand, Rule, Test, Variable};
@@ -63,28 +63,30 @@ fn sent(field: &str, is_sent: bool) -> Expr {
     Expr::test(Test::Sent(field.to_owned()), is_sent)
 }
 
-/// When a test that looks at what is sent holds nothing of it against what is stored; `None` where it never does. A field that the
-/// client does not send is the stored one.
+/// When a test compares nothing that a caller may choose with what is stored; `None` where it never does so. `input.f` is the stored
+/// field where the client does not send it.
 fn untold(test: &Test) -> Option<Expr> {
     let operands = test.operands();
-    let stored = operands.iter().filter(|operand| operand.record_field().is_some()).count();
-    let is_stored = stored > 0;
+    let fields = |of: fn(&Variable) -> Option<&String>| -> BTreeSet<String> {
+        let variable = |operand: &&Operand| match operand {
+            Operand::Variable(variable) => of(variable).cloned(),
+            Operand::Constant(_) => None,
+        };
+        operands.iter().filter_map(variable).collect()
+    };
+    let inputs = fields(|variable| if let Variable::Input(field) = variable { Some(field) } else { None });
+    let stored = fields(|variable| if let Variable::Record(field) = variable { Some(field) } else { None });
     let is_name =
         |operand: &&Operand| matches!(operand, Operand::Variable(Variable::Auth(AuthField::Id | AuthField::Email)));
-    if stored > 1 && !test.is_of_one_place() || is_stored && test.is_narrowing() && operands.iter().any(is_name) {
-        return Some(Expr::False);
-    }
-    let input = |operand: &&Operand| match operand {
-        Operand::Variable(Variable::Input(field)) => Some(field.clone()),
-        _ => None,
-    };
-    let fields: Vec<String> = operands.iter().filter_map(input).collect();
-    let all = |is_sent: bool| Expr::all(fields.iter().map(|field| sent(field, is_sent)));
-    match fields.len() {
-        0 => None,
-        _ if is_stored => Some(all(false)),
-        1 => None,
-        _ => Some(Expr::any([all(false), all(true)])),
+    let is_narrowed_by_name = test.is_narrowing() && operands.iter().any(is_name);
+    let all_sent = || Expr::all(inputs.iter().map(|field| sent(field, true)));
+    match (inputs.len(), stored.len()) {
+        (0, 0) | (1, 0) if !is_narrowed_by_name => None,
+        (0, 1) if !is_narrowed_by_name => None,
+        // A field that is not sent is compared with itself.
+        (1, 1) if inputs == stored => Some(Expr::all(inputs.iter().map(|field| sent(field, false)))),
+        (_, 0) => Some(all_sent()),
+        _ => Some(Expr::False),
     }
 }
 

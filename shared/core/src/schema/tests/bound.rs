@@ -136,6 +136,17 @@ fn what_looks_for_the_rest_counts_what_it_asks_again() {
     }
 }
 
+/// A number is divided exactly, which takes as long as a hundred other keywords.
+#[test]
+fn divisions_count_by_what_they_cost() {
+    let divided =
+        |count: usize| json!({ "allOf": (0..count).map(|_| json!({ "multipleOf": 0.01 })).collect::<Vec<_>>() });
+    assert_eq!(refused(lists_of(divided(150))).1, "too_complex");
+    parse(lists_of(divided(2))).expect("what people write is taken");
+    let prices = collection_of(parse(lists_of(json!({ "multipleOf": 0.01 }))).unwrap());
+    prices.validate(&mut object(json!({ "x": vec![9.75; 100_000] }))).expect("as many as a record holds");
+}
+
 /// How much is hidden decides nothing about how the rest is answered.
 #[test]
 fn what_is_hidden_is_weighed_and_described_apart() {
