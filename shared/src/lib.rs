@@ -14,6 +14,7 @@ pub mod http;
 pub mod identity;
 pub mod policy;
 pub mod queue;
+pub mod records;
 pub mod store;
 pub mod task;
 pub mod telemetry;

@@ -1,40 +1,41 @@
-//! Doing what an intent says, and the answer to it: the same whether it is given now, kept for an idempotency key, or one of a
-//! batch. Who may write a record may not be who may read it: the answer obeys the read rule.
+//! Responses to writes: the same whether one is given now, stored for an idempotency key, or part of a batch's.
+//!
+//! Who may write a record may not be who may read it: the response obeys the read rule.
 
-use crate::intent::Begun;
-use crate::{App, intent};
-use axum::response::{IntoResponse, Response};
-use undercroft::error::Result;
-use undercroft::http::{IdempotencyKey, idempotent};
+use crate::App;
+use axum::response::IntoResponse;
+use undercroft::http::{HandlerResult, IdempotencyKey, idempotent};
 use undercroft::identity::Caller;
 use undercroft::policy::Grant;
 use undercroft::preconditions::etag;
+use undercroft::records::Operation;
 use undercroft::store::idempotency::StoredResponse;
-use undercroft::store::intent::PendingResponse;
-use undercroft::store::intent::{Intent, What};
+use undercroft::store::intent::{Intent, PendingResponse, What};
 use undercroft::store::record::Record;
 
-/// Writes what one intent says, once for a key.
+/// Does one operation, once for a key.
 pub async fn write(
     app: &App,
     caller: &Caller,
     idempotency_key: &IdempotencyKey,
     request: &str,
-    begun: impl Future<Output = Result<Begun>>,
-) -> Result<Response> {
+    operation: Operation,
+) -> HandlerResult {
     let scoped_key = idempotency_key.of(caller)?;
+    let records = &app.operations.records;
     let work = async {
-        let intent = intent::ended(app, caller, begun.await?).await?;
-        let answer = |records: &[&Record]| records.first().map(|record| to(&intent, record)).unwrap_or_default();
-        let pending = scoped_key.as_ref().map(|scoped_key| PendingResponse { scoped_key, answer: &answer });
-        let record = app.records.write_one(&intent, request, pending.as_ref()).await?;
-        Ok(to(&intent, &record).into_response())
+        let intent = app.operations.intent(caller, operation).await?;
+        let to_response =
+            |records: &[&Record]| records.first().map(|record| of_write(&intent, record)).unwrap_or_default();
+        let pending = scoped_key.as_ref().map(|scoped_key| PendingResponse { scoped_key, answer: &to_response });
+        let record = records.write_one(&intent, request, pending.as_ref()).await?;
+        Ok(of_write(&intent, &record).into_response())
     };
-    idempotent(scoped_key.as_ref(), app.records.table(), &app.clock, work).await
+    Ok(idempotent(scoped_key.as_ref(), records.table(), &app.operations.clock, work).await?)
 }
 
-/// The answer to an intent that was done.
-pub fn to(intent: &Intent, record: &Record) -> StoredResponse {
+/// The response to an intent that was written.
+pub fn of_write(intent: &Intent, record: &Record) -> StoredResponse {
     let name = intent.grant.collection().name();
     let shown = |status| shown(status, &intent.grant, record);
     match intent.what {
@@ -46,7 +47,7 @@ pub fn to(intent: &Intent, record: &Record) -> StoredResponse {
     }
 }
 
-/// The record as the caller may read it: whole, or nothing but its id and version.
+/// The record as the caller may read it: whole, or its id and version alone.
 fn shown(status: u16, grant: &Grant, record: &Record) -> StoredResponse {
     let body = record.shown_to_writer(grant).into();
     StoredResponse { status, etag: Some(etag(record.version, grant.is_admin())), location: None, body: Some(body) }

@@ -10,6 +10,7 @@ use undercroft::http::parse_json;
 use undercroft::id;
 use undercroft::policy::system_grant;
 use undercroft::preconditions::Preconditions;
+use undercroft::records::input::{check_new_id, complete_new};
 use undercroft::schema::Collection;
 use undercroft::store::intent::{Intent, What};
 use undercroft::store::jobs::Job;
@@ -17,9 +18,6 @@ use undercroft::store::targets::{Referring, targets};
 
 /// What an export says of a record that the server keeps anew for the one made of it.
 const KEPT_ANEW: [&str; 3] = ["createdAt", "updatedAt", "version"];
-/// How far the clock of whoever made an id may be ahead of ours, in milliseconds.
-const CLOCK_DIFFERENCE: u64 = 60_000;
-
 /// The members in a line of NDJSON.
 ///
 /// # Errors
@@ -89,9 +87,7 @@ pub async fn intent(
     if !kept.is_empty() {
         return Err(Error::Invalid(kept));
     }
-    collection.apply_defaults(&mut data);
-    collection.validate(&mut data).map_err(Error::Invalid)?;
-    collection.canonicalise(&mut data);
+    complete_new(collection, &mut data)?;
     let targets = targets(&tools.definitions, collection, Referring::System, &data, now).await?;
     let grant = system_grant(collection, now);
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
@@ -103,14 +99,10 @@ pub fn has_own_id(job: &Job, line: u64, id: &str) -> bool {
 }
 
 fn own_id(id: &Value, now: u64) -> Result<String> {
-    let wrong = |message| Error::field("/id", "id", message);
-    let id = id.as_str().filter(|id| id::is_valid(id));
-    let id = id.ok_or_else(|| {
-        wrong("an id is a UUIDv7 in lower case with hyphens (RFC 9562); leave it out to be given one")
-    })?;
-    match id::millis(id) {
-        Some(made) if made <= now + CLOCK_DIFFERENCE => Ok(id.to_owned()),
-        _ => Err(wrong("the time in this id has not come yet: createdAt is taken from it")),
+    let id = id.as_str().unwrap_or_default();
+    match check_new_id(id, now) {
+        Ok(()) => Ok(id.to_owned()),
+        Err(reason) => Err(Error::field("/id", "id", format!("{reason}; leave it out to be given one"))),
     }
 }
 

@@ -1,15 +1,18 @@
-//! What a client sent to be stored, on its way to being data: nothing the server keeps, nothing only the server writes.
+//! What a client sent to be stored, on its way to being data: nothing that only the server writes, every default in its place, valid.
 
-use crate::App;
+use super::operations::Operations;
+use crate::error::{Error, FieldError, Result};
+use crate::expr::is_system;
+use crate::id;
+use crate::identity::Caller;
+use crate::json_pointer;
+use crate::schema::Collection;
+use crate::store::intent::Target;
+use crate::store::targets::{self, Referring};
 use serde_json::{Map, Value};
-use undercroft::error::{Error, FieldError, Result};
-use undercroft::expr::is_system;
-use undercroft::id;
-use undercroft::identity::Caller;
-use undercroft::json_pointer;
-use undercroft::schema::Collection;
-use undercroft::store::intent::Target;
-use undercroft::store::targets::{self, Referring};
+
+/// How far a client's clock may be ahead of the server's, in milliseconds.
+const MAX_CLOCK_SKEW_MILLIS: u64 = 60_000;
 
 /// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
 ///
@@ -44,6 +47,31 @@ pub fn strip(
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }
 
+/// Completes the data of a new record: defaults, validation, one form for times. Requests and imports pass through this one gate.
+///
+/// # Errors
+/// `Invalid`, naming each member.
+pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> Result<()> {
+    collection.apply_defaults(data);
+    collection.validate(data).map_err(Error::Invalid)?;
+    collection.canonicalise(data);
+    Ok(())
+}
+
+/// Checks that a record may be made under this id.
+///
+/// # Errors
+/// The reason why not.
+pub fn check_new_id(id: &str, now: u64) -> Result<(), &'static str> {
+    match id::millis(id) {
+        None => Err("an id is a UUIDv7 in lower case with hyphens (RFC 9562)"),
+        Some(made) if made > now + MAX_CLOCK_SKEW_MILLIS => {
+            Err("the time in this id has not come yet: createdAt is taken from it")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 /// A record's id from the path. What is no id names no record.
 ///
 /// # Errors
@@ -55,10 +83,11 @@ pub fn record_id(text: &str) -> Result<&str> {
 /// The records that these members point at and that the write has to see: alive, and the caller's to point at. Their own account
 /// needs no look: the token has proven it.
 pub async fn targets(
-    app: &App,
+    operations: &Operations,
     collection: &Collection,
     caller: &Caller,
     members: &Map<String, Value>,
 ) -> Result<Vec<Target>> {
-    targets::targets(&app.definitions, collection, Referring::Caller(caller), members, app.clock.millis()).await
+    targets::targets(&operations.definitions, collection, Referring::Caller(caller), members, operations.clock.millis())
+        .await
 }

@@ -1,12 +1,12 @@
 //! `count=true` of a list: how many records it holds, from what the change log counts, where it holds whole partitions.
 
-use crate::App;
+use super::operations::Operations;
+use crate::error::{Error, Result};
+use crate::query::{Plan, Range};
+use crate::schema::Collection;
+use crate::store::change_log::Partition;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use undercroft::error::{Error, Result};
-use undercroft::query::{Plan, Range};
-use undercroft::schema::Collection;
-use undercroft::store::change_log::Partition;
 
 /// The partitions whose counts together are the count of a planned list.
 ///
@@ -38,8 +38,8 @@ pub fn partitions(collection: &Collection, plan: &Plan) -> Result<Vec<Partition>
 }
 
 /// Reads the count of these partitions.
-pub async fn counted(app: &App, partitions: &[Partition]) -> Result<Value> {
-    Ok(json!({ "records": app.change_log.count(partitions).await?, "eventual": true }))
+pub async fn counted(operations: &Operations, partitions: &[Partition]) -> Result<Value> {
+    Ok(json!({ "records": operations.change_log.count(partitions).await?, "eventual": true }))
 }
 
 /// Whether the list is nothing but whole partitions, and no record lies in two of them.

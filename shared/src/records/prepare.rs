@@ -1,37 +1,36 @@
-//! From what a client sent to an intent: the collection is there, the caller may as far as can be known, the body is theirs to
-//! write and valid. Each way of writing, alone or in a batch, begins here.
+//! From what a client sent to an intent: the collection exists, the caller may as far as definitions say, and the body is valid and
+//! theirs to write. Every write begins here, alone or in a batch.
 //!
-//! It takes two steps. What is begun was decided by definitions alone: whoever may not hears so before any record is read. What is
-//! ended knows its tombstone and what it points at; those of a batch are read together.
+//! It takes two steps. A write is *prepared* from definitions alone: whoever may not is refused before any record is read. Then it is
+//! *completed* with its tombstone and with the records it points at; those of a batch are read together.
 
-use crate::{App, input};
+use super::input;
+use super::operations::Operations;
+use super::operations::absent;
+use crate::error::{Error, Result};
+use crate::expr::{Input, Rule};
+use crate::id;
+use crate::identity::Caller;
+use crate::policy::{Grant, allow};
+use crate::preconditions::Preconditions;
+use crate::schema::Collection;
+use crate::store::intent::{Intent, What};
+use crate::store::targets::related;
+use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use undercroft::error::{Error, Result};
-use undercroft::expr::{Input, Rule};
-use undercroft::futures::future::join_all;
-use undercroft::id;
-use undercroft::identity::Caller;
-use undercroft::policy::{Grant, allow};
-use undercroft::preconditions::Preconditions;
-use undercroft::schema::Collection;
-use undercroft::store::intent::{Intent, What};
-use undercroft::store::targets::related;
 
-/// How far a client's clock may be ahead of ours, in milliseconds.
-const CLOCK_DIFFERENCE: u64 = 60_000;
-
-/// An intent of which no record has been read.
+/// A write that is prepared: no record has been read for it.
 #[derive(Debug)]
-pub struct Begun {
+pub struct Prepared {
     /// What is known of it: not what it points at.
     intent: Intent,
     /// The right by which a record may be brought back if not by the intent's own.
     or_by: Option<Grant>,
 }
 
-impl Begun {
+impl Prepared {
     fn new(grant: Grant, id: String, what: What, preconditions: Preconditions) -> Self {
         Self { intent: Intent { grant, id, what, preconditions, targets: Vec::new() }, or_by: None }
     }
@@ -48,22 +47,18 @@ impl Begun {
     }
 }
 
-/// What was begun, ended.
+/// Completes writes: their tombstones are read together, and so are the collections that they point into.
 ///
 /// # Errors
-/// As for a tombstone that is not there, and for what cannot be pointed at.
-pub async fn ended(app: &App, caller: &Caller, begun: Begun) -> Result<Intent> {
-    let ended = all_ended(app, caller, vec![begun]).await?;
-    ended.into_iter().next().ok_or_else(|| Error::internal("an intent that did not end"))?
-}
-
-/// Of several at once: their tombstones are read together, and so are the collections that they point into.
-///
-/// # Errors
-/// Of each, as [`ended`]; of the whole when the table does not answer.
-pub async fn all_ended(app: &App, caller: &Caller, begun: Vec<Begun>) -> Result<Vec<Result<Intent>>> {
-    let mut deleted = app.records.tombstones(begun.iter().filter_map(Begun::wants).collect()).await?.into_iter();
-    let known = begun.into_iter().map(|Begun { intent, .. }| match &intent.what {
+/// For each, when its tombstone is not there or when it cannot point where it does; for all when the table does not answer.
+pub(super) async fn complete(
+    operations: &Operations,
+    caller: &Caller,
+    prepared: Vec<Prepared>,
+) -> Result<Vec<Result<Intent>>> {
+    let mut deleted =
+        operations.records.tombstones(prepared.iter().filter_map(Prepared::wants).collect()).await?.into_iter();
+    let known = prepared.into_iter().map(|Prepared { intent, .. }| match &intent.what {
         What::Undelete => {
             let found = deleted.next().unwrap_or(Err(Error::NotFound("record")));
             found.map(|(grant, data)| (Intent { grant, ..intent }, data))
@@ -74,11 +69,11 @@ pub async fn all_ended(app: &App, caller: &Caller, begun: Vec<Begun>) -> Result<
     let pointing = known.iter().flatten().map(|(intent, data)| (intent.grant.collection(), members(intent, data)));
     let pointing = pointing.collect::<Vec<_>>();
     let named = pointing.iter().flat_map(|(collection, members)| related(collection, members));
-    app.definitions.prefetch(named.collect(), false).await?;
+    operations.definitions.prefetch(named.collect(), false).await?;
     drop(pointing);
     let each = known.into_iter().map(async |known| {
         let (mut intent, data) = known?;
-        let targets = input::targets(app, intent.grant.collection(), caller, &members(&intent, &data)).await?;
+        let targets = input::targets(operations, intent.grant.collection(), caller, &members(&intent, &data)).await?;
         if let What::Merge { blind, .. } = &mut intent.what {
             *blind &= targets.is_empty();
         }
@@ -106,74 +101,68 @@ fn filled(collection: &Collection, body: &Map<String, Value>) -> Map<String, Val
 }
 
 /// To make a record with an id of the server's.
-pub async fn create(app: &App, caller: &Caller, name: &str, body: Map<String, Value>) -> Result<Begun> {
-    make(app, caller, name, id::new(&app.clock), body).await
+pub(super) async fn create(
+    operations: &Operations,
+    caller: &Caller,
+    name: &str,
+    body: Map<String, Value>,
+) -> Result<Prepared> {
+    make(operations, caller, name, id::new(&operations.clock), body).await
 }
 
 /// To make a record with an id of the client's.
-pub async fn create_as(
-    app: &App,
+pub(super) async fn create_with_id(
+    operations: &Operations,
     caller: &Caller,
-    name: &str,
-    id: &str,
+    (name, id): (&str, &str),
     mut body: Map<String, Value>,
-) -> Result<Begun> {
+) -> Result<Prepared> {
     if body.get("id").and_then(Value::as_str) == Some(id) {
         body.remove("id");
     }
-    make(app, caller, name, id.to_owned(), body).await
+    make(operations, caller, name, id.to_owned(), body).await
 }
 
-/// Whether a record may be made under this id.
-///
-/// # Errors
-/// Why not.
-pub fn check_new_id(app: &App, id: &str) -> Result<()> {
-    match id::millis(id) {
-        None => Err(Error::bad_request("id", "an id is a UUIDv7 in lower case with hyphens (RFC 9562)")),
-        Some(made) if made > app.clock.millis() + CLOCK_DIFFERENCE => {
-            Err(Error::bad_request("id", "the time in this id has not come yet: createdAt is taken from it"))
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-async fn make(app: &App, caller: &Caller, name: &str, id: String, body: Map<String, Value>) -> Result<Begun> {
-    let collection = app.collection(name, caller, Rule::Create).await?;
-    let (grant, data) = granted(app, caller, &collection, body)?;
-    Ok(Begun::new(grant, id, What::Create(data), Preconditions::NONE))
+async fn make(
+    operations: &Operations,
+    caller: &Caller,
+    name: &str,
+    id: String,
+    body: Map<String, Value>,
+) -> Result<Prepared> {
+    let collection = operations.collection(name, caller, Rule::Create).await?;
+    let (grant, data) = granted(operations, caller, &collection, body)?;
+    Ok(Prepared::new(grant, id, What::Create(data), Preconditions::NONE))
 }
 
 /// Validates new data and asks for the grant to write it. Who could never create hears nothing of the schema.
 fn granted(
-    app: &App,
+    operations: &Operations,
     caller: &Caller,
     collection: &Arc<Collection>,
     mut data: Map<String, Value>,
 ) -> Result<(Grant, Map<String, Value>)> {
-    let now = app.clock.millis();
+    let now = operations.clock.millis();
     let ask = |data: &Map<String, Value>| allow(caller, Rule::Create, collection, now, Input::Whole(data));
     if let Err(error @ (Error::Unauthenticated(_) | Error::NotFound(_))) = ask(&data) {
         return Err(error);
     }
     input::strip(collection, caller, None, &mut data)?;
-    collection.apply_defaults(&mut data);
-    collection.validate(&mut data).map_err(Error::Invalid)?;
-    collection.canonicalise(&mut data);
+    input::complete_new(collection, &mut data)?;
     Ok((ask(&data)?, data))
 }
 
 /// To replace a record. The client must have said which version it means: a replacement that did not look first loses
 /// somebody's update.
-pub async fn replace(
-    app: &App,
+pub(super) async fn replace(
+    operations: &Operations,
     caller: &Caller,
     (name, id): (&str, &str),
     mut body: Map<String, Value>,
     preconditions: Preconditions,
-) -> Result<Begun> {
-    let collection = app.collection(name, caller, Rule::Update).await?;
-    let now = app.clock.millis();
+) -> Result<Prepared> {
+    let collection = operations.collection(name, caller, Rule::Update).await?;
+    let now = operations.clock.millis();
     let ask = |whole: &Map<String, Value>, sent: &Map<String, Value>| {
         allow(caller, Rule::Update, &collection, now, Input::Change { whole, sent })
     };
@@ -181,19 +170,19 @@ pub async fn replace(
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut body)?;
     let grant = ask(&filled(&collection, &body), &collection.named_by_replacement(&body))?;
-    Ok(Begun::new(grant, id.to_owned(), What::Replace(body), preconditions))
+    Ok(Prepared::new(grant, id.to_owned(), What::Replace(body), preconditions))
 }
 
 /// To merge a patch into a record.
-pub async fn merge(
-    app: &App,
+pub(super) async fn merge(
+    operations: &Operations,
     caller: &Caller,
     (name, id): (&str, &str),
     mut patch: Map<String, Value>,
     preconditions: Preconditions,
-) -> Result<Begun> {
-    let collection = app.collection(name, caller, Rule::Update).await?;
-    let now = app.clock.millis();
+) -> Result<Prepared> {
+    let collection = operations.collection(name, caller, Rule::Update).await?;
+    let now = operations.clock.millis();
     allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut patch)?;
@@ -203,42 +192,42 @@ pub async fn merge(
         collection.canonicalise(&mut patch);
     }
     let grant = allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
-    Ok(Begun::new(grant, id.to_owned(), What::Merge { patch, blind }, preconditions))
+    Ok(Prepared::new(grant, id.to_owned(), What::Merge { patch, blind }, preconditions))
 }
 
 /// To delete a record.
-pub async fn delete(
-    app: &App,
+pub(super) async fn delete(
+    operations: &Operations,
     caller: &Caller,
     (name, id): (&str, &str),
     preconditions: Preconditions,
-) -> Result<Begun> {
-    let grant = removal(app, caller, name).await?;
+) -> Result<Prepared> {
+    let grant = removal(operations, caller, name).await?;
     let id = input::record_id(id)?.to_owned();
-    Ok(Begun::new(grant, id, What::Delete, preconditions))
+    Ok(Prepared::new(grant, id, What::Delete, preconditions))
 }
 
 /// To bring a deleted record back: for those whom the rule `undelete` lets, and for whoever deleted it, while they still may. What
 /// it points at must be there, and theirs to point at.
-pub async fn undelete(
-    app: &App,
+pub(super) async fn undelete(
+    operations: &Operations,
     caller: &Caller,
     (name, id): (&str, &str),
     preconditions: Preconditions,
-) -> Result<Begun> {
-    let collection = app.collection(name, caller, Rule::Undelete).await?;
-    let now = app.clock.millis();
+) -> Result<Prepared> {
+    let collection = operations.collection(name, caller, Rule::Undelete).await?;
+    let now = operations.clock.millis();
     let ask = |rule| allow(caller, rule, &collection, now, Input::None).ok();
     let mut grants = [ask(Rule::Undelete), ask(Rule::Delete)].into_iter().flatten();
-    let grant = grants.next().ok_or_else(|| crate::absent(caller, Rule::Undelete))?;
+    let grant = grants.next().ok_or_else(|| absent(caller, Rule::Undelete))?;
     not_a_user(name)?;
     let id = input::record_id(id)?.to_owned();
-    Ok(Begun { or_by: grants.next(), ..Begun::new(grant, id, What::Undelete, preconditions) })
+    Ok(Prepared { or_by: grants.next(), ..Prepared::new(grant, id, What::Undelete, preconditions) })
 }
 
-async fn removal(app: &App, caller: &Caller, name: &str) -> Result<Grant> {
-    let collection = app.collection(name, caller, Rule::Delete).await?;
-    let grant = allow(caller, Rule::Delete, &collection, app.clock.millis(), Input::None)?;
+async fn removal(operations: &Operations, caller: &Caller, name: &str) -> Result<Grant> {
+    let collection = operations.collection(name, caller, Rule::Delete).await?;
+    let grant = allow(caller, Rule::Delete, &collection, operations.clock.millis(), Input::None)?;
     not_a_user(name)?;
     Ok(grant)
 }

@@ -8,13 +8,13 @@ mod level;
 mod parse;
 mod resolve;
 
-use crate::App;
+use super::operations::Operations;
+use crate::error::{Error, Result};
+use crate::identity::Caller;
+use crate::schema::Collection;
+use crate::store::record::Record;
 use resolve::{Way, resolve};
 use serde_json::{Map, Value};
-use undercroft::error::{Error, Result};
-use undercroft::identity::Caller;
-use undercroft::schema::Collection;
-use undercroft::store::record::Record;
 
 /// The member of a record that holds what was expanded.
 const EXPANDED: &str = "expanded";
@@ -34,7 +34,7 @@ impl Expand {
     /// `BadRequest` with the column where the text, a name or a number is wrong; `Refused` as the list of the other collection
     /// would be where its indexes do not serve a back-relation.
     pub async fn read(
-        app: &App,
+        operations: &Operations,
         caller: &Caller,
         collection: &Collection,
         text: Option<&str>,
@@ -42,7 +42,7 @@ impl Expand {
     ) -> Result<Self> {
         let Some(text) = text else { return Ok(Self::default()) };
         let terms = parse::parse(text).map_err(|error| Error::bad_request("expand", format!("expand, {error}")))?;
-        let ways = resolve(app, caller, collection, &terms).await?;
+        let ways = resolve(operations, caller, collection, &terms).await?;
         let most = most(&ways, records);
         if most > MOST {
             let detail = format!(
@@ -60,16 +60,21 @@ impl Expand {
     }
 
     /// Adds `expanded` to each of `shown`, which shows `records` in the same order.
-    pub async fn onto(&self, app: &App, records: &[Record], shown: Vec<Map<String, Value>>) -> Result<Vec<Value>> {
+    pub async fn onto(
+        &self,
+        operations: &Operations,
+        records: &[Record],
+        shown: Vec<Map<String, Value>>,
+    ) -> Result<Vec<Value>> {
         let parents: Vec<level::Parent> =
             records.iter().map(|record| level::Parent { record, ways: &self.ways }).collect();
-        let mut expanded = level::expand(app, &parents).await?.into_iter();
+        let mut expanded = level::expand(operations, &parents).await?.into_iter();
         Ok(shown.into_iter().map(|shown| with_expanded(shown, &self.ways, expanded.next())).collect())
     }
 
     /// What expanding up to `records` records reads, for `explain=true`.
-    pub fn explain(&self, app: &App, records: usize) -> Vec<Value> {
-        self.ways.iter().flat_map(|way| way.explain(app, "", records)).collect()
+    pub fn explain(&self, operations: &Operations, records: usize) -> Vec<Value> {
+        self.ways.iter().flat_map(|way| way.explain(operations, "", records)).collect()
     }
 }
 

@@ -1,21 +1,21 @@
 //! Names to relations that this caller may follow: a field that points at a record, or another collection whose field points
 //! back here.
 
+use super::super::operations::Operations;
+use super::super::refusal;
 use super::EXPANDED;
 use super::parse::{BACK, Term, shown};
-use crate::App;
-use crate::refusal;
+use crate::cost;
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Input, Op, Operand, Rule, Test, Variable};
+use crate::id;
+use crate::identity::Caller;
+use crate::policy::{Grant, allow};
+use crate::query::{ListQuery, Plan, plan};
+use crate::schema::Collection;
+use crate::store::explain::Expected;
+use crate::store::record::Record;
 use serde_json::{Map, Value, json};
-use undercroft::cost;
-use undercroft::error::{Error, Result};
-use undercroft::expr::{Expr, Input, Op, Operand, Rule, Test, Variable};
-use undercroft::id;
-use undercroft::identity::Caller;
-use undercroft::policy::{Grant, allow};
-use undercroft::query::{ListQuery, Plan, plan};
-use undercroft::schema::Collection;
-use undercroft::store::explain::Expected;
-use undercroft::store::record::Record;
 
 /// What stands between collection and field in the name of a back-relation.
 const VIA: &str = "_via_";
@@ -56,7 +56,12 @@ pub enum Leads {
 ///
 /// # Errors
 /// See [`Expand::read`](super::Expand::read).
-pub async fn resolve(app: &App, caller: &Caller, collection: &Collection, terms: &[Term]) -> Result<Vec<Way>> {
+pub async fn resolve(
+    operations: &Operations,
+    caller: &Caller,
+    collection: &Collection,
+    terms: &[Term],
+) -> Result<Vec<Way>> {
     if terms.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,9 +73,9 @@ pub async fn resolve(app: &App, caller: &Caller, collection: &Collection, terms:
     }
     let mut ways = Vec::new();
     for term in terms {
-        let (leads, grant) = relation(app, caller, collection, term).await?;
+        let (leads, grant) = relation(operations, caller, collection, term).await?;
         let under = match &grant {
-            Some(grant) => Box::pin(resolve(app, caller, grant.collection(), &term.under)).await?,
+            Some(grant) => Box::pin(resolve(operations, caller, grant.collection(), &term.under)).await?,
             // What is closed to the caller tells nothing of its relations either.
             None => Vec::new(),
         };
@@ -82,13 +87,18 @@ pub async fn resolve(app: &App, caller: &Caller, collection: &Collection, terms:
 }
 
 /// The one relation of that name.
-async fn relation(app: &App, caller: &Caller, collection: &Collection, term: &Term) -> Result<(Leads, Option<Grant>)> {
+async fn relation(
+    operations: &Operations,
+    caller: &Caller,
+    collection: &Collection,
+    term: &Term,
+) -> Result<(Leads, Option<Grant>)> {
     let mut found: Vec<(Leads, Option<Grant>)> = Vec::new();
-    found.extend(forward(app, caller, collection, &term.name).await?);
+    found.extend(forward(operations, caller, collection, &term.name).await?);
     for (at, _) in term.name.match_indices(VIA) {
         let (other, field) = (term.name.get(..at), term.name.get(at + VIA.len()..));
         if let (Some(other), Some(field)) = (other, field) {
-            found.extend(back(app, caller, collection, (other, field), term.limit.unwrap_or(BACK)).await?);
+            found.extend(back(operations, caller, collection, (other, field), term.limit.unwrap_or(BACK)).await?);
         }
     }
     let name = shown(&term.name);
@@ -113,29 +123,29 @@ async fn relation(app: &App, caller: &Caller, collection: &Collection, term: &Te
 
 /// The field of that name, if it is one that points at a record and clients see it.
 async fn forward(
-    app: &App,
+    operations: &Operations,
     caller: &Caller,
     collection: &Collection,
     name: &str,
 ) -> Result<Option<(Leads, Option<Grant>)>> {
     let field = collection.field(name).filter(|field| !field.value.hidden);
     let Some(relation) = field.and_then(|field| field.relation.as_ref()) else { return Ok(None) };
-    let other = app.definitions.collection(&relation.collection).await?;
-    let grant = other.and_then(|other| allow(caller, Rule::Read, &other, app.clock.millis(), Input::None).ok());
+    let other = operations.definitions.collection(&relation.collection).await?;
+    let grant = other.and_then(|other| allow(caller, Rule::Read, &other, operations.clock.millis(), Input::None).ok());
     Ok(Some((Leads::To { field: name.to_owned() }, grant)))
 }
 
 /// The other collection's field, if it points here and the caller may list that collection at all. One that they may not list
 /// is not there, as for its list.
 async fn back(
-    app: &App,
+    operations: &Operations,
     caller: &Caller,
     collection: &Collection,
     (other, field): (&str, &str),
     limit: usize,
 ) -> Result<Option<(Leads, Option<Grant>)>> {
-    let Some(other) = app.definitions.collection(other).await? else { return Ok(None) };
-    let Ok(grant) = allow(caller, Rule::List, &other, app.clock.millis(), Input::None) else { return Ok(None) };
+    let Some(other) = operations.definitions.collection(other).await? else { return Ok(None) };
+    let Ok(grant) = allow(caller, Rule::List, &other, operations.clock.millis(), Input::None) else { return Ok(None) };
     let named = other.field(field).filter(|field| !field.value.hidden);
     let points_here =
         named.and_then(|field| field.relation.as_ref()).is_some_and(|to| to.collection == collection.name());
@@ -188,13 +198,13 @@ impl Way {
     }
 
     /// This way and those under it, for `explain=true`: of up to `records` records.
-    pub fn explain(&self, app: &App, before: &str, records: usize) -> Vec<Value> {
+    pub fn explain(&self, operations: &Operations, before: &str, records: usize) -> Vec<Value> {
         let path = format!("{before}{}", self.name);
         let most = records * self.most();
         let mut explained = Map::from_iter([("path".to_owned(), path.clone().into()), ("records".into(), most.into())]);
         match self.sample() {
             Ok(Some((plan, grant))) => {
-                let expected = app.records.expected(grant, &plan, self.most());
+                let expected = operations.records.expected(grant, &plan, self.most());
                 explained.insert("eachOf".into(), records.into());
                 explained.insert("plan".into(), plan.explain());
                 explained.insert("expected".into(), json!(expected));
@@ -204,7 +214,7 @@ impl Way {
                 explained.insert("expected".into(), json!(Expected::batch(most)));
             }
         }
-        let under = self.under.iter().flat_map(|way| way.explain(app, &format!("{path}."), most));
+        let under = self.under.iter().flat_map(|way| way.explain(operations, &format!("{path}."), most));
         std::iter::once(Value::Object(explained)).chain(under).collect()
     }
 }

@@ -1,18 +1,18 @@
 //! One level of relations followed for many records at once: a single batch read for all that point forward, a query a record
 //! for each that points back, those side by side with the batch and with each other.
 
+use super::super::operations::Operations;
 use super::resolve::{Leads, Way, back_plan};
 use super::with_expanded;
-use crate::App;
+use crate::cost;
+use crate::error::Result;
+use crate::policy::Grant;
+use crate::response_size;
+use crate::store::record::Record;
+use futures_util::future::try_join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
-use undercroft::cost;
-use undercroft::error::Result;
-use undercroft::futures::future::try_join;
-use undercroft::futures::stream::{self, StreamExt, TryStreamExt};
-use undercroft::policy::Grant;
-use undercroft::response_size;
-use undercroft::store::record::Record;
 
 /// How many queries of a level are under way at once.
 const AT_ONCE: usize = 16;
@@ -39,9 +39,9 @@ struct Met {
 ///
 /// # Errors
 /// `Refused` when what is expanded is more than an answer carries: it has no pages.
-pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String, Value>>> {
+pub async fn expand(operations: &Operations, parents: &[Parent<'_>]) -> Result<Vec<Map<String, Value>>> {
     let steps: Steps = parents.iter().flat_map(steps).collect();
-    let (mut found, back) = try_join(forward(app, &steps), backward(app, &steps)).await?;
+    let (mut found, back) = try_join(forward(operations, &steps), backward(operations, &steps)).await?;
     found.extend(back);
     // A record that several parents lead to is shown with each.
     let led = parents.iter().flat_map(|parent| parent.ways.iter().filter_map(|way| met(&found, parent.record, way)));
@@ -54,7 +54,7 @@ pub async fn expand(app: &App, parents: &[Parent<'_>]) -> Result<Vec<Map<String,
     let mut below = if below.iter().all(|child| child.ways.is_empty()) {
         Vec::new().into_iter()
     } else {
-        Box::pin(expand(app, &below)).await?.into_iter()
+        Box::pin(expand(operations, &below)).await?.into_iter()
     };
     let members = |parent: &Parent| -> Map<String, Value> {
         let of_way = |way: &Way| (way.name.clone(), way.member(records(&found, parent.record, way), &mut below));
@@ -85,11 +85,11 @@ fn steps<'a>(parent: &Parent<'a>) -> Vec<(Step<'a>, (&'a Way, &'a Grant))> {
 }
 
 /// Every record that is pointed at, in one batch.
-async fn forward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
+async fn forward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Found<'a>> {
     let steps = steps.iter().filter(|(_, (way, _))| matches!(way.leads, Leads::To { .. }));
     let (steps, wanted): (Vec<Step>, Vec<(&Grant, Vec<&str>)>) =
         steps.map(|(step, (_, grant))| (*step, (*grant, vec![step.1]))).unzip();
-    let found = app.records.get_each(&wanted).await?;
+    let found = operations.records.get_each(&wanted).await?;
     let unseen = wanted.iter().zip(&found).any(|((grant, _), found)| found.is_empty() && !grant.is_admin());
     if unseen {
         cost::withhold();
@@ -103,13 +103,13 @@ async fn forward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
 }
 
 /// The records that point back, a list for each id.
-async fn backward<'a>(app: &App, steps: &Steps<'a>) -> Result<Found<'a>> {
+async fn backward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Found<'a>> {
     let mut queries = Vec::new();
     for (step, (way, grant)) in steps {
         if let Leads::Back { field, limit } = &way.leads {
             let plan = back_plan(way, grant, field, step.1)?;
             queries.push(async move {
-                let listed = app.records.list(grant, &plan, *limit, None).await?;
+                let listed = operations.records.list(grant, &plan, *limit, None).await?;
                 // It stopped where a page would have: here nobody could turn to the next.
                 if listed.next.is_some() && listed.records.len() < *limit {
                     return Err(response_size::TOO_LARGE());

@@ -1,8 +1,8 @@
 //! What a list answers that no index serves: 422 and the index it needs, and the same inside an explanation.
 
+use crate::error::{Error, Result};
+use crate::query::Refusal;
 use serde_json::{Map, Value, json};
-use undercroft::error::{Error, Result};
-use undercroft::query::Refusal;
 
 /// The refusal of a list.
 pub fn of_list(refusal: Refusal) -> Error {

@@ -1,7 +1,7 @@
 //! The text of `expand` to a tree of names: `author.company,comments_via_post:5` -> what is asked for, before anybody has
 //! looked whether there is such a thing.
 
-use undercroft::expr::ExprError;
+use crate::expr::ExprError;
 
 /// Most paths of one `expand`.
 pub const MAX_PATHS: usize = 8;

@@ -1,0 +1,137 @@
+//! Operations that write, one or several, as intents.
+
+use super::input::check_new_id;
+use super::operations::Operations;
+use super::operations::absent;
+use super::prepare::{self, Prepared, complete};
+use crate::error::{Error, Result};
+use crate::expr::Rule;
+use crate::identity::Caller;
+use crate::preconditions::{IfNoneMatch, Preconditions};
+use crate::store::intent::Intent;
+use futures_util::future::join_all;
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// One write that a client asks for.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// The collection's name.
+    pub collection: String,
+    /// What is to be written.
+    pub kind: OperationKind,
+    /// Under which conditions.
+    pub preconditions: Preconditions,
+}
+
+/// What an operation writes.
+#[derive(Debug, Clone)]
+pub enum OperationKind {
+    /// A new record, with an id of the server's.
+    Create(Map<String, Value>),
+    /// The record of this id: replaced (`If-Match`), or made (`If-None-Match: *`).
+    Put(String, Map<String, Value>),
+    /// A JSON Merge Patch (RFC 7396) of the record of this id.
+    Patch(String, Map<String, Value>),
+    /// The record of this id becomes a tombstone.
+    Delete(String),
+    /// The record of this id comes back from its tombstone.
+    Undelete(String),
+}
+
+impl OperationKind {
+    /// The rule that permits it.
+    fn rule(&self) -> Rule {
+        match self {
+            Self::Create(_) => Rule::Create,
+            Self::Put(..) | Self::Patch(..) => Rule::Update,
+            Self::Delete(_) => Rule::Delete,
+            Self::Undelete(_) => Rule::Undelete,
+        }
+    }
+}
+
+impl Operation {
+    /// Checks what can be checked before any definition is read.
+    ///
+    /// # Errors
+    /// `PreconditionRequired` for a PUT that does not say whether it replaces or makes a record; `BadRequest` for an id that no new
+    /// record may have.
+    pub fn check(&self, now: u64) -> Result<()> {
+        let OperationKind::Put(id, _) = &self.kind else { return Ok(()) };
+        match (self.preconditions.if_match.is_sent(), &self.preconditions.if_none_match) {
+            (true, _) => Ok(()),
+            (false, IfNoneMatch::Any) => check_new_id(id, now).map_err(|reason| Error::bad_request("id", reason)),
+            _ => Err(Error::PreconditionRequired(
+                "Send If-Match with the record's ETag to replace it, or If-None-Match: * to create it.",
+            )),
+        }
+    }
+}
+
+impl Operations {
+    /// The intent of one operation, if the caller may.
+    ///
+    /// # Errors
+    /// As the definitions and the rules have them, before any record is read; as a missing tombstone and unreachable targets do.
+    pub async fn intent(&self, caller: &Caller, operation: Operation) -> Result<Intent> {
+        let prepared = self.prepare(caller, operation).await?;
+        let completed = complete(self, caller, vec![prepared]).await?;
+        completed.into_iter().next().ok_or_else(|| Error::internal("an operation without an intent"))?
+    }
+
+    /// The intents of several operations. All their collections are looked up together, and no record is read while one of them is
+    /// refused.
+    ///
+    /// # Errors
+    /// `Batch`, with what is wrong with each.
+    pub async fn intents(&self, caller: &Caller, operations: Vec<Operation>) -> Result<Vec<Intent>> {
+        let named = operations.iter().map(|operation| operation.collection.as_str()).collect();
+        let missing = self.definitions.prefetch(named, matches!(caller, Caller::Anonymous)).await?;
+        let prepared = operations.into_iter().map(async |operation| match missing.contains(&operation.collection) {
+            true => Err(absent(caller, operation.kind.rule())),
+            false => self.prepare(caller, operation).await,
+        });
+        let mut written = HashSet::new();
+        let distinct = join_all(prepared).await.into_iter().map(|prepared| match prepared {
+            Ok(prepared) if !written.insert(prepared.writes()) => {
+                Err(Error::field("/path", "twice", "an earlier operation writes this record"))
+            }
+            prepared => prepared,
+        });
+        let prepared = all_or_errors(distinct.collect())?;
+        all_or_errors(complete(self, caller, prepared).await?)
+    }
+
+    async fn prepare(&self, caller: &Caller, operation: Operation) -> Result<Prepared> {
+        operation.check(self.clock.millis())?;
+        let Operation { collection, kind, preconditions } = operation;
+        let name = collection.as_str();
+        match kind {
+            OperationKind::Create(body) => prepare::create(self, caller, name, body).await,
+            OperationKind::Put(id, body) if preconditions.if_match.is_sent() => {
+                prepare::replace(self, caller, (name, &id), body, preconditions).await
+            }
+            OperationKind::Put(id, body) => prepare::create_with_id(self, caller, (name, &id), body).await,
+            OperationKind::Patch(id, patch) => prepare::merge(self, caller, (name, &id), patch, preconditions).await,
+            OperationKind::Delete(id) => prepare::delete(self, caller, (name, &id), preconditions).await,
+            OperationKind::Undelete(id) => prepare::undelete(self, caller, (name, &id), preconditions).await,
+        }
+    }
+}
+
+/// All of them, or `Batch` with what is wrong with which. An error that is nobody's fault is of the whole.
+///
+/// # Errors
+/// See above.
+pub fn all_or_errors<T>(outcomes: Vec<Result<T>>) -> Result<Vec<T>> {
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for (position, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(one) => done.push(one),
+            Err(error @ (Error::Internal(_) | Error::Unavailable { .. })) => return Err(error),
+            Err(error) => errors.push((position, error)),
+        }
+    }
+    if errors.is_empty() { Ok(done) } else { Err(Error::Batch(errors)) }
+}

@@ -1,0 +1,181 @@
+//! Listing records: a page of them, or how the page would be read. What is deleted is listed in `deleted`.
+
+use super::expand::Expand;
+use super::operations::Operations;
+use super::page::page;
+use super::{count, deleted, refusal};
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Input, Rule};
+use crate::identity::Caller;
+use crate::policy::{Grant, allow};
+use crate::query::{ListQuery, Plan, SortField, parse_fields, parse_sort, plan};
+use crate::store::list::Listed;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// Records on a page unless asked otherwise, and at most.
+const PAGE: (usize, usize) = (30, 100);
+/// Most items a scan may read.
+const MOST_SCANNED: u32 = 1_000;
+
+/// What to list. The members are the parameters of the HTTP request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListRequest {
+    /// Which records, in the expression language.
+    pub filter: Option<String>,
+    /// In which order: fields, each with `-` where it descends.
+    pub sort: Option<String>,
+    /// How many.
+    pub limit: Option<usize>,
+    /// Where to go on: the `nextCursor` of the page before.
+    pub cursor: Option<String>,
+    /// Which members to show.
+    pub fields: Option<String>,
+    /// How many items may be read where no index holds exactly the records asked for.
+    pub scan: Option<u32>,
+    /// Explain the list instead of reading it.
+    #[serde(default)]
+    pub explain: bool,
+    /// The relations to expand.
+    pub expand: Option<String>,
+    /// List what is deleted.
+    #[serde(default)]
+    pub deleted: bool,
+    /// Count all records of the list.
+    #[serde(default)]
+    pub count: bool,
+}
+
+impl Operations {
+    /// Lists records: a page of them, or with `explain` how it would be read.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `NotFound`; `BadRequest`, naming the parameter; `Refused`, naming the index that the list needs.
+    pub async fn list(&self, caller: &Caller, name: &str, request: &ListRequest) -> Result<Value> {
+        let limit = request.page_size()?;
+        if request.deleted {
+            return deleted::list(self, caller, name, limit, request).await;
+        }
+        let collection = self.collection(name, caller, Rule::List).await?;
+        let grant = allow(caller, Rule::List, &collection, self.clock.millis(), Input::None)?;
+        let plan = planned(&grant, request);
+        match request.explain {
+            true => explain(self, caller, &grant, limit, plan, request.expand.as_deref()).await,
+            false => read(self, caller, &grant, limit, &plan?, request).await,
+        }
+    }
+}
+
+/// Reads a page.
+async fn read(
+    operations: &Operations,
+    caller: &Caller,
+    grant: &Grant,
+    limit: usize,
+    plan: &Plan,
+    request: &ListRequest,
+) -> Result<Value> {
+    let counted = request.count.then(|| count::partitions(grant.collection(), plan)).transpose()?;
+    let fields = fields(grant, request)?;
+    let expand = Expand::read(operations, caller, grant.collection(), request.expand.as_deref(), limit).await?;
+    let purpose = purpose(grant, caller, request);
+    let position = operations.position(&purpose, request.cursor.as_deref()).await?;
+    let listed = match limit {
+        0 => Listed::default(),
+        limit => operations.records.list(grant, plan, limit, position.as_deref()).await?,
+    };
+    let shown = listed.records.iter().map(|record| project(record.shown(grant), fields.as_deref())).collect();
+    let items = expand.onto(operations, &listed.records, shown).await?;
+    let mut page = page(operations, &purpose, items, listed.next.as_deref()).await?;
+    if let Some(partitions) = counted {
+        page.insert("count".into(), count::counted(operations, &partitions).await?);
+    }
+    Ok(page.into())
+}
+
+/// How the list would be read and what that is going to cost, or why it would be refused: `explain=true` is never a 422.
+async fn explain(
+    operations: &Operations,
+    caller: &Caller,
+    grant: &Grant,
+    limit: usize,
+    plan: Result<Plan>,
+    expand: Option<&str>,
+) -> Result<Value> {
+    let expand = Expand::read(operations, caller, grant.collection(), expand, limit).await;
+    let mut explained = Map::new();
+    match plan {
+        Ok(plan) => {
+            explained.insert("plan".into(), plan.explain());
+            explained.insert("expected".into(), json!(operations.records.expected(grant, &plan, limit)));
+        }
+        Err(error) => {
+            explained.insert("refused".into(), refusal::explained(error)?);
+        }
+    }
+    match expand {
+        Ok(expand) if expand.is_empty() => None,
+        Ok(expand) => explained.insert("expand".into(), expand.explain(operations, limit).into()),
+        Err(error) => explained.insert("expand".into(), json!({ "refused": refusal::explained(error)? })),
+    };
+    Ok(explained.into())
+}
+
+impl ListRequest {
+    /// How many records a page of this list has.
+    fn page_size(&self) -> Result<usize> {
+        if self.scan.is_some_and(|scan| !(1..=MOST_SCANNED).contains(&scan)) {
+            return Err(Error::bad_request("scan", "scan is from 1 to 1000: the most items to read"));
+        }
+        let limit = self.limit.unwrap_or(PAGE.0);
+        let least = if self.count { 0 } else { 1 };
+        if (least..=PAGE.1).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(Error::bad_request("limit", "limit is from 1 to 100, or 0 with count=true for the count alone"))
+    }
+}
+
+fn planned(grant: &Grant, request: &ListRequest) -> Result<Plan> {
+    let layout = grant.collection().layout();
+    let filter = request.filter.as_deref().map(|text| Expr::filter(text, &layout.fields)).transpose();
+    let filter = filter.map_err(|error| Error::bad_request("filter", format!("filter, {error}")))?;
+    let sort: Vec<SortField> = match request.sort.as_deref() {
+        None => Vec::new(),
+        Some(text) => {
+            parse_sort(text, &layout.fields).map_err(|error| Error::bad_request("sort", format!("sort, {error}")))?
+        }
+    };
+    let query = ListQuery { rule: grant.residual(), filter: filter.as_ref(), sort: &sort, scan: request.scan };
+    plan(layout, &query).map_err(refusal::of_list)
+}
+
+/// What a cursor is bound to: this caller, this definition of this collection, this question.
+fn purpose(grant: &Grant, caller: &Caller, request: &ListRequest) -> String {
+    let definition = grant.collection().definition();
+    json!([
+        "records",
+        caller.id(),
+        definition.name,
+        definition.generation,
+        definition.version,
+        request.filter,
+        request.sort,
+        request.scan
+    ])
+    .to_string()
+}
+
+/// The fields asked for; `None`: all of them.
+fn fields(grant: &Grant, request: &ListRequest) -> Result<Option<Vec<String>>> {
+    let visible = &grant.collection().layout().fields;
+    let fields = request.fields.as_deref().map(|fields| parse_fields(fields, visible)).transpose();
+    fields.map_err(|error| Error::bad_request("fields", format!("fields, {error}")))
+}
+
+/// Only the fields asked for; the id is always there.
+fn project(record: Map<String, Value>, fields: Option<&[String]>) -> Map<String, Value> {
+    let Some(fields) = fields else { return record };
+    record.into_iter().filter(|(name, _)| name == "id" || fields.contains(name)).collect()
+}
