@@ -4,7 +4,8 @@ use super::cargo_dev::{LONG_TOUR, SHORT_TOUR, section};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use undercroft::expr::{Expr, Rule};
+use undercroft::expr::{Auth, Expr, Input, Known, Rule};
+use undercroft::query::{ListQuery, Refusal, plan};
 use undercroft::schema::{Collection, Definition};
 
 /// Most words of the README, counted as `wc -w` does.
@@ -273,8 +274,23 @@ fn defined(page: &str, example: &Value) -> Option<Collection> {
     })
 }
 
-/// Reads each line of an example against the collection that the page has shown last.
-fn check_expressions(page: &str, info: &str, text: &str, collection: Option<&Collection>) -> usize {
+/// How a list with this filter is refused by the indexes, if it is, for a caller who is no admin.
+fn refusal(collection: &Collection, filter: &Expr) -> Option<Refusal> {
+    let id = "01900000-0000-7000-8000-000000000001".to_owned();
+    let auth = Auth { id, email: "ada@example.org".to_owned(), roles: Vec::new(), verified: true };
+    let known = Known { auth: Some(&auth), now: "2026-01-01T00:00:00.000Z", input: Input::None };
+    let rule = collection.rule(Rule::List).unwrap().partial(&known);
+    plan(collection.layout(), &ListQuery { rule: &rule, filter: Some(filter), sort: &[], scan: None }).err()
+}
+
+/// Reads each line of an example against the collection that the page has shown last. Adds to `refused` what no index serves.
+fn check_expressions(
+    page: &str,
+    info: &str,
+    text: &str,
+    collection: Option<&Collection>,
+    refused: &mut Vec<Refusal>,
+) -> usize {
     let kind = info.strip_prefix("cel ").unwrap_or_default();
     let collection = collection.unwrap_or_else(|| panic!("{page}: no definition comes before `{text}`"));
     let fields = &collection.layout().fields;
@@ -282,10 +298,15 @@ fn check_expressions(page: &str, info: &str, text: &str, collection: Option<&Col
     for line in &lines {
         let read = match Rule::ALL.into_iter().find(|rule| rule.name() == kind) {
             Some(rule) => Expr::rule(line, fields, rule),
-            None if kind == "filter" => Expr::filter(line, fields),
-            None => panic!("{page}: say `cel filter`, or `cel` and the name of a rule, not `{info}`"),
+            None if ["filter", "served", "unserved"].contains(&kind) => Expr::filter(line, fields),
+            None => panic!("{page}: say `cel filter`, `served` or `unserved`, or `cel` and a rule, not `{info}`"),
         };
-        assert!(read.is_ok(), "{page}: {line}: {read:?}");
+        let read = read.unwrap_or_else(|error| panic!("{page}: {line}: {error}"));
+        if ["served", "unserved"].contains(&kind) {
+            let refusal = refusal(collection, &read);
+            assert_eq!(refusal.is_some(), kind == "unserved", "{page}: {line}: {refusal:?}");
+            refused.extend(refusal);
+        }
     }
     lines.len()
 }
@@ -294,17 +315,23 @@ fn check_expressions(page: &str, info: &str, text: &str, collection: Option<&Col
 fn every_example_is_accepted() {
     let (mut definitions, mut expressions) = (0, 0);
     for page in guides() {
-        let mut shown = None;
+        let (mut shown, mut refused) = (None, Vec::<Refusal>::new());
         for block in blocks(&read(&page)).0 {
             match block.info.split(' ').next().unwrap() {
                 "json" => {
                     let example = serde_json::from_str::<Value>(&block.text);
                     let example = example.unwrap_or_else(|error| panic!("{page}: {error}: {}", block.text));
+                    if let (Some("index_required"), Some(refusal)) = (example["code"].as_str(), refused.last()) {
+                        assert_eq!(example["detail"], refusal.message, "{page}");
+                        assert_eq!(Some(&example["addIndex"]), refusal.add_index.as_ref(), "{page}");
+                    }
                     if let Some(collection) = defined(&page, &example) {
                         (definitions, shown) = (definitions + 1, Some(collection));
                     }
                 }
-                "cel" => expressions += check_expressions(&page, &block.info, &block.text, shown.as_ref()),
+                "cel" => {
+                    expressions += check_expressions(&page, &block.info, &block.text, shown.as_ref(), &mut refused);
+                }
                 _ => {}
             }
         }
