@@ -5,6 +5,8 @@ mod dev;
 mod strangers;
 mod tour;
 
+pub use tour::{LONG_TOUR, SHORT_TOUR, section};
+
 use crate::world::{PASSWORD, code_in, tasks};
 use axum::http::Method;
 use dev::{Dev, all_ended, command, free_port};

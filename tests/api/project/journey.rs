@@ -1,11 +1,11 @@
-//! The ten-minute tour of the README, step by step.
+//! The ten-minute tour (`docs/guides/tour.md`), step by step.
 
 use crate::world::{PASSWORD, World, tasks};
 use serde_json::json;
 use std::time::Duration;
 
 #[tokio::test]
-async fn the_tour_of_the_readme_works_from_sign_up_to_redrive() {
+async fn the_tour_works_from_sign_up_to_redrive() {
     let world = World::new().await;
     let admin = world.admin().await;
     let ada = world.user("ada").await;

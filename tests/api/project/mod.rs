@@ -1,6 +1,7 @@
-//! The project itself: template, README, requirements, and `cargo dev`.
+//! The project itself: template, documentation, requirements, and `cargo dev`.
 
 mod cargo_dev;
+mod docs;
 mod journey;
 mod requirements;
 mod template;

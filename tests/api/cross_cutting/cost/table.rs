@@ -1,4 +1,4 @@
-//! The README's table of what calls cost: every row of it is measured here, and what is measured here is a row of it.
+//! The table of what calls cost (`docs/reference/costs.md`): every row of it is measured here, and what is measured here is a row of it.
 
 use super::plain;
 use crate::world::{Caller, PASSWORD, World, tasks};
@@ -20,9 +20,10 @@ struct Table {
 }
 
 impl Table {
-    fn of_the_readme() -> Self {
-        let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-        let (_, after) = readme.split_once("| call | round trips | read units | write units |\n").unwrap();
+    fn of_the_reference() -> Self {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/costs.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, after) = page.split_once("| call | round trips | read units | write units |\n").unwrap();
         let lines = after.lines().skip(1).take_while(|line| line.starts_with('|'));
         let rows = lines.map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -66,8 +67,8 @@ fn number(cell: &str) -> f64 {
 const PLAIN: &str = "/v1/collections/plain/records";
 
 #[tokio::test]
-async fn every_row_of_the_readmes_table_is_what_the_call_costs() {
-    let table = Table::of_the_readme();
+async fn every_row_of_the_cost_table_is_what_the_call_costs() {
+    let table = Table::of_the_reference();
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/plain", plain()).await.expect(201);

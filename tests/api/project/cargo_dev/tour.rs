@@ -1,4 +1,4 @@
-//! What the greeting and the README tell everyone to paste, pasted.
+//! What the greeting, the README and the ten-minute tour tell everyone to paste, pasted.
 
 use super::dev::Dev;
 use std::path::Path;
@@ -6,21 +6,26 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// For all of the tour; nothing in it waits longer than for a job's third attempt.
+/// Where the README's tour is.
+pub const SHORT_TOUR: &str = "## A three-minute tour";
+/// The page that is nothing but the long one.
+pub const LONG_TOUR: &str = "docs/guides/tour.md";
+
+/// For all of a tour; nothing in it waits longer than for a job's third attempt.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the tour says to wait a while, what it waits for is waited for: how fast a machine is decides nothing here.
 const PAUSES: &str = r#"
 sleep() {
     case $1 in
-    2) until curl -s "$DESK/mail" | grep -q tour@example.org; do command sleep 0.1; done ;;
+    2) until curl -s "$DESK/mail" | grep -q "$WHO"; do command sleep 0.1; done ;;
     10) until curl -s "$API/v1/jobs/$JOB" "${AS_ADMIN[@]}" | grep -q '"status":"dead"'; do command sleep 0.1; done ;;
     *) echo "nobody said what to wait for in: sleep $1" && exit 1 ;;
     esac
 }
 "#;
 
-/// Pastes both. Where there is no curl there is nobody to paste them for.
+/// Pastes all three. Where there is no curl there is nobody to paste them for.
 pub async fn take(dev: &Dev) {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().await.is_err() {
         eprintln!("the tour was NOT taken: there is no curl here");
@@ -28,6 +33,7 @@ pub async fn take(dev: &Dev) {
     }
     paste_first_steps(dev).await;
     paste_the_readme(dev).await;
+    paste_the_ten_minutes(dev).await;
 }
 
 /// The three lines that `cargo dev` prints.
@@ -41,16 +47,27 @@ async fn paste_first_steps(dev: &Dev) {
     assert!(listed.contains("\"name\":\"notes\""), "{answered}");
 }
 
-/// The README's ten-minute tour, from sign-up to a dead job's second life. Somebody has taken it here before as Ada.
+/// The README's three-minute tour: an account, a collection, a record with what it costs, and a query that is refused.
 async fn paste_the_readme(dev: &Dev) {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    let script = shell_blocks(section(&readme, "## The ten-minute tour"))
-        .replace("localhost:9000", &format!("localhost:{}", dev.port))
-        .replace("localhost:9001", &format!("localhost:{}", dev.desk_port))
-        .replace("ADMIN_PASSWORD='...'", &format!("ADMIN_PASSWORD='{}'", dev.admin_password))
-        .replace("ada@example.org", "tour@example.org");
-    let desk = format!("DESK=http://localhost:{}\n", dev.desk_port);
-    let answered = paste("bash", &format!("{desk}{PAUSES}{script}")).await;
+    let answered = paste_tour(dev, section(&page("README.md"), SHORT_TOUR), "grace@example.org").await;
+    let refused: Vec<&str> = answered.matches("\"code\":\"").collect();
+    assert_eq!(refused.len(), 1, "the one query that no index serves, and nothing else, is refused: {answered}");
+    for (what, said) in [
+        ("the collection", "\"status\":\"ready\""),
+        ("the record", "\"title\":\"Read the architecture\""),
+        ("its making", "HTTP/1.1 201"),
+        ("the list", "\"items\":[{"),
+        ("what the record cost", "; wru=2; "),
+        ("what the list cost", "; wru=0; "),
+        ("the index to add", "\"addIndex\":{"),
+    ] {
+        assert!(answered.contains(said), "{what} shows in no answer: {answered}");
+    }
+}
+
+/// The ten-minute tour, from sign-up to a dead job's second life. Somebody has taken it here before as Ada.
+async fn paste_the_ten_minutes(dev: &Dev) {
+    let answered = paste_tour(dev, &page(LONG_TOUR), "ada@example.org").await;
     let refused: Vec<&str> = answered.matches("\"code\":\"").collect();
     assert_eq!(refused.len(), 1, "the one query that no index serves, and nothing else, is refused: {answered}");
     for (what, said) in [
@@ -67,9 +84,25 @@ async fn paste_the_readme(dev: &Dev) {
     assert!(answered.trim_end().ends_with('}') && answered.contains("\"status\":\"queued\""), "{answered}");
 }
 
+/// The commands of a tour, taken by somebody who has not been here before.
+async fn paste_tour(dev: &Dev, tour: &str, who: &str) -> String {
+    let newcomer = format!("tour-{who}");
+    let script = shell_blocks(tour)
+        .replace("localhost:9000", &format!("localhost:{}", dev.port))
+        .replace("localhost:9001", &format!("localhost:{}", dev.desk_port))
+        .replace("ADMIN_PASSWORD='...'", &format!("ADMIN_PASSWORD='{}'", dev.admin_password))
+        .replace(who, &newcomer);
+    let settings = format!("DESK=http://localhost:{}\nWHO={newcomer}\n", dev.desk_port);
+    paste("bash", &format!("{settings}{PAUSES}{script}")).await
+}
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+}
+
 /// From a heading to the next of its kind.
-fn section<'a>(text: &'a str, heading: &str) -> &'a str {
-    let (_, after) = text.split_once(heading).unwrap_or_else(|| panic!("the README has no {heading}"));
+pub fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let (_, after) = text.split_once(heading).unwrap_or_else(|| panic!("there is no {heading}"));
     after.split("\n## ").next().unwrap()
 }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::error::FieldError;
 use crate::expr::Rule;
 
-/// The definition of the README's tour.
+/// The definition of the ten-minute tour.
 pub(super) fn tasks() -> Value {
     json!({
         "name": "tasks",
