@@ -20,5 +20,5 @@ pub mod task;
 pub mod telemetry;
 
 pub use undercroft_core::{
-    error, expr, id, job_kinds, json_pointer, preconditions, query, response_size, schema, strict_serde,
+    error, expr, id, job_kinds, json_pointer, preconditions, query, response_size, routes, schema, strict_serde,
 };

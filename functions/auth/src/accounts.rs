@@ -6,7 +6,7 @@
 //! | `a#<email>` | `signup#<place>` | a sign-up: password hash, hashes of its code and its token ([`crate::signups`]) |
 //! | `bootstrap` | `admin` | that the first admin exists; written once, ever |
 
-use crate::sessions::NewSession;
+use crate::sessions::{NewSession, roles};
 use crate::signups::{SignUp, partition};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde_json::json;
@@ -119,10 +119,4 @@ pub fn put(table: &str, written: Item, condition: Option<&str>) -> Result<Transa
         .build()
         .map_err(Error::internal)?;
     Ok(TransactWriteItem::builder().put(put).build())
-}
-
-/// The roles in an item.
-pub fn roles(found: &Item) -> Vec<String> {
-    let listed = found.get("roles").and_then(|roles| roles.as_l().ok());
-    listed.into_iter().flatten().filter_map(|role| role.as_s().ok().cloned()).collect()
 }

@@ -8,7 +8,6 @@
 //! So that a successor can be given twice without storing it, tokens are derived: HMAC-SHA-256 under a key in Parameter
 //! Store, over session and generation. Without the key a stored hash yields nothing.
 
-use crate::accounts::roles;
 use ring::hmac;
 use serde_json::json;
 use std::sync::Arc;
@@ -237,4 +236,10 @@ fn shown(found: &Item, current: &str) -> serde_json::Value {
         "id": id, "current": id == current,
         "createdAt": time("createdAt"), "lastUsedAt": time("usedAt"), "expiresAt": time("expiresAt"),
     })
+}
+
+/// The roles in an item.
+pub fn roles(found: &Item) -> Vec<String> {
+    let listed = found.get("roles").and_then(|roles| roles.as_l().ok());
+    listed.into_iter().flatten().filter_map(|role| role.as_s().ok().cloned()).collect()
 }

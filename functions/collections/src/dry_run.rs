@@ -4,7 +4,7 @@
 //! that stand in the way among the first [`MOST_CHECKED`], and says by `complete` whether those are all.
 
 use crate::App;
-use crate::put::is_stalled;
+use crate::stalled::is_stalled;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use undercroft::error::{Error, Result};

@@ -6,6 +6,7 @@
 
 use crate::read::shown;
 use crate::relations::{self, Referrals};
+use crate::stalled::is_stalled;
 use crate::{App, dry_run};
 use axum::Extension;
 use axum::extract::State;
@@ -23,7 +24,6 @@ use undercroft::schema::Definition;
 use undercroft::store::TransactWriteItem;
 use undercroft::store::definitions::{MAX_COLLECTIONS, State as Stage, Stored};
 use undercroft::store::idempotency::{ScopedKey, StoredResponse};
-use undercroft::store::jobs::Status;
 
 /// How often the number of shards of a collection may change.
 const MOST_SHARD_CHANGES: usize = 32;
@@ -177,13 +177,6 @@ fn unheld(problems: Vec<FieldError>) -> Error {
         FieldError { message, ..problem }
     };
     Error::Invalid(problems.into_iter().map(explained).collect())
-}
-
-/// Whether the definition waits for a job that nobody will go on with by itself: dead, cancelled, or gone since.
-pub async fn is_stalled(app: &App, definition: &Definition) -> Result<bool> {
-    let Some(work) = &definition.work else { return Ok(false) };
-    let job = app.jobs.get(&work.job).await?;
-    Ok(job.is_none_or(|job| matches!(job.status, Status::Dead | Status::Cancelled)))
 }
 
 /// Stores a definition with what changes with it, and the answer if it is to be kept.

@@ -1,10 +1,11 @@
 //! The answers to what is asked of jobs, and steps of a single job: the same whether an answer is given now or kept for an
 //! idempotency key.
 
-use crate::{App, job_id};
+use crate::App;
 use axum::response::IntoResponse;
 use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, HandlerResult, IdempotencyKey, idempotent};
+use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::store::TransactionOutcome;
 use undercroft::store::idempotency::{ScopedKey, StoredResponse};
@@ -60,4 +61,9 @@ pub async fn step(
         }
     }
     Err(Error::Unavailable { retry_after: 1, source: Some("a job goes on faster than it can be read".into()) })
+}
+
+/// A job's id from the path. What is no id names no job.
+pub fn job_id(text: &str) -> Result<&str> {
+    if id::is_valid(text) { Ok(text) } else { Err(Error::NotFound("job")) }
 }

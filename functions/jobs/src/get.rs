@@ -1,6 +1,7 @@
 //! `GET /v1/jobs/{id}` -> the job as it stands, with a link to the file that it made.
 
-use crate::{App, files, job_id};
+use crate::answer::job_id;
+use crate::{App, files};
 use axum::extract::State;
 use undercroft::error::Error;
 use undercroft::http::{Admin, HandlerResult, Path};

@@ -17,5 +17,6 @@ pub mod policy;
 pub mod preconditions;
 pub mod query;
 pub mod response_size;
+pub mod routes;
 pub mod schema;
 pub mod strict_serde;

@@ -2,49 +2,80 @@
 //! done: a parameter or a condition that was ignored would look as if it had been heard.
 
 use crate::error::{Error, Result};
+use crate::routes::Route;
 use axum::extract::{MatchedPath, Query, Request};
 use axum::http::{Method, Uri};
+use std::sync::Arc;
 
-/// What a route may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extra {
-    /// Parameters in the query. Which ones, and that each is sent once, its handler's [`Query`](super::Query) knows.
-    Query,
-    /// `If-Match`.
-    IfMatch,
-    /// `If-None-Match`.
-    IfNoneMatch,
+/// What the routes of a function take: of each row of the [table](crate::routes) what can be checked at the edge.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AllowedInputs(Arc<[Allowed]>);
+
+/// What one route takes.
+#[derive(Debug)]
+struct Allowed {
+    method: Method,
+    path: &'static str,
+    query: bool,
+    if_match: bool,
+    if_none_match: bool,
+    idempotency_key: bool,
 }
 
-/// What the routes of a function take, by method and path as in its router. A route that is not here takes nothing.
-pub type Takes = &'static [(Method, &'static str, &'static [Extra])];
+impl AllowedInputs {
+    /// What these routes take.
+    pub fn of(routes: &[Route]) -> Self {
+        let allowed = |route: &Route| Allowed {
+            method: route.method.to_uppercase().parse().unwrap_or_default(),
+            path: route.path,
+            query: route.takes_query(),
+            if_match: route.takes_parameter("IfMatch"),
+            if_none_match: route.takes_parameter("IfNoneMatch"),
+            idempotency_key: route.takes_parameter("IdempotencyKey"),
+        };
+        Self(routes.iter().map(allowed).collect())
+    }
+
+    /// What the route of a request takes. Which parameters a query may have, its handler's [`Query`](super::Query) knows.
+    fn find(&self, request: &Request) -> Option<&Allowed> {
+        let path = request.extensions().get::<MatchedPath>()?.as_str();
+        let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        self.0.iter().find(|allowed| allowed.method == method && allowed.path == path)
+    }
+
+    /// Whether the route of a request stores its response for an `Idempotency-Key`.
+    pub fn take_key(&self, request: &Request) -> bool {
+        self.find(request).is_none_or(|allowed| allowed.idempotency_key)
+    }
+
+    /// Refuses what the route of a request does not take: the same whoever asks, and whatever is stored.
+    ///
+    /// # Errors
+    /// `BadRequest`, naming the parameter or the header.
+    pub fn check(&self, request: &Request) -> Result<()> {
+        if request.extensions().get::<MatchedPath>().is_none() {
+            return Ok(());
+        }
+        let allowed = self.find(request);
+        if !allowed.is_some_and(|allowed| allowed.query)
+            && let Some(name) = first_parameter(request.uri())
+        {
+            let detail = format!("`{name}` is no parameter of this request, which takes none: leave it out");
+            return Err(Error::bad_request("query", detail));
+        }
+        let conditions = [
+            ("If-Match", allowed.is_some_and(|allowed| allowed.if_match)),
+            ("If-None-Match", allowed.is_some_and(|allowed| allowed.if_none_match)),
+        ];
+        match conditions.into_iter().find(|(name, is_taken)| request.headers().contains_key(*name) && !is_taken) {
+            Some((name, _)) => Err(Error::bad_request("condition_not_offered", not_offered(name))),
+            None => Ok(()),
+        }
+    }
+}
 
 /// The longest name of a parameter that is repeated to whoever sent it, in characters.
 const MAX_NAME: usize = 100;
-
-/// Refuses what the route of a request does not take: the same to whoever asks, and whatever is there.
-///
-/// # Errors
-/// `BadRequest`, naming the parameter or the header.
-pub(super) fn check(takes: Takes, request: &Request) -> Result<()> {
-    // No route, and so nothing to say of what it takes.
-    let Some(path) = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) else { return Ok(()) };
-    let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let route = takes.iter().find(|(known, route, _)| known == method && *route == path);
-    let takes = |extra| route.is_some_and(|(.., extras)| extras.contains(&extra));
-    if !takes(Extra::Query)
-        && let Some(name) = first_parameter(request.uri())
-    {
-        let detail = format!("`{name}` is no parameter of this request, which takes none: leave it out");
-        return Err(Error::bad_request("query", detail));
-    }
-    for (name, extra) in [("If-Match", Extra::IfMatch), ("If-None-Match", Extra::IfNoneMatch)] {
-        if request.headers().contains_key(name) && !takes(extra) {
-            return Err(Error::bad_request("condition_not_offered", not_offered(name)));
-        }
-    }
-    Ok(())
-}
 
 fn first_parameter(uri: &Uri) -> Option<String> {
     uri.query().filter(|query| !query.is_empty())?;

@@ -14,7 +14,6 @@ mod method;
 mod problem;
 mod response_limit;
 
-pub use allowed_inputs::{Extra, Takes};
 pub use body::{Json, MergePatch, Path, Query};
 pub use caller::{Admin, Bearer};
 pub use conditional::Conditional;
@@ -23,12 +22,14 @@ pub use idempotency::{IdempotencyKey, idempotent};
 pub use json::parse as parse_json;
 pub use problem::{HandlerResult, Problem, not_found};
 
+use self::allowed_inputs::AllowedInputs;
 use self::method::is_safe;
 use crate::config::Env;
 use crate::cost::{self, Cost};
 use crate::error::{Error, Source};
 use crate::id;
 use crate::identity::Caller;
+use crate::routes::Route;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -52,34 +53,23 @@ pub struct RequestId(pub String);
 pub struct Edge {
     function: &'static str,
     origins: Origins,
-    keeps_answers: bool,
-    takes: Takes,
+    allowed: AllowedInputs,
 }
 
 impl Edge {
-    /// The edge of `function`, with the origins that `ALLOWED_ORIGINS` lists.
-    pub fn new(function: &'static str, env: &Env) -> Self {
+    /// The edge of `function` and its routes, with the origins that `ALLOWED_ORIGINS` lists.
+    pub fn new(function: &'static str, routes: &[Route], env: &Env) -> Self {
         let origins = Origins::parse(env.optional("ALLOWED_ORIGINS").unwrap_or_default());
-        Self { function, origins, keeps_answers: true, takes: &[] }
+        Self { function, origins, allowed: AllowedInputs::of(routes) }
     }
 
-    /// The edge of a function whose routes keep no answers: an `Idempotency-Key` is refused, not ignored.
-    pub fn without_idempotency_keys(self) -> Self {
-        Self { keeps_answers: false, ..self }
-    }
-
-    /// The edge of a function whose routes take this besides paths, bodies and keys. What is not in it is refused, not ignored.
-    pub fn taking(self, takes: Takes) -> Self {
-        Self { takes, ..self }
-    }
-
-    /// Lets a request in whose headers say one thing each, and that says nothing its route does not take.
+    /// Admits a request whose headers say one thing each, and that holds nothing its route does not take.
     async fn admit(&self, request: Request) -> Result<Request, Error> {
         check_duplicates(request.headers())?;
-        allowed_inputs::check(self.takes, &request)?;
+        self.allowed.check(&request)?;
         let is_keyed = request.headers().contains_key(idempotency::HEADER) && !is_safe(request.method());
         // A key that would be ignored must not look as if it were kept.
-        if is_keyed && !self.keeps_answers { Err(NOT_OFFERED()) } else { idempotency::note(request).await }
+        if is_keyed && !self.allowed.take_key(&request) { Err(NOT_OFFERED()) } else { idempotency::note(request).await }
     }
 
     /// Puts the edge around a function's routes.

@@ -1,7 +1,7 @@
 //! Listing what is deleted and not yet gone, with when and by whom. For admins; everybody else learns nothing of the collection, not
 //! even whether it exists.
 
-use super::list::ListRequest;
+use super::list_request::ListRequest;
 use super::operations::Operations;
 use super::page::page;
 

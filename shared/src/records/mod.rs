@@ -11,6 +11,7 @@ mod deleted;
 mod expand;
 pub mod input;
 mod list;
+mod list_request;
 pub mod operations;
 mod page;
 mod prepare;
@@ -20,7 +21,7 @@ mod refusal;
 
 pub use batch::{Operation, OperationKind};
 pub use changes::ChangesRequest;
-pub use list::ListRequest;
+pub use list_request::ListRequest;
 pub use operations::Operations;
 pub use published_schema::PublishedSchema;
 pub use read::{Found, ReadRequest};

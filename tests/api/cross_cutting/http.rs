@@ -331,7 +331,7 @@ async fn a_handler_that_panics_fails_its_request_and_no_other() {
     let routes = axum::Router::new()
         .route("/panics", axum::routing::get(panics))
         .route("/works", axum::routing::get(async || "fine"));
-    let function = undercroft::http::Edge::new("test", &env).around(routes);
+    let function = undercroft::http::Edge::new("test", &[], &env).around(routes);
     let ask = async |path: &str| {
         let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
         let response = function.clone().oneshot(request).await.unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::task::Poll;
 use std::time::Duration;
-use undercroft_collections::openapi::{Route, routes};
+use undercroft::routes::{Route, all as routes};
 use undercroft_local::Mishap;
 
 async fn keyed(caller: &Caller<'_>, method: Method, path: &str, key: &str, body: Value) -> Answer {

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
+use undercroft::routes::{Policy, Route, all as routes};
 use undercroft::schema::Definition;
-use undercroft_collections::openapi::{Policy, Route, document, routes};
+use undercroft_docs::openapi::document;
 
 const TASKS: &str = "/v1/collections/tasks/records";
 
@@ -288,7 +289,7 @@ async fn each_rule_opens_the_operations_that_name_it_and_no_others() {
         open["rules"] = json!({ rule: "true" });
         admin.put("/v1/collections/tasks", open).await.expect(201);
         let user = world.user("user").await;
-        for route in undercroft_collections::openapi::routes().into_iter().flat_map(|(_, routes)| routes) {
+        for route in routes().into_iter().flat_map(|(_, routes)| routes) {
             let Policy::Rules(rules) = route.policy else { continue };
             let made = admin.post(TASKS, json!({ "title": "t" })).await.expect(201);
             let path = of_tasks(&route, made.body["id"].as_str().unwrap());

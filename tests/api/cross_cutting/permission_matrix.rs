@@ -245,7 +245,7 @@ async fn everything_is_refused(stage: &Stage<'_>, who: Who, object: Object, cell
 
 #[test]
 fn the_matrix_asks_for_every_route_that_there_is() {
-    let document = undercroft_collections::openapi::document(&[]);
+    let document = undercroft_docs::openapi::document(&[]);
     let routes: BTreeSet<(String, String)> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
     let mut asked: BTreeSet<(String, String)> = doors::routes();

@@ -233,7 +233,7 @@ async fn a_condition_that_nothing_can_be_held_against_is_refused_and_nothing_is_
     let ada = world.user("ada").await;
     let made = ada.post(TASKS, json!({ "title": "t", "owner": ada.id() })).await.expect(201);
     let id = made.body["id"].as_str().unwrap();
-    let document = undercroft_collections::openapi::document(&[]);
+    let document = undercroft_docs::openapi::document(&[]);
     let mut refused = 0;
     for (method, route, operation) in operations(&document) {
         let path = route.replace("{collection}", "tasks").replace("{id}", id);

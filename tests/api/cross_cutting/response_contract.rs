@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 /// The document as everybody gets it, its schemas closed: a member that is not in them is one nobody was told of.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let mut document = undercroft_collections::openapi::document(&[]);
+    let mut document = undercroft_docs::openapi::document(&[]);
     for schema in document["components"]["schemas"].as_object_mut().unwrap().values_mut() {
         if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = json!(false);

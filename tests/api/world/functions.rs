@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use undercroft::clock::Clock;
 use undercroft_auth as auth_fn;
 use undercroft_collections as collections_fn;
+use undercroft_docs as docs_fn;
 use undercroft_jobs as jobs_fn;
 use undercroft_local::{FunctionError, Invoke, LocalCloud};
 use undercroft_records as records_fn;
@@ -49,6 +50,7 @@ impl Functions {
             match function {
                 "auth" => auth_fn::routes(auth_fn::App::with_clock(&env, clock).unwrap(), &env),
                 "collections" => collections_fn::routes(collections_fn::App::with_clock(&env, clock).unwrap(), &env),
+                "docs" => docs_fn::routes(docs_fn::App::with_clock(&env, clock).unwrap(), &env),
                 "records" => records_fn::routes(records_fn::App::with_clock(&env, clock).unwrap(), &env),
                 "jobs" => jobs_fn::routes(jobs_fn::App::with_clock(&env, clock).unwrap(), &env),
                 other => panic!("template.yaml gives {other} routes; start it here"),

@@ -4,7 +4,7 @@
 //!
 //! A pass that made no record of any row is the last: no other would, either.
 
-use super::Failure;
+use super::failure::Failure;
 use super::multipart_writer::{GONE, of_files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

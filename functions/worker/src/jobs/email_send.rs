@@ -3,7 +3,9 @@
 //! SES has no idempotency key. A mail is sent at least once: if the worker dies between SES's answer and writing it down,
 //! it is sent again.
 
-use super::{Failure, Outcome, Tools};
+use super::failure::Failure;
+use super::outcome::Outcome;
+use super::tools::Tools;
 use serde::Deserialize;
 use serde_json::json;
 use undercroft::aws::Service;

@@ -1,8 +1,11 @@
 //! Rows becoming records: many side by side, and told of in the order in which they stand.
 
 use super::deferred_rows::At;
+use super::failure::Failure;
+use super::import_row;
 use super::row_reader::RowPosition;
-use super::{Failure, Slice, Tools, import_row};
+use super::slice::Slice;
+use super::tools::Tools;
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};

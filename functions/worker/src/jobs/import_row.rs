@@ -1,8 +1,8 @@
 //! A row of a file on its way to being a record: read by the same strict rules as a body, then through the gate that every record
 //! goes through that is made by an admin.
 
-use super::Tools;
 use super::csv::{self, Cell};
+use super::tools::Tools;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use undercroft::error::{Error, FieldError, Result};

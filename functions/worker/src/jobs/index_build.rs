@@ -6,7 +6,10 @@
 //!
 //! A job whose definition was changed again is overtaken: the definition names another job, or none.
 
-use super::{Failure, Outcome, Slice, Tools};
+use super::failure::Failure;
+use super::outcome::Outcome;
+use super::slice::Slice;
+use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A file that grows over the slices of a job, with no more of it in memory than a part. What is not yet a part lies in an
 //! object of its own between two slices. A slice that is repeated writes the same parts again: only the progress says which count.
 
-use super::Failure;
+use super::failure::Failure;
 use serde::{Deserialize, Serialize};
 use undercroft::aws::objects::{Bytes, Objects};
 use undercroft::error::Source;

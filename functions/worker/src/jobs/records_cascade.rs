@@ -3,7 +3,10 @@
 //! one finds none. One that cannot be written stands in no other's way, and makes the attempt fail when the pass is over. A
 //! record deleted here has followers of its own, and a job of theirs.
 
-use super::{Failure, Outcome, Slice, Tools, in_words};
+use super::failure::{Failure, in_words};
+use super::outcome::Outcome;
+use super::slice::Slice;
+use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;

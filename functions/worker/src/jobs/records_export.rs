@@ -3,8 +3,12 @@
 //! It is no picture of one moment: each record is as it was when its page was read. Whatever is not changed meanwhile is in
 //! it once, and what was made meanwhile may be.
 
+use super::csv;
+use super::failure::{AFTER_FAILURE, Failure};
 use super::multipart_writer::{Growing, Grown};
-use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, csv};
+use super::outcome::Outcome;
+use super::slice::Slice;
+use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;

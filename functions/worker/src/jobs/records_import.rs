@@ -5,10 +5,14 @@
 //! is repeated as a whole, and what it had made is met and counted as made.
 
 use super::deferred_rows::{self, At, Queue, Waiting};
+use super::failure::{AFTER_FAILURE, Failure};
 use super::import_batch::{Behind, Content, Fate, ImportBatch, Read, Tried, defined};
+use super::import_row;
 use super::multipart_writer::{Growing, Grown, of_files};
+use super::outcome::Outcome;
 use super::row_reader::{Row, RowPosition, Rows};
-use super::{AFTER_FAILURE, Failure, Outcome, Slice, Tools, import_row};
+use super::slice::Slice;
+use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -4,7 +4,10 @@
 //! A collection that was deleted as an empty one is looked at once more first. Records that were written to it before every
 //! function had heard of the deletion take the deletion back: the job fails and the collection is there again.
 
-use super::{Failure, Outcome, Slice, Tools};
+use super::failure::Failure;
+use super::outcome::Outcome;
+use super::slice::Slice;
+use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use undercroft::error::Error;

@@ -1,7 +1,7 @@
 //! A file read row by row, with a piece of it in memory. Rows go over the borders of pieces and slices; where the next one begins
 //! is all that has to be remembered. The file must stay the same meanwhile.
 
-use super::Failure;
+use super::failure::Failure;
 use super::multipart_writer::of_files;
 use serde::{Deserialize, Serialize};
 use undercroft::aws::objects::{Head, Objects};

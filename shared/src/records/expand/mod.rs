@@ -13,11 +13,10 @@ use crate::error::{Error, Result};
 use crate::identity::Caller;
 use crate::schema::Collection;
 use crate::store::record::Record;
+use parse::EXPANDED;
 use resolve::{Way, resolve};
 use serde_json::{Map, Value};
 
-/// The member of a record that holds what was expanded.
-const EXPANDED: &str = "expanded";
 /// Most records that one answer expands, counted before anything is read.
 const MOST: usize = 500;
 

@@ -3,6 +3,8 @@
 
 use crate::expr::ExprError;
 
+/// The member of a record that holds what was expanded.
+pub const EXPANDED: &str = "expanded";
 /// Most paths of one `expand`.
 pub const MAX_PATHS: usize = 8;
 /// Most relations a path follows, one after the other.

@@ -3,8 +3,7 @@
 
 use super::super::operations::Operations;
 use super::super::refusal;
-use super::EXPANDED;
-use super::parse::{BACK, Term, shown};
+use super::parse::{BACK, EXPANDED, Term, shown};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Input, Op, Operand, Rule, Test, Variable};

@@ -24,6 +24,6 @@ fn main() -> std::io::Result<()> {
                    "create": "auth.id != '' && input.owner == auth.id" }
     });
     let tasks = Definition::parse("tasks", tasks, None).expect("the example is a good definition");
-    let document = undercroft_collections::openapi::document(&[tasks, Definition::users()]);
+    let document = undercroft_docs::openapi::document(&[tasks, Definition::users()]);
     writeln!(std::io::stdout(), "{document:#}")
 }

@@ -1,13 +1,14 @@
 //! The part of the document that is one collection's: its records' routes under its own name, with its own schemas.
 
-use super::{Naming, Route, add, operation, records};
+use super::{Naming, add, operation};
 use serde_json::{Map, Value};
+use undercroft::routes::{self, Route};
 use undercroft::schema::{Definition, refer};
 
 /// Adds a collection's routes and schemas.
 pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, collection: &Definition) {
     let name = &collection.name;
-    for route in records::of_collections() {
+    for route in routes::of_each_collection() {
         let path = route.path.replace("{collection}", name);
         let mut operation = operation(&route, &format!("{name} records"), &Naming { collection: Some(collection) });
         if let Some(members) = operation.as_object_mut() {

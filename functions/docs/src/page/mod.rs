@@ -1,8 +1,10 @@
 //! The document as a page to read: plain HTML, no script, nothing from elsewhere, made from the document alone.
 
 mod curl;
+mod document;
 mod text;
 
+use document::{Operation, listed, resolved, text_at};
 use serde_json::Value;
 use text::{escaped, prose};
 use undercroft::id;
@@ -19,23 +21,6 @@ pub fn content_security_policy() -> String {
     format!(
         "default-src 'none'; style-src 'sha256-{hash}='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-}
-
-/// An operation of the document, and where it stands.
-struct Operation<'a> {
-    path: &'a str,
-    method: &'a str,
-    members: &'a Value,
-}
-
-impl Operation<'_> {
-    fn text(&self, member: &str) -> &str {
-        self.members.get(member).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    fn tag(&self) -> &str {
-        self.members.pointer("/tags/0").and_then(Value::as_str).unwrap_or_default()
-    }
 }
 
 /// The page.
@@ -177,19 +162,4 @@ fn schemas(document: &Value) -> String {
 fn schema_link(content: &Value) -> String {
     let name = text_at(content, "/schema/$ref").rsplit('/').next().unwrap_or_default();
     format!("<a href=\"#schema-{0}\">{0}</a>", escaped(name))
-}
-
-/// The elements of a list of an operation, each looked up if it is a reference.
-fn listed<'a>(document: &'a Value, operation: &Operation<'a>, member: &str) -> impl Iterator<Item = &'a Value> {
-    let elements = operation.members.get(member).and_then(Value::as_array).into_iter().flatten();
-    elements.map(|element| resolved(document, element))
-}
-
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    let target = value.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
-    target.and_then(|path| document.pointer(path)).unwrap_or(value)
-}
-
-fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }

@@ -7,8 +7,8 @@ const RECORDS: &str = "/v1/collections/{collection}/records";
 const RECORD: &str = "/v1/collections/{collection}/records/{id}";
 
 /// Every route of `records`.
-pub fn routes() -> Vec<Route> {
-    let mut routes = of_collections();
+pub fn records() -> Vec<Route> {
+    let mut routes = of_each_collection();
     routes.extend([
         post("/v1/batch", "batch", EachOperation)
             .does("Up to 100 writes in any collections, all or nothing.")
@@ -33,7 +33,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The routes that every collection has.
-pub fn of_collections() -> Vec<Route> {
+pub fn of_each_collection() -> Vec<Route> {
     vec![
         get(RECORDS, "listRecords", Rules(&["list"]))
             .does("A page of records, from a key or a declared index.")

@@ -1,4 +1,7 @@
-//! One route as the document tells it: who may call, what it takes, and everything it can answer.
+//! One route: who may call it, what it takes, and everything it can answer.
+
+/// The parameters that are headers.
+const HEADERS: [&str; 3] = ["IfMatch", "IfNoneMatch", "IdempotencyKey"];
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub struct Body {
 
 /// An answer that is no refusal.
 #[derive(Debug, Clone)]
-pub struct StoredResponse {
+pub struct Response {
     /// Its status.
     pub status: u16,
     /// What it means here.
@@ -76,7 +79,7 @@ pub struct Route {
     /// What it reads.
     pub body: Option<Body>,
     /// What it answers.
-    pub answers: Vec<StoredResponse>,
+    pub answers: Vec<Response>,
     /// What it refuses besides what follows from the rest, with the reason.
     pub refusals: Vec<(u16, &'static str)>,
 }
@@ -165,13 +168,13 @@ impl Route {
 
     /// Answers a body of this media type.
     pub fn answers_as(mut self, media: &'static str, status: u16, schema: &'static str, means: &'static str) -> Self {
-        self.answers.push(StoredResponse { status, means, body: Some((media, schema)), headers: Vec::new() });
+        self.answers.push(Response { status, means, body: Some((media, schema)), headers: Vec::new() });
         self
     }
 
     /// Answers without a body.
     pub fn answers_empty(mut self, status: u16, means: &'static str) -> Self {
-        self.answers.push(StoredResponse { status, means, body: None, headers: Vec::new() });
+        self.answers.push(Response { status, means, body: None, headers: Vec::new() });
         self
     }
 
@@ -205,6 +208,16 @@ impl Route {
     pub fn withholds_cost(&self) -> bool {
         let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
         withheld.iter().any(|part| self.path.contains(part))
+    }
+
+    /// Whether it takes this parameter, by its name in the table: `IfMatch`, `IfNoneMatch`, `IdempotencyKey`, or one of the query.
+    pub fn takes_parameter(&self, name: &str) -> bool {
+        self.parameters.contains(&name)
+    }
+
+    /// Whether it takes parameters in the query.
+    pub fn takes_query(&self) -> bool {
+        self.parameters.iter().any(|name| !HEADERS.contains(name))
     }
 
     /// Whether it only reads.

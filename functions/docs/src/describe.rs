@@ -8,15 +8,13 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
-use undercroft::clock::Clock;
+use std::sync::Arc;
 use undercroft::error::{Error, Result};
 use undercroft::http::{Bearer, Conditional, HandlerResult, Query};
 use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::preconditions::Preconditions;
 use undercroft::schema::Definition;
-use undercroft::store::definitions::Definitions;
 
 /// The largest document, in bytes: Lambda carries answers of up to 6 MB.
 const MAX_BYTES: usize = 5_000_000;
@@ -78,33 +76,4 @@ fn answer(text: String, headers: &[(HeaderName, String)], known: &Preconditions)
         response.headers_mut().insert(name, value.parse().map_err(Error::internal)?);
     }
     Ok(response)
-}
-
-/// All definitions, remembered for as long as each of them would be.
-#[derive(Debug)]
-pub struct Catalogue {
-    stored: Arc<Definitions>,
-    clock: Clock,
-    cache: Mutex<Option<(u64, Arc<Vec<Definition>>)>>,
-}
-
-impl Catalogue {
-    /// A catalogue of what is stored.
-    pub fn new(stored: Arc<Definitions>, clock: Clock) -> Self {
-        Self { stored, clock, cache: Mutex::default() }
-    }
-
-    async fn definitions(&self) -> Result<Arc<Vec<Definition>>> {
-        let now = self.clock.millis();
-        let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, fresh)) = cached.filter(|(read_at, _)| now < read_at + self.stored.lease().millis()) {
-            return Ok(fresh);
-        }
-        let stored = self.stored.all().await?.into_iter().map(|stored| stored.definition);
-        let mut all: Vec<Definition> = stored.chain([Definition::users()]).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        let all = Arc::new(all);
-        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, all.clone()));
-        Ok(all)
-    }
 }

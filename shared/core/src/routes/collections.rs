@@ -1,10 +1,10 @@
-//! The routes of the function `collections`: what may be stored, and this document itself.
+//! The routes of the function `collections`: what may be stored.
 
-use super::route::Policy::{Admin, AnyoneByToken};
+use super::route::Policy::Admin;
 use super::route::{Route, delete, get, put};
 
 /// Every route of `collections`.
-pub fn routes() -> Vec<Route> {
+pub fn collections() -> Vec<Route> {
     vec![
         get("/v1/collections", "listCollections", Admin).does("All definitions, by name.").answers(
             200,
@@ -40,19 +40,5 @@ pub fn routes() -> Vec<Route> {
             .answers(202, "Deletion", "It is gone from `inForceAt` on.")
             .refuses(403, "The collection `users` is part of the system.")
             .refuses(409, "It holds records, another collection points at it, or somebody else has changed it meanwhile."),
-        get("/openapi.json", "openapi", AnyoneByToken)
-            .does("This document. For admins it has every collection.")
-            .takes(&["Collections", "IfNoneMatch"])
-            .answers(200, "OpenApi", "An OpenAPI 3.1 document.")
-            .with(&["ETag", "Cache-Control"])
-            .refuses(404, "One of the collections asked for does not exist, or is not yours to see.")
-            .refuses(422, "With every collection it would be larger than an answer may be: ask for some by name."),
-        get("/docs", "docs", AnyoneByToken)
-            .does("This document as a page to read.")
-            .takes(&["Collections", "IfNoneMatch"])
-            .answers_as("text/html", 200, "Html", "The page.")
-            .with(&["ETag", "Cache-Control"])
-            .refuses(404, "One of the collections asked for does not exist, or is not yours to see.")
-            .refuses(422, "With every collection it would be larger than an answer may be: ask for some by name."),
     ]
 }

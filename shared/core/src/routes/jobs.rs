@@ -4,7 +4,7 @@ use super::route::Policy::Admin;
 use super::route::{Route, get, post};
 
 /// Every route of `jobs`.
-pub fn routes() -> Vec<Route> {
+pub fn jobs() -> Vec<Route> {
     vec![
         get("/v1/jobs", "listJobs", Admin)
             .does("Jobs, newest first: all that are not dead, or the dead ones.")

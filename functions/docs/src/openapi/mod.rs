@@ -1,20 +1,14 @@
 //! The document that tells clients what there is (OpenAPI 3.1): every route of every function, and for admins every
 //! collection.
 //!
-//! It is written once, as one table of routes a function, and tests hold it to what the functions do: every route is in it,
-//! every answer that any test receives is one it names, every policy is the one that is kept.
+//! It is made from the one table of routes, and tests hold it to what the functions do: every route is in it, every response that any
+//! test receives is one it names, every policy is the one that is kept.
 
-mod auth;
-mod collections;
 mod each_collection;
-mod jobs;
-mod records;
 mod refusals;
-mod route;
-
-pub use route::{Body, Policy, Route, StoredResponse};
 
 use serde_json::{Map, Value, json};
+use undercroft::routes::{self, Policy, Route};
 use undercroft::schema::Definition;
 
 const ABOUT: &str = "A complete backend in your own AWS account. Every answer says what it cost (`Undercroft-Cost`); every \
@@ -25,20 +19,10 @@ while a function cannot start.";
 /// The header of a price that is not always told.
 const NOT_ALWAYS: &str = "CostForAdmins";
 
-/// Every route, by the function that serves it.
-pub fn routes() -> [(&'static str, Vec<Route>); 4] {
-    [
-        ("auth", auth::routes()),
-        ("collections", collections::routes()),
-        ("records", records::routes()),
-        ("jobs", jobs::routes()),
-    ]
-}
-
 /// The document with these collections.
 pub fn document(collections: &[Definition]) -> Value {
     let mut paths = Map::new();
-    for (function, routes) in routes() {
+    for (function, routes) in routes::all() {
         for route in routes {
             let operation = operation(&route, function, &Naming::plain());
             add(&mut paths, route.path, route.method, operation);
@@ -167,7 +151,7 @@ fn responses(route: &Route, naming: &Naming<'_>) -> Value {
 }
 
 fn refusals() -> Value {
-    let routes: Vec<Route> = routes().into_iter().flat_map(|(_, routes)| routes).collect();
+    let routes: Vec<Route> = routes::all().into_iter().flat_map(|(_, routes)| routes).collect();
     let mut all: Map<String, Value> = refusals::among(&routes, is_priced_as_most)
         .map(|(status, name, reason)| (name.to_owned(), refusal(status, cost_of(status), reason)))
         .collect();

@@ -1,7 +1,7 @@
 //! What a route refuses because of who may call and what it takes, and the words for each status.
 
-use super::route::{Policy, Route};
 use std::collections::BTreeSet;
+use undercroft::routes::{Policy, Route};
 
 /// A status that is a refusal: its name in the document, and why in general.
 const REFUSALS: [(u16, &str, &str); 14] = [

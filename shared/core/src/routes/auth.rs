@@ -4,7 +4,7 @@ use super::route::Policy::{Anyone, Session, SignedIn};
 use super::route::{Route, get, post};
 
 /// Every route of `auth`.
-pub fn routes() -> Vec<Route> {
+pub fn auth() -> Vec<Route> {
     vec![
         post("/v1/auth/signup", "signUp", Anyone)
             .does("Starts a sign-up: a code goes out by mail.")

@@ -1,6 +1,6 @@
 //! An operation as a line for the shell.
 
-use super::{Operation, listed, resolved, text_at};
+use super::document::{Operation, listed, resolved, text_at};
 use serde_json::Value;
 
 /// A call with curl, with the example body and parameters that the document has.

@@ -1,0 +1,56 @@
+//! What this function works with.
+
+use crate::catalogue::Catalogue;
+use axum::extract::FromRef;
+use std::sync::Arc;
+use undercroft::aws::Aws;
+use undercroft::clock::Clock;
+use undercroft::config::Env;
+use undercroft::error::Source;
+use undercroft::identity::keys::Authenticator;
+use undercroft::store::Table;
+use undercroft::store::definitions::Definitions;
+use undercroft::store::lease::Lease;
+
+/// What this function works with. The fields are what its role in template.yaml allows.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub(crate) catalogue: Arc<Catalogue>,
+    authenticator: Arc<Authenticator>,
+}
+
+impl App {
+    /// Builds the function from its environment.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn from_env(env: &Env) -> Result<Self, Source> {
+        Self::with_clock(env, Clock::default())
+    }
+
+    /// The same, at another clock's time.
+    ///
+    /// # Errors
+    /// When a variable is missing.
+    pub fn with_clock(env: &Env, clock: Clock) -> Result<Self, Source> {
+        let table = Table::new(Aws::from_env(env)?.dynamodb(), env.required("RECORDS_TABLE")?);
+        let stack = env.required("UNDERCROFT_STACK")?;
+        let definitions = Arc::new(Definitions::new(table.clone(), clock.clone(), Lease::from_env(env)?));
+        Ok(Self {
+            catalogue: Arc::new(Catalogue::new(definitions, clock.clone())),
+            authenticator: Arc::new(Authenticator::new(table, clock, &stack)),
+        })
+    }
+
+    /// What can be done before the first request, while the environment still has a full processor: opens the connection to
+    /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
+    pub async fn warm(&self) {
+        self.authenticator.warm().await;
+    }
+}
+
+impl FromRef<App> for Arc<Authenticator> {
+    fn from_ref(app: &App) -> Self {
+        app.authenticator.clone()
+    }
+}
