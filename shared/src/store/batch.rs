@@ -1,7 +1,8 @@
 //! Many items by key at once. DynamoDB gives back the keys it had no room or no strength for; they are asked for again.
 
+use super::Table;
 use super::item::Item;
-use super::{Table, failed};
+use super::table::failed;
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::id;

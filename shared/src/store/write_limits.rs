@@ -1,9 +1,10 @@
 //! Whether there is room for what is to be written: in one transaction of DynamoDB's, and in one answer of Lambda's. Looked at
 //! before anything is, since a write that was made cannot be answered with a refusal.
 
+use super::TransactWriteItem;
 use super::intent::Write;
 use super::item::size;
-use super::{TOO_MUCH, TransactWriteItem};
+use super::table::TOO_MUCH;
 use crate::error::Result;
 use crate::response_size;
 

@@ -223,12 +223,12 @@ fn base64(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn switched_off_there_is_nothing_there() {
     let world = World::new().await;
-    let mut env = world.env("collections");
+    let mut env = world.env("docs");
     assert_eq!(env["API_DOCS"], "on", "the template's default");
     env.insert("API_DOCS".into(), "off".into());
     let env = env.into_iter().collect();
-    let app = undercroft_collections::App::from_env(&env).unwrap();
-    let function = undercroft_collections::routes(app, &env);
+    let app = undercroft_docs::App::from_env(&env).unwrap();
+    let function = undercroft_docs::routes(app, &env);
     let ask = async |path: &str| {
         let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
         let response = function.clone().oneshot(request).await.unwrap();

@@ -115,6 +115,7 @@ async fn do_everything(world: &World, first: &str) {
 
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
     admin.get("/v1/collections").await.expect(200);
+    admin.get("/openapi.json").await.expect(200);
     let records = "/v1/collections/tasks/records";
     let task = |slug: &str| json!({ "title": "a task", "slug": slug, "owner": ada.id() });
     let one = ada.post(records, task("one")).await.expect(201).header("location").to_owned();

@@ -190,7 +190,7 @@ fn first_cells(section: &str) -> Vec<String> {
 
 #[test]
 fn the_error_reference_names_every_problem_code_and_no_other() {
-    let schemas: Value = serde_json::from_str(&read("functions/collections/src/openapi/schemas.json")).unwrap();
+    let schemas: Value = serde_json::from_str(&read("functions/docs/src/openapi/schemas.json")).unwrap();
     let codes = schemas["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
     let codes: Vec<&str> = codes.iter().map(|code| code.as_str().unwrap()).collect();
     let page = read("docs/reference/errors.md");

@@ -3,5 +3,6 @@
 mod cargo_dev;
 mod docs;
 mod journey;
+mod layers;
 mod requirements;
 mod template;

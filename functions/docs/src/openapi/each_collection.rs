@@ -1,6 +1,6 @@
 //! The part of the document that is one collection's: its records' routes under its own name, with its own schemas.
 
-use super::{Naming, add, operation};
+use super::operation::{Naming, add, operation, schema};
 use serde_json::{Map, Value};
 use undercroft::routes::{self, Route};
 use undercroft::schema::{Definition, refer};
@@ -31,24 +31,6 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
     }
 }
 
-/// The name of a schema in the document: a record's is different for each collection. What stands behind the collection's name
-/// is one word, so no other collection's name and part make the same.
-pub fn schema(collection: Option<&str>, name: &str) -> String {
-    let part = match name {
-        "Record" => "record",
-        "RecordInput" => "input",
-        "RecordPatch" => "patch",
-        "PatchedRecord" => "patched",
-        "WrittenRecord" => "written",
-        "RecordPage" => "page",
-        "RecordList" => "list",
-        "DeletedPage" => "deletions",
-        "DeletedRecord" => "deleted",
-        other => return other.to_owned(),
-    };
-    collection.map_or_else(|| name.to_owned(), |collection| format!("{collection}_{part}"))
-}
-
 /// `list` of `listRecords`.
 fn verb(route: &Route) -> &'static str {
     route.id.trim_end_matches("Records").trim_end_matches("Record")
@@ -56,7 +38,7 @@ fn verb(route: &Route) -> &'static str {
 
 /// The rules that decide, as the collection has them.
 fn rules(route: &Route, collection: &Definition) -> Value {
-    let super::Policy::Rules(names) = route.policy else { return Value::Object(Map::new()) };
+    let undercroft::routes::Policy::Rules(names) = route.policy else { return Value::Object(Map::new()) };
     let stated = collection.rules.iter().filter(|(rule, _)| names.contains(&rule.name()));
     stated.map(|(rule, source)| (rule.name().to_owned(), Value::from(source.as_str()))).collect()
 }

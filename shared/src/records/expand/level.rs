@@ -3,7 +3,7 @@
 
 use super::super::operations::Operations;
 use super::resolve::{Leads, Way, back_plan};
-use super::with_expanded;
+use super::shown::with_expanded;
 use crate::cost;
 use crate::error::Result;
 use crate::policy::Grant;

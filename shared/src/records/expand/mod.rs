@@ -7,15 +7,16 @@
 mod level;
 mod parse;
 mod resolve;
+mod shown;
 
 use super::operations::Operations;
 use crate::error::{Error, Result};
 use crate::identity::Caller;
 use crate::schema::Collection;
 use crate::store::record::Record;
-use parse::EXPANDED;
 use resolve::{Way, resolve};
 use serde_json::{Map, Value};
+use shown::with_expanded;
 
 /// Most records that one answer expands, counted before anything is read.
 const MOST: usize = 500;
@@ -80,12 +81,4 @@ impl Expand {
 /// How many records could come of this at most.
 fn most(ways: &[Way], records: usize) -> usize {
     ways.iter().map(|way| records * way.most() + most(&way.under, records * way.most())).sum()
-}
-
-/// A record with what was expanded of it, if anything was asked for.
-fn with_expanded(mut shown: Map<String, Value>, ways: &[Way], expanded: Option<Map<String, Value>>) -> Value {
-    if !ways.is_empty() {
-        shown.insert(EXPANDED.to_owned(), Value::Object(expanded.unwrap_or_default()));
-    }
-    Value::Object(shown)
 }

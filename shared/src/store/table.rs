@@ -1,0 +1,321 @@
+//! One table: every call reports what it consumed, every failure becomes a kind a client can act on, and a condition that does not
+//! hold comes back with the item that stood in its way, so nobody has to read first.
+
+use super::Expression;
+use super::item::{self, Item};
+use crate::cost;
+use crate::error::{Error, Result};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{
+    CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteOutcome<T = ()> {
+    /// It was written.
+    Done(T),
+    /// The condition did not hold; this is what stood there, if anything.
+    ConditionFailed(Option<Item>),
+}
+
+/// A page of a query.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The items, in key order.
+    pub items: Vec<Item>,
+    /// Whether DynamoDB stopped before the end, and after which key.
+    pub last_key: Option<Item>,
+}
+
+/// What to read from a table or an index.
+#[derive(Debug, Clone, Default)]
+pub struct TableQuery {
+    /// The index, or the table itself.
+    pub index: Option<String>,
+    /// Key condition with its placeholders.
+    pub key: Expression,
+    /// Filter text over further placeholders; read items that it drops are paid for.
+    pub filter: Option<Expression>,
+    /// Ascending by sort key.
+    pub forward: bool,
+    /// Most items to read.
+    pub limit: i32,
+    /// Start after this key.
+    pub after: Option<Item>,
+    /// See every write that was answered before, at twice the price. Tables only.
+    pub consistent: bool,
+}
+
+/// A DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(super) client: Client,
+    pub(super) name: String,
+}
+
+impl Table {
+    /// The table of this name.
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// The table's name, for transactions over several tables.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An item by partition and sort key.
+    ///
+    /// # Errors
+    /// As every call here: `Unavailable` when trying again may help, `Internal` otherwise.
+    pub async fn get(&self, pk: &str, sk: &str, consistent: bool) -> Result<Option<Item>> {
+        self.get_by(item::key(pk, sk), consistent).await
+    }
+
+    /// An item by its whole key.
+    pub async fn get_by(&self, key: Item, consistent: bool) -> Result<Option<Item>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .consistent_read(consistent)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await
+            .map_err(failed)?;
+        // Counted alike whether there is an item or not: what a caller may not see must not show in what it cost.
+        cost::read(answer.consumed_capacity(), 1);
+        Ok(answer.item)
+    }
+
+    /// Writes a whole item if the condition holds.
+    pub async fn put(&self, item: Item, condition: Expression) -> Result<WriteOutcome> {
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .set_condition_expression(Some(condition.text.clone()).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(WriteOutcome::Done(()))
+            }
+            Err(error) => {
+                let refused = error.as_service_error().and_then(|error| match error {
+                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(refused) => {
+                        Some(refused.item.clone())
+                    }
+                    _ => None,
+                });
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
+            }
+        }
+    }
+
+    /// Changes an item if the condition holds, and returns it as it is afterwards. `change` and `condition` share one name
+    /// space of placeholders.
+    pub async fn update(&self, key: Item, change: Expression, condition: Expression) -> Result<WriteOutcome<Item>> {
+        let all = change.clone().with_placeholders_of(&condition);
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .update_expression(&change.text)
+            .set_condition_expression(Some(condition.text).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(all.names())
+            .set_expression_attribute_values(all.values())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(WriteOutcome::Done(answer.attributes.unwrap_or_default()))
+            }
+            Err(error) => {
+                let refused = error.as_service_error().and_then(|error| match error {
+                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
+                        refused,
+                    ) => Some(refused.item.clone()),
+                    _ => None,
+                });
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
+            }
+        }
+    }
+
+    /// Removes an item if the condition holds.
+    pub async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .set_condition_expression(Some(condition.text.clone()).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(WriteOutcome::Done(()))
+            }
+            Err(error) => {
+                let refused = error.as_service_error().and_then(|error| match error {
+                    aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException(
+                        refused,
+                    ) => Some(refused.item.clone()),
+                    _ => None,
+                });
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
+            }
+        }
+    }
+
+    /// One page of a query.
+    pub async fn query(&self, query: &TableQuery) -> Result<Page> {
+        let all = query.filter.iter().fold(query.key.clone(), Expression::with_placeholders_of);
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .set_index_name(query.index.clone())
+            .key_condition_expression(&query.key.text)
+            .set_filter_expression(query.filter.as_ref().map(|filter| filter.text.clone()))
+            .set_expression_attribute_names(all.names())
+            .set_expression_attribute_values(all.values())
+            .scan_index_forward(query.forward)
+            .set_consistent_read(query.consistent.then_some(true))
+            .limit(query.limit)
+            .set_exclusive_start_key(query.after.clone())
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await
+            .map_err(failed)?;
+        cost::read(answer.consumed_capacity(), usize::try_from(answer.scanned_count()).unwrap_or(0));
+        Ok(Page { items: answer.items.unwrap_or_default(), last_key: answer.last_evaluated_key })
+    }
+
+    /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
+    pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<TransactionOutcome> {
+        let sent = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                cost::write(answer.consumed_capacity());
+                Ok(TransactionOutcome::Done)
+            }
+            Err(error) => match error.as_service_error().and_then(cancellation) {
+                Some(reasons) if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) => {
+                    Err(TOO_LARGE())
+                }
+                Some(reasons) if reasons.iter().any(is_conflict) => {
+                    let positions = reasons.iter().enumerate().filter(|(_, reason)| is_conflict(reason));
+                    Ok(TransactionOutcome::Conflicted(positions.map(|(position, _)| position).collect()))
+                }
+                Some(reasons) => Ok(TransactionOutcome::Cancelled(reasons.iter().map(condition_failed).collect())),
+                None => Err(failed(error)),
+            },
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Debug, PartialEq)]
+pub enum TransactionOutcome {
+    /// All of it was written.
+    Done,
+    /// Nothing was: others were writing the items at these positions. Trying again is right.
+    Conflicted(Vec<usize>),
+    /// Nothing was. For each item: whether its condition failed, and what stood there.
+    Cancelled(Vec<Option<Option<Item>>>),
+}
+
+impl TransactionOutcome {
+    /// The answer where others were writing the same items.
+    pub const CONFLICT: Error = Error::Unavailable { retry_after: 1, source: None };
+
+    /// Whether the condition of the item at `position` was one that failed.
+    pub fn refused_at(&self, position: usize) -> bool {
+        matches!(self, Self::Cancelled(reasons) if reasons.get(position).is_some_and(Option::is_some))
+    }
+}
+
+type TransactError = aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
+fn cancellation(error: &TransactError) -> Option<&[CancellationReason]> {
+    match error {
+        TransactError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
+        _ => None,
+    }
+}
+
+fn is_conflict(reason: &CancellationReason) -> bool {
+    !matches!(reason.code(), None | Some("None" | "ConditionalCheckFailed"))
+}
+
+fn condition_failed(reason: &CancellationReason) -> Option<Option<Item>> {
+    (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item.clone())
+}
+
+/// The answer when DynamoDB cannot hold an item.
+const TOO_LARGE: fn() -> Error = || Error::bad_request("item_too_large", "a record may be at most 400 KB");
+
+/// The answer when a transaction cannot hold all that it would have to write.
+pub(super) const TOO_MUCH: fn() -> Error = || {
+    Error::bad_request(
+        "too_many_writes",
+        "what is to be written together is at most 4 MB, the whole of every record that changes counted: split it",
+    )
+};
+
+/// What a failed call means to the client. Everything DynamoDB may recover from by itself is worth another try.
+pub(super) fn failed<E>(error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    const PASSING: [&str; 8] = [
+        "InternalServerError",
+        "ItemCollectionSizeLimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    ];
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+    if code == Some("ValidationException") && message.contains("exceeded the maximum allowed size") {
+        return TOO_LARGE();
+    }
+    if code == Some("ValidationException") && message.contains("aggregate size of the items in the transaction") {
+        return TOO_MUCH();
+    }
+    match code {
+        Some(code) if !PASSING.contains(&code) => Error::internal(error),
+        _ => Error::Unavailable { retry_after: 1, source: Some(error.into()) },
+    }
+}
