@@ -7,7 +7,7 @@ use crate::identity::Caller;
 use crate::schema::Collection;
 use std::sync::Arc;
 use undercroft_core::policy;
-pub use undercroft_core::policy::{Grant, invisible, system_grant};
+pub use undercroft_core::policy::{Grant, System, invisible};
 
 /// Grants an action, with `input` about to be written if it writes.
 ///

@@ -48,7 +48,7 @@ pub async fn delete(
 ) -> HandlerResult {
     let scoped_key = idempotency_key.of(&Caller::User(admin.0))?;
     let work = decided(&app, &name, options, &preconditions, &request.0, scoped_key.as_ref());
-    Ok(idempotent(scoped_key.as_ref(), app.definitions.table(), &app.clock, work).await?)
+    Ok(idempotent(scoped_key.as_ref(), &app.definitions.stored_responses(), work).await?)
 }
 
 async fn decided(
@@ -96,7 +96,7 @@ async fn decided(
     let body = json!({ "name": name, "status": DELETING, "inForceAt": rfc3339(in_force_at), "job": job.id });
     let answer = StoredResponse { status: 202, body: Some(body), ..StoredResponse::default() };
     if let Some(scoped_key) = scoped_key {
-        others.push(scoped_key.keep(app.definitions.table(), &answer, &app.clock)?);
+        others.push(scoped_key.keep(&app.definitions.stored_responses(), &answer)?);
     }
     app.definitions.put_with(&gone, stage, definition.version, others).await?;
     Ok(answer.into_response())

@@ -6,12 +6,8 @@
 use crate::App;
 use crate::stalled::is_stalled;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use undercroft::error::{Error, Result};
 use undercroft::schema::{Change, Collection, Definition, SchemaChange, Work};
-use undercroft::store::backfill::disagreement;
-use undercroft::store::item;
-use undercroft::store::record::Record;
 
 /// Most records a dry run reads.
 const MOST_CHECKED: usize = 1_000;
@@ -37,12 +33,12 @@ pub async fn of_change(app: &App, old: &Definition, new: &Definition) -> Result<
     let work = as_checked(old, new, &change);
     let kind = work.kind();
     let collection = Collection::compile(Definition { work: Some(work), ..new.clone() }).map_err(Error::Invalid)?;
-    let disagree = disagreeing(app, &collection).await?;
-    let refused = disagree.get("count").and_then(Value::as_u64) != Some(0);
+    let disagree = app.records.disagreements(&collection, MOST_CHECKED, LISTED).await?;
+    let is_refused = disagree.count > 0;
     if let Some(members) = answer.as_object_mut() {
-        members.insert("effect".into(), if refused { "refused" } else { "job" }.into());
+        members.insert("effect".into(), if is_refused { "refused" } else { "job" }.into());
         members.insert("job".into(), kind.into());
-        members.insert("disagree".into(), disagree);
+        members.insert("disagree".into(), json!(disagree));
     }
     Ok(answer)
 }
@@ -59,34 +55,4 @@ fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
         rules_before: Default::default(),
         blocked: None,
     }
-}
-
-async fn disagreeing(app: &App, collection: &Collection) -> Result<Value> {
-    let (mut checked, mut count, mut first, mut claimed) = (0, 0_u64, Vec::new(), HashMap::new());
-    let mut complete = true;
-    for shard in 0..u16::from(collection.definition().shards_ever()) {
-        let mut after: Option<String> = None;
-        loop {
-            let room = i32::try_from(MOST_CHECKED - checked).unwrap_or(0);
-            if room == 0 {
-                complete = false;
-                break;
-            }
-            let page = app.records.in_shard(collection, shard, after.as_deref(), room).await?;
-            checked += page.items.len();
-            for record in page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted) {
-                let against = disagreement(collection, &record, &mut claimed)?;
-                count += u64::from(!against.errors.is_empty());
-                if !against.errors.is_empty() && first.len() < LISTED {
-                    first.push(json!({ "id": record.id, "errors": against.errors }));
-                }
-            }
-            // Tombstones count as read, and may fill a page alone.
-            match page.last_key.as_ref().and_then(|key| item::text(key, "sk")) {
-                Some(last) => after = Some(last.to_owned()),
-                None => break,
-            }
-        }
-    }
-    Ok(json!({ "count": count, "first": first, "checked": checked, "complete": complete }))
 }

@@ -52,7 +52,7 @@ pub async fn put(
 ) -> HandlerResult {
     let scoped_key = idempotency_key.of(&Caller::User(admin.0))?;
     let work = decided(&app, &name, options, &preconditions, body, &request.0, scoped_key.as_ref());
-    Ok(idempotent(scoped_key.as_ref(), app.definitions.table(), &app.clock, work).await?)
+    Ok(idempotent(scoped_key.as_ref(), &app.definitions.stored_responses(), work).await?)
 }
 
 async fn decided(
@@ -135,7 +135,7 @@ async fn replace(
     if new.as_put() == old.last_put() && !stalled {
         let answer = answer(app, None, old);
         if let Some(scoped_key) = scoped_key {
-            scoped_key.keep_alone(app.definitions.table(), &answer, &app.clock).await?;
+            scoped_key.keep_alone(&app.definitions.stored_responses(), &answer).await?;
         }
         return Ok(answer.into_response());
     }
@@ -190,7 +190,7 @@ async fn store(
 ) -> Result<Response> {
     let answer = answer(app, status, definition);
     if let Some(scoped_key) = scoped_key {
-        others.push(scoped_key.keep(app.definitions.table(), &answer, &app.clock)?);
+        others.push(scoped_key.keep(&app.definitions.stored_responses(), &answer)?);
     }
     app.definitions.put_with(definition, Stage::Ready, previous, others).await?;
     Ok(answer.into_response())

@@ -33,7 +33,7 @@ where
     let scoped_key = idempotency_key.of(&Caller::User(admin.0))?;
     let work = work(scoped_key.clone());
     let answered = async { Ok(work.await?.into_response()) };
-    Ok(idempotent(scoped_key.as_ref(), &app.answers, &app.clock, answered).await?)
+    Ok(idempotent(scoped_key.as_ref(), &app.responses, answered).await?)
 }
 
 /// Takes a job a step: one write; with a key the job is read first, because the answer is kept with the write.
@@ -50,8 +50,7 @@ pub async fn step(
         let job = app.jobs.get(id).await?.ok_or(Error::NotFound("job"))?;
         let Stepped { item, job: after } = app.jobs.stepping(step, &job, request)?;
         let answer = shown(200, &after)?;
-        let TransactionOutcome::Cancelled(reasons) =
-            scoped_key.together(&app.answers, vec![item], &answer, &app.clock).await?
+        let TransactionOutcome::Cancelled(reasons) = scoped_key.together(&app.responses, vec![item], &answer).await?
         else {
             return Ok(answer);
         };

@@ -13,6 +13,7 @@ use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
+use undercroft::store::idempotency::StoredResponses;
 use undercroft::store::jobs::Jobs;
 use undercroft::store::lease::Lease;
 
@@ -24,8 +25,8 @@ pub struct App {
     pub(crate) definitions: Arc<Definitions>,
     /// Files, to sign links to.
     pub(crate) files: Objects,
-    /// The `Records` table, for the answers kept for idempotency keys.
-    pub(crate) answers: Table,
+    /// The responses stored for idempotency keys.
+    pub(crate) responses: StoredResponses,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) cursors: Arc<Cursors>,
     pub(crate) clock: Clock,
@@ -52,7 +53,7 @@ impl App {
             files: Objects::new(aws.clone(), env.required("FILES_BUCKET")?),
             definitions: Arc::new(Definitions::new(records.clone(), clock.clone(), Lease::from_env(env)?)),
             jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
-            answers: records.clone(),
+            responses: StoredResponses::new(records.clone(), clock.clone()),
             authenticator: Arc::new(Authenticator::new(records, clock.clone(), &env.required("UNDERCROFT_STACK")?)),
             cursors: Arc::new(Cursors::new(Seal::new(parameters, "cursor"), clock.clone())),
             clock,

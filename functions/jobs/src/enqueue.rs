@@ -63,9 +63,7 @@ async fn wanted(app: &App, body: Enqueue, request: &str, scoped_key: Option<Scop
         None => app.jobs.enqueue(&job).await?,
         Some(scoped_key) => {
             let enqueuing = vec![app.jobs.enqueuing(&job)?];
-            if let TransactionOutcome::Cancelled(_) =
-                scoped_key.together(&app.answers, enqueuing, &answer, &app.clock).await?
-            {
+            if let TransactionOutcome::Cancelled(_) = scoped_key.together(&app.responses, enqueuing, &answer).await? {
                 return Err(Error::conflict("exists", "a job with this id exists"));
             }
         }

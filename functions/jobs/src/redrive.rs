@@ -71,9 +71,7 @@ async fn together(app: &App, request: &str, scoped_key: &ScopedKey) -> Result<St
         };
         let (jobs, items): (Vec<Job>, Vec<_>) = dead.into_iter().filter_map(stepping).unzip();
         let answer = told(jobs.len(), next.is_some());
-        let TransactionOutcome::Cancelled(reasons) =
-            scoped_key.together(&app.answers, items, &answer, &app.clock).await?
-        else {
+        let TransactionOutcome::Cancelled(reasons) = scoped_key.together(&app.responses, items, &answer).await? else {
             return Ok(answer);
         };
         dead = jobs.into_iter().zip(reasons).filter(|(_, reason)| reason.is_none()).map(|(job, _)| job).collect();

@@ -47,8 +47,8 @@ pub async fn upload(
 /// The file that this idempotency key has: the one it was given before, or else this one.
 async fn first(app: &App, scoped_key: &ScopedKey, new: String) -> Result<String> {
     let answer = StoredResponse { body: Some(json!({ "key": new })), ..created() };
-    let Err(error) = scoped_key.keep_alone(&app.answers, &answer, &app.clock).await else { return Ok(new) };
-    let kept = scoped_key.kept(&app.answers, &app.clock).await?.and_then(|kept| kept.body).ok_or(error)?;
+    let Err(error) = scoped_key.keep_alone(&app.responses, &answer).await else { return Ok(new) };
+    let kept = scoped_key.kept(&app.responses).await?.and_then(|kept| kept.body).ok_or(error)?;
     let key = kept.get("key").and_then(Value::as_str);
     key.map(str::to_owned).ok_or_else(|| Error::internal("what is kept for an upload has no key"))
 }

@@ -60,7 +60,7 @@ pub async fn batch(
         let written = records.write(&intents, &request.0, pending.as_ref()).await.map_err(failed)?;
         Ok(to_response(&written.iter().collect::<Vec<_>>()).into_response())
     };
-    let response = idempotent(scoped_key.as_ref(), records.table(), &app.operations.clock, work).await;
+    let response = idempotent(scoped_key.as_ref(), &records.stored_responses(), work).await;
     // The cost of a refused batch would tell which collections there are, and what is in them.
     Ok(response.inspect_err(|_| cost::withhold())?)
 }

@@ -31,7 +31,7 @@ pub async fn write(
         let record = records.write_one(&intent, request, pending.as_ref()).await?;
         Ok(of_write(&intent, &record).into_response())
     };
-    Ok(idempotent(scoped_key.as_ref(), records.table(), &app.operations.clock, work).await?)
+    Ok(idempotent(scoped_key.as_ref(), &records.stored_responses(), work).await?)
 }
 
 /// The response to an intent that was written.

@@ -8,6 +8,7 @@ use undercroft::config::Env;
 use undercroft::error::Source;
 use undercroft::identity::parameters::Parameters;
 use undercroft::identity::seal::Seal;
+use undercroft::policy::System;
 use undercroft::queue::Queue;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
@@ -63,6 +64,11 @@ impl App {
                 seal: Arc::new(Seal::new(parameters, "seal")),
                 definitions: Arc::new(Definitions::new(records.clone(), clock.clone(), Lease::from_env(env)?)),
                 records: Records::new(records, clock.clone()),
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the worker does what follows from what callers were granted"
+                )]
+                system: System::authority(),
                 clock,
             },
         })

@@ -16,10 +16,11 @@ pub struct Grant {
     collection: Arc<Collection>,
     /// The rule to be held to; `None` where everything is allowed.
     rule: Option<Rule>,
-    left: Expr,
+    residual: Expr,
     auth: Option<Auth>,
     now: String,
-    whole: bool,
+    is_admin: bool,
+    is_system: bool,
     caller: String,
 }
 
@@ -31,7 +32,7 @@ impl Grant {
 
     /// What only the stored record can decide.
     pub fn residual(&self) -> &Expr {
-        &self.left
+        &self.residual
     }
 
     /// Whether what the caller may depends on when they ask.
@@ -42,7 +43,7 @@ impl Grant {
     /// What only the stored record could have decided at another moment, RFC 3339.
     pub fn residual_at(&self, moment: &str) -> Expr {
         let known = Known { auth: self.auth.as_ref(), now: moment, input: Input::None };
-        self.stated().map_or_else(|| self.left.clone(), |stated| stated.partial(&known))
+        self.stated().map_or_else(|| self.residual.clone(), |stated| stated.partial(&known))
     }
 
     /// The rule to be held to, as it stands in the definition.
@@ -57,7 +58,7 @@ impl Grant {
 
     /// Whether this caller sees hidden fields and writes read-only ones.
     pub fn is_admin(&self) -> bool {
-        self.whole
+        self.is_admin
     }
 
     /// Whether it was given by this rule.
@@ -67,7 +68,7 @@ impl Grant {
 
     /// Whether it was given to a system job.
     pub fn is_system(&self) -> bool {
-        self.caller == SYSTEM
+        self.is_system
     }
 
     /// Whether the whole rule allows this stored record, with `input` about to be written.
@@ -78,7 +79,7 @@ impl Grant {
     /// Whether the caller may read this record, whatever they were granted to do with it: a write answers with a record only
     /// to those who could read it.
     pub fn allows_reading(&self, record: &RecordRef) -> bool {
-        self.whole || self.holds(Rule::Read, record, Input::None)
+        self.is_admin || self.holds(Rule::Read, record, Input::None)
     }
 
     /// Whether a rule of the collection allows this record to the caller.
@@ -104,21 +105,21 @@ pub fn allow(
     let now = rfc3339(asked_at);
     // A rule that is absent means admins only.
     let stated = collection.rule(action);
-    let whole = caller.is_admin();
-    let left = match stated {
-        _ if whole => Expr::True,
+    let is_admin = caller.is_admin();
+    let residual = match stated {
+        _ if is_admin => Expr::True,
         None => Expr::False,
         Some(stated) => stated.partial(&Known { auth: auth.as_ref(), now: &now, input }),
     };
-    if left == Expr::False {
+    if residual == Expr::False {
         return Err(match (caller, action, stated) {
             (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
             (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
             (_, action, _) => invisible(action),
         });
     }
-    let (rule, caller) = ((!whole).then_some(action), caller.id().to_owned());
-    Ok(Grant { collection: collection.clone(), rule, left, auth, now, whole, caller })
+    let (rule, caller) = ((!is_admin).then_some(action), caller.id().to_owned());
+    Ok(Grant { collection: collection.clone(), rule, residual, auth, now, is_admin, is_system: false, caller })
 }
 
 /// The grants to point at records of a collection from others: of whoever may read them, and of those whom the rule `refer`
@@ -130,17 +131,29 @@ pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u
     open.map_or(grants, |open| vec![open])
 }
 
-/// Grants a system job what follows from something a caller was granted: it may do anything, and what it writes says
-/// that the system wrote it. Only the worker asks for one.
-pub fn system_grant(collection: &Arc<Collection>, now: u64) -> Grant {
-    Grant {
-        collection: collection.clone(),
-        rule: None,
-        left: Expr::True,
-        auth: None,
-        now: rfc3339(now),
-        whole: true,
-        caller: SYSTEM.to_owned(),
+/// The authority of the system itself: what follows from something that a caller was granted needs no grant of theirs. Relay and worker
+/// alone have it; a lint keeps every other crate from taking it.
+#[derive(Debug, Clone)]
+pub struct System(());
+
+impl System {
+    /// Takes the authority.
+    pub fn authority() -> Self {
+        Self(())
+    }
+
+    /// The grant to do anything with records of a collection. What is written under it says that the system wrote it.
+    pub fn grant(&self, collection: &Arc<Collection>, now: u64) -> Grant {
+        Grant {
+            collection: collection.clone(),
+            rule: None,
+            residual: Expr::True,
+            auth: None,
+            now: rfc3339(now),
+            is_admin: true,
+            is_system: true,
+            caller: SYSTEM.to_owned(),
+        }
     }
 }
 

@@ -3,12 +3,10 @@
 
 use super::body::read_whole;
 use super::method::is_safe;
-use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;
-use crate::store::Table;
-use crate::store::idempotency::{ScopedKey, StoredResponse};
+use crate::store::idempotency::{ScopedKey, StoredResponse, StoredResponses};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
@@ -121,12 +119,12 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> String {
 ///
 /// # Errors
 /// Those of the work, where no answer is kept; `Refused` where the key answers another payload.
-pub async fn idempotent<F>(scoped_key: Option<&ScopedKey>, table: &Table, clock: &Clock, work: F) -> Result<Response>
+pub async fn idempotent<F>(scoped_key: Option<&ScopedKey>, responses: &StoredResponses, work: F) -> Result<Response>
 where
     F: Future<Output = Result<Response>>,
 {
     match (work.await, scoped_key) {
-        (Err(error), Some(scoped_key)) => match scoped_key.kept(table, clock).await? {
+        (Err(error), Some(scoped_key)) => match scoped_key.kept(responses).await? {
             Some(answer) => Ok(answer.into_response()),
             None => Err(error),
         },

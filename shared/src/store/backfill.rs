@@ -11,8 +11,10 @@ use super::records::{Records, TRIES};
 use super::unique::{Marker, markers};
 use super::{Expression, Page, TableQuery, TransactionOutcome, WriteOutcome};
 use crate::error::{Error, FieldError, Result};
+use crate::policy::System;
 use crate::schema::{Blocked, Collection, MAX_INDEXES};
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
 use std::collections::HashMap;
 
 /// What a stored record has against the definition that is to be in force.
@@ -24,12 +26,54 @@ pub struct Disagreement {
     pub refused: Blocked,
 }
 
+/// What stored records have against a definition.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Disagreements {
+    /// How many do.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<Listed>,
+    /// How many items were read.
+    pub checked: usize,
+    /// Whether those were all.
+    pub complete: bool,
+}
+
+/// A stored record that disagrees.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// What is wrong.
+    pub errors: Vec<FieldError>,
+}
+
+impl Disagreements {
+    fn note(&mut self, record: &Record, against: Disagreement, listed: usize) {
+        self.count += u64::from(!against.errors.is_empty());
+        if !against.errors.is_empty() && self.first.len() < listed {
+            self.first.push(Listed { id: record.id.clone(), errors: against.errors });
+        }
+    }
+}
+
 /// What the store keeps beside a record: the attribute, and its value unless it must be absent.
 type Kept = Vec<(String, Option<AttributeValue>)>;
 
 impl Records {
     /// Up to `limit` items of one shard in the order of their ids, after the id `after`: living records and tombstones.
-    pub async fn in_shard(&self, collection: &Collection, shard: u16, after: Option<&str>, limit: i32) -> Result<Page> {
+    pub async fn in_shard(
+        &self,
+        _: &System,
+        collection: &Collection,
+        shard: u16,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page> {
+        self.shard_page(collection, shard, after, limit).await
+    }
+
+    async fn shard_page(&self, collection: &Collection, shard: u16, after: Option<&str>, limit: i32) -> Result<Page> {
         let definition = collection.definition();
         let partition = record_partition(&definition.name, definition.generation, shard);
         let after = after.map(|id| item::key(&partition, id));
@@ -37,6 +81,37 @@ impl Records {
         self.table()
             .query(&TableQuery { key, forward: true, limit, after, consistent: true, ..TableQuery::default() })
             .await
+    }
+
+    /// Holds up to `most` stored records against what is to come, without a write. Of those that disagree it lists the first; no data
+    /// of a record is returned.
+    ///
+    /// # Errors
+    /// As every read of the table.
+    pub async fn disagreements(&self, collection: &Collection, most: usize, listed: usize) -> Result<Disagreements> {
+        let mut found = Disagreements { complete: true, ..Disagreements::default() };
+        let mut claimed = HashMap::new();
+        for shard in 0..u16::from(collection.definition().shards_ever()) {
+            let mut after: Option<String> = None;
+            loop {
+                let room = i32::try_from(most - found.checked).unwrap_or(0);
+                if room == 0 {
+                    found.complete = false;
+                    break;
+                }
+                let page = self.shard_page(collection, shard, after.as_deref(), room).await?;
+                found.checked += page.items.len();
+                for record in page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted) {
+                    found.note(&record, disagreement(collection, &record, &mut claimed)?, listed);
+                }
+                // Tombstones count as read, and may fill a page alone.
+                match page.last_key.as_ref().and_then(|key| text(key, "sk")) {
+                    Some(last) => after = Some(last.to_owned()),
+                    None => break,
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Brings a stored record to what `collection` says: its places in the indexes, no leftovers of dropped ones, and its
@@ -134,7 +209,7 @@ impl Records {
 ///
 /// # Errors
 /// None that a caller could cause.
-pub fn disagreement(
+fn disagreement(
     collection: &Collection,
     record: &Record,
     claimed: &mut HashMap<String, String>,

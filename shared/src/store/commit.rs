@@ -166,7 +166,7 @@ impl Records {
         }
         if let Some(pending) = pending {
             let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
-            items.push(pending.scoped_key.keep(self.table(), &(pending.answer)(&records), self.clock())?);
+            items.push(pending.scoped_key.keep(&self.stored_responses(), &(pending.answer)(&records))?);
         }
         write_limits::check(writes, &items)?;
         let claims_withheld = writes.iter().map(claims_withheld).sum();

@@ -3,6 +3,7 @@
 //! What a function remembers of a definition is a lease (see [`lease`](super::lease)): what a definition takes away is taken
 //! away when no function acts on the one before any more, and what has to be done to stored records begins then.
 
+use super::idempotency::StoredResponses;
 use super::item::{self, Item, string, text};
 use super::keys::DEFINITIONS;
 use super::lease::Lease;
@@ -273,9 +274,9 @@ impl Definitions {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// The table, for what is kept beside definitions.
-    pub fn table(&self) -> &Table {
-        &self.table
+    /// The responses that are stored beside definitions.
+    pub fn stored_responses(&self) -> StoredResponses {
+        StoredResponses::new(self.table.clone(), self.clock.clone())
     }
 }
 

@@ -35,6 +35,20 @@ pub struct StoredResponse {
     pub body: Option<Value>,
 }
 
+/// Where responses are stored: beside their effects, in the `Records` table.
+#[derive(Debug, Clone)]
+pub struct StoredResponses {
+    table: Table,
+    clock: Clock,
+}
+
+impl StoredResponses {
+    /// The responses stored in `table`, at the time of `clock`.
+    pub fn new(table: Table, clock: Clock) -> Self {
+        Self { table, clock }
+    }
+}
+
 /// One caller's key on one route, and what was asked for under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopedKey {
@@ -54,7 +68,7 @@ impl ScopedKey {
     ///
     /// # Errors
     /// `BadRequest` when the answer is too large to keep.
-    pub fn keep(&self, table: &Table, answer: &StoredResponse, clock: &Clock) -> Result<TransactWriteItem> {
+    pub fn keep(&self, responses: &StoredResponses, answer: &StoredResponse) -> Result<TransactWriteItem> {
         let kept = serde_json::to_string(answer).map_err(Error::internal)?;
         if kept.len() > MAX_ANSWER_BYTES {
             return Err(Error::bad_request(
@@ -62,13 +76,13 @@ impl ScopedKey {
                 "the answer is too large to be kept for an Idempotency-Key: write less at a time",
             ));
         }
-        let now = clock.seconds();
+        let now = responses.clock.seconds();
         let mut written: Item = item::key(&self.partition, IDEMPOTENCY_SORT);
         written.insert("fp".into(), string(&self.fingerprint));
         written.insert("answer".into(), string(kept));
         written.insert("ttl".into(), item::number(now + KEEP_SECONDS));
         let put = Put::builder()
-            .table_name(table.name())
+            .table_name(responses.table.name())
             .set_item(Some(written))
             .condition_expression("attribute_not_exists(pk) OR #ttl <= :now")
             .expression_attribute_names("#ttl", "ttl")
@@ -83,8 +97,8 @@ impl ScopedKey {
     ///
     /// # Errors
     /// `Conflict` when an answer is kept already.
-    pub async fn keep_alone(&self, table: &Table, answer: &StoredResponse, clock: &Clock) -> Result<()> {
-        match table.transact(vec![self.keep(table, answer, clock)?]).await? {
+    pub async fn keep_alone(&self, responses: &StoredResponses, answer: &StoredResponse) -> Result<()> {
+        match responses.table.transact(vec![self.keep(responses, answer)?]).await? {
             TransactionOutcome::Done => Ok(()),
             TransactionOutcome::Conflicted(_) | TransactionOutcome::Cancelled(_) => Err(in_progress()),
         }
@@ -96,14 +110,13 @@ impl ScopedKey {
     /// `Conflict` when the key has an answer or is being given one right now; `Unavailable` when others write the same items.
     pub async fn together(
         &self,
-        table: &Table,
+        responses: &StoredResponses,
         mut effect: Vec<TransactWriteItem>,
         answer: &StoredResponse,
-        clock: &Clock,
     ) -> Result<TransactionOutcome> {
         let ours = effect.len();
-        effect.push(self.keep(table, answer, clock)?);
-        match table.transact(effect).await? {
+        effect.push(self.keep(responses, answer)?);
+        match responses.table.transact(effect).await? {
             TransactionOutcome::Conflicted(positions) if positions.contains(&ours) => Err(in_progress()),
             TransactionOutcome::Conflicted(_) => Err(TransactionOutcome::CONFLICT),
             refused if refused.refused_at(ours) => Err(in_progress()),
@@ -115,9 +128,9 @@ impl ScopedKey {
     ///
     /// # Errors
     /// `Refused` when it answers another payload (draft-ietf-httpapi-idempotency-key-header, section 2.7).
-    pub async fn kept(&self, table: &Table, clock: &Clock) -> Result<Option<StoredResponse>> {
-        let Some(found) = table.get(&self.partition, IDEMPOTENCY_SORT, true).await? else { return Ok(None) };
-        if item::integer(&found, "ttl").is_none_or(|until| until <= clock.seconds()) {
+    pub async fn kept(&self, responses: &StoredResponses) -> Result<Option<StoredResponse>> {
+        let Some(found) = responses.table.get(&self.partition, IDEMPOTENCY_SORT, true).await? else { return Ok(None) };
+        if item::integer(&found, "ttl").is_none_or(|until| until <= responses.clock.seconds()) {
             return Ok(None);
         }
         if text(&found, "fp") != Some(&self.fingerprint) {

@@ -4,6 +4,7 @@
 //! writing are one step (R72). What cannot be written unread is decided in `write` and made in `commit`.
 
 use super::Table;
+use super::idempotency::StoredResponses;
 use super::intent::Intent;
 use super::record::{Record, key};
 use crate::clock::{Clock, rfc3339};
@@ -40,8 +41,13 @@ impl Records {
         self.clock.seconds()
     }
 
-    /// The table, for paging through it and for what is kept beside records.
-    pub fn table(&self) -> &Table {
+    /// The responses that are stored beside records.
+    pub fn stored_responses(&self) -> StoredResponses {
+        StoredResponses::new(self.table.clone(), self.clock.clone())
+    }
+
+    /// The table, for the store alone: what reads from it gets no further without a grant.
+    pub(super) fn table(&self) -> &Table {
         &self.table
     }
 

@@ -7,7 +7,7 @@ use super::record::Record;
 use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;
-use crate::policy::{Grant, allow_to_refer, system_grant};
+use crate::policy::{Grant, System, allow_to_refer};
 use crate::schema::Collection;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub enum Referring<'a> {
     /// A caller, who may point at what they may read or what its rule `refer` lets them. Their own account a token has proven.
     Caller(&'a Caller),
     /// A job, which may point at everything.
-    System,
+    System(&'a System),
 }
 
 impl Referring<'_> {
@@ -29,7 +29,7 @@ impl Referring<'_> {
     fn grants(self, collection: &Arc<Collection>, now: u64) -> Vec<Grant> {
         match self {
             Self::Caller(caller) => allow_to_refer(caller, collection, now),
-            Self::System => vec![system_grant(collection, now)],
+            Self::System(system) => vec![system.grant(collection, now)],
         }
     }
 }

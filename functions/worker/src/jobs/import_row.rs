@@ -8,7 +8,6 @@ use std::sync::Arc;
 use undercroft::error::{Error, FieldError, Result};
 use undercroft::http::parse_json;
 use undercroft::id;
-use undercroft::policy::system_grant;
 use undercroft::preconditions::Preconditions;
 use undercroft::records::input::{check_new_id, complete_new};
 use undercroft::schema::Collection;
@@ -88,8 +87,8 @@ pub async fn intent(
         return Err(Error::Invalid(kept));
     }
     complete_new(collection, &mut data)?;
-    let targets = targets(&tools.definitions, collection, Referring::System, &data, now).await?;
-    let grant = system_grant(collection, now);
+    let targets = targets(&tools.definitions, collection, Referring::System(&tools.system), &data, now).await?;
+    let grant = tools.system.grant(collection, now);
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
 }
 

@@ -133,7 +133,7 @@ async fn visit_shards(
         let Some(collection) = current(tools, job, payload, progress.since).await? else { break };
         let page = tools
             .records
-            .in_shard(&collection, progress.shard, progress.after.as_deref(), slice.room(worked, PAGE))
+            .in_shard(&tools.system, &collection, progress.shard, progress.after.as_deref(), slice.room(worked, PAGE))
             .await?;
         worked += page.items.len().max(1);
         for found in page.items.chunks(SIDE_BY_SIDE) {

@@ -14,7 +14,6 @@ use undercroft::error::Error;
 use undercroft::expr::Expr;
 use undercroft::futures::future::join_all;
 use undercroft::id::{base64url, from_base64url};
-use undercroft::policy::system_grant;
 use undercroft::preconditions::{IfMatch, IfNoneMatch, Preconditions};
 use undercroft::query::{ListQuery, plan};
 use undercroft::schema::{Collection, OnDelete, Referrer, Relation};
@@ -113,7 +112,7 @@ async fn is_deleted(tools: &Tools, gone: &Payload) -> Result<bool, Failure> {
     if collection.definition().generation != gone.generation {
         return Ok(true);
     }
-    let grant = system_grant(&collection, tools.clock.millis());
+    let grant = tools.system.grant(&collection, tools.clock.millis());
     Ok(tools.records.get(&grant, &gone.id, true).await?.is_none())
 }
 
@@ -140,7 +139,7 @@ async fn pointing(
     id: &str,
     (room, after): (i32, Option<&[u8]>),
 ) -> Result<Option<Listed>, Failure> {
-    let grant = system_grant(collection, tools.clock.millis());
+    let grant = tools.system.grant(collection, tools.clock.millis());
     let filter = Expr::filter(&format!("{} == {}", referrer.field, json!(id)), &collection.layout().fields);
     let filter = filter.map_err(|error| Failure::new(error.to_string()))?;
     let query = ListQuery { rule: grant.residual(), filter: Some(&filter), sort: &[], scan: None };
@@ -187,7 +186,7 @@ fn intent(
     };
     let preconditions =
         Preconditions { if_match: IfMatch::Versions(vec![record.version]), if_none_match: IfNoneMatch::Absent };
-    let grant = system_grant(collection, tools.clock.millis());
+    let grant = tools.system.grant(collection, tools.clock.millis());
     Intent { grant, id: record.id.clone(), what, preconditions, targets: Vec::new() }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use undercroft::expr::SYSTEM_FIELDS;
-use undercroft::policy::system_grant;
+use undercroft::policy::Grant;
 use undercroft::schema::Collection;
 use undercroft::store::files::{Export, Format, export_key};
 use undercroft::store::item::text;
@@ -126,11 +126,12 @@ async fn visit_shards(
             return Ok(true);
         }
         let (shard, after) = (progress.shard, progress.after.as_deref());
-        let page = tools.records.in_shard(&collection, shard, after, slice.room(worked, PAGE)).await?;
+        let page = tools.records.in_shard(&tools.system, &collection, shard, after, slice.room(worked, PAGE)).await?;
         let records = page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted);
         let (mut rows, mut written) = (Vec::new(), 0);
+        let grant = tools.system.grant(&collection, tools.clock.millis());
         for record in records {
-            write(&mut rows, &collection, export, &progress.columns, &record, tools.clock.millis());
+            write(&mut rows, &grant, export, &progress.columns, &record);
             written += 1;
         }
         file.push(&rows).await?;
@@ -161,22 +162,15 @@ fn columns(collection: &Collection) -> Vec<String> {
     SYSTEM_FIELDS.into_iter().chain(names).map(str::to_owned).collect()
 }
 
-fn write(
-    rows: &mut Vec<u8>,
-    collection: &Arc<Collection>,
-    export: &Export,
-    columns: &[String],
-    record: &Record,
-    now: u64,
-) {
-    let shown = record.shown(&system_grant(collection, now));
+fn write(rows: &mut Vec<u8>, grant: &Grant, export: &Export, columns: &[String], record: &Record) {
+    let shown = record.shown(grant);
     match export.format {
         Format::Ndjson => {
             rows.extend_from_slice(Value::Object(shown).to_string().as_bytes());
             rows.push(b'\n');
         }
         Format::Csv => {
-            let cell = |name: &String| (collection.layout().fields.get(name), shown.get(name));
+            let cell = |name: &String| (grant.collection().layout().fields.get(name), shown.get(name));
             csv::write_values(rows, columns.iter().map(cell), export.escape_formulas);
         }
     }

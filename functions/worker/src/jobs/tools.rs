@@ -5,6 +5,7 @@ use undercroft::aws::Aws;
 use undercroft::aws::objects::Objects;
 use undercroft::clock::Clock;
 use undercroft::identity::seal::Seal;
+use undercroft::policy::System;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::records::Records;
 
@@ -23,6 +24,8 @@ pub struct Tools {
     pub records: Records,
     /// The files that imports read and exports write.
     pub files: Objects,
+    /// The authority to do what follows from what callers were granted.
+    pub system: System,
     /// The time.
     pub clock: Clock,
 }
