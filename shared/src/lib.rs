@@ -12,6 +12,7 @@ pub mod cursor;
 pub use futures_util as futures;
 pub mod http;
 pub mod identity;
+pub mod jobs;
 pub mod policy;
 pub mod queue;
 pub mod records;
@@ -20,5 +21,5 @@ pub mod task;
 pub mod telemetry;
 
 pub use undercroft_core::{
-    error, expr, id, job_kinds, json_pointer, preconditions, query, response_size, routes, schema, strict_serde,
+    error, expr, files, id, json_pointer, preconditions, query, response_size, routes, schema, strict_serde,
 };

@@ -10,6 +10,7 @@ use undercroft::error::Result;
 use undercroft::id;
 use undercroft::identity::email::Email;
 use undercroft::identity::seal::Seal;
+use undercroft::jobs::EMAIL_JOB;
 use undercroft::store::item::number;
 use undercroft::store::jobs::{Job, Status};
 
@@ -50,7 +51,7 @@ impl Outbox {
         let sealed = self.seal.seal(&format!("mail:{id}"), text.as_bytes()).await?;
         let payload = json!({ "to": to.as_str(), "subject": "Your sign-up", "sealedText": sealed });
         let payload: Map<String, Value> = payload.as_object().cloned().unwrap_or_default();
-        let mut job = Job::new(id, "email.send", payload, request_id, self.clock.millis());
+        let mut job = Job::new(id, EMAIL_JOB, payload, request_id, self.clock.millis());
         // A code is good for ten minutes: it is worth trying for as long.
         job.max_attempts = 9;
         if !place.is_mailed() {

@@ -8,9 +8,10 @@ use undercroft::clock::Clock;
 use undercroft::config::Env;
 use undercroft::error::{Result, Source};
 use undercroft::identity::keys::Authenticator;
+use undercroft::jobs::MAX_ATTEMPTS;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
-use undercroft::store::jobs::{Job, Jobs, MAX_ATTEMPTS, MAX_DELAY_SECONDS};
+use undercroft::store::jobs::{Job, Jobs, MAX_DELAY_SECONDS};
 use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 

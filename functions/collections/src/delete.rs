@@ -15,7 +15,7 @@ use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, Conditional, HandlerResult, IdempotencyKey, Path, Query, RequestId, idempotent};
 use undercroft::id;
 use undercroft::identity::Caller;
-use undercroft::job_kinds::PURGE_JOB;
+use undercroft::jobs::PURGE_JOB;
 use undercroft::preconditions::Preconditions;
 use undercroft::schema::{Definition, Withdrawal};
 use undercroft::store::definitions::State as Stage;

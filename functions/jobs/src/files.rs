@@ -2,66 +2,17 @@
 //! looks, for a quarter of an hour; it may do what this function's role may.
 
 use crate::App;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::time::{Duration, SystemTime};
 use undercroft::aws::objects::{Link, LinkKind};
 use undercroft::clock::rfc3339;
-use undercroft::error::{Error, FieldError, Result};
-use undercroft::store::definitions::State;
-use undercroft::store::files::{EXPORT_JOB, Format, IMPORT_JOB, can_be_imported, is_result};
+use undercroft::error::{Error, Result};
+use undercroft::files::is_result;
+use undercroft::jobs::{EXPORT_JOB, IMPORT_JOB};
 use undercroft::store::jobs::Job;
 
 /// How long a link is good for.
 pub const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
-
-/// What an export of CSV may be asked besides.
-const ESCAPE_FORMULAS: &str = "escapeFormulas";
-
-/// Whether jobs of this type work on files.
-pub fn has_files(kind: &str) -> bool {
-    [EXPORT_JOB, IMPORT_JOB].contains(&kind)
-}
-
-/// What can be known to fail is refused now, not after five attempts.
-pub async fn check(app: &App, kind: &str, payload: &Map<String, Value>) -> Result<()> {
-    let mut errors = Vec::new();
-    let mut wrong = |name: &str, code, message: &str| {
-        errors.push(FieldError::new(format!("/payload/{name}"), code, message));
-    };
-    let text = |name: &str| payload.get(name).and_then(Value::as_str);
-    let format = text("format").and_then(Format::named);
-    if format.is_none() {
-        wrong("format", "enum", "ndjson or csv");
-    }
-    let takes: &[&str] = match (kind, format) {
-        (IMPORT_JOB, _) => &["collection", "format", "key"],
-        (_, Some(Format::Csv)) => &["collection", "format", ESCAPE_FORMULAS],
-        _ => &["collection", "format"],
-    };
-    if takes.contains(&ESCAPE_FORMULAS) && payload.get(ESCAPE_FORMULAS).is_some_and(|escape| !escape.is_boolean()) {
-        wrong(ESCAPE_FORMULAS, "type", "true or false");
-    }
-    if kind == IMPORT_JOB && !text("key").is_some_and(|key| format.is_none_or(|format| can_be_imported(key, format))) {
-        wrong(
-            "key",
-            "key",
-            "the key of an uploaded file of this format, as POST /v1/jobs/uploads gives it, or of an export",
-        );
-    }
-    for unknown in payload.keys().filter(|name| !takes.contains(&name.as_str())) {
-        wrong(unknown, "unknown", &format!("{kind} takes {}", takes.join(", ")));
-    }
-    match text("collection") {
-        Some("users") if kind == IMPORT_JOB => wrong("collection", "users", "accounts are made by signing up"),
-        Some(name) if has_definition(app, name).await? => {}
-        _ => wrong("collection", "unknown_collection", "there is no such collection"),
-    }
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
-}
-
-async fn has_definition(app: &App, name: &str) -> Result<bool> {
-    Ok(name == "users" || app.definitions.get(name).await?.is_some_and(|stored| stored.stage != State::Gone))
-}
 
 /// Adds to the result of a finished job a link to its file.
 pub fn link_result(app: &App, job: &mut Job) -> Result<()> {

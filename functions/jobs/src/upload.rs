@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use undercroft::aws::objects::LinkKind;
 use undercroft::error::{Error, Result};
+use undercroft::files::{Format, upload_key};
 use undercroft::http::{Admin, HandlerResult, IdempotencyKey, Json};
 use undercroft::id;
 use undercroft::identity::Caller;
-use undercroft::store::files::{Format, upload_key};
 use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 
 /// Bytes of the largest file that S3 takes in one request.

@@ -4,8 +4,9 @@ use aws_lambda_events::event::dynamodb::EventRecord;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::id;
-use undercroft::job_kinds::CASCADE_JOB;
-use undercroft::store::jobs::{Job, MAX_ATTEMPTS};
+use undercroft::jobs::CASCADE_JOB;
+use undercroft::jobs::MAX_ATTEMPTS;
+use undercroft::store::jobs::Job;
 
 /// As much of a record's image as decides what must follow.
 #[derive(Debug, Default, Deserialize)]

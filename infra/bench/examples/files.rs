@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 use undercroft::error::Source;
-use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
+use undercroft::jobs::{EXPORT_JOB, IMPORT_JOB};
 use undercroft_bench::artefact;
 use undercroft_bench::job::{self, Ran};
 use undercroft_bench::report::{machine, say, thousands};

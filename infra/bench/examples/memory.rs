@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use undercroft::error::Source;
-use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
+use undercroft::jobs::{EXPORT_JOB, IMPORT_JOB};
 use undercroft_bench::artefact;
 use undercroft_bench::job;
 use undercroft_bench::mixed::{Asked, FUNCTIONS};

@@ -20,7 +20,7 @@ use undercroft_bench::stack::Stack;
 use undercroft_local::Data;
 
 /// The functions of template.yaml, the lean ones first, unless others are named.
-const FUNCTIONS: [&str; 6] = ["relay", "worker", "jobs", "auth", "collections", "records"];
+const FUNCTIONS: [&str; 7] = ["relay", "worker", "jobs", "auth", "collections", "docs", "records"];
 
 fn main() -> Result<(), Source> {
     let asked: Vec<String> = std::env::args().skip(1).collect();

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use undercroft::clock::Clock;
 use undercroft::error::Source;
+use undercroft::files::{Format, export_key};
 use undercroft::id;
-use undercroft::store::files::{Format, export_key};
 use undercroft::store::jobs::{Job, Status};
 use undercroft::task::Task;
 

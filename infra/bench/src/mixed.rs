@@ -10,8 +10,9 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 use undercroft::clock::Clock;
 use undercroft::error::Source;
+use undercroft::files::{Format, export_key};
 use undercroft::id;
-use undercroft::store::files::{EXPORT_JOB, Format, IMPORT_JOB, export_key};
+use undercroft::jobs::{EXPORT_JOB, IMPORT_JOB};
 use undercroft::store::jobs::{Job, Jobs};
 
 use crate::job::message;
@@ -19,7 +20,7 @@ use crate::runtime::Environment;
 use crate::stack::{Stack, account, definition, note};
 
 /// The functions there are.
-pub const FUNCTIONS: [&str; 6] = ["auth", "collections", "records", "jobs", "relay", "worker"];
+pub const FUNCTIONS: [&str; 7] = ["auth", "collections", "docs", "records", "jobs", "relay", "worker"];
 
 /// A function that is asked many things.
 #[derive(Debug)]

@@ -8,10 +8,12 @@
 
 pub mod caller;
 pub mod clock;
+pub mod email;
 pub mod error;
 pub mod expr;
+pub mod files;
 pub mod id;
-pub mod job_kinds;
+pub mod jobs;
 pub mod json_pointer;
 pub mod policy;
 pub mod preconditions;

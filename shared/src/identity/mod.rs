@@ -1,6 +1,5 @@
 //! Who: a bearer token in, a `Caller` out. Every function verifies tokens by itself, from public keys alone.
 
-pub mod email;
 pub mod keys;
 pub mod parameters;
 pub mod seal;
@@ -11,3 +10,4 @@ pub mod token;
 mod tests;
 
 pub use undercroft_core::caller::{ADMIN, Caller, User};
+pub use undercroft_core::email;

@@ -6,8 +6,6 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Attempts a job gets unless it says otherwise.
-pub const DEFAULT_ATTEMPTS: u32 = 5;
 /// Where a job is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -95,7 +93,7 @@ impl Job {
             kind: kind.to_owned(),
             status: Status::Queued,
             attempts: 0,
-            max_attempts: DEFAULT_ATTEMPTS,
+            max_attempts: undercroft_core::jobs::DEFAULT_ATTEMPTS,
             payload,
             group: None,
             last_error: None,

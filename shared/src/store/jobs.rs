@@ -14,7 +14,7 @@
 
 mod steps;
 mod undelivered;
-pub use super::job::{DEFAULT_ATTEMPTS, Job, Status};
+pub use super::job::{Job, Status};
 pub use steps::{Step, Stepped};
 
 use super::item::{self, Item, integer, number, string, text};
@@ -24,8 +24,6 @@ use crate::error::{Error, Result};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde_json::Value;
 
-/// Most attempts a job may ask for. Less than the queue's `maxReceiveCount`, so that a job dies here and not there.
-pub const MAX_ATTEMPTS: u32 = 20;
 /// Longest delay SQS can keep a message, in seconds.
 pub const MAX_DELAY_SECONDS: u32 = 900;
 /// How long a worker may hold a job before another may take it, in seconds: more than the worker's timeout.

@@ -13,7 +13,6 @@ pub mod definitions;
 pub mod deleted;
 pub mod explain;
 mod expression;
-pub mod files;
 pub mod idempotency;
 pub mod intent;
 pub mod item;

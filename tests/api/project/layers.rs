@@ -206,7 +206,9 @@ fn no_modules_of_a_function_import_each_other_in_a_circle() {
             graph.iter().find(|(_, targets)| targets.is_empty()).map(|(module, _)| (*module).to_owned())
         {
             graph.remove(lowest.as_str());
-            graph.values_mut().for_each(|targets| drop(targets.remove(&lowest)));
+            graph.values_mut().for_each(|targets| {
+                targets.remove(&lowest);
+            });
         }
         assert!(graph.is_empty(), "{}: these modules import each other: {graph:?}", source.display());
     }

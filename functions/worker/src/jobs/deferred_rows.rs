@@ -9,7 +9,7 @@ use super::multipart_writer::{GONE, of_files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use undercroft::aws::objects::{Bytes, Objects};
-use undercroft::store::files::waiting_key;
+use undercroft::files::waiting_key;
 
 /// Bytes of rows in one object, and in memory.
 const PIECE: usize = 1024 * 1024;

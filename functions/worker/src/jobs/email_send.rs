@@ -6,30 +6,16 @@
 use super::failure::Failure;
 use super::outcome::Outcome;
 use super::tools::Tools;
-use serde::Deserialize;
 use serde_json::json;
 use undercroft::aws::Service;
-
-/// The type of this job.
-pub const KIND: &str = "email.send";
+use undercroft::jobs::EmailPayload;
 
 /// What SES says of a mail that it will never take as it is. Its other refusals are of senders, quotas and rates, which pass or
 /// are mended while the job waits.
 const MALFORMED: &str = "BadRequestException";
 
-/// What to send. The text is there in the clear or sealed, never both.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Payload {
-    to: String,
-    subject: String,
-    text: Option<String>,
-    sealed_text: Option<String>,
-    html: Option<String>,
-}
-
 /// Sends it. The result names SES's message id.
-pub async fn run(tools: &Tools, job_id: &str, mail: Payload) -> Result<Outcome, Failure> {
+pub async fn run(tools: &Tools, job_id: &str, mail: EmailPayload) -> Result<Outcome, Failure> {
     let text = match (mail.text, mail.sealed_text) {
         (Some(text), None) => Some(text),
         (None, Some(sealed)) => Some(open(tools, job_id, &sealed).await?),

@@ -13,9 +13,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::StreamExt as _;
 use undercroft::futures::stream::FuturesOrdered;
+use undercroft::jobs::Import;
 use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
-use undercroft::store::files::Import;
 use undercroft::store::jobs::Job;
 
 /// Records written side by side.

@@ -24,14 +24,13 @@ pub use tools::Tools;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use undercroft::job_kinds::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB};
-use undercroft::store::files::{EXPORT_JOB, IMPORT_JOB};
+use undercroft::jobs::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB};
 use undercroft::store::jobs::Job;
 
 /// Runs one attempt of a job. Every kind must be safe to run twice, and what may take long ends when the slice does.
 pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Failure> {
     match job.kind.as_str() {
-        email_send::KIND => email_send::run(tools, &job.id, payload(job)?).await,
+        EMAIL_JOB => email_send::run(tools, &job.id, payload(job)?).await,
         BUILD_JOB | CHECK_JOB => index_build::run(tools, job, payload(job)?, slice).await,
         CASCADE_JOB => records_cascade::run(tools, job, payload(job)?, slice).await,
         EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use serde::{Deserialize, Serialize};
 use undercroft::aws::objects::{Bytes, Objects};
 use undercroft::error::Source;
-use undercroft::store::files::rest_key;
+use undercroft::files::rest_key;
 
 /// Bytes of every part but the last. S3 asks for at least 5 MiB.
 const PART: usize = 8 * 1024 * 1024;

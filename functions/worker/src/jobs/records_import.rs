@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use undercroft::aws::objects::Head;
+use undercroft::files::{Format, refused_key};
+use undercroft::jobs::Import;
 use undercroft::schema::Collection;
-use undercroft::store::files::{Format, Import, refused_key};
 use undercroft::store::jobs::Job;
 
 /// Most rows in hand at once, and about how many bytes of the file they may be.

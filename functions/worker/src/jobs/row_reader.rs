@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::multipart_writer::of_files;
 use serde::{Deserialize, Serialize};
 use undercroft::aws::objects::{Head, Objects};
-use undercroft::store::files::Format;
+use undercroft::files::Format;
 
 /// Bytes read at once.
 const PIECE: u64 = 4 * 1024 * 1024;

@@ -37,7 +37,7 @@ impl Requests {
                 stack.put_account(ADDRESS)?;
             }
             "records" => stack.put_notes(1)?,
-            "collections" => {
+            "collections" | "docs" => {
                 (0..COLLECTIONS).try_for_each(|number| stack.put(&definition(&format!("c{number}"), 1)))?
             }
             _ => {}
@@ -52,6 +52,7 @@ impl Requests {
         let (event, statuses) = match self.name {
             "auth" => self.to_auth(),
             "collections" => self.to_collections(),
+            "docs" => self.to_docs(),
             "records" => self.to_records(),
             _ => self.to_jobs(),
         };
@@ -111,12 +112,22 @@ impl Requests {
             1 | 2 => (event("GET", &path, admin, None), &[200]),
             3 => (event("GET", "/v1/collections", admin, None), &[200]),
             4 => (event("PUT", &format!("{path}?dryRun=true"), admin, Some(&body)), &[200]),
-            5 => (event("GET", "/openapi.json", admin, None), &[200]),
-            6 => (event("GET", "/docs", None, None), &[200]),
+            5 | 6 => (event("GET", "/v1/collections/users", admin, None), &[200]),
             7 => (event("PUT", &path, admin, Some(&json!({ "schema": 7 }))), &[400]),
             8 => (event("PUT", &path, Some(&self.caller().1), Some(&body)), &[403]),
             // A name that is deleted is taken until the worker has been through it.
             _ => (event("DELETE", "/v1/collections/nowhere", admin, None), &[404]),
+        }
+    }
+
+    fn to_docs(&self) -> Request {
+        let admin = Some(self.admin.as_str());
+        match self.asked % 5 {
+            0 => (event("GET", "/openapi.json", admin, None), &[200]),
+            1 => (event("GET", "/docs", admin, None), &[200]),
+            2 => (event("GET", "/docs", None, None), &[200]),
+            3 => (event("GET", "/openapi.json?collections=nowhere", None, None), &[404]),
+            _ => (event("GET", "/openapi.json", None, None), &[200]),
         }
     }
 

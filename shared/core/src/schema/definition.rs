@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::FieldError;
 use crate::expr::{FieldTypes, Rule};
-use crate::job_kinds::{BUILD_JOB, CHECK_JOB};
+use crate::jobs::{BUILD_JOB, CHECK_JOB};
 use crate::query::{Index, Layout};
 
 use super::field::OnDelete;

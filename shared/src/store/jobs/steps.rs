@@ -4,10 +4,10 @@
 use super::{Job, Jobs, KEEP_FINISHED, Status, key};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
-use crate::job_kinds::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, PURGE_JOB, SYSTEM_JOBS};
 use crate::store::item::{Item, integer, number, string, text};
 use crate::store::{Expression, WriteOutcome};
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use undercroft_core::jobs::{JOB_KINDS, JobKind};
 
 /// A step of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,10 @@ impl Step {
     /// Why no job of this type can take it, whatever its status: what the system owes is not taken back, but what it follows from
     /// can be.
     fn never(self, kind: &str) -> Option<Error> {
-        let instead = match kind {
-            _ if self != Self::Cancel => return None,
-            BUILD_JOB | CHECK_JOB => "put the definition again as it was, which ends the job",
-            CASCADE_JOB => "undelete the record, which ends the job",
-            PURGE_JOB => "a collection that was deleted with its records does not come back",
-            _ => return None,
-        };
+        if self != Self::Cancel {
+            return None;
+        }
+        let instead = JobKind::named(kind)?.instead_of_cancelling?;
         let detail = format!("this job follows from what was put or deleted and cannot be cancelled: {instead}");
         Some(Error::conflict("system_job", detail))
     }
@@ -142,10 +139,12 @@ impl Jobs {
         let bound = |all: Expression, (name, status): (&String, &Status)| all.value(name, string(status.as_str()));
         let from = placeholders.iter().zip(step.from()).fold(from, bound);
         if step == Step::Cancel {
-            let own: Vec<String> = (0..SYSTEM_JOBS.len()).map(|position| format!(":own{position}")).collect();
-            let asked_for = Expression::new(format!("NOT #type IN ({})", own.join(", "))).name("#type", "type");
-            let bound = |all: Expression, (name, kind): (&String, &&str)| all.value(name, string(*kind));
-            return from.and(own.iter().zip(&SYSTEM_JOBS).fold(asked_for, bound));
+            let kept = JOB_KINDS.iter().filter(|kind| kind.instead_of_cancelling.is_some());
+            let kept: Vec<(String, &str)> =
+                kept.enumerate().map(|(position, kind)| (format!(":kept{position}"), kind.name)).collect();
+            let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+            let cancellable = Expression::new(format!("NOT #type IN ({})", names.join(", "))).name("#type", "type");
+            return from.and(kept.iter().fold(cancellable, |all, (name, kind)| all.value(name, string(*kind))));
         }
         // A job whose worker and message are both lost is stuck in `running`; this gets it out.
         let text = format!(

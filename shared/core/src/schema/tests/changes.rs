@@ -1,6 +1,6 @@
 //! Definitions put over another: what is in force at once, what waits, and for which job.
 
-use crate::job_kinds::{BUILD_JOB, CHECK_JOB};
+use crate::jobs::{BUILD_JOB, CHECK_JOB};
 use serde_json::json;
 
 use super::{tasks, tasks_with};

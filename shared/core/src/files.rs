@@ -1,13 +1,7 @@
-//! What imports and exports agree on: who asks for them over HTTP, and the worker that does them. Keys of the bucket are in this
-//! one place.
+//! Files of records: their formats, and their keys in the bucket.
 
 use crate::id;
 use serde::{Deserialize, Serialize};
-
-/// The job that writes a collection into a file.
-pub const EXPORT_JOB: &str = "records.export";
-/// The job that makes records of a file.
-pub const IMPORT_JOB: &str = "records.import";
 
 /// How records stand in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,31 +37,6 @@ impl Format {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
-}
-
-/// What an export works on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Export {
-    /// The collection.
-    pub collection: String,
-    /// How its records are to be written.
-    pub format: Format,
-    /// Whether text that a spreadsheet would take for a formula gets an apostrophe before it. For CSV.
-    #[serde(default)]
-    pub escape_formulas: bool,
-}
-
-/// What an import works on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Import {
-    /// The collection.
-    pub collection: String,
-    /// The file, as whoever gave the link for the upload named it.
-    pub key: String,
-    /// How its records stand in it.
-    pub format: Format,
 }
 
 /// The key of a file that is about to be uploaded.

@@ -1,0 +1,10 @@
+//! Jobs: what kinds there are, who may ask for each, what a payload holds.
+
+mod kinds;
+mod payloads;
+
+pub use kinds::{
+    AskedBy, BUILD_JOB, CASCADE_JOB, CHECK_JOB, DEFAULT_ATTEMPTS, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, JOB_KINDS,
+    JobKind, MAX_ATTEMPTS, PURGE_JOB,
+};
+pub use payloads::{EmailPayload, Export, Import};

@@ -1,0 +1,118 @@
+//! Asking for jobs: what a request is held to before it becomes a job.
+
+use crate::error::{Error, FieldError, Result};
+use crate::schema::unstorable;
+use crate::store::definitions::{Definitions, State};
+use crate::store::jobs::{Job, MAX_DELAY_SECONDS};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+pub use undercroft_core::jobs::*;
+
+/// Largest payload, in bytes of JSON. The job's item and its stream record must hold it.
+const MAX_PAYLOAD_BYTES: usize = 100_000;
+
+/// A job that an admin asks for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct JobRequest {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it works on.
+    #[serde(default)]
+    pub payload: Map<String, Value>,
+    /// The group in which it takes its turn.
+    pub group: Option<String>,
+    /// Seconds until it begins.
+    pub delay_seconds: Option<u32>,
+    /// How often it is tried.
+    pub max_attempts: Option<u32>,
+}
+
+impl JobRequest {
+    /// The job, under this id.
+    ///
+    /// # Errors
+    /// `NotBuilt`; `Invalid`, naming each member.
+    pub async fn into_job(self, definitions: &Definitions, id: String, request: &str, now: u64) -> Result<Job> {
+        let kind = JobKind::named(&self.kind);
+        if kind.is_some_and(|kind| !kind.is_built) {
+            return Err(Error::NotBuilt("this type of job"));
+        }
+        let mut errors = self.problems(kind);
+        if kind.is_some_and(|kind| [EXPORT_JOB, IMPORT_JOB].contains(&kind.name)) {
+            errors.extend(self.collection_problem(definitions).await?);
+        }
+        if !errors.is_empty() {
+            return Err(Error::Invalid(errors));
+        }
+        let mut job = Job::new(id, &self.kind, self.payload, request, now);
+        job.group = self.group;
+        job.delay_seconds = self.delay_seconds.unwrap_or(0);
+        job.max_attempts = self.max_attempts.unwrap_or(job.max_attempts);
+        Ok(job)
+    }
+
+    fn problems(&self, kind: Option<&JobKind>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut wrong = |pointer: &str, code, message: &str| errors.push(FieldError::new(pointer, code, message));
+        if !is_name(&self.kind) {
+            wrong("/type", "name", "a type is words of a-z, 0-9 and _ joined by dots, as in email.send");
+        }
+        if kind.is_some_and(|kind| kind.asked_by == AskedBy::System) {
+            wrong("/type", "reserved", "such a job follows from what is put or deleted");
+        }
+        if serde_json::to_vec(&self.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
+            wrong(
+                "/payload",
+                "too_large",
+                "a payload may be at most 100,000 bytes; put more into a record and name it",
+            );
+        }
+        if self.group.as_ref().is_some_and(|group| !is_group(group)) {
+            wrong("/group", "name", "a group is 1 to 128 letters, digits and -_.");
+        }
+        if self.group.is_some() && kind.is_some_and(|kind| !kind.takes_group) {
+            let message = "a job of many slices takes no turn in a group: each of them would be a turn of its own";
+            wrong("/group", "excluded", message);
+        }
+        match (self.delay_seconds, &self.group) {
+            (Some(delay), _) if delay > MAX_DELAY_SECONDS => {
+                wrong("/delaySeconds", "not_built", "delays past 900 seconds are not built yet");
+            }
+            (Some(1..), Some(_)) => {
+                wrong("/delaySeconds", "excluded", "a job of a group takes its turn and cannot be delayed")
+            }
+            _ => {}
+        }
+        if self.max_attempts.is_some_and(|attempts| !(1..=MAX_ATTEMPTS).contains(&attempts)) {
+            wrong("/maxAttempts", "range", "from 1 to 20");
+        }
+        errors.extend(unstorable(&Value::Object(self.payload.clone()), "/payload"));
+        errors.extend(kind.map(|kind| (kind.check)(&self.payload)).unwrap_or_default());
+        errors
+    }
+
+    /// The problem of a job that works on a collection which does not exist.
+    async fn collection_problem(&self, definitions: &Definitions) -> Result<Option<FieldError>> {
+        let exists = match self.payload.get("collection").and_then(Value::as_str) {
+            Some("users") => true,
+            Some(name) => definitions.get(name).await?.is_some_and(|stored| stored.stage != State::Gone),
+            None => false,
+        };
+        let missing = || FieldError::new("/payload/collection", "unknown_collection", "there is no such collection");
+        Ok((!exists).then(missing))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.split('.').count() >= 2
+        && name.split('.').all(|word| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        })
+}
+
+fn is_group(group: &str) -> bool {
+    (1..=128).contains(&group.len()) && group.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
