@@ -1,4 +1,4 @@
-//! Events have exactly the shape AWS gives them: the types real functions read them with must take every field.
+//! Events have AWS's format: they can be parsed with the types of aws_lambda_events.
 
 use aws_lambda_events::event::dynamodb::Event as StreamEvent;
 use aws_lambda_events::event::sqs::SqsEvent;

@@ -46,11 +46,11 @@ async fn paste_the_readme(dev: &Dev) {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
     let script = shell_blocks(section(&readme, "## The ten-minute tour"))
         .replace("localhost:9000", &format!("localhost:{}", dev.port))
-        .replace("localhost:9001", &format!("localhost:{}", dev.desk_port))
+        .replace("localhost:9001", &format!("localhost:{}", dev.dashboard_port))
         .replace("ADMIN_PASSWORD='...'", &format!("ADMIN_PASSWORD='{}'", dev.admin_password))
         .replace("ada@example.org", "tour@example.org");
-    let desk = format!("DESK=http://localhost:{}\n", dev.desk_port);
-    let answered = paste("bash", &format!("{desk}{PAUSES}{script}")).await;
+    let dashboard = format!("DESK=http://localhost:{}\n", dev.dashboard_port);
+    let answered = paste("bash", &format!("{dashboard}{PAUSES}{script}")).await;
     let refused: Vec<&str> = answered.matches("\"code\":\"").collect();
     assert_eq!(refused.len(), 1, "the one query that no index serves, and nothing else, is refused: {answered}");
     for (what, said) in [
