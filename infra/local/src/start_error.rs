@@ -1,4 +1,4 @@
-//! Why a local cloud does not start. Every message says what to do.
+//! Why a local cloud does not start, and what to do about it.
 
 use std::fmt;
 use std::path::PathBuf;

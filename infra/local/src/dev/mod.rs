@@ -29,7 +29,7 @@ use crate::data_folder::DataFolder;
 use crate::lambda::{self, Lambda, Program, gateway};
 use crate::template::{Function, Template};
 use failure::Failure;
-use options::Options;
+use options::CommandOptions;
 use sources::Sources;
 use watchdog::Watchdog;
 
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
         runtime.block_on(watchdog::run());
         return ExitCode::SUCCESS;
     }
-    let options = match Options::try_parse() {
+    let options = match CommandOptions::try_parse() {
         Ok(options) => options,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn run_until_stopped(options: Options) -> u8 {
+async fn run_until_stopped(options: CommandOptions) -> u8 {
     let watchdog = match Watchdog::start().await {
         Ok(watchdog) => watchdog,
         Err(error) => {
@@ -83,13 +83,13 @@ async fn run_until_stopped(options: Options) -> u8 {
 }
 
 /// Runs until something fails.
-async fn run(options: Options, watchdog: &Watchdog) -> Failure {
+async fn run(options: CommandOptions, watchdog: &Watchdog) -> Failure {
     match start(options, watchdog).await {
         Ok(failure) | Err(failure) => failure,
     }
 }
 
-async fn start(options: Options, watchdog: &Watchdog) -> Result<Failure, Failure> {
+async fn start(options: CommandOptions, watchdog: &Watchdog) -> Result<Failure, Failure> {
     let root = options::workspace_root()?;
     let template = Template::read(&root.join("template.yaml")).map_err(Failure::Template)?;
     let dashboard = ports::open(options.dashboard_port, "--dashboard-port").await?;

@@ -10,7 +10,7 @@ use super::failure::Failure;
 /// Runs the whole backend on this machine: the functions and the AWS services of template.yaml.
 #[derive(Debug, Clone, Parser)]
 #[command(bin_name = "cargo dev --", after_help = EXIT_CODES)]
-pub struct Options {
+pub struct CommandOptions {
     /// Port of the API.
     #[arg(long, default_value_t = 9000)]
     pub port: u16,
@@ -49,7 +49,7 @@ Exit codes:
    7  the endpoint given with --endpoint serves none of the needed services
   64  wrong usage";
 
-impl Options {
+impl CommandOptions {
     /// URL of the API.
     pub fn api(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn the_options_are_parsed() {
         use clap::CommandFactory as _;
-        Options::command().debug_assert();
+        CommandOptions::command().debug_assert();
         let given = ["cargo dev", "--port", "9100", "--parameter", "A=1", "--parameter", "B=x=y"];
-        let options = Options::try_parse_from(given).unwrap();
+        let options = CommandOptions::try_parse_from(given).unwrap();
         assert_eq!(options.api(), "http://127.0.0.1:9100");
         assert_eq!(options.parameters()["B"], "x=y");
-        assert!(Options::try_parse_from(["cargo dev", "--endpoint", "https://aws.amazon.com"]).is_err());
-        assert!(Options::try_parse_from(["cargo dev", "--concurrency", "0"]).is_err());
+        assert!(CommandOptions::try_parse_from(["cargo dev", "--endpoint", "https://aws.amazon.com"]).is_err());
+        assert!(CommandOptions::try_parse_from(["cargo dev", "--concurrency", "0"]).is_err());
     }
 }

@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use super::admin::Admin;
-use super::options::Options;
+use super::options::CommandOptions;
 use crate::cloud::LocalCloud;
 use crate::service::Service;
 
 /// Prints the message. Its example requests can be pasted into a shell.
-pub fn print(options: &Options, cloud: &LocalCloud, admin: &Result<Admin, String>) {
+pub fn print(options: &CommandOptions, cloud: &LocalCloud, admin: &Result<Admin, String>) {
     let mut text = format!(
         "\n  Undercroft is up.\n\n  API        http://localhost:{}\n  Dashboard  http://localhost:{}   (mail, queues, files, tables)\n",
         options.port, options.dashboard_port

@@ -20,7 +20,7 @@ pub fn required_actions(
     body: &Value,
     known: &BTreeMap<String, TableKeys>,
 ) -> Result<Vec<RequiredAction>, AwsError> {
-    let known = Tables(known);
+    let known = KnownTables(known);
     match operation {
         "GetItem" | "UpdateItem" | "DeleteItem" => Ok(vec![known.item(operation, body, body.get("Key"))?]),
         "PutItem" => Ok(vec![known.item(operation, body, body.get("Item"))?]),
@@ -59,9 +59,9 @@ pub fn required_stream_actions(
 }
 
 /// The keys of all tables, by name.
-struct Tables<'a>(&'a BTreeMap<String, TableKeys>);
+struct KnownTables<'a>(&'a BTreeMap<String, TableKeys>);
 
-impl Tables<'_> {
+impl KnownTables<'_> {
     /// An action on one item, whose key is among these attributes.
     fn item(&self, operation: &str, body: &Value, attributes: Option<&Value>) -> Result<RequiredAction, AwsError> {
         let keys = self.table(body)?;

@@ -79,20 +79,20 @@ struct Content {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Simple {
-    subject: Data,
+    subject: TextPart,
     body: Body,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body {
-    text: Option<Data>,
-    html: Option<Data>,
+    text: Option<TextPart>,
+    html: Option<TextPart>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Data {
+struct TextPart {
     data: String,
 }
 
@@ -112,8 +112,8 @@ impl Mails {
     /// SES v2's `SendEmail`.
     ///
     /// # Errors
-    /// `MessageRejected` for a recipient under the reserved domain `.invalid`, which no mail can ever aws;
-    /// `BadRequestException` for content that is not simple text or HTML.
+    /// `MessageRejected` for a recipient in the reserved domain `.invalid`; `BadRequestException` for other content than simple
+    /// text or HTML.
     pub fn send(&self, body: &[u8]) -> Result<Value, AwsError> {
         let request: SendEmail =
             serde_json::from_slice(body).map_err(|error| AwsError::new("BadRequestException", error.to_string()))?;

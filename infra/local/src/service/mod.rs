@@ -120,7 +120,7 @@ impl Services {
     async fn perform(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         if let Some(bucket) = self.objects.bucket_of(parts.uri.path()) {
-            return self.objects.answer(&bucket, parts, body, self.permissions.get()).await;
+            return self.objects.handle(&bucket, parts, body, self.permissions.get()).await;
         }
         let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else { return too_large() };
         let Some(caller) = parts.extensions.get::<Caller>() else {
@@ -179,17 +179,15 @@ impl Services {
         match (service, self.external.get(&service)) {
             (_, Some(address)) => self.forward(service, address, action, &parts.headers, body).await,
             (Service::Tables, None) => {
-                let response = self.tables.answer(action, &body);
+                let response = self.tables.call(action, &body);
                 self.notify_writes(action);
                 response
             }
-            (Service::Queues, None) => json_response(
-                self.queues.answer(action, &body).await,
-                "com.amazonaws.sqs",
-                "application/x-amz-json-1.0",
-            ),
+            (Service::Queues, None) => {
+                json_response(self.queues.call(action, &body).await, "com.amazonaws.sqs", "application/x-amz-json-1.0")
+            }
             (Service::Parameters, None) => {
-                json_response(self.parameters.answer(action, &body), "com.amazonaws.ssm", "application/x-amz-json-1.1")
+                json_response(self.parameters.call(action, &body), "com.amazonaws.ssm", "application/x-amz-json-1.1")
             }
         }
     }

@@ -55,7 +55,7 @@ impl Parameters {
     ///
     /// # Errors
     /// SSM's errors.
-    pub fn answer(&self, action: &str, body: &[u8]) -> Result<Value, AwsError> {
+    pub fn call(&self, action: &str, body: &[u8]) -> Result<Value, AwsError> {
         match action {
             "GetParameter" => self.get(&serde_json::from_slice(body)?),
             "PutParameter" => self.put(&serde_json::from_slice(body)?),

@@ -42,7 +42,7 @@ impl Tables {
     }
 
     /// Performs one call of DynamoDB or DynamoDB Streams.
-    pub fn answer(&self, action: &str, body: &[u8]) -> Response {
+    pub fn call(&self, action: &str, body: &[u8]) -> Response {
         match self.perform(action, body) {
             Ok(text) => response(StatusCode::OK, text),
             Err(error) => {

@@ -163,7 +163,7 @@ impl Objects {
     }
 
     /// Handles one request to a bucket, including CORS preflights.
-    pub async fn answer(
+    pub async fn handle(
         &self,
         bucket: &Bucket,
         parts: Parts,

@@ -58,7 +58,7 @@ pub async fn part(
     let stored = body::store_body(store, parts, body, now).await?;
     let etag = hex(&stored.md5);
     store.transact(|db| {
-        // It may have been completed or aborted while the body was received.
+        // The upload may have been completed or aborted while the body was received.
         find_upload(db, target, upload)?;
         let replaced =
             db.query_row("SELECT blob FROM parts WHERE upload = ?1 AND number = ?2", (upload, number), |row| {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::send::{batch_result, check_batch};
-use super::{Queue, Queues};
+use super::{Queues, StoredQueue};
 use crate::aws_error::AwsError;
 
 #[derive(Deserialize)]
@@ -18,14 +18,14 @@ pub(super) struct MessageRequest {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Batch {
+pub(super) struct MessageBatch {
     queue_url: String,
-    entries: Vec<Entry>,
+    entries: Vec<MessageEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct MessageEntry {
     id: String,
     #[serde(flatten)]
     message: MessageHandle,
@@ -51,25 +51,25 @@ impl Queues {
         self.with_queue(&request.queue_url, |queue, db, now| queue.delete(db, &request.message, now))
     }
 
-    pub(super) fn delete_batch(&self, request: Batch) -> Result<Value, AwsError> {
-        self.for_each_entry(&request, Queue::delete)
+    pub(super) fn delete_batch(&self, request: MessageBatch) -> Result<Value, AwsError> {
+        self.for_each_entry(&request, StoredQueue::delete)
     }
 
     pub(super) fn change_visibility(&self, request: &MessageRequest) -> Result<Value, AwsError> {
         self.with_queue(&request.queue_url, |queue, db, now| queue.change_visibility(db, &request.message, now))
     }
 
-    pub(super) fn change_visibility_batch(&self, request: Batch) -> Result<Value, AwsError> {
-        self.for_each_entry(&request, Queue::change_visibility)
+    pub(super) fn change_visibility_batch(&self, request: MessageBatch) -> Result<Value, AwsError> {
+        self.for_each_entry(&request, StoredQueue::change_visibility)
     }
 
     fn with_queue<T>(
         &self,
         url: &str,
-        work: impl FnOnce(&Queue, &Connection, u64) -> Result<T, AwsError>,
+        work: impl FnOnce(&StoredQueue, &Connection, u64) -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
         let now = self.clock.now();
-        let done = self.database.transact(|db| work(&Queue::open(db, url, now)?, db, now))?;
+        let done = self.database.transact(|db| work(&StoredQueue::open(db, url, now)?, db, now))?;
         // A deleted or returned message may unblock its group.
         self.notify_receivers();
         Ok(done)
@@ -77,8 +77,8 @@ impl Queues {
 
     fn for_each_entry(
         &self,
-        request: &Batch,
-        work: impl Fn(&Queue, &Connection, &MessageHandle, u64) -> Result<Value, AwsError>,
+        request: &MessageBatch,
+        work: impl Fn(&StoredQueue, &Connection, &MessageHandle, u64) -> Result<Value, AwsError>,
     ) -> Result<Value, AwsError> {
         check_batch(request.entries.iter().map(|entry| entry.id.as_str()))?;
         let (successful, failed) = self.with_queue(&request.queue_url, |queue, db, now| {
@@ -88,7 +88,7 @@ impl Queues {
     }
 }
 
-impl Queue {
+impl StoredQueue {
     fn delete(&self, db: &Connection, message: &MessageHandle, now: u64) -> Result<Value, AwsError> {
         match self.look_up(db, &message.receipt_handle, now)? {
             // In a FIFO queue, DeleteMessage with an expired receipt handle is an error: the message may be in flight again.

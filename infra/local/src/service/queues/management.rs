@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::attributes::Attributes;
-use super::{Queue, Queues, arn};
+use super::{Queues, StoredQueue, arn};
 use crate::aws_error::AwsError;
 
 #[derive(Deserialize)]
@@ -72,7 +72,7 @@ impl Queues {
 
     pub(super) fn delete_queue(&self, request: &ByUrl) -> Result<Value, AwsError> {
         self.database.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, self.clock.now())?;
+            let queue = StoredQueue::open(db, &request.queue_url, self.clock.now())?;
             for table in ["DELETE FROM messages WHERE queue = ?1", "DELETE FROM deduplications WHERE queue = ?1"] {
                 db.execute(table, [&queue.name])?;
             }
@@ -83,7 +83,7 @@ impl Queues {
 
     pub(super) fn url_of(&self, request: &ByName) -> Result<Value, AwsError> {
         self.database.transact(|db| {
-            let queue = Queue::open(db, &request.queue_name, self.clock.now())?;
+            let queue = StoredQueue::open(db, &request.queue_name, self.clock.now())?;
             Ok(json!({ "QueueUrl": self.url(&queue.name) }))
         })
     }
@@ -101,7 +101,7 @@ impl Queues {
         let asked = |name: &str| request.attribute_names.iter().any(|wanted| wanted == name || wanted == "All");
         self.database.transact(|db| {
             let now = self.clock.now();
-            let queue = Queue::open(db, &request.queue_url, now)?;
+            let queue = StoredQueue::open(db, &request.queue_url, now)?;
             let mut all = queue.described();
             for (name, count) in message_counts(db, &queue.name, now)? {
                 all.insert(name.into(), count.to_string().into());
@@ -113,7 +113,7 @@ impl Queues {
 
     pub(super) fn set_attributes(&self, request: SetAttributes) -> Result<Value, AwsError> {
         self.database.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, self.clock.now())?;
+            let queue = StoredQueue::open(db, &request.queue_url, self.clock.now())?;
             let mut all = stored_attributes(db, &queue.name)?.unwrap_or_default();
             if request.attributes.get("FifoQueue").is_some_and(|flag| Some(flag) != all.get("FifoQueue")) {
                 return Err(AwsError::new("InvalidAttributeValue", "FifoQueue cannot be changed"));
@@ -132,14 +132,14 @@ impl Queues {
 
     pub(super) fn purge(&self, request: &ByUrl) -> Result<Value, AwsError> {
         self.database.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, self.clock.now())?;
+            let queue = StoredQueue::open(db, &request.queue_url, self.clock.now())?;
             db.execute("DELETE FROM messages WHERE queue = ?1", [&queue.name])?;
             Ok(json!({}))
         })
     }
 }
 
-impl Queue {
+impl StoredQueue {
     fn described(&self) -> Map<String, Value> {
         let attributes = &self.attributes;
         let mut all = Map::new();

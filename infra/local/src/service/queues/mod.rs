@@ -1,6 +1,6 @@
 //! SQS: durable queues with visibility timeouts, FIFO order, deduplication and dead-letter queues.
 //!
-//! An `AmazonSQS.*` call -> [`Queues::answer`] -> `management` (queues), `send`, `receive` or `in_flight` (delete and visibility).
+//! An `AmazonSQS.*` call -> [`Queues::call`] -> `management` (queues), `send`, `receive` or `in_flight` (delete and visibility).
 
 mod attributes;
 mod digest;
@@ -52,9 +52,9 @@ pub struct Queues {
     changes: watch::Sender<u64>,
 }
 
-/// A queue.
+/// A queue in the database.
 #[derive(Debug, Clone)]
-struct Queue {
+struct StoredQueue {
     name: String,
     attributes: Attributes,
 }
@@ -80,7 +80,7 @@ impl Queues {
     ///
     /// # Errors
     /// SQS's errors.
-    pub async fn answer(&self, action: &str, body: &[u8]) -> Result<Value, AwsError> {
+    pub async fn call(&self, action: &str, body: &[u8]) -> Result<Value, AwsError> {
         match action {
             "CreateQueue" => self.create(read(body)?),
             "DeleteQueue" => self.delete_queue(&read(body)?),
@@ -135,7 +135,7 @@ impl Queues {
     }
 }
 
-impl Queue {
+impl StoredQueue {
     /// The queue with this URL, after its expired messages were deleted.
     fn open(db: &Connection, url: &str, now: u64) -> Result<Self, AwsError> {
         let name = url.rsplit('/').next().unwrap_or_default();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Queue, Queues, arn, digest, send};
+use super::{Queues, StoredQueue, arn, digest, send};
 use crate::aws_error::AwsError;
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ impl Queues {
     fn receive_now(&self, request: &Receive, limit: usize) -> Result<(Vec<Value>, u64, Duration), AwsError> {
         let now = self.clock.now();
         self.database.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, now)?;
+            let queue = StoredQueue::open(db, &request.queue_url, now)?;
             let visibility = request.visibility_timeout.unwrap_or(queue.attributes.visibility);
             let wait = request.wait_time_seconds.unwrap_or(queue.attributes.wait);
             if visibility > 43_200 || wait > 20 {
@@ -87,7 +87,7 @@ impl Queues {
     }
 }
 
-impl Queue {
+impl StoredQueue {
     /// Messages that may be received now, oldest first.
     fn ready(&self, db: &Connection, limit: usize, now: u64) -> Result<Vec<StoredMessage>, AwsError> {
         // A FIFO group is blocked while one of its messages is in flight.
@@ -148,7 +148,7 @@ impl StoredMessage {
         mut self,
         db: &Connection,
         request: &Receive,
-        queue: &Queue,
+        queue: &StoredQueue,
         now: u64,
         visible: u64,
     ) -> Result<Value, AwsError> {
@@ -176,7 +176,7 @@ impl StoredMessage {
         Ok(answer)
     }
 
-    fn system_attributes(self, queue: &Queue, first_received: u64) -> Map<String, Value> {
+    fn system_attributes(self, queue: &StoredQueue, first_received: u64) -> Map<String, Value> {
         let fifo = queue.attributes.fifo;
         let all = [
             ("SenderId", Some("AIDALOCALLOCALLOCAL00".to_owned())),
@@ -194,7 +194,7 @@ impl StoredMessage {
 
     /// Moves the message to the dead-letter queue `target`. A message of a standard queue keeps the time it was sent; a message of
     /// a FIFO queue gets a new one, and its id as its deduplication id.
-    fn move_to(&self, db: &Connection, from: &Queue, target: &str, now: u64) -> Result<(), AwsError> {
+    fn move_to(&self, db: &Connection, from: &StoredQueue, target: &str, now: u64) -> Result<(), AwsError> {
         let fifo = from.attributes.fifo;
         db.prepare_cached(
             "INSERT INTO messages (queue, id, body, attributes, trace, message_group, deduplication, sent, visible, receives, dead_from)

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Queue, Queues, digest};
+use super::{Queues, StoredQueue, digest};
 use crate::aws_error::AwsError;
 
 /// How long a deduplication id is stored, even after its message was deleted.
@@ -29,12 +29,12 @@ pub(super) struct Send {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SendBatch {
     queue_url: String,
-    entries: Vec<Entry>,
+    entries: Vec<SendEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct SendEntry {
     id: String,
     #[serde(flatten)]
     message: NewMessage,
@@ -56,8 +56,9 @@ struct NewMessage {
 impl Queues {
     pub(super) fn send(&self, request: Send) -> Result<Value, AwsError> {
         let now = self.clock.now();
-        let sent =
-            self.database.transact(|db| Queue::open(db, &request.queue_url, now)?.accept(db, &request.message, now))?;
+        let sent = self
+            .database
+            .transact(|db| StoredQueue::open(db, &request.queue_url, now)?.accept(db, &request.message, now))?;
         self.notify_receivers();
         Ok(sent)
     }
@@ -72,7 +73,7 @@ impl Queues {
         }
         let now = self.clock.now();
         let (sent, failed) = self.database.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, now)?;
+            let queue = StoredQueue::open(db, &request.queue_url, now)?;
             batch_result(request.entries.iter().map(|entry| (entry.id.as_str(), queue.accept(db, &entry.message, now))))
         })?;
         self.notify_receivers();
@@ -80,7 +81,7 @@ impl Queues {
     }
 }
 
-impl Queue {
+impl StoredQueue {
     /// Stores a message. A message with a known deduplication id is acknowledged and not stored again.
     fn accept(&self, db: &Connection, message: &NewMessage, now: u64) -> Result<Value, AwsError> {
         self.check(message)?;
