@@ -253,14 +253,14 @@ impl Deployer<'_> {
         event: &QueueEvent,
         deployment: &Deployment,
     ) -> Result<QueueEventSource, StartError> {
-        let url = deployment.url_of(&event.queue).map_err(|why| event_refusal(&event.batching.name, why))?;
+        let url = deployment.url_of(&event.queue).map_err(|why| event_source_error(&event.batching.name, why))?;
         let visibility = text(&self.attributes(&url).await?, "VisibilityTimeout").parse().unwrap_or(30);
         let timeout = function.timeout.as_secs();
         if visibility < timeout {
             let why = format!(
                 "the queue's VisibilityTimeout of {visibility} s must not be less than the function's Timeout of {timeout} s"
             );
-            return Err(event_refusal(&event.batching.name, why));
+            return Err(event_source_error(&event.batching.name, why));
         }
         let locks_groups = self.locks_groups && event.queue.ends_with(".fifo");
         Ok(QueueEventSource {
@@ -280,7 +280,7 @@ impl Deployer<'_> {
         deployment: &Deployment,
     ) -> Result<StreamEventSource, StartError> {
         let on_failure = event.on_failure.as_ref().map(|queue| deployment.url_of(queue)).transpose();
-        let on_failure = on_failure.map_err(|why| event_refusal(&event.batching.name, why))?;
+        let on_failure = on_failure.map_err(|why| event_source_error(&event.batching.name, why))?;
         let checkpoints = Checkpoints::new(Arc::clone(&self.database), &event.batching.name, &event.stream);
         let started = self.aws.clock.now();
         let source = StreamEventSource::new(function.binary.clone(), event.clone(), on_failure, checkpoints, started);
@@ -364,7 +364,7 @@ impl Deployment {
     }
 }
 
-fn event_refusal(event: &str, why: String) -> StartError {
+fn event_source_error(event: &str, why: String) -> StartError {
     StartError::Template(TemplateError::new(event, "", why))
 }
 

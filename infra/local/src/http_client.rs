@@ -79,7 +79,7 @@ impl HttpClient {
         let json = serde_json::from_slice::<Value>(&answer);
         match json {
             Ok(value) if status.is_success() => Ok(value),
-            Ok(error) => Err(refused(&error)),
+            Ok(error) => Err(service_error(&error)),
             Err(_) => {
                 Err(CallError::Unreachable(format!("{endpoint} returned status {status} with a body that is not JSON")))
             }
@@ -131,7 +131,7 @@ fn service_of(action: &str) -> &'static str {
     }
 }
 
-fn refused(error: &Value) -> CallError {
+fn service_error(error: &Value) -> CallError {
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let code = text("__type").rsplit(['#', '.']).next().unwrap_or_default().to_owned();
     let message = [text("message"), text("Message")].concat();

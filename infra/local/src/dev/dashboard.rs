@@ -71,9 +71,9 @@ async fn check_origin(request: Request, next: Next) -> Response {
     response
 }
 
-async fn front_page(State(dashboard): State<Arc<Dashboard>>) -> Result<Html<String>, Broken> {
-    let mails = dashboard.cloud.mails().map_err(broken)?.len();
-    let depths = dashboard.cloud.queue_depths().await.map_err(broken)?;
+async fn front_page(State(dashboard): State<Arc<Dashboard>>) -> Result<Html<String>, InternalError> {
+    let mails = dashboard.cloud.mails().map_err(internal_error)?.len();
+    let depths = dashboard.cloud.queue_depths().await.map_err(internal_error)?;
     let queues = depths.iter().map(|depth| {
         let name = &depth.queue;
         let counts = format!("{} visible, {} in flight, {} delayed", depth.visible, depth.in_flight, depth.delayed);
@@ -97,34 +97,40 @@ async fn front_page(State(dashboard): State<Arc<Dashboard>>) -> Result<Html<Stri
     )))
 }
 
-async fn mail(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Value>, Broken> {
-    Ok(Json(json!(dashboard.cloud.mails().map_err(broken)?)))
+async fn mail(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Value>, InternalError> {
+    Ok(Json(json!(dashboard.cloud.mails().map_err(internal_error)?)))
 }
 
-async fn clear_mail(State(dashboard): State<Arc<Dashboard>>) -> Result<StatusCode, Broken> {
-    dashboard.cloud.clear_mails().map_err(broken)?;
+async fn clear_mail(State(dashboard): State<Arc<Dashboard>>) -> Result<StatusCode, InternalError> {
+    dashboard.cloud.clear_mails().map_err(internal_error)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn queues(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Value>, Broken> {
-    Ok(Json(json!(dashboard.cloud.queue_depths().await.map_err(broken)?)))
+async fn queues(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Value>, InternalError> {
+    Ok(Json(json!(dashboard.cloud.queue_depths().await.map_err(internal_error)?)))
 }
 
-async fn messages(State(dashboard): State<Arc<Dashboard>>, Path(name): Path<String>) -> Result<Json<Value>, Broken> {
-    Ok(Json(json!(dashboard.cloud.peek(&name, SHOWN).map_err(broken)?)))
+async fn messages(
+    State(dashboard): State<Arc<Dashboard>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, InternalError> {
+    Ok(Json(json!(dashboard.cloud.peek(&name, SHOWN).map_err(internal_error)?)))
 }
 
-async fn files(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Value>, Broken> {
-    Ok(Json(json!(dashboard.cloud.objects(SHOWN).map_err(broken)?)))
+async fn files(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Value>, InternalError> {
+    Ok(Json(json!(dashboard.cloud.objects(SHOWN).map_err(internal_error)?)))
 }
 
 async fn tables(State(dashboard): State<Arc<Dashboard>>) -> Json<Value> {
     Json(json!(dashboard.cloud.tables()))
 }
 
-async fn items(State(dashboard): State<Arc<Dashboard>>, Path(name): Path<String>) -> Result<Json<Value>, Broken> {
+async fn items(
+    State(dashboard): State<Arc<Dashboard>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, InternalError> {
     let request = json!({ "TableName": name, "Limit": SHOWN });
-    let answer = dashboard.cloud.call("DynamoDB_20120810.Scan", &request).await.map_err(broken)?;
+    let answer = dashboard.cloud.call("DynamoDB_20120810.Scan", &request).await.map_err(internal_error)?;
     Ok(Json(without_secrets(answer.get("Items").cloned().unwrap_or_default())))
 }
 
@@ -144,9 +150,9 @@ fn without_secrets(value: Value) -> Value {
     }
 }
 
-type Broken = (StatusCode, String);
+type InternalError = (StatusCode, String);
 
-fn broken(error: impl std::fmt::Display) -> Broken {
+fn internal_error(error: impl std::fmt::Display) -> InternalError {
     (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
 }
 

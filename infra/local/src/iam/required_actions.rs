@@ -32,8 +32,8 @@ pub fn required_by_call(
     match service {
         "DynamoDB_20120810" => table_actions::required_actions(operation, body, &resources.tables),
         "DynamoDBStreams_20120810" => Ok(table_actions::required_stream_actions(operation, body, &resources.tables)),
-        "AmazonSQS" => Ok(vec![of_queue(operation, body, resources)]),
-        "AmazonSSM" => Ok(of_parameters(operation, body)),
+        "AmazonSQS" => Ok(vec![required_by_queue_call(operation, body, resources)]),
+        "AmazonSSM" => Ok(required_by_parameter_call(operation, body)),
         _ => Err(unknown_operation(target)),
     }
 }
@@ -47,7 +47,7 @@ pub fn required_by_mail(body: &Value) -> Vec<RequiredAction> {
     vec![RequiredAction::new("ses:SendEmail", identity).with("ses:FromAddress", vec![address.to_owned()])]
 }
 
-fn of_queue(operation: &str, body: &Value, resources: &DeployedResources) -> RequiredAction {
+fn required_by_queue_call(operation: &str, body: &Value, resources: &DeployedResources) -> RequiredAction {
     // A batch requires the action of its single form.
     let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
     let url = body.get("QueueUrl").or_else(|| body.get("QueueName")).map(plain_text).unwrap_or_default();
@@ -61,7 +61,7 @@ pub fn last_part(address: &str) -> &str {
     address.rsplit('/').next().unwrap_or(address)
 }
 
-fn of_parameters(operation: &str, body: &Value) -> Vec<RequiredAction> {
+fn required_by_parameter_call(operation: &str, body: &Value) -> Vec<RequiredAction> {
     let one = body.get("Name").into_iter();
     let many = body.get("Names").and_then(Value::as_array).into_iter().flatten();
     let arn = |name: &Value| {

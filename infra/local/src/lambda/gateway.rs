@@ -190,7 +190,7 @@ async fn invoke(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if origin_check::is_from_browser(&headers) || WITHOUT_PREFLIGHT.contains(&kind.as_str()) {
-        return refuse(
+        return lambda_error(
             StatusCode::FORBIDDEN,
             "AccessDeniedException",
             "only programs may invoke functions, not browsers",
@@ -198,7 +198,7 @@ async fn invoke(
     }
     if headers.get("x-amz-invocation-type").is_some_and(|kind| kind != "RequestResponse") {
         let why = "only the InvocationType RequestResponse is supported by the local cloud";
-        return refuse(StatusCode::BAD_REQUEST, "InvalidParameterValueException", why);
+        return lambda_error(StatusCode::BAD_REQUEST, "InvalidParameterValueException", why);
     }
     let name = function.rsplit(':').next().unwrap_or_default();
     match gateway.lambda.call(name, &Uuid::new_v4().to_string(), body).await {
@@ -208,13 +208,13 @@ async fn invoke(
             (StatusCode::OK, [failed], payload).into_response()
         }
         Err(InvokeError::NotFound) => {
-            refuse(StatusCode::NOT_FOUND, "ResourceNotFoundException", &format!("Function not found: {name}"))
+            lambda_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &format!("Function not found: {name}"))
         }
-        Err(why) => refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceException", &why.to_string()),
+        Err(why) => lambda_error(StatusCode::SERVICE_UNAVAILABLE, "ServiceException", &why.to_string()),
     }
 }
 
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+fn lambda_error(status: StatusCode, code: &str, message: &str) -> Response {
     let body = json!({ "Message": message }).to_string();
     (status, [("x-amzn-errortype", code), ("content-type", "application/json")], body).into_response()
 }

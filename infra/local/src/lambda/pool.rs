@@ -60,7 +60,7 @@ struct Environment {
     is_ready: bool,
     /// Whether it receives no more events because its program was replaced.
     is_retired: bool,
-    /// Where its open request for the next event is answered.
+    /// Where its open request for the next event gets its response.
     next_request: Option<oneshot::Sender<Invocation>>,
     active: Option<ActiveInvocation>,
     /// Stops the process.

@@ -152,10 +152,10 @@ impl Services {
                 parts.extensions.insert(caller);
                 Ok(Request::from_parts(parts, Body::from(body)))
             }
-            Err(refused) if is_send_email(&parts) => {
-                Err((StatusCode::FORBIDDEN, refused.into_error().into_response(MAIL)).into_response())
+            Err(error) if is_send_email(&parts) => {
+                Err((StatusCode::FORBIDDEN, error.into_error().into_response(MAIL)).into_response())
             }
-            Err(refused) => Err(refused.into_error().into_response(SERVICE)),
+            Err(error) => Err(error.into_error().into_response(SERVICE)),
         }
     }
 
@@ -172,9 +172,9 @@ impl Services {
             return denied.into_response(SERVICE);
         }
         if service == Service::Tables
-            && let Err(refused) = condition_expressions::check(&body)
+            && let Err(error) = condition_expressions::check(&body)
         {
-            return refused.into_response("com.amazon.coral.validate");
+            return error.into_response("com.amazon.coral.validate");
         }
         match (service, self.external.get(&service)) {
             (_, Some(address)) => self.forward(service, address, action, &parts.headers, body).await,

@@ -100,16 +100,16 @@ impl Function {
     /// # Errors
     /// See [`ResolveError`].
     pub fn read(template: &Template, resource: &Resource<'_>, scope: &Scope) -> Result<Self, ResolveError> {
-        let refused = |property: &str, why: &str| ResolveError::Invalid(TemplateError::new("", property, why));
+        let invalid = |property: &str, why: &str| ResolveError::Invalid(TemplateError::new("", property, why));
         let binary =
-            resource.binary().ok_or_else(|| refused("Metadata.BuildProperties.Binary", "is missing"))?.to_owned();
+            resource.binary().ok_or_else(|| invalid("Metadata.BuildProperties.Binary", "is missing"))?.to_owned();
         let defaults = resolve_supported(resource.kind, Some(&template.function_defaults()), scope)?;
         let own = resource.properties(scope)?;
         let timeout = own.get("Timeout").or_else(|| defaults.get("Timeout")).map(plain_text);
         let timeout = timeout
             .unwrap_or_else(|| "3".into())
             .parse()
-            .map_err(|_| refused("Timeout", "is not a number of seconds"))?;
+            .map_err(|_| invalid("Timeout", "is not a number of seconds"))?;
         let mut environment = variables(&defaults);
         environment.extend(variables(&own));
         let mut events = Vec::new();

@@ -103,8 +103,8 @@ mod tests {
         assert_eq!(resolved["Days"], "30");
         assert_eq!(resolved["Origins"], json!(["a", "b"]));
 
-        let refused = [("Level", "loud"), ("Days", "91"), ("Days", "many"), ("Stranger", "x")];
-        for (name, value) in refused {
+        let invalid = [("Level", "loud"), ("Days", "91"), ("Days", "many"), ("Unknown", "x")];
+        for (name, value) in invalid {
             let error = resolve(Some(&declared), &given(&[(name, value)])).unwrap_err();
             assert_eq!(error.resource, name);
         }

@@ -74,7 +74,7 @@ impl Scope {
                 Ok(Some(items?.into_iter().flatten().collect()))
             }
             Value::String(text) if text.contains("{{resolve:") => {
-                refuse(text, "dynamic references are not supported by the local cloud")
+                invalid(text, "dynamic references are not supported by the local cloud")
             }
             plain => Ok(Some(plain.clone())),
         }
@@ -90,15 +90,15 @@ impl Scope {
 
     fn holds_at(&self, condition: &str, depth: usize) -> Result<bool, ResolveError> {
         match self.conditions.get(condition) {
-            None => refuse(condition, "is not a condition of this template"),
-            Some(_) if depth > MAX_CONDITION_DEPTH => refuse(condition, "the condition refers to itself"),
+            None => invalid(condition, "is not a condition of this template"),
+            Some(_) if depth > MAX_CONDITION_DEPTH => invalid(condition, "the condition refers to itself"),
             Some(expression) => self.truth(expression, depth),
         }
     }
 
     fn truth(&self, expression: &Value, depth: usize) -> Result<bool, ResolveError> {
         let Some((name, argument)) = expression.as_object().and_then(intrinsic) else {
-            return refuse(&expression.to_string(), "is not a condition");
+            return invalid(&expression.to_string(), "is not a condition");
         };
         let parts = argument.as_array().map(Vec::as_slice).unwrap_or_default();
         match (name, parts, argument) {
@@ -107,7 +107,7 @@ impl Scope {
             ("Fn::Not", [only], _) => Ok(!self.truth(only, depth)?),
             ("Fn::And", parts, _) => parts.iter().try_fold(true, |all, part| Ok(all & self.truth(part, depth)?)),
             ("Fn::Or", parts, _) => parts.iter().try_fold(false, |any, part| Ok(any | self.truth(part, depth)?)),
-            _ => refuse(name, "is not a condition function"),
+            _ => invalid(name, "is not a condition function"),
         }
     }
 
@@ -148,13 +148,13 @@ impl Scope {
                 let position = self.text(index)?.parse::<usize>().ok();
                 match position.and_then(|position| self.list(list).ok()?.get(position).cloned()) {
                     Some(chosen) => Ok(Some(chosen)),
-                    None => refuse(name, "has no element at this index"),
+                    None => invalid(name, "has no element at this index"),
                 }
             }
             ("Ref" | "Fn::GetAtt" | "Fn::Sub" | "Fn::If" | "Fn::Join" | "Fn::Split" | "Fn::Select", ..) => {
-                refuse(name, "has invalid arguments")
+                invalid(name, "has invalid arguments")
             }
-            _ => refuse(name, "this intrinsic function is not supported by the local cloud"),
+            _ => invalid(name, "this intrinsic function is not supported by the local cloud"),
         }
     }
 
@@ -168,7 +168,7 @@ impl Scope {
             _ if self.resources.iter().any(|resource| resource == target) => {
                 Err(ResolveError::NotYetCreated { reference: wanted })
             }
-            _ => refuse(&wanted, "is not a parameter or resource of this template"),
+            _ => invalid(&wanted, "is not a parameter or resource of this template"),
         }
     }
 
@@ -178,7 +178,7 @@ impl Scope {
         let mut text = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
             let Some((name, rest)) = piece.split_once('}') else {
-                return refuse("Fn::Sub", "has a ${ without a closing }");
+                return invalid("Fn::Sub", "has a ${ without a closing }");
             };
             match (name.strip_prefix('!'), names.get(name)) {
                 (Some(literal), _) => text.push_str(&format!("${{{literal}}}")),
@@ -201,7 +201,7 @@ impl Scope {
         match self.resolve(value)? {
             Some(Value::Array(items)) => Ok(items),
             Some(Value::String(text)) => Ok(text.split(',').map(Value::from).collect()),
-            _ => refuse("list", "is not a list"),
+            _ => invalid("list", "is not a list"),
         }
     }
 }
@@ -224,7 +224,7 @@ fn reference(resource: &str, attribute: &str) -> String {
     if attribute.is_empty() { resource.to_owned() } else { format!("{resource}.{attribute}") }
 }
 
-fn refuse<T>(property: &str, why: &str) -> Result<T, ResolveError> {
+fn invalid<T>(property: &str, why: &str) -> Result<T, ResolveError> {
     Err(ResolveError::Invalid(TemplateError::new("", property, why)))
 }
 
@@ -286,8 +286,8 @@ mod tests {
             json!({ "Fn::Sub": "${open" }),
             json!("{{resolve:ssm:/x}}"),
         ] {
-            let refused = matches!(scope().resolve(&written), Err(ResolveError::Invalid(_)));
-            assert!(refused, "{written}");
+            let is_invalid = matches!(scope().resolve(&written), Err(ResolveError::Invalid(_)));
+            assert!(is_invalid, "{written}");
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use undercroft_local::{Clock, LocalCloud, Options, Service, StartError, Template};
 
-use crate::world::{Functions, NOW, report, settle, settle_after, succeed};
+use crate::world::{Functions, NOW, poll_after, poll_until_idle, report, succeed};
 
 type Answering = Arc<dyn Fn(&str, &Value) -> Option<Value> + Send + Sync>;
 
@@ -103,12 +103,12 @@ async fn a_group_stays_blocked_by_a_failed_message_even_if_the_queue_delivers_th
     assert!(!cloud.external_services().any(|(service, _)| service == Service::Tables), "other services stay local");
 
     let failing = Functions::answering(|event| report(event, |body| body == "a1"));
-    settle(&cloud, &failing).await;
+    poll_until_idle(&cloud, &failing).await;
     queue.messages.lock().unwrap().extend([("a", "a2", 0), ("b", "b2", 0)]);
     let healed = Functions::answering(succeed);
-    settle_after(&cloud, &healed, Duration::from_secs(30)).await;
+    poll_after(&cloud, &healed, Duration::from_secs(30)).await;
     assert_eq!(healed.batches(), [["b2"]], "a2 waits for a1");
-    settle_after(&cloud, &healed, Duration::from_secs(31)).await;
+    poll_after(&cloud, &healed, Duration::from_secs(31)).await;
     assert_eq!(healed.batches().concat(), ["b2", "a1", "a2"]);
     assert!(queue.messages.lock().unwrap().is_empty());
 }
@@ -141,7 +141,7 @@ async fn a_role_applies_to_resources_of_an_external_endpoint() {
     let address = endpoint(Arc::new(move |action, body| served.answer(action, body))).await;
     let cloud = cloud_at(address, UNDER_A_ROLE, &clock).await;
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches(), [["a1"]]);
     let send = json!({ "QueueUrl": "http://external/0/Work.fifo", "MessageBody": "x" });
     assert!(cloud.call_as("worker", "AmazonSQS.SendMessage", &send).await.unwrap_err().is("AccessDeniedException"));
@@ -206,10 +206,10 @@ async fn d1_a_child_shard_waits_until_its_parent_is_done() {
     let address = endpoint(Arc::new(split_stream)).await;
     let cloud = cloud_at(address, STREAM, &clock).await;
     let failing = Functions::answering(|event| report(event, |id| id == "p2"));
-    settle(&cloud, &failing).await;
+    poll_until_idle(&cloud, &failing).await;
     assert_eq!(failing.batches(), [["p1", "p2"]], "the child shard waits for its parent");
     let healed = Functions::answering(succeed);
-    settle_after(&cloud, &healed, Duration::from_secs(1)).await;
+    poll_after(&cloud, &healed, Duration::from_secs(1)).await;
     assert_eq!(healed.batches(), [["p2"], ["c1"]]);
 }
 
@@ -233,7 +233,7 @@ async fn an_expired_iterator_is_replaced_at_once() {
         let address = endpoint(Arc::new(rejecting_once(error))).await;
         let cloud = cloud_at(address, STREAM, &clock).await;
         let functions = Functions::answering(succeed);
-        settle(&cloud, &functions).await;
+        poll_until_idle(&cloud, &functions).await;
         assert_eq!(functions.batches(), [["p1", "p2"].as_slice(), &["c1"]], "{error}");
     }
 }

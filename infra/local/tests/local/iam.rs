@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use undercroft_local::{CallError, LocalCloud, Options, StartError, Template};
 
-use crate::world::{cloud, put, settle, succeed};
+use crate::world::{cloud, poll_until_idle, put, succeed};
 
 /// A template with one function under a role with these statements.
 fn template(statements: &str, events: &str) -> String {
@@ -118,7 +118,7 @@ async fn event_sources_read_with_the_permissions_of_their_function() {
         .await
         .unwrap();
     let functions = crate::world::Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches().concat(), ["m", "a"]);
 
     for (left, missing) in [(queue, "DescribeStream"), (stream, "ReceiveMessage")] {

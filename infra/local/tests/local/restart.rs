@@ -3,7 +3,7 @@
 use serde_json::json;
 use undercroft_local::{Clock, Data, DataFolder, LocalCloud, Options, StartError, Template};
 
-use crate::world::{Functions, NOW, Queue, cloud_in, fail, put, settle, succeed};
+use crate::world::{Functions, NOW, Queue, cloud_in, fail, poll_until_idle, put, succeed};
 
 const TEMPLATE: &str = "
 Resources:
@@ -63,15 +63,15 @@ async fn a_stream_continues_after_its_checkpoint() {
     let clock = Clock::standing_at(NOW);
     let first = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
     put(&first, "done", 1).await;
-    settle(&first, &Functions::answering(succeed)).await;
+    poll_until_idle(&first, &Functions::answering(succeed)).await;
     put(&first, "not done", 1).await;
-    settle(&first, &Functions::answering(fail)).await;
+    poll_until_idle(&first, &Functions::answering(fail)).await;
     put(&first, "unseen", 1).await;
     first.shutdown().await;
 
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["not done"], ["unseen"]]);
 }
 
@@ -87,7 +87,7 @@ async fn time_while_the_cloud_was_stopped_does_not_age_a_record() {
 
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["friday"]]);
 }
 
@@ -103,7 +103,7 @@ async fn an_event_source_with_latest_does_not_read_earlier_records() {
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     put(&second, "after", 1).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["after"]]);
 }
 
@@ -120,7 +120,7 @@ async fn a_stream_can_be_added_to_an_existing_table() {
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     put(&second, "after", 1).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["after"]]);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use undercroft_local::{LocalCloud, Options, StartError, Template};
 
-use crate::world::{Answer, Functions, Queue, cloud, fail, labels, report, settle, settle_after, succeed};
+use crate::world::{Answer, Functions, Queue, cloud, fail, labels, poll_after, poll_until_idle, report, succeed};
 
 const TEMPLATE: &str = "
 Resources:
@@ -39,7 +39,7 @@ async fn s1_every_form_of_success_deletes_the_batch() {
         let queue = Queue::open(&cloud, "Work").await;
         queue.send("a").await;
         let functions = Functions::answering(|_| Ok(payload.to_owned()));
-        settle(&cloud, &functions).await;
+        poll_until_idle(&cloud, &functions).await;
         assert_eq!(queue.depth().await, [0, 0, 0], "{payload}");
     }
 }
@@ -60,7 +60,7 @@ async fn s2_a_malformed_response_and_a_function_error_return_the_whole_batch() {
         queue.send("a").await;
         queue.send("b").await;
         let functions = Functions::answering(|_| answer.clone());
-        settle(&cloud, &functions).await;
+        poll_until_idle(&cloud, &functions).await;
         assert_eq!(queue.depth().await, [0, 2, 0], "{answer:?}");
     }
 }
@@ -72,10 +72,10 @@ async fn s3_without_report_batch_item_failures_an_error_returns_all_and_the_resp
     let queue = Queue::open(&cloud, "Work").await;
     queue.send("a").await;
     queue.send("b").await;
-    settle(&cloud, &Functions::answering(fail)).await;
+    poll_until_idle(&cloud, &Functions::answering(fail)).await;
     assert_eq!(queue.depth().await, [0, 2, 0]);
     cloud.advance(VISIBILITY);
-    settle(&cloud, &Functions::answering(|event| report(event, |_| true))).await;
+    poll_until_idle(&cloud, &Functions::answering(|event| report(event, |_| true))).await;
     assert_eq!(queue.depth().await, [0, 0, 0]);
 }
 
@@ -87,10 +87,10 @@ async fn s5_only_failed_messages_are_delivered_again_after_their_visibility_time
         queue.send(body).await;
     }
     let functions = Functions::answering(|event| report(event, |body| body == "b"));
-    settle(&cloud, &functions).await;
-    settle_after(&cloud, &functions, Duration::from_secs(59)).await;
+    poll_until_idle(&cloud, &functions).await;
+    poll_after(&cloud, &functions, Duration::from_secs(59)).await;
     assert_eq!(functions.batches(), [["a", "b", "c"].as_slice()], "nothing is delivered again at once");
-    settle_after(&cloud, &functions, Duration::from_secs(2)).await;
+    poll_after(&cloud, &functions, Duration::from_secs(2)).await;
     assert_eq!(functions.batches()[1], ["b"]);
     assert_eq!(functions.events()[1]["Records"][0]["attributes"]["ApproximateReceiveCount"], "2");
 }
@@ -108,7 +108,7 @@ async fn s4_s6_a_message_whose_delete_comes_too_late_is_delivered_again() {
     assert_eq!(cloud.pump(&slow).await.unwrap(), 1);
     assert_eq!(queue.depth().await, [1, 0, 0], "it was processed, and is visible again");
     let again = Functions::answering(succeed);
-    settle(&cloud, &again).await;
+    poll_until_idle(&cloud, &again).await;
     assert_eq!(again.batches(), [["slow"]]);
     assert_eq!(queue.depth().await, [0, 0, 0]);
 }
@@ -122,7 +122,7 @@ async fn s7_a_batch_above_ten_needs_a_window_and_several_receives() {
         queue.send(&number.to_string()).await;
     }
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let sizes: Vec<_> = functions.batches().iter().map(Vec::len).collect();
     assert_eq!(sizes, [25, 5]);
 }
@@ -163,7 +163,7 @@ async fn s7_an_event_never_exceeds_six_megabytes() {
         queue.send(&"x".repeat(1_000_000)).await;
     }
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let sizes: Vec<_> = functions.events().iter().map(|event| event.to_string().len()).collect();
     assert_eq!(sizes.len(), 2);
     assert!(sizes.iter().all(|size| *size <= 6 * 1024 * 1024), "{sizes:?}");
@@ -179,14 +179,14 @@ async fn s8_a_fifo_batch_keeps_order_in_a_group_and_retries_before_newer_message
     }
     // The function reports the first failure of a group and all later messages of it.
     let failing = Functions::answering(|event| report(event, |body| body.starts_with('a')));
-    settle(&cloud, &failing).await;
+    poll_until_idle(&cloud, &failing).await;
     assert_eq!(failing.batches(), [["a1", "b1", "a2"].as_slice()]);
     queue.send_in("a", "a3").await;
     queue.send_in("b", "b2").await;
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches(), [["b2"]], "group a is blocked while its messages are in flight");
-    settle_after(&cloud, &functions, VISIBILITY).await;
+    poll_after(&cloud, &functions, VISIBILITY).await;
     assert_eq!(functions.batches()[1], ["a1", "a2", "a3"]);
 }
 
@@ -198,7 +198,7 @@ async fn s9_with_a_window_the_effective_visibility_covers_window_and_function() 
     let cloud = cloud(&template).await;
     let queue = Queue::open(&cloud, "Work").await;
     queue.send("a").await;
-    settle(&cloud, &Functions::answering(fail)).await;
+    poll_until_idle(&cloud, &Functions::answering(fail)).await;
     cloud.advance(Duration::from_secs(99));
     assert_eq!(queue.depth().await, [0, 1, 0], "20 + 50 + 30 seconds, not the queue's 60");
     cloud.advance(Duration::from_secs(2));
@@ -225,7 +225,7 @@ async fn s10_a_message_that_keeps_failing_moves_to_the_dead_letter_queue_alone()
     queue.send("fine").await;
     let functions = Functions::answering(|event| report(event, |body| body == "poison"));
     for _ in 0..7 {
-        settle_after(&cloud, &functions, VISIBILITY).await;
+        poll_after(&cloud, &functions, VISIBILITY).await;
     }
     let tries = functions.batches().iter().filter(|batch| batch.contains(&"poison".to_owned())).count();
     assert_eq!(tries, 5, "maxReceiveCount");
@@ -242,7 +242,7 @@ async fn s13_filtered_messages_are_deleted() {
         queue.send(body).await;
     }
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches(), [[r#"{"kind":"mail"}"#]]);
     assert_eq!(queue.depth().await, [0, 0, 0]);
 }
@@ -257,7 +257,7 @@ async fn s15_a_malformed_record_fails_alone() {
         report(event, |body| serde_json::from_str::<serde_json::Value>(body).is_err())
     };
     let functions = Functions::answering(picky);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(queue.depth().await, [0, 1, 0]);
     cloud.advance(VISIBILITY);
     assert_eq!(queue.receive_bodies().await, ["{broken"]);

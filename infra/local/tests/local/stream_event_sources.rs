@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use undercroft_local::{Invoke, LocalCloud};
 
-use crate::world::{Functions, Queue, cloud, fail, labels, put, report, settle, settle_after, succeed};
+use crate::world::{Functions, Queue, cloud, fail, labels, poll_after, poll_until_idle, put, report, succeed};
 
 const TEMPLATE: &str = "
 Resources:
@@ -43,11 +43,11 @@ async fn put_all(cloud: &LocalCloud, ids: &[&str]) {
     }
 }
 
-/// Settles, and then again after each of several delays that are longer than any backoff.
-async fn settle_all_retries(cloud: &LocalCloud, functions: &impl Invoke) {
-    settle(cloud, functions).await;
+/// Polls until idle, and again after each of several delays that are longer than any backoff.
+async fn poll_all_retries(cloud: &LocalCloud, functions: &impl Invoke) {
+    poll_until_idle(cloud, functions).await;
     for _ in 0..12 {
-        settle_after(cloud, functions, Duration::from_secs(61)).await;
+        poll_after(cloud, functions, Duration::from_secs(61)).await;
     }
 }
 
@@ -63,8 +63,8 @@ async fn d1_each_change_is_delivered_once_in_order() {
     put(&cloud, "a", 2).await;
     put(&cloud, "b", 1).await;
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches(), [["a", "a", "b"]]);
     let names: Vec<_> =
         functions.events()[0]["Records"].as_array().unwrap().iter().map(|record| record["eventName"].clone()).collect();
@@ -86,8 +86,8 @@ async fn d1_every_form_of_success_continues_and_a_malformed_response_does_not() 
         let cloud = cloud(TEMPLATE).await;
         put_all(&cloud, &["a"]).await;
         let functions = Functions::answering(|_| Ok(payload.to_owned()));
-        settle(&cloud, &functions).await;
-        settle_after(&cloud, &functions, Duration::from_secs(1)).await;
+        poll_until_idle(&cloud, &functions).await;
+        poll_after(&cloud, &functions, Duration::from_secs(1)).await;
         assert_eq!(functions.batches().len(), calls, "{payload}");
     }
 }
@@ -97,11 +97,11 @@ async fn d2_three_retries_are_four_invocations_and_then_the_batch_is_discarded()
     let cloud = cloud(&with("MaximumRetryAttempts: 3")).await;
     put_all(&cloud, &["a", "b"]).await;
     let functions = Functions::answering(fail);
-    settle_all_retries(&cloud, &functions).await;
+    poll_all_retries(&cloud, &functions).await;
     assert_eq!(functions.batches(), [["a", "b"]; 4]);
     put_all(&cloud, &["c"]).await;
     let healed = Functions::answering(succeed);
-    settle(&cloud, &healed).await;
+    poll_until_idle(&cloud, &healed).await;
     assert_eq!(healed.batches(), [["c"]]);
 }
 
@@ -110,7 +110,7 @@ async fn d2_no_retries_is_one_invocation() {
     let cloud = cloud(&with("MaximumRetryAttempts: 0")).await;
     put_all(&cloud, &["a"]).await;
     let functions = Functions::answering(fail);
-    settle_all_retries(&cloud, &functions).await;
+    poll_all_retries(&cloud, &functions).await;
     assert_eq!(functions.batches(), [["a"]]);
     assert_eq!(failures(&cloud).await[0]["requestContext"]["approximateInvokeCount"], 1);
 }
@@ -121,15 +121,15 @@ async fn d2_retries_wait_longer_each_time() {
     put_all(&cloud, &["a"]).await;
     assert!(cloud.behind().is_empty(), "nothing was read");
     let functions = Functions::answering(fail);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(cloud.behind(), ["relay"].into(), "a batch waits for its retry");
     let mut calls = Vec::new();
     for _ in 0..7 {
-        settle_after(&cloud, &functions, Duration::from_secs(1)).await;
+        poll_after(&cloud, &functions, Duration::from_secs(1)).await;
         calls.push(functions.batches().len());
     }
     assert_eq!(calls, [2, 2, 3, 3, 3, 3, 4], "after 1, 2 and 4 seconds");
-    settle_after(&cloud, &Functions::answering(succeed), Duration::from_secs(8)).await;
+    poll_after(&cloud, &Functions::answering(succeed), Duration::from_secs(8)).await;
     assert!(cloud.behind().is_empty(), "all is done");
 }
 
@@ -138,11 +138,11 @@ async fn d2_records_past_their_maximum_age_are_discarded() {
     let cloud = cloud(&with("MaximumRecordAgeInSeconds: 60")).await;
     put_all(&cloud, &["old"]).await;
     let functions = Functions::answering(fail);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     cloud.advance(Duration::from_secs(61));
     put_all(&cloud, &["new"]).await;
     let healed = Functions::answering(succeed);
-    settle(&cloud, &healed).await;
+    poll_until_idle(&cloud, &healed).await;
     assert_eq!(healed.batches(), [["new"]]);
     assert_eq!(failures(&cloud).await[0]["requestContext"]["condition"], "RecordAgeExceeded");
 }
@@ -152,13 +152,13 @@ async fn d3_an_error_blocks_the_shard_until_the_record_expires_after_a_day() {
     let cloud = cloud(TEMPLATE).await;
     put_all(&cloud, &["poison"]).await;
     let failing = Functions::answering(fail);
-    settle(&cloud, &failing).await;
+    poll_until_idle(&cloud, &failing).await;
     cloud.advance(Duration::from_secs(23 * 3600));
     put_all(&cloud, &["next"]).await;
-    settle_after(&cloud, &failing, Duration::from_secs(61)).await;
+    poll_after(&cloud, &failing, Duration::from_secs(61)).await;
     assert!(failing.batches().iter().all(|batch| *batch == ["poison"]), "a failing record blocks the shard");
     let healed = Functions::answering(succeed);
-    settle_after(&cloud, &healed, Duration::from_secs(3600)).await;
+    poll_after(&cloud, &healed, Duration::from_secs(3600)).await;
     assert_eq!(healed.batches(), [["next"]]);
     assert!(failures(&cloud).await.is_empty(), "trimmed records are not reported");
 }
@@ -171,7 +171,7 @@ async fn d4_bisecting_isolates_the_failing_record_and_does_not_count_as_a_retry(
         Functions::answering(
             |event| if labels(event).contains(&"poison".to_owned()) { fail(event) } else { succeed(event) },
         );
-    settle_all_retries(&cloud, &functions).await;
+    poll_all_retries(&cloud, &functions).await;
     let expected =
         [vec!["a", "b", "poison", "d"], vec!["a", "b"], vec!["poison", "d"], vec!["poison"], vec!["poison"], vec!["d"]];
     assert_eq!(functions.batches(), expected);
@@ -185,7 +185,7 @@ async fn d4_a_partial_response_splits_the_batch_at_the_failed_record() {
     let cloud = cloud(&with("BisectBatchOnFunctionError: true\n            MaximumRetryAttempts: 1")).await;
     put_all(&cloud, &["a", "poison", "c", "d"]).await;
     let functions = Functions::answering(|event| report(event, |id| id == "poison"));
-    settle_all_retries(&cloud, &functions).await;
+    poll_all_retries(&cloud, &functions).await;
     let batches = functions.batches();
     assert_eq!(batches[0], ["a", "poison", "c", "d"]);
     assert_eq!(batches[1], ["poison", "c", "d"]);
@@ -198,9 +198,9 @@ async fn d5_the_lowest_failed_record_is_the_checkpoint_and_later_records_are_ret
     let cloud = cloud(TEMPLATE).await;
     put_all(&cloud, &["a", "b", "c", "d"]).await;
     let functions = Functions::answering(|event| report(event, |id| id == "b" || id == "d"));
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let healed = Functions::answering(succeed);
-    settle_after(&cloud, &healed, Duration::from_secs(1)).await;
+    poll_after(&cloud, &healed, Duration::from_secs(1)).await;
     assert_eq!(healed.batches(), [["b", "c", "d"]]);
 }
 
@@ -208,7 +208,7 @@ async fn d5_the_lowest_failed_record_is_the_checkpoint_and_later_records_are_ret
 async fn d6_the_destination_receives_the_position_of_the_batch_without_its_data() {
     let cloud = cloud(&with("MaximumRetryAttempts: 0")).await;
     put_all(&cloud, &["secret-a", "secret-b"]).await;
-    settle(&cloud, &Functions::answering(fail)).await;
+    poll_until_idle(&cloud, &Functions::answering(fail)).await;
     let reports = failures(&cloud).await.remove(0);
     assert!(!reports.to_string().contains("secret"));
     assert_eq!(reports["requestContext"]["condition"], "RetryAttemptsExhausted");
@@ -229,7 +229,7 @@ async fn d7_parallel_batches_keep_the_order_of_each_item_and_do_not_wait_for_a_f
         }
     }
     let functions = Functions::answering(|event| report(event, |id| id == "poison"));
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let events = functions.events();
     assert!(events.len() > 1, "there are several batchers");
     let done: Vec<_> = events.iter().flat_map(|event| event["Records"].as_array().unwrap().clone()).collect();
@@ -258,10 +258,10 @@ async fn d9_a_deletion_by_time_to_live_is_in_the_stream_with_its_identity() {
         .await
         .unwrap();
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     cloud.advance(Duration::from_secs(11));
     assert_eq!(cloud.expire().unwrap(), 1);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let removal = &functions.events()[1]["Records"][0];
     assert_eq!(removal["eventName"], "REMOVE");
     assert_eq!(removal["userIdentity"], json!({ "type": "Service", "principalId": "dynamodb.amazonaws.com" }));
@@ -273,7 +273,7 @@ async fn filtered_records_are_skipped_and_do_not_block_later_ones() {
     let cloud = cloud(&with(&format!("{filter}\n            BatchSize: 2"))).await;
     put_all(&cloud, &["a", "b", "c", "x1", "d", "x2"]).await;
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches().concat(), ["x1", "x2"]);
 }
 
@@ -282,6 +282,6 @@ async fn batches_are_not_larger_than_batch_size() {
     let cloud = cloud(&with("BatchSize: 2")).await;
     put_all(&cloud, &["a", "b", "c", "d", "e"]).await;
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     assert_eq!(functions.batches(), [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
 }

@@ -81,14 +81,14 @@ pub async fn cloud_in(folder: &std::path::Path, template: &str, clock: Clock) ->
 }
 
 /// Polls all event sources until nothing moves.
-pub async fn settle(cloud: &LocalCloud, functions: &impl Invoke) {
+pub async fn poll_until_idle(cloud: &LocalCloud, functions: &impl Invoke) {
     while cloud.pump(functions).await.unwrap() > 0 {}
 }
 
-/// Advances the clock, and then settles.
-pub async fn settle_after(cloud: &LocalCloud, functions: &impl Invoke, wait: Duration) {
+/// Advances the clock, and then polls until nothing moves.
+pub async fn poll_after(cloud: &LocalCloud, functions: &impl Invoke, wait: Duration) {
     cloud.advance(wait);
-    settle(cloud, functions).await;
+    poll_until_idle(cloud, functions).await;
 }
 
 /// A queue.
