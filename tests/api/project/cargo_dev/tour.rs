@@ -34,7 +34,7 @@ pub async fn take(dev: &Dev) {
 async fn paste_first_steps(dev: &Dev) {
     let said = dev.said();
     let printed: Vec<&str> =
-        said.lines().skip_while(|line| !line.contains("Sign in, put a collection")).skip(2).take(3).collect();
+        said.lines().skip_while(|line| !line.contains("Sign in, create a collection")).skip(2).take(3).collect();
     let answered = paste("sh", &printed.join("\n")).await;
     assert!(answered.contains("\"status\":\"ready\""), "the collection was put: {answered}");
     let (_, listed) = answered.rsplit_once("\"items\":").unwrap_or_else(|| panic!("nothing is listed: {answered}"));
