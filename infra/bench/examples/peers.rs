@@ -24,9 +24,9 @@ struct Options {
     /// Where the API answers.
     #[arg(long, default_value = "127.0.0.1:9000")]
     api: String,
-    /// Where the desk answers, for the mail that proves an address.
+    /// Where the dashboard answers, for the mail that proves an address.
     #[arg(long, default_value = "127.0.0.1:9001")]
-    desk: String,
+    dashboard: String,
     /// The admin's address.
     #[arg(long, default_value = "admin@example.com")]
     admin: String,
@@ -168,7 +168,7 @@ fn set_up(options: &Options) -> Result<(String, String), Source> {
 #[expect(clippy::disallowed_methods, reason = "this thread is no function's, and has nothing else to do")]
 fn code(options: &Options, email: &str) -> Result<String, Source> {
     for _ in 0..300 {
-        let mails = Connection::open(&options.desk)?.call(&request("GET", "/mail", "", None))?;
+        let mails = Connection::open(&options.dashboard)?.call(&request("GET", "/mail", "", None))?;
         let mails = serde_json::from_slice::<Value>(&mails.body).unwrap_or_default();
         let ours = mails.as_array().into_iter().flatten().find(|mail| mail.to_string().contains(email));
         let words = ours.map_or("", |mail| text(mail, "/text")).split_whitespace();

@@ -1,5 +1,5 @@
-//! `cargo dev`: starts the cloud on this machine and your functions in it. An example and not a binary, because
-//! cargo-lambda takes every binary of the workspace for a function. The story is told in `src/dev`.
+//! `cargo dev`: runs the local cloud and the functions. It is an example and not a binary because cargo-lambda builds every
+//! binary of the workspace as a function. See `src/dev`.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,10 @@
-//! What time it is, for every service of the local cloud: handed in at start, so that a test can move it.
+//! The clock of the local cloud. Tests pass in one that they can advance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where time comes from. Clones share their offset, so advancing one advances all.
+/// A clock. Clones share their offset: advancing one advances all.
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
@@ -14,35 +14,35 @@ pub struct Clock {
 #[derive(Debug, Clone, Copy)]
 enum Source {
     System,
-    Standing { millis: u64 },
+    DeployedResources { millis: u64 },
 }
 
 impl Clock {
-    /// The machine's clock. It can still be pushed forward with [`Clock::advance`].
+    /// The system's clock. It can be advanced with [`Clock::advance`].
     pub fn system() -> Self {
         Self::from_source(Source::System)
     }
 
     /// A clock that stands still at `seconds` since the Unix epoch until it is advanced.
     pub fn standing_at(seconds: u64) -> Self {
-        Self::from_source(Source::Standing { millis: seconds * 1000 })
+        Self::from_source(Source::DeployedResources { millis: seconds * 1000 })
     }
 
     fn from_source(source: Source) -> Self {
         Self { source, offset_millis: Arc::default() }
     }
 
-    /// Moves this clock and all its clones forward.
+    /// Advances this clock and all its clones.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.offset_millis.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Milliseconds since the Unix epoch, the unit every AWS timestamp here is kept in.
+    /// Milliseconds since the Unix epoch.
     pub fn now(&self) -> u64 {
         let base = match self.source {
             Source::System => millis_since_epoch(),
-            Source::Standing { millis } => millis,
+            Source::DeployedResources { millis } => millis,
         };
         base + self.offset_millis.load(Ordering::SeqCst)
     }
@@ -54,7 +54,7 @@ impl Default for Clock {
     }
 }
 
-/// The tables' engine reads the same clock: time to live and stream records follow it.
+/// The clock of the tables' engine, for time to live and stream records.
 impl dynoxide::storage_backend::Clock for Clock {
     fn now_unix_secs(&self) -> u64 {
         self.now() / 1000
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standing_clock_moves_only_when_it_is_advanced_and_takes_its_clones_along() {
+    fn a_standing_clock_and_its_clones_move_only_when_advanced() {
         let clock = Clock::standing_at(1_000);
         let clone = clock.clone();
         assert_eq!(clock.now(), 1_000_000);

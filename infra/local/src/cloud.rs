@@ -1,4 +1,4 @@
-//! The local cloud as a whole: services up, template executed, mappings ready to be pumped or run.
+//! The local cloud: its services run, the template is executed, and its event sources can be polled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -10,48 +10,53 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::client::{CallError, Client};
+use crate::aws_client::AwsClient;
+use crate::aws_error::AwsError;
 use crate::clock::Clock;
+use crate::data_folder::DataFolder;
+use crate::database::Database;
 use crate::deploy::{Deployer, Deployment, STACK};
-use crate::depths::{self, QueueDepth};
-use crate::elsewhere;
-use crate::error::StartError;
-use crate::folder::DataFolder;
-use crate::mapping::{Invoke, Mapping, Patience, Reach};
-use crate::permissions::{Grant, Permissions, access_key};
-use crate::run::Runner;
-use crate::service::faults::Faults;
-use crate::service::mail::{Mail, Mails};
+use crate::event_source::{self, EventSource, Invoke, PollMode};
+use crate::external_endpoint;
+use crate::http_client::{CallError, HttpClient};
+use crate::iam::{Grant, Permissions, access_key};
+use crate::poller::Poller;
+use crate::queue_depth::{self, QueueDepth};
+use crate::service::fault_injection::FaultInjector;
+use crate::service::mail::{self, Mail, Mails};
 use crate::service::objects::{Objects, Summary};
-use crate::service::parameters::Parameters;
-use crate::service::queues::Queues;
-use crate::service::state::State;
+use crate::service::parameters::{self, Parameters};
+use crate::service::queues::{self, Queues};
 use crate::service::tables::Tables;
-use crate::service::{Fault, Service, Services};
-use crate::signature::{CLOUD, Keys, Signer};
+use crate::service::{Service, Services};
+use crate::signature::{CLOUD, SecretKeys, Signer};
+use crate::start_error::StartError;
 use crate::template::{Function, REGION, Route, Template};
 
-/// How a local cloud is started.
+/// Schemas of the tables in the services' database.
+const SCHEMAS: [&str; 4] = [queues::SCHEMA, mail::SCHEMA, parameters::SCHEMA, event_source::SCHEMA];
+
+/// Options of a local cloud.
 #[derive(Debug)]
 pub struct Options {
-    /// What to execute.
+    /// The template to execute.
     pub template: Template,
-    /// Values for the template's parameters; those not named keep their defaults.
+    /// Values of the template's parameters; the others keep their defaults.
     pub parameters: BTreeMap<String, String>,
-    /// Where data is kept.
+    /// Where data is stored.
     pub data: Data,
-    /// Another AWS-compatible endpoint, used for every service that answers there.
+    /// URL of an external AWS-compatible endpoint, used for every service that it serves.
     pub endpoint: Option<String>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// Where the HTTP API answers, for templates that refer to it.
+    /// URL of the HTTP API, for templates that refer to it.
     pub api: String,
-    /// Invocations of one queue's consumer at once, under the limits the template sets.
+    /// Maximum concurrent invocations of one queue's function; the template may set a lower limit.
     pub concurrency: usize,
 }
 
 impl Options {
-    /// A cloud in memory with the template's defaults: what tests start from.
+    /// A cloud in memory with the template's default parameters, for tests.
     pub fn in_memory(template: Template) -> Self {
         Self {
             template,
@@ -65,19 +70,19 @@ impl Options {
     }
 }
 
-/// Where a cloud keeps its data.
+/// Where a cloud stores its data.
 #[derive(Debug)]
 pub enum Data {
-    /// Nowhere: gone with the cloud.
+    /// In memory, until the cloud is stopped.
     Memory,
-    /// In a folder, until it is deleted.
+    /// In a data folder.
     Folder(DataFolder),
 }
 
-/// A running local cloud. Dropping it stops it; what was acknowledged is kept.
+/// A running local cloud. Dropping it stops it; acknowledged writes are stored.
 #[derive(Debug)]
 pub struct LocalCloud {
-    reach: Reach,
+    aws: AwsClient,
     services: Arc<Services>,
     tables: Tables,
     deployment: Deployment,
@@ -98,59 +103,51 @@ impl LocalCloud {
         };
         let file = |name: &str| folder.as_ref().map(|folder| folder.file(name));
         let scope = options.template.scope(STACK, &options.parameters).map_err(StartError::Template)?;
-        let client = Client::default();
-        let state =
-            State::open(file("services.db").as_deref()).map_err(|error| StartError::Service(error.to_string()))?;
-        let state = Arc::new(state);
-        let keys = Keys::of(state.secret("access-keys")?);
+        let client = HttpClient::default();
+        let database = Database::open(file("services.db").as_deref(), &SCHEMAS)
+            .map_err(|error| StartError::Service(error.to_string()))?;
+        let database = Arc::new(database);
+        let keys = SecretKeys::new(database.secret("access-keys")?);
         let signer = keys.signer(CLOUD);
-        let elsewhere = match &options.endpoint {
-            Some(endpoint) => elsewhere::probe(&client, &signer, endpoint).await?,
+        let external = match &options.endpoint {
+            Some(endpoint) => external_endpoint::probe(&client, &signer, endpoint).await?,
             None => BTreeMap::new(),
         };
         let tables = Tables::open(file("tables.db").as_deref(), options.clock.clone()).map_err(StartError::Service)?;
-        let (door, endpoint) = listen().await?;
-        let guards_groups = elsewhere.contains_key(&Service::Queues);
+        let (listener, endpoint) = listen().await?;
+        let locks_groups = external.contains_key(&Service::Queues);
 
         let services = Arc::new(Services {
-            queues: Queues::new(Arc::clone(&state), options.clock.clone(), endpoint.clone())?,
-            mails: Mails::new(Arc::clone(&state), options.clock.clone()),
-            parameters: Parameters::new(Arc::clone(&state), options.clock.clone()),
-            elsewhere,
+            queues: Queues::new(Arc::clone(&database), options.clock.clone(), endpoint.clone())?,
+            mails: Mails::new(Arc::clone(&database), options.clock.clone()),
+            parameters: Parameters::new(Arc::clone(&database), options.clock.clone()),
+            external,
             tables: tables.clone(),
             client: client.clone(),
             keys: keys.clone(),
             objects: Objects::open(file("objects.db").as_deref(), options.clock.clone(), keys.clone())?,
             permissions: OnceLock::new(),
-            faults: Faults::default(),
+            faults: FaultInjector::default(),
             writes: watch::Sender::new(0),
         });
-        let server = serve(|stop| Arc::clone(&services).serve(door, stop));
-        let reach = Reach { client, endpoint, keys, signer, clock: options.clock };
+        let server = serve(|stop| Arc::clone(&services).serve(listener, stop));
+        let aws = AwsClient { client, endpoint, keys, signer, clock: options.clock };
         let deployer =
-            Deployer { template: &options.template, scope, reach: &reach, state, api: &options.api, guards_groups };
+            Deployer { template: &options.template, scope, aws: &aws, database, api: &options.api, locks_groups };
         let deployment = deployer.deploy().await?;
-        deployment.buckets.iter().cloned().for_each(|bucket| services.objects.make(bucket));
+        deployment.buckets.iter().cloned().for_each(|bucket| services.objects.create_bucket(bucket));
         let permissions = deployment.permissions().map_err(StartError::Template)?;
         let _ = services.permissions.set(permissions);
-        Ok(Self {
-            reach,
-            services,
-            tables,
-            deployment,
-            concurrency: options.concurrency.max(1),
-            server,
-            _folder: folder,
-        })
+        Ok(Self { aws, services, tables, deployment, concurrency: options.concurrency.max(1), server, _folder: folder })
     }
 
-    /// Address of all AWS services, for SDKs.
+    /// URL of all AWS services, for SDKs.
     pub fn endpoint(&self) -> &str {
-        &self.reach.endpoint
+        &self.aws.endpoint
     }
 
-    /// The environment of the function with this binary: the template's, how an SDK reaches this cloud, and the access key
-    /// (with its secret, which no other cloud shares) by which the function is known and held to its role.
+    /// The environment variables of the function with this binary: those of the template, the endpoint, and the access key that
+    /// identifies the function and its role.
     pub fn environment(&self, function: &str) -> BTreeMap<String, String> {
         let declared = self.deployment.functions.iter().find(|declared| declared.binary == function);
         let key = access_key(function);
@@ -160,7 +157,7 @@ impl LocalCloud {
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
             ("AWS_ACCESS_KEY_ID", &key),
-            ("AWS_SECRET_ACCESS_KEY", &self.reach.keys.secret(&key)),
+            ("AWS_SECRET_ACCESS_KEY", &self.aws.keys.secret(&key)),
         ];
         environment.extend(sdk.map(|(name, value)| (name.to_owned(), value.to_owned())));
         environment
@@ -188,62 +185,62 @@ impl LocalCloud {
         self.deployment.queues.iter().map(|queue| queue.name.as_str())
     }
 
-    /// Functions with changes of a table that were read for them and are not done: at rest, those that wait to be tried again.
+    /// Functions whose stream event source has read records that are not done, such as those that wait for a retry.
     pub fn behind(&self) -> BTreeSet<&str> {
-        let streams = self.deployment.mappings.iter().filter_map(|mapping| match mapping {
-            Mapping::Stream(stream) => Some(stream),
-            Mapping::Queue(_) => None,
+        let streams = self.deployment.event_sources.iter().filter_map(|source| match source {
+            EventSource::Stream(stream) => Some(stream),
+            EventSource::Queue(_) => None,
         });
         streams.filter(|stream| stream.is_behind()).map(|stream| stream.function.as_str()).collect()
     }
 
-    /// What is served from another endpoint, and where.
-    pub fn elsewhere(&self) -> impl Iterator<Item = (Service, &str)> {
-        self.services.elsewhere.iter().map(|(service, address)| (*service, address.as_str()))
+    /// The services that the external endpoint serves, with its URL.
+    pub fn external_services(&self) -> impl Iterator<Item = (Service, &str)> {
+        self.services.external.iter().map(|(service, address)| (*service, address.as_str()))
     }
 
-    /// All mail that was sent, newest first.
+    /// All sent mail, newest first.
     ///
     /// # Errors
-    /// When the state cannot be read.
-    pub fn mails(&self) -> Result<Vec<Mail>, Fault> {
+    /// The database cannot be read.
+    pub fn mails(&self) -> Result<Vec<Mail>, AwsError> {
         self.services.mails.all()
     }
 
-    /// Throws all mail away.
+    /// Deletes all mail.
     ///
     /// # Errors
-    /// When the state cannot be written.
-    pub fn clear_mails(&self) -> Result<(), Fault> {
+    /// The database cannot be written.
+    pub fn clear_mails(&self) -> Result<(), AwsError> {
         self.services.mails.clear()
     }
 
-    /// The objects of all buckets, newest first, at most `limit`.
+    /// Up to `limit` objects of all buckets, newest first.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub fn objects(&self, limit: usize) -> Result<Vec<Summary>, Fault> {
+    /// The objects cannot be read.
+    pub fn objects(&self, limit: usize) -> Result<Vec<Summary>, AwsError> {
         self.services.objects.all(limit)
     }
 
-    /// What is made to go wrong between the functions and this cloud, and what they called.
-    pub fn faults(&self) -> &Faults {
+    /// Injects faults into the functions' calls, and records their calls.
+    pub fn faults(&self) -> &FaultInjector {
         &self.services.faults
     }
 
-    /// How full each queue is.
+    /// The number of messages in each queue.
     ///
     /// # Errors
-    /// When the queues do not answer.
+    /// SQS returned an error.
     pub async fn queue_depths(&self) -> Result<Vec<QueueDepth>, CallError> {
-        depths::of(&self.reach, &self.deployment.queues).await
+        queue_depth::count_messages(&self.aws, &self.deployment.queues).await
     }
 
-    /// Messages of a queue as they stand, oldest first, without receiving them. Empty for a queue served elsewhere.
+    /// Up to `limit` messages of a queue, oldest first, without receiving them. Empty for a queue of an external endpoint.
     ///
     /// # Errors
-    /// When the state cannot be read.
-    pub fn peek(&self, queue: &str, limit: usize) -> Result<Vec<Value>, Fault> {
+    /// The database cannot be read.
+    pub fn peek(&self, queue: &str, limit: usize) -> Result<Vec<Value>, AwsError> {
         self.services.queues.peek(queue, limit)
     }
 
@@ -252,74 +249,73 @@ impl LocalCloud {
     /// # Errors
     /// See [`CallError`].
     pub async fn call(&self, action: &str, body: &Value) -> Result<Value, CallError> {
-        self.reach.call(action, body).await
+        self.aws.call(action, body).await
     }
 
-    /// The same, under a function's role.
+    /// The same with a function's access key and role.
     ///
     /// # Errors
-    /// See [`CallError`]; `AccessDeniedException` where the role does not allow it.
+    /// See [`CallError`]; `AccessDeniedException` if the role does not allow the call.
     pub async fn call_as(&self, function: &str, action: &str, body: &Value) -> Result<Value, CallError> {
-        self.reach.acting_for(function).call(action, body).await
+        self.aws.as_function(function).call(action, body).await
     }
 
-    /// Signs requests to this cloud as the cloud itself, which may do everything: for tests, and for what stands between.
+    /// A signer with the cloud's own access key, which may do everything, for tests.
     pub fn signer(&self) -> &Signer {
-        &self.reach.signer
+        &self.aws.signer
     }
 
-    /// Everything the roles of this cloud's functions allow.
+    /// All grants of the functions' roles.
     pub fn grants(&self) -> BTreeSet<Grant> {
         self.services.permissions.get().map(Permissions::grants).unwrap_or_default()
     }
 
-    /// What some call so far could not have done without: no other statement allowed it.
+    /// The grants that were the only one to allow some call so far.
     pub fn grants_relied_on(&self) -> BTreeSet<Grant> {
         self.services.permissions.get().map(Permissions::relied_on).unwrap_or_default()
     }
 
-    /// Runs every mapping once over what is there now, in the template's order. Returns how many records moved: delivered,
-    /// filtered out or given up. Zero means that nothing more happens until something is written or time passes.
+    /// Polls every event source once, in the template's order. Returns the number of records that were delivered, filtered out or
+    /// discarded. Zero means that nothing more happens until something is written or time passes.
     ///
     /// # Errors
-    /// When a service does not answer.
+    /// A service returned an error.
     pub async fn pump(&self, invoker: &impl Invoke) -> Result<usize, CallError> {
         let mut moved = 0;
-        for mapping in &self.deployment.mappings {
-            moved += mapping.step(&self.reach, invoker, Patience::None).await?;
+        for source in &self.deployment.event_sources {
+            moved += source.poll(&self.aws, invoker, PollMode::Immediate).await?;
         }
         Ok(moved)
     }
 
-    /// Runs every mapping, and what else goes on by itself, for as long as it is polled.
+    /// Runs the event sources and the expiry of items and objects, for as long as it is polled.
     pub async fn run(&self, invoker: &impl Invoke) {
-        let runner = Runner { reach: &self.reach, services: &self.services, invoker, concurrency: self.concurrency };
-        let mappings = join_all(self.deployment.mappings.iter().map(|mapping| runner.keep_running(mapping)));
+        let poller = Poller { aws: &self.aws, services: &self.services, invoker, concurrency: self.concurrency };
+        let event_sources = join_all(self.deployment.event_sources.iter().map(|source| poller.run(source)));
         let sweeping = self.tables.keep_sweeping(&self.services.writes);
-        tokio::join!(mappings, sweeping, self.services.objects.keep_sweeping());
+        tokio::join!(event_sources, sweeping, self.services.objects.keep_sweeping());
     }
 
-    /// Pushes the cloud's clock forward and wakes whoever waits for time to pass.
+    /// Advances the cloud's clock, and wakes the tasks that wait for it.
     pub fn advance(&self, by: Duration) {
-        self.reach.clock.advance(by);
-        self.services.queues.announce();
+        self.aws.clock.advance(by);
+        self.services.queues.notify_receivers();
         self.services.writes.send_modify(|count| *count += 1);
     }
 
-    /// Removes items past their time to live and objects past their expiry now, as DynamoDB and S3 do in their own time.
-    /// Returns how many.
+    /// Deletes items past their time to live and expired objects now. Returns their number.
     ///
     /// # Errors
-    /// When the tables or the objects cannot be written.
+    /// The tables or the objects cannot be written.
     pub fn expire(&self) -> Result<usize, StartError> {
         let objects = self.services.objects.expire()?;
         Ok(objects + self.tables.sweep().map_err(StartError::Service)?)
     }
 
-    /// Stops serving. All that was acknowledged has been kept already.
+    /// Stops the services. Acknowledged writes are stored already.
     pub async fn shutdown(self) {
         let (stop, server) = self.server;
-        // Whoever is still connected is let go: a kept-alive connection would hold the server forever.
+        // Open connections are closed: a kept-alive connection would keep the server running.
         drop(stop);
         server.abort();
         let _ = server.await;
@@ -330,7 +326,7 @@ async fn listen() -> Result<(TcpListener, String), StartError> {
     let bound = TcpListener::bind(("127.0.0.1", 0)).await;
     let address =
         bound.and_then(|listener| listener.local_addr().map(|address| (listener, format!("http://{address}"))));
-    address.map_err(|error| StartError::Service(format!("no loopback port can be had: {error}")))
+    address.map_err(|error| StartError::Service(format!("cannot open a loopback port: {error}")))
 }
 
 fn serve<F: Future<Output = ()> + Send + 'static>(

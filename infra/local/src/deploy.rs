@@ -1,4 +1,5 @@
-//! Makes what the template describes: tables and queues first, in the order they refer to each other, then functions.
+//! Executes the template: creates tables, queues, buckets and roles in the order of their references, then functions and event
+//! sources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,31 +7,32 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::CallError;
-use crate::error::StartError;
-use crate::mapping::{Checkpoints, Mapping, QueueMapping, Reach, StreamMapping};
-use crate::permissions::{Caller, Permissions, Role, Standing, TableKeys, last_part};
+use crate::aws_client::AwsClient;
+use crate::database::Database;
+use crate::event_source::{Checkpoints, EventSource, FifoGroupLocks, QueueEventSource, StreamEventSource};
+use crate::http_client::CallError;
+use crate::iam::{Caller, DeployedResources, Permissions, Role, TableKeys, last_part};
 use crate::service::objects::Bucket;
-use crate::service::state::State;
+use crate::start_error::StartError;
 use crate::template::{
-    ACCOUNT, Event, Function, Queue, QueueEvent, REGION, Refusal, Resource, Scope, StreamEvent, Table, Template,
-    Unresolved,
+    ACCOUNT, Event, Function, Queue, QueueEvent, REGION, ResolveError, Resource, Scope, StreamEvent, Table, Template,
+    TemplateError,
 };
 
 /// The stack's name: the first part of every physical name.
 pub const STACK: &str = "undercroft-local";
 
-/// What stands once the template has been executed.
+/// The result of executing the template.
 #[derive(Debug, Default)]
 pub struct Deployment {
     /// Names of the tables.
     pub tables: Vec<String>,
     /// The queues.
     pub queues: Vec<DeployedQueue>,
-    /// The functions, their environments complete.
+    /// The functions, with complete environment variables.
     pub functions: Vec<Function>,
-    pub(crate) mappings: Vec<Mapping>,
-    /// What is known about each table's keys, by its name.
+    pub(crate) event_sources: Vec<EventSource>,
+    /// The keys of each table, by its name.
     pub(crate) keys: BTreeMap<String, TableKeys>,
     /// The buckets.
     pub(crate) buckets: Vec<Bucket>,
@@ -38,12 +40,12 @@ pub struct Deployment {
     roles: BTreeMap<String, Role>,
 }
 
-/// A queue that stands.
+/// A deployed queue.
 #[derive(Debug, Clone)]
 pub struct DeployedQueue {
     /// Physical name.
     pub name: String,
-    /// Address.
+    /// URL.
     pub url: String,
     /// ARN.
     pub arn: String,
@@ -55,16 +57,16 @@ pub struct DeployedQueue {
 pub(crate) struct Deployer<'a> {
     pub template: &'a Template,
     pub scope: Scope,
-    pub reach: &'a Reach,
-    pub state: Arc<State>,
-    /// Where the HTTP API answers.
+    pub aws: &'a AwsClient,
+    pub database: Arc<Database>,
+    /// URL of the HTTP API.
     pub api: &'a str,
-    /// The queues are served from elsewhere, by something that may not keep FIFO groups closed.
-    pub guards_groups: bool,
+    /// Whether an external endpoint serves the queues, so that FIFO groups must be locked here.
+    pub locks_groups: bool,
 }
 
 impl Deployer<'_> {
-    /// Makes everything, or finds that it is there already.
+    /// Creates all resources, or uses the existing ones.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -75,67 +77,65 @@ impl Deployer<'_> {
             resources.into_iter().partition(|resource| resource.kind == "AWS::Serverless::Function");
         for function in &functions {
             let binary = function.binary().unwrap_or(function.name);
-            self.scope.learn(function.name, "", binary);
-            self.scope.learn(function.name, "Arn", format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{binary}"));
+            self.scope.define(function.name, "", binary);
+            self.scope.define(function.name, "Arn", format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{binary}"));
         }
         while !waiting.is_empty() {
-            waiting = self.make_what_can_be_made(waiting, &mut deployment).await?;
+            waiting = self.create_resolvable(waiting, &mut deployment).await?;
         }
         for resource in &functions {
             let function = Function::read(self.template, resource, &self.scope);
-            let function = function.map_err(|unresolved| StartError::Template(resource.refusal(unresolved)))?;
-            self.map_events(&function, &mut deployment).await?;
+            let function = function.map_err(|unresolved| StartError::Template(resource.error(unresolved)))?;
+            self.create_event_sources(&function, &mut deployment).await?;
             deployment.functions.push(function);
         }
         Ok(deployment)
     }
 
-    /// Makes every resource whose references are known, and returns the others.
-    async fn make_what_can_be_made<'r>(
+    /// Creates the resources whose references can be resolved, and returns the others.
+    async fn create_resolvable<'r>(
         &mut self,
         waiting: Vec<Resource<'r>>,
         deployment: &mut Deployment,
     ) -> Result<Vec<Resource<'r>>, StartError> {
-        let (mut left, mut reason, before) = (Vec::new(), None, waiting.len());
+        let (mut left, mut unresolved, before) = (Vec::new(), None, waiting.len());
         for resource in waiting {
             match resource.properties(&self.scope) {
-                Ok(properties) => self.make(&resource, &properties, deployment).await?,
-                Err(Unresolved::NotYet { reference }) => {
-                    reason.get_or_insert(resource.refusal(Unresolved::NotYet { reference }));
+                Ok(properties) => self.create(&resource, &properties, deployment).await?,
+                Err(ResolveError::NotYetCreated { reference }) => {
+                    unresolved.get_or_insert(resource.error(ResolveError::NotYetCreated { reference }));
                     left.push(resource);
                 }
-                Err(refused) => return Err(StartError::Template(resource.refusal(refused))),
+                Err(invalid) => return Err(StartError::Template(resource.error(invalid))),
             }
         }
-        match reason {
-            Some(circle) if left.len() == before => Err(StartError::Template(circle)),
+        match unresolved {
+            Some(error) if left.len() == before => Err(StartError::Template(error)),
             _ => Ok(left),
         }
     }
 
-    async fn make(
+    async fn create(
         &mut self,
         resource: &Resource<'_>,
         properties: &Value,
         deployment: &mut Deployment,
     ) -> Result<(), StartError> {
         let name = format!("{STACK}-{}", resource.name);
-        let refused = |refusal| StartError::Template(resource.refusal(Unresolved::Refused(refusal)));
-        let known = match resource.kind {
+        let invalid = |error| StartError::Template(resource.error(ResolveError::Invalid(error)));
+        let references = match resource.kind {
             "AWS::DynamoDB::Table" => {
-                let table = Table::read(name, properties).map_err(refused)?;
-                let made = self.make_table(&table).await?;
-                deployment.keep_table(table.name, &made)
+                let table = Table::read(name, properties).map_err(invalid)?;
+                let description = self.create_table(&table).await?;
+                deployment.add_table(table.name, &description)
             }
             "AWS::SQS::Queue" => {
-                let queue = self.make_queue(&Queue::read(&name, properties)).await?;
-                deployment.keep_queue(queue)
+                let queue = self.create_queue(&Queue::read(&name, properties)).await?;
+                deployment.add_queue(queue)
             }
-            // Buckets share one name space with the whole world, in small letters only.
-            "AWS::S3::Bucket" => {
-                deployment.keep_bucket(Bucket::read(name.to_lowercase(), properties).map_err(refused)?)
-            }
-            "AWS::IAM::Role" => deployment.keep_role(Role::read(name, properties).map_err(refused)?),
+            // Bucket names must be in lower case.
+            "AWS::S3::Bucket" => deployment.add_bucket(Bucket::read(name.to_lowercase(), properties).map_err(invalid)?),
+            "AWS::IAM::Role" => deployment.add_role(Role::read(name, properties).map_err(invalid)?),
             "AWS::Logs::LogGroup" => {
                 let group = text_or(properties, "LogGroupName", &name);
                 let arn = format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*");
@@ -143,38 +143,38 @@ impl Deployer<'_> {
             }
             _ => vec![("", resource.name.to_owned()), ("ApiEndpoint", self.api.to_owned())],
         };
-        known.into_iter().for_each(|(attribute, value)| self.scope.learn(resource.name, attribute, value));
+        references.into_iter().for_each(|(attribute, value)| self.scope.define(resource.name, attribute, value));
         Ok(())
     }
 
-    /// Creates a table, or takes the one that is there if its keys are the template's. Returns its description.
-    async fn make_table(&self, table: &Table) -> Result<Value, StartError> {
-        let made = match self.describe_table(&table.name).await {
+    /// Creates a table, or uses the existing one if it has the same keys. Returns its description.
+    async fn create_table(&self, table: &Table) -> Result<Value, StartError> {
+        let description = match self.describe_table(&table.name).await {
             Ok(existing) if table.has_keys_of(&existing) => self.with_stream(table, existing).await?,
             Ok(_) => return Err(StartError::TableChanged { table: table.name.clone() }),
             Err(error) if error.is("ResourceNotFoundException") => {
                 self.call("DynamoDB_20120810.CreateTable", &table.create).await?;
-                self.await_table(&table.name).await?
+                self.wait_for_table(&table.name).await?
             }
             Err(error) => return Err(error.into()),
         };
         if let Some(attribute) = &table.time_to_live {
             self.enable_time_to_live(&table.name, attribute).await?;
         }
-        Ok(made)
+        Ok(description)
     }
 
-    /// Turns on the stream of a table that was made before the template gave it one, as a deployment would.
+    /// Enables the stream of an existing table if the template declares one.
     async fn with_stream(&self, table: &Table, existing: Value) -> Result<Value, StartError> {
         let is_on = existing.get("LatestStreamArn").is_some_and(Value::is_string);
         let Some(stream) = table.create.get("StreamSpecification").filter(|_| !is_on) else { return Ok(existing) };
         let change = json!({ "TableName": table.name, "StreamSpecification": stream });
         self.call("DynamoDB_20120810.UpdateTable", &change).await?;
-        self.await_table(&table.name).await
+        self.wait_for_table(&table.name).await
     }
 
-    /// Waits until the table can be used; the local engine's can at once, others take a moment.
-    async fn await_table(&self, name: &str) -> Result<Value, StartError> {
+    /// Waits until a table is active. With the local engine it is active at once.
+    async fn wait_for_table(&self, name: &str) -> Result<Value, StartError> {
         for _ in 0..100 {
             let described = self.describe_table(name).await?;
             if described.get("TableStatus").is_some_and(|status| status == "ACTIVE") {
@@ -182,11 +182,11 @@ impl Deployer<'_> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(StartError::Service(format!("table {name} does not become active")))
+        Err(StartError::Service(format!("table {name} is not ACTIVE after 10 s")))
     }
 
     async fn describe_table(&self, name: &str) -> Result<Value, CallError> {
-        let mut answer = self.reach.call("DynamoDB_20120810.DescribeTable", &json!({ "TableName": name })).await?;
+        let mut answer = self.aws.call("DynamoDB_20120810.DescribeTable", &json!({ "TableName": name })).await?;
         Ok(answer.get_mut("Table").map(Value::take).unwrap_or_default())
     }
 
@@ -201,10 +201,10 @@ impl Deployer<'_> {
         self.call("DynamoDB_20120810.UpdateTimeToLive", &request).await.map(drop)
     }
 
-    /// Creates a queue, or brings the one that is there to the template's attributes.
-    async fn make_queue(&self, queue: &Queue) -> Result<DeployedQueue, StartError> {
+    /// Creates a queue, or updates the attributes of the existing one.
+    async fn create_queue(&self, queue: &Queue) -> Result<DeployedQueue, StartError> {
         let request = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
-        let created = match self.reach.call("AmazonSQS.CreateQueue", &request).await {
+        let created = match self.aws.call("AmazonSQS.CreateQueue", &request).await {
             Err(error) if error.is("QueueNameExists") || error.is("QueueAlreadyExists") => {
                 self.update_queue(queue).await?
             }
@@ -233,57 +233,59 @@ impl Deployer<'_> {
         Ok(found)
     }
 
-    async fn map_events(&self, function: &Function, deployment: &mut Deployment) -> Result<(), StartError> {
+    async fn create_event_sources(&self, function: &Function, deployment: &mut Deployment) -> Result<(), StartError> {
         for event in &function.events {
-            let mapping = match event {
+            let source = match event {
                 Event::Route(_) => continue,
-                Event::Queue(event) => Mapping::Queue(self.map_queue(function, event, deployment).await?),
-                Event::Stream(event) => Mapping::Stream(self.map_stream(function, event, deployment).await?),
+                Event::Queue(event) => EventSource::Queue(self.queue_event_source(function, event, deployment).await?),
+                Event::Stream(event) => {
+                    EventSource::Stream(self.stream_event_source(function, event, deployment).await?)
+                }
             };
-            deployment.mappings.push(mapping);
+            deployment.event_sources.push(source);
         }
         Ok(())
     }
 
-    async fn map_queue(
+    async fn queue_event_source(
         &self,
         function: &Function,
         event: &QueueEvent,
         deployment: &Deployment,
-    ) -> Result<QueueMapping, StartError> {
-        let url = deployment.url_of(&event.queue).map_err(|why| event_refusal(&event.batching.name, why))?;
+    ) -> Result<QueueEventSource, StartError> {
+        let url = deployment.url_of(&event.queue).map_err(|why| event_source_error(&event.batching.name, why))?;
         let visibility = text(&self.attributes(&url).await?, "VisibilityTimeout").parse().unwrap_or(30);
         let timeout = function.timeout.as_secs();
         if visibility < timeout {
             let why = format!(
-                "the queue's VisibilityTimeout of {visibility} s is below the function's Timeout of {timeout} s"
+                "the queue's VisibilityTimeout of {visibility} s must not be less than the function's Timeout of {timeout} s"
             );
-            return Err(event_refusal(&event.batching.name, why));
+            return Err(event_source_error(&event.batching.name, why));
         }
-        let guards = self.guards_groups && event.queue.ends_with(".fifo");
-        Ok(QueueMapping {
+        let locks_groups = self.locks_groups && event.queue.ends_with(".fifo");
+        Ok(QueueEventSource {
             function: function.binary.clone(),
             event: event.clone(),
             url,
             visibility: Duration::from_secs(visibility),
             timeout: function.timeout,
-            guard: guards.then(Default::default),
+            group_locks: locks_groups.then(FifoGroupLocks::default),
         })
     }
 
-    async fn map_stream(
+    async fn stream_event_source(
         &self,
         function: &Function,
         event: &StreamEvent,
         deployment: &Deployment,
-    ) -> Result<StreamMapping, StartError> {
+    ) -> Result<StreamEventSource, StartError> {
         let on_failure = event.on_failure.as_ref().map(|queue| deployment.url_of(queue)).transpose();
-        let on_failure = on_failure.map_err(|why| event_refusal(&event.batching.name, why))?;
-        let checkpoints = Checkpoints::new(Arc::clone(&self.state), &event.batching.name, &event.stream);
-        let started = self.reach.clock.now();
-        let mapping = StreamMapping::new(function.binary.clone(), event.clone(), on_failure, checkpoints, started);
-        mapping.prepare(self.reach).await?;
-        Ok(mapping)
+        let on_failure = on_failure.map_err(|why| event_source_error(&event.batching.name, why))?;
+        let checkpoints = Checkpoints::new(Arc::clone(&self.database), &event.batching.name, &event.stream);
+        let started = self.aws.clock.now();
+        let source = StreamEventSource::new(function.binary.clone(), event.clone(), on_failure, checkpoints, started);
+        source.prepare(self.aws).await?;
+        Ok(source)
     }
 
     async fn attributes(&self, url: &str) -> Result<Value, StartError> {
@@ -293,15 +295,15 @@ impl Deployer<'_> {
     }
 
     async fn call(&self, action: &str, body: &Value) -> Result<Value, StartError> {
-        self.reach.call(action, body).await.map_err(|error| StartError::Service(format!("{action}: {error}")))
+        self.aws.call(action, body).await.map_err(|error| StartError::Service(format!("{action}: {error}")))
     }
 }
 
-/// What `!Ref` (no name) and `!GetAtt` give for a resource from now on.
-type Known = Vec<(&'static str, String)>;
+/// The values of `!Ref` (empty name) and `!GetAtt` for a resource.
+type References = Vec<(&'static str, String)>;
 
 impl Deployment {
-    fn keep_table(&mut self, name: String, described: &Value) -> Known {
+    fn add_table(&mut self, name: String, described: &Value) -> References {
         let keys = TableKeys::read(described);
         let known = vec![("", name.clone()), ("Arn", keys.arn.clone()), ("StreamArn", keys.stream.clone())];
         self.keys.insert(name.clone(), keys);
@@ -309,56 +311,61 @@ impl Deployment {
         known
     }
 
-    fn keep_queue(&mut self, queue: DeployedQueue) -> Known {
+    fn add_queue(&mut self, queue: DeployedQueue) -> References {
         let (name, url, arn) = (queue.name.clone(), queue.url.clone(), queue.arn.clone());
         self.queues.push(queue);
         vec![("", url.clone()), ("QueueUrl", url), ("QueueName", name), ("Arn", arn)]
     }
 
-    fn keep_bucket(&mut self, bucket: Bucket) -> Known {
+    fn add_bucket(&mut self, bucket: Bucket) -> References {
         let name = bucket.name.clone();
         self.buckets.push(bucket);
         vec![("Arn", format!("arn:aws:s3:::{name}")), ("", name)]
     }
 
-    fn keep_role(&mut self, role: Role) -> Known {
+    fn add_role(&mut self, role: Role) -> References {
         let (name, arn) = (role.name.clone(), format!("arn:aws:iam::{ACCOUNT}:role/{}", role.name));
         self.roles.insert(arn.clone(), role);
         vec![("", name), ("Arn", arn)]
     }
 
-    /// The roles as the functions hold them. Every mapping's function must be allowed what the mapping does for it.
+    /// The functions' roles. Each function with an event source must be allowed the actions that the event source requires.
     ///
     /// # Errors
-    /// A role is not of this template, or does not suffice.
-    pub(crate) fn permissions(&self) -> Result<Permissions, Refusal> {
-        let mut permissions = Permissions::over(Standing {
+    /// A role is not declared in the template, or does not allow these actions.
+    pub(crate) fn permissions(&self) -> Result<Permissions, TemplateError> {
+        let mut permissions = Permissions::new(DeployedResources {
             tables: self.keys.clone(),
             queues: self.queues.iter().map(|queue| (last_part(&queue.url).to_owned(), queue.arn.clone())).collect(),
         });
         for function in &self.functions {
             let Some(arn) = &function.role else { continue };
             let role = self.roles.get(arn).cloned();
-            let role = role.ok_or_else(|| Refusal::new(&function.binary, "Role", "is no role of this template"))?;
-            if !permissions.give(&function.binary, role) {
-                return Err(Refusal::new(&function.binary, "", "is too like another function's name"));
+            let role =
+                role.ok_or_else(|| TemplateError::new(&function.binary, "Role", "is not a role of this template"))?;
+            if !permissions.assign(&function.binary, role) {
+                return Err(TemplateError::new(
+                    &function.binary,
+                    "",
+                    "has the same letters and digits as another function's name: rename one of them",
+                ));
             }
         }
-        for mapping in &self.mappings {
-            let allowed = permissions.check(&Caller::function(mapping.function()), &mapping.needs());
-            allowed.map_err(|fault| Refusal::new(mapping.function(), "Role", fault.message))?;
+        for source in &self.event_sources {
+            let allowed = permissions.check(&Caller::function(source.function()), &source.required_actions());
+            allowed.map_err(|error| TemplateError::new(source.function(), "Role", error.message))?;
         }
         Ok(permissions)
     }
 
     fn url_of(&self, arn: &str) -> Result<String, String> {
         let queue = self.queues.iter().find(|queue| queue.arn == arn);
-        queue.map(|queue| queue.url.clone()).ok_or_else(|| format!("{arn} is no queue of this template"))
+        queue.map(|queue| queue.url.clone()).ok_or_else(|| format!("{arn} is not a queue of this template"))
     }
 }
 
-fn event_refusal(event: &str, why: String) -> StartError {
-    StartError::Template(Refusal::new(event, "", why))
+fn event_source_error(event: &str, why: String) -> StartError {
+    StartError::Template(TemplateError::new(event, "", why))
 }
 
 fn text(value: &Value, field: &str) -> String {

@@ -1,7 +1,6 @@
-//! AWS Signature Version 4, written from its specification: the signature a request owes. The services check with it, and
-//! this cloud's own calls are signed with it.
+//! AWS Signature Version 4. The services verify requests with it, and the cloud signs its own calls.
 //!
-//! [`Keys`] derives the secret behind every access key; [`Signer`] signs a request; [`Signed`] is what was signed.
+//! [`SecretKeys`] derives the secret of each access key; [`Signer`] signs a request; [`Signed`] computes and verifies signatures.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,40 +15,39 @@ use time::macros::format_description;
 
 use crate::template::REGION;
 
-/// The only algorithm that is known here.
+/// The supported algorithm.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// How `X-Amz-Date` is written.
+/// Format of `X-Amz-Date`.
 pub const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
-/// Stands for the hash of a body that is not signed.
+/// Replaces the hash of a body that is not signed.
 pub const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-/// Access key of the cloud's own calls, which no role holds back.
+/// Access key of the cloud's own calls, which no role restricts.
 pub const CLOUD: &str = "local";
 
-/// The secrets of this cloud's access keys. Each is derived from one root that is drawn at random, so that nobody who knows
-/// this program knows a key.
+/// The secrets of this cloud's access keys, derived from one random root so that they cannot be guessed.
 #[derive(Clone)]
-pub struct Keys {
+pub struct SecretKeys {
     root: Arc<[u8; 32]>,
 }
 
-impl Keys {
-    /// The keys under this root.
-    pub fn of(root: [u8; 32]) -> Self {
+impl SecretKeys {
+    /// The keys derived from this root.
+    pub fn new(root: [u8; 32]) -> Self {
         Self { root: Arc::new(root) }
     }
 
-    /// The secret access key behind an access key.
+    /// The secret of an access key.
     pub fn secret(&self, access_key: &str) -> String {
         hex(&mac(self.root.as_slice(), access_key))
     }
 
-    /// Signs as the holder of an access key.
+    /// A signer with this access key.
     pub fn signer(&self, access_key: &str) -> Signer {
         Signer { key: access_key.to_owned(), secret: self.secret(access_key) }
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for SecretKeys {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Keys")
     }
@@ -69,13 +67,13 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// Signs a request to `service` (`dynamodb`, `sqs`, `s3` ...) as an SDK does: adds its date, the hash of its body (where none
-    /// is announced) and its `Authorization`. A request to an address that names no host is left unsigned.
+    /// Signs a request to `service` (`dynamodb`, `sqs`, `s3` ...) as an SDK does: adds the date, the hash of the body (unless it
+    /// is set) and `Authorization`. A request whose URL is malformed is left unsigned.
     pub fn sign(&self, service: &str, mut request: Request<Bytes>) -> Request<Bytes> {
         let date = OffsetDateTime::now_utc().format(DATE).unwrap_or_default();
         let hash = HeaderName::from_static("x-amz-content-sha256");
-        let announced = request.headers().get(&hash).and_then(|hash| hash.to_str().ok()).map(str::to_owned);
-        let payload = announced.unwrap_or_else(|| hex(&Sha256::digest(request.body())));
+        let given = request.headers().get(&hash).and_then(|hash| hash.to_str().ok()).map(str::to_owned);
+        let payload = given.unwrap_or_else(|| hex(&Sha256::digest(request.body())));
         let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
         let headers = request.headers_mut();
         insert(headers, header::HOST, host.as_deref());
@@ -99,50 +97,50 @@ impl Signer {
     }
 }
 
-/// What a signature is of, besides the request itself.
+/// The parts of a signature besides the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
     /// `X-Amz-Date`.
     pub date: &'a str,
     /// `20260101/us-east-1/s3/aws4_request`
     pub scope: &'a str,
-    /// Names of the headers that are signed, between semicolons.
+    /// Names of the signed headers, separated by semicolons.
     pub headers: &'a str,
-    /// The hash of the body, or what stands for it.
+    /// The hash of the body, or [`UNSIGNED`].
     pub payload: &'a str,
 }
 
-/// Why there is nothing that could have been signed.
+/// Why a request has no canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Illegible {
-    /// The path or the query is not percent-encoded text.
+pub enum CanonicalError {
+    /// The path or the query string is malformed.
     Uri,
-    /// This header is said to be signed and is not there.
+    /// A signed header is missing.
     Header(String),
 }
 
 impl Signed<'_> {
-    /// The request in the one form both sides sign.
+    /// The canonical request.
     ///
     /// # Errors
-    /// See [`Illegible`].
+    /// See [`CanonicalError`].
     pub fn canonical(
         &self,
         method: &Method,
         uri: &Uri,
         parameters: &[(String, String)],
         headers: &HeaderMap,
-    ) -> Result<String, Illegible> {
-        let path = encode(&decode(uri.path()).ok_or(Illegible::Uri)?, true);
+    ) -> Result<String, CanonicalError> {
+        let path = encode(&decode(uri.path()).ok_or(CanonicalError::Uri)?, true);
         let pair = |(name, value): &(String, String)| format!("{}={}", encode(name, false), encode(value, false));
         let query: Vec<_> = parameters.iter().map(pair).collect();
         let line = |name: &str| Ok(format!("{name}:{}\n", signed_value(name, headers)?));
-        let lines: String = self.headers.split(';').map(line).collect::<Result<_, Illegible>>()?;
+        let lines: String = self.headers.split(';').map(line).collect::<Result<_, CanonicalError>>()?;
         Ok(format!("{method}\n{path}\n{}\n{lines}\n{}\n{}", query.join("&"), self.headers, self.payload))
     }
 
-    /// Whether this is the signature of a canonical request by the holder of `secret`. Takes the same time wherever they differ.
-    pub fn is_by(&self, secret: &str, canonical: &str, signature: &str) -> bool {
+    /// Verifies the signature of a canonical request, in constant time.
+    pub fn matches_secret(&self, secret: &str, canonical: &str, signature: &str) -> bool {
         let claimed: Option<Vec<u8>> = (0..signature.len())
             .step_by(2)
             .map(|at| signature.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
@@ -156,7 +154,7 @@ impl Signed<'_> {
         mac(&self.key(secret), &self.text(canonical))
     }
 
-    /// The scope's parts are, one after the other, what the signing key is derived from.
+    /// The signing key, derived from the parts of the scope.
     fn key(&self, secret: &str) -> Vec<u8> {
         self.scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part))
     }
@@ -166,7 +164,7 @@ impl Signed<'_> {
     }
 }
 
-/// The query's parameters, decoded, in the order in which they are signed.
+/// The query parameters, decoded and sorted as they are signed.
 pub fn parameters(uri: &Uri) -> Option<Vec<(String, String)>> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let each = pairs.map(|pair| {
@@ -178,7 +176,7 @@ pub fn parameters(uri: &Uri) -> Option<Vec<(String, String)>> {
     Some(all)
 }
 
-/// Percent-encoded text made plain.
+/// Decodes percent-encoded text.
 pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -197,16 +195,16 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A header as it was signed: what it says, its blanks made one.
-fn signed_value(name: &str, headers: &HeaderMap) -> Result<String, Illegible> {
+/// A header's value in canonical form: runs of spaces become one space.
+fn signed_value(name: &str, headers: &HeaderMap) -> Result<String, CanonicalError> {
     let values = headers.get_all(name).iter().map(|value| value.to_str().ok());
     let values = values.collect::<Option<Vec<_>>>().filter(|values| !values.is_empty());
-    let values = values.ok_or_else(|| Illegible::Header(name.to_owned()))?;
+    let values = values.ok_or_else(|| CanonicalError::Header(name.to_owned()))?;
     let plain = |value: &&str| value.split_whitespace().collect::<Vec<_>>().join(" ");
     Ok(values.iter().map(plain).collect::<Vec<_>>().join(","))
 }
 
-/// Percent-encoding as signatures have it: everything but letters, digits and `-._~`.
+/// Percent-encodes everything but letters, digits and `-._~`.
 fn encode(text: &str, keeps_slashes: bool) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keeps_slashes && byte == b'/');
     let each = text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
@@ -214,7 +212,7 @@ fn encode(text: &str, keeps_slashes: bool) -> String {
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    // A key of any length will do for HMAC.
+    // HMAC accepts keys of any length.
     let Ok(mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.chain_update(text).finalize().into_bytes().to_vec()
 }
@@ -229,7 +227,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
 mod tests {
     use super::*;
 
-    /// The example of AWS's own documentation: a GetObject with a range, its canonical request and its signature.
+    /// The example in AWS's documentation: GetObject with a range.
     #[test]
     fn the_documented_example_has_the_documented_signature() {
         const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -249,19 +247,19 @@ mod tests {
         let canonical = signed.canonical(request.method(), request.uri(), &[], request.headers()).unwrap();
         let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
         let signature = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41";
-        assert!(signed.is_by(secret, &canonical, signature));
-        assert!(!signed.is_by("another", &canonical, signature));
+        assert!(signed.matches_secret(secret, &canonical, signature));
+        assert!(!signed.matches_secret("another", &canonical, signature));
         for wrong in ["", "f0", &signature[1..], &signature.replacen('f', "e", 1), "zz", "é"] {
-            assert!(!signed.is_by(secret, &canonical, wrong), "{wrong}");
+            assert!(!signed.matches_secret(secret, &canonical, wrong), "{wrong}");
         }
     }
 
     #[test]
-    fn every_access_key_has_a_secret_of_its_own_and_no_other_cloud_has_it() {
-        let keys = Keys::of([7; 32]);
-        assert_eq!(keys.secret("A"), Keys::of([7; 32]).secret("A"));
+    fn secrets_differ_between_access_keys_and_between_clouds() {
+        let keys = SecretKeys::new([7; 32]);
+        assert_eq!(keys.secret("A"), SecretKeys::new([7; 32]).secret("A"));
         assert_ne!(keys.secret("A"), keys.secret("B"));
-        assert_ne!(keys.secret("A"), Keys::of([8; 32]).secret("A"));
+        assert_ne!(keys.secret("A"), SecretKeys::new([8; 32]).secret("A"));
         assert!(!format!("{keys:?}{:?}", keys.signer("A")).contains(&keys.secret("A")));
     }
 }

@@ -4,7 +4,7 @@ use crate::auth::tokens::status;
 use crate::world::{PASSWORD, World, tasks};
 use serde_json::json;
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 /// Each kind of secret at each place that takes one: only its own takes it (R46).
 #[tokio::test]
@@ -92,10 +92,10 @@ async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     stranger.post("/v1/auth/refresh", refresh.clone()).await.expect(200);
     world.advance(Duration::from_secs(31));
     stranger.post("/v1/auth/refresh", refresh).await.expect(401);
-    for mishap in [Mishap::FailedBefore, Mishap::TornAnswer, Mishap::Throttled] {
+    for fault in [Fault::FailedBefore, Fault::TornAnswer, Fault::Throttled] {
         for body in [json!({ "email": "ada@example.org", "password": PASSWORD })] {
             for path in ["/v1/auth/signin", "/v1/auth/signup"] {
-                world.cloud.faults().on_call(1, mishap);
+                world.cloud.faults().on_call(1, fault);
                 stranger.post(path, body.clone()).await;
                 world.cloud.faults().clear();
             }

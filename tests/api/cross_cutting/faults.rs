@@ -1,7 +1,7 @@
 //! Every call of every writing request goes wrong in every way, and the client asks again: what is stored in the end is what one
 //! undisturbed request stores, and every answer on the way says what to do (requirements 4A, R94).
 //!
-//! A run prepares records of its own, plans one mishap, and asks until it is answered. What the run changed in the tables, with
+//! A run prepares records of its own, plans one fault, and asks until it is answered. What the run changed in the tables, with
 //! ids and times taken out, is compared with what the first run of the same operation changed, in which nothing went wrong.
 
 mod operations;
@@ -15,26 +15,26 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use traces::Tables;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 /// What can go wrong with a call, and of which operation, if not of any; each with whether it is tried in every run of the tests,
 /// or only in the long ones.
-const MISHAPS: [(Mishap, Option<&str>, bool); 8] = [
-    (Mishap::FailedBefore, None, true),
-    (Mishap::FailedAfter, None, true),
-    (Mishap::Conflict, Some("TransactWriteItems"), true),
-    (Mishap::LastInConflict, Some("TransactWriteItems"), true),
-    (Mishap::LostAnswer, None, false),
-    (Mishap::LostRequest, None, false),
-    (Mishap::TornAnswer, None, false),
-    (Mishap::Throttled, None, false),
+const FAULTS: [(Fault, Option<&str>, bool); 8] = [
+    (Fault::FailedBefore, None, true),
+    (Fault::FailedAfter, None, true),
+    (Fault::Conflict, Some("TransactWriteItems"), true),
+    (Fault::LastInConflict, Some("TransactWriteItems"), true),
+    (Fault::LostAnswer, None, false),
+    (Fault::LostRequest, None, false),
+    (Fault::TornAnswer, None, false),
+    (Fault::Throttled, None, false),
 ];
 
 /// How often a client asks again before it gives up: longer than a lock of a deletion holds.
 const PATIENCE: usize = 70;
 
 /// This goes wrong with the so-and-so-many-th call, of this operation.
-type Plan = (usize, Mishap, Option<&'static str>);
+type Plan = (usize, Fault, Option<&'static str>);
 
 /// One world, and what is done in it again and again.
 pub struct Stage<'a> {
@@ -90,19 +90,19 @@ impl<'a> Stage<'a> {
     }
 
     /// Does it once, with this going wrong at this call. `None` if it makes fewer calls.
-    async fn run(&self, operation: Operation, keyed: bool, mishap: Option<Plan>) -> Option<String> {
+    async fn run(&self, operation: Operation, keyed: bool, fault: Option<Plan>) -> Option<String> {
         self.go_on().await;
         let run = self.runs.replace(self.runs.get() + 1);
         let tag = format!("run-{run}-");
         let asked = operation.prepare(self, &tag).await;
         self.go_on().await;
         let before = Tables::of(self.world).await;
-        match mishap {
-            Some((nth, mishap, None)) => self.world.cloud.faults().on_call(nth, mishap),
-            Some((nth, mishap, Some(call))) => self.world.cloud.faults().on(call, nth, mishap),
+        match fault {
+            Some((nth, fault, None)) => self.world.cloud.faults().on_call(nth, fault),
+            Some((nth, fault, Some(call))) => self.world.cloud.faults().on(call, nth, fault),
             None => {}
         }
-        let told = format!("{operation:?}, keyed: {keyed}, {mishap:?}");
+        let told = format!("{operation:?}, keyed: {keyed}, {fault:?}");
         let key = keyed.then(|| format!("\"{tag}\""));
         let answered = self.insist(&asked, key.as_deref(), &before, &told).await;
         if self.world.cloud.faults().clear() > 0 {
@@ -126,7 +126,7 @@ impl<'a> Stage<'a> {
         let asked = operation.prepare(self, &tag).await;
         self.go_on().await;
         let before = Tables::of(self.world).await;
-        nth.into_iter().for_each(|nth| self.world.cloud.faults().on_call(nth, Mishap::LostAnswer));
+        nth.into_iter().for_each(|nth| self.world.cloud.faults().on_call(nth, Fault::LostAnswer));
         let answer = asked.send(None).await;
         assert!(answer.status < 300, "{operation:?}, without the answer to call {nth:?}: {}", answer.text);
         let happened = self.world.cloud.faults().clear() == 0;
@@ -167,10 +167,10 @@ async fn everything_goes_wrong(operation: Operation) -> usize {
         let undisturbed = stage.run(operation, keyed, None).await.unwrap();
         let again = stage.run(operation, keyed, None).await.unwrap();
         assert_eq!(again, undisturbed, "{operation:?}, keyed: {keyed}: it leaves the same each time");
-        for (mishap, call, _) in MISHAPS.iter().filter(|(.., always)| *always || rounds(1) > 1) {
+        for (fault, call, _) in FAULTS.iter().filter(|(.., always)| *always || rounds(1) > 1) {
             for nth in 1.. {
-                let Some(left) = stage.run(operation, keyed, Some((nth, *mishap, *call))).await else { break };
-                assert_eq!(left, undisturbed, "{operation:?}, keyed: {keyed}: {mishap:?} at call {nth}");
+                let Some(left) = stage.run(operation, keyed, Some((nth, *fault, *call))).await else { break };
+                assert_eq!(left, undisturbed, "{operation:?}, keyed: {keyed}: {fault:?} at call {nth}");
                 runs += 1;
             }
         }

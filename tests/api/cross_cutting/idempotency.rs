@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::task::Poll;
 use std::time::Duration;
 use undercroft::routes::{Route, all as routes};
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 async fn keyed(caller: &Caller<'_>, method: Method, path: &str, key: &str, body: Value) -> Answer {
     caller.request(method, path).header("idempotency-key", key).json(body).send().await
@@ -155,13 +155,13 @@ async fn another_payload_under_the_same_key_is_422_and_a_request_in_flight_409()
     let body = |title: &str| json!({ "title": title, "owner": ada.id() });
     let create = async |title: &str| keyed(&ada, Method::POST, TASKS, "\"k\"", body(title)).await;
     // Somebody else's transaction is at work on the kept answer: the same request is being done right now.
-    world.cloud.faults().on("TransactWriteItems", 1, Mishap::LastInConflict);
+    world.cloud.faults().on("TransactWriteItems", 1, Fault::LastInConflict);
     assert_eq!(create("one").await.expect(409).code(), "in_progress");
     assert_eq!(count(&ada).await, 0);
     create("one").await.expect(201);
     assert_eq!(create("two").await.expect(422).code(), "key_reused");
     let job = |kind: &str| json!({ "type": kind, "maxAttempts": 1 });
-    world.cloud.faults().on("TransactWriteItems", 1, Mishap::LastInConflict);
+    world.cloud.faults().on("TransactWriteItems", 1, Fault::LastInConflict);
     let enqueue = async |kind: &str| keyed(&admin, Method::POST, "/v1/jobs", "\"k\"", job(kind)).await;
     assert_eq!(enqueue("no.such_job").await.expect(409).code(), "in_progress");
     enqueue("no.such_job").await.expect(202);

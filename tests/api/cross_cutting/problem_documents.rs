@@ -4,7 +4,7 @@ use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, World};
 use axum::http::Method;
 use serde_json::json;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 #[tokio::test]
 async fn a_method_that_a_path_does_not_take_is_refused_by_a_problem_document() {
@@ -72,9 +72,9 @@ async fn what_went_wrong_with_a_service_is_told_to_nobody_outside() {
     let at = path(&task(&ada, "t").await);
     let body = json!({ "title": "t", "owner": ada.id() });
     let with_slug = json!({ "title": "t", "owner": ada.id(), "slug": "s" });
-    for mishap in [Mishap::FailedBefore, Mishap::LostRequest, Mishap::TornAnswer, Mishap::Throttled] {
+    for fault in [Fault::FailedBefore, Fault::LostRequest, Fault::TornAnswer, Fault::Throttled] {
         for operation in ["GetItem", "Query", "PutItem", "UpdateItem", "TransactWriteItems"] {
-            world.cloud.faults().on(operation, 1, mishap);
+            world.cloud.faults().on(operation, 1, fault);
             let answer = match operation {
                 "GetItem" => ada.get(&at).await,
                 "Query" => ada.get(TASKS).await,
@@ -83,11 +83,11 @@ async fn what_went_wrong_with_a_service_is_told_to_nobody_outside() {
                 _ => ada.post(TASKS, with_slug.clone()).await,
             };
             assert_eq!(world.cloud.faults().clear(), 0, "{operation} was called");
-            tells_nothing(answer, &format!("{operation}, {mishap:?}"));
+            tells_nothing(answer, &format!("{operation}, {fault:?}"));
         }
-        world.cloud.faults().on("PutItem", 1, mishap);
+        world.cloud.faults().on("PutItem", 1, fault);
         let job = admin.post("/v1/jobs", json!({ "type": "no.such_job", "maxAttempts": 1 })).await;
-        tells_nothing(job, &format!("a job, {mishap:?}"));
+        tells_nothing(job, &format!("a job, {fault:?}"));
         world.cloud.faults().clear();
         world.settle().await;
     }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 const JOBS: &str = "/v1/jobs";
 
@@ -115,7 +115,7 @@ async fn a_step_whose_answer_was_lost_is_no_conflict_with_itself() {
     let admin = world.admin().await;
     let job = enqueue(&admin, json!({ "type": "no.such_job", "delaySeconds": 300 })).await;
     for (step, status) in [("cancel", "cancelled"), ("redrive", "queued")] {
-        world.cloud.faults().on("UpdateItem", 1, Mishap::LostAnswer);
+        world.cloud.faults().on("UpdateItem", 1, Fault::LostAnswer);
         let answer = admin.post(&format!("{job}/{step}"), json!({})).await.expect(200);
         assert_eq!(answer.body["status"], status);
         assert_eq!(world.cloud.faults().clear(), 0, "{step}");

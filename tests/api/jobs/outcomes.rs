@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 async fn enqueue(admin: &Caller<'_>, body: Value) -> String {
     admin.post("/v1/jobs", body).await.expect(202).header("location").to_owned()
@@ -23,7 +23,7 @@ async fn an_outcome_that_cannot_be_kept_ends_the_job_and_its_work_is_not_done_ag
     let mail = json!({ "to": "ada@example.org", "subject": "s", "text": "t" });
     let path = enqueue(&admin, json!({ "type": "email.send", "payload": mail })).await;
     // The first update starts the job, the second writes its outcome down.
-    world.cloud.faults().on("UpdateItem", 2, Mishap::TooLarge);
+    world.cloud.faults().on("UpdateItem", 2, Fault::TooLarge);
     world.settle().await;
     assert_eq!(world.cloud.faults().clear(), 0);
     let dead = job(&admin, &path).await;

@@ -4,7 +4,7 @@ use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open
 use crate::world::{Caller, World};
 use serde_json::json;
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 async fn counted(caller: &Caller<'_>, records: &str) -> u64 {
     let page = caller.get(&format!("{records}?count=true&limit=0")).await.expect(200).body;
@@ -22,7 +22,7 @@ async fn what_cannot_follow_yet_takes_no_count_and_no_change_before_it_along() {
     let comment = make(&ada, COMMENTS, json!({ "post": id(&gone) })).await;
     ada.delete(&gone).await.expect(204);
     // The relay writes no other item alone than the job of what follows.
-    world.cloud.faults().on("PutItem", 1, Mishap::FailedBefore);
+    world.cloud.faults().on("PutItem", 1, Fault::FailedBefore);
     for _ in 0..4 {
         world.settle().await;
         world.advance(Duration::from_secs(20));

@@ -166,8 +166,8 @@ async fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
 async fn cargo_dev_says_what_is_in_its_way_and_ends_with_that_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let (port, desk) = (free_port().to_string(), free_port().to_string());
-    for (option, taken, other) in [("--port", &port, "--desk-port"), ("--desk-port", &desk, "--port")] {
+    let (port, dashboard) = (free_port().to_string(), free_port().to_string());
+    for (option, taken, other) in [("--port", &port, "--dashboard-port"), ("--dashboard-port", &dashboard, "--port")] {
         let holder = std::net::TcpListener::bind(format!("127.0.0.1:{taken}")).unwrap();
         let free = free_port().to_string();
         let (code, said) = refusal(&[option, taken, other, &free, "--data", data]).await;
@@ -176,7 +176,7 @@ async fn cargo_dev_says_what_is_in_its_way_and_ends_with_that_exit_code() {
         drop(holder);
     }
     std::fs::write(folder.path().join("version"), "0").unwrap();
-    let (code, said) = refusal(&["--port", &port, "--desk-port", &desk, "--data", data]).await;
+    let (code, said) = refusal(&["--port", &port, "--dashboard-port", &dashboard, "--data", data]).await;
     assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("version 0") && said.contains("--fresh") && said.contains(data), "{said}");
     let (code, said) = refusal(&["--no-such-option"]).await;

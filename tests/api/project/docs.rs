@@ -26,12 +26,12 @@ const NOT_RUN: [(&str, &str, &str); 9] = [
     ),
     (
         "docs/guides/testing-your-app.md",
-        "cargo dev -- --port 9100 --desk-port 9101 --data target/test-data --fresh",
+        "cargo dev -- --port 9100 --dashboard-port 9101 --data target/test-data --fresh",
         "runs until it is stopped; `cargo_dev::dev` starts it like this",
     ),
     (
         "docs/guides/testing-your-app.md",
-        "cargo dev -- --port 9100 --desk-port 9101 --data target/test-data --fresh &",
+        "cargo dev -- --port 9100 --dashboard-port 9101 --data target/test-data --fresh &",
         "leaves a process behind",
     ),
 ];

@@ -7,7 +7,7 @@ use crate::world::{Answer, World};
 use futures_util::future::{Either, select};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 /// Well within the minute after which a function asks again (`CALL_PATIENCE`).
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,9 +19,9 @@ pub async fn meanwhile(
     request: impl Future<Output = Answer>,
     between: impl Future<Output = ()>,
 ) -> Answer {
-    let mut hold = world.cloud.faults().hold(operation, nth);
+    let mut paused = world.cloud.faults().pause(operation, nth);
     let mut request = Box::pin(request);
-    match select(request.as_mut(), Box::pin(hold.arrived())).await {
+    match select(request.as_mut(), Box::pin(paused.reached())).await {
         Either::Left((answer, _)) => panic!("{} made no {operation} number {nth}: {}", answer.asked, answer.text),
         Either::Right(_) => {}
     }
@@ -31,7 +31,7 @@ pub async fn meanwhile(
         Either::Left((answer, _)) => panic!("{} was not held: {}", answer.asked, answer.text),
         Either::Right((_, request)) => {
             assert!(began.elapsed() < PATIENCE, "too slow to say what the function did meanwhile");
-            drop(hold);
+            drop(paused);
             request.await
         }
     }
@@ -86,7 +86,7 @@ async fn a_write_that_met_another_does_not_try_again_under_a_definition_that_may
     for (later, status, left) in [(1, 200, "done"), (8, 503, "open")] {
         let task = ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "status": "open" })).await.expect(201);
         let task = path(&task.body);
-        world.cloud.faults().on("PutItem", 1, Mishap::Overtaken);
+        world.cloud.faults().on("PutItem", 1, Fault::Overtaken);
         let patch = ada.patch(&task, json!({ "status": "done" }));
         let waiting = async { world.advance(Duration::from_secs(later)) };
         meanwhile(&world, ("GetItem", 2), patch, waiting).await.expect(status);

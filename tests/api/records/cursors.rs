@@ -3,7 +3,7 @@
 
 use crate::world::{Caller, PASSWORD, World};
 use serde_json::{Value, json};
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 const THINGS: &str = "/v1/collections/things/records";
 
@@ -131,7 +131,7 @@ async fn without_its_key_no_cursor_is_made_or_opened() {
     let admin = world.admin().await;
     for path in [page.clone(), format!("{page}&cursor={good}")] {
         for _ in 0..10 {
-            world.cloud.faults().on("GetParameter", 1, Mishap::FailedBefore);
+            world.cloud.faults().on("GetParameter", 1, Fault::FailedBefore);
         }
         assert_eq!(admin.get(&path).await.expect(503).code(), "unavailable");
         world.cloud.faults().clear();

@@ -1,4 +1,4 @@
-//! The first admin, made the way a real deployer does it: sign up, read the mail, verify.
+//! Creates the admin account through the API: sign up, read the mail, verify.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,61 +11,64 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::cloud::LocalCloud;
+use crate::http_client::HttpClient;
 
-/// Letters and digits nobody mistakes for one another; 32 of them, so that a random byte maps evenly.
+/// Letters and digits that cannot be confused; 32 of them, so that a random byte maps evenly.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-const MAIL_TAKES_AT_MOST: Duration = Duration::from_secs(60);
+const MAIL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How the admin signs in.
+/// The admin's credentials.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Admin {
     /// E-mail address.
     pub email: String,
-    /// Password, kept in the data folder for the owner alone.
+    /// Password, stored in a file that only the owner can read.
     pub password: String,
 }
 
-/// The admin who can sign in; made now if there is none yet. `Err` says why there is none.
-pub async fn settle(cloud: &LocalCloud, api: &str, file: &Path) -> Result<Admin, String> {
-    let email = cloud.environment("auth").remove("ADMIN_EMAIL").ok_or("the template gives `auth` no ADMIN_EMAIL")?;
-    let kept = fs::read(file).ok().and_then(|text| serde_json::from_slice::<Admin>(&text).ok());
-    let admin = match kept.filter(|admin| admin.email == email) {
-        Some(kept) => kept,
+/// Returns the admin, and creates the account if it does not exist.
+pub async fn ensure(cloud: &LocalCloud, api: &str, file: &Path) -> Result<Admin, String> {
+    let email = cloud
+        .environment("auth")
+        .remove("ADMIN_EMAIL")
+        .ok_or("template.yaml sets no ADMIN_EMAIL for the function auth")?;
+    let saved = fs::read(file).ok().and_then(|text| serde_json::from_slice::<Admin>(&text).ok());
+    let admin = match saved.filter(|admin| admin.email == email) {
+        Some(saved) => saved,
         None => {
             let admin = Admin { email, password: random_password()? };
-            // Kept before it is used: a start cut short must not leave an account nobody can open.
-            keep(&admin, file).map_err(|error| error.to_string())?;
+            // Saved before it is used, so that an interrupted start does not leave an account with an unknown password.
+            save(&admin, file).map_err(|error| error.to_string())?;
             admin
         }
     };
-    let door = Door { client: Client::default(), api };
+    let api_client = ApiClient { client: HttpClient::default(), api };
     let credentials = json!({ "email": admin.email, "password": admin.password });
-    if door.post("/v1/auth/signin", &credentials).await?.0.is_success() {
+    if api_client.post("/v1/auth/signin", &credentials).await?.0.is_success() {
         return Ok(admin);
     }
-    let before = cloud.mails().map_err(|fault| fault.message)?.len();
-    let (status, answer) = door.post("/v1/auth/signup", &credentials).await?;
+    let before = cloud.mails().map_err(|error| error.message)?.len();
+    let (status, answer) = api_client.post("/v1/auth/signup", &credentials).await?;
     if !status.is_success() {
-        return Err(format!("signing up {} was answered {status}: {answer}", admin.email));
+        return Err(format!("sign-up of {} failed with status {status}: {answer}", admin.email));
     }
     let signed_up: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
     let code = await_code(cloud, &admin.email, before).await?;
     let verify = json!({ "email": admin.email, "code": code, "signupToken": signed_up.get("signupToken") });
-    let (status, answer) = door.post("/v1/auth/verify", &verify).await?;
+    let (status, answer) = api_client.post("/v1/auth/verify", &verify).await?;
     if !status.is_success() {
-        return Err(format!("verifying {} was answered {status}: {answer}", admin.email));
+        return Err(format!("verification of {} failed with status {status}: {answer}", admin.email));
     }
     Ok(admin)
 }
 
-struct Door<'a> {
-    client: Client,
+struct ApiClient<'a> {
+    client: HttpClient,
     api: &'a str,
 }
 
-impl Door<'_> {
+impl ApiClient<'_> {
     async fn post(&self, path: &str, body: &Value) -> Result<(StatusCode, String), String> {
         let request = Request::post(format!("{}{path}", self.api)).header("content-type", "application/json");
         let request = request.body(Full::from(body.to_string())).map_err(|error| error.to_string())?;
@@ -74,11 +77,11 @@ impl Door<'_> {
     }
 }
 
-/// Waits for the mail that came through relay, queue and worker, and takes the code out of it.
+/// Waits for the verification mail, and returns its code.
 async fn await_code(cloud: &LocalCloud, email: &str, before: usize) -> Result<String, String> {
-    let deadline = tokio::time::Instant::now() + MAIL_TAKES_AT_MOST;
+    let deadline = tokio::time::Instant::now() + MAIL_TIMEOUT;
     while tokio::time::Instant::now() < deadline {
-        let mails = cloud.mails().map_err(|fault| fault.message)?;
+        let mails = cloud.mails().map_err(|error| error.message)?;
         let new = mails.len().saturating_sub(before);
         let code = mails.iter().take(new).filter(|mail| mail.to == email).find_map(|mail| code_in(&mail.text));
         if let Some(code) = code {
@@ -86,7 +89,7 @@ async fn await_code(cloud: &LocalCloud, email: &str, before: usize) -> Result<St
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(format!("no mail with a code reached {email} within {} s", MAIL_TAKES_AT_MOST.as_secs()))
+    Err(format!("no mail with a code was sent to {email} within {} s", MAIL_TIMEOUT.as_secs()))
 }
 
 /// The code in a mail: the longest word of capital letters and digits in groups of five.
@@ -105,7 +108,7 @@ fn random_password() -> Result<String, String> {
     Ok(letters.map(|letter| char::from(*letter)).collect())
 }
 
-fn keep(admin: &Admin, file: &Path) -> io::Result<()> {
+fn save(admin: &Admin, file: &Path) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
     out.write_all(serde_json::to_string_pretty(admin)?.as_bytes())?;
     out.sync_all()
@@ -116,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_found_wherever_it_stands_in_the_mail() {
+    fn the_code_is_found_anywhere_in_the_mail() {
         let mail =
             "Hello ADA-LOVELACE,\n\nyour code is 0A1B2-C3D4E-5F6G7-H8J9K-MNPQR-STVWX.\nIt is good for 10-MINUTES.";
         assert_eq!(code_in(mail).as_deref(), Some("0A1B2-C3D4E-5F6G7-H8J9K-MNPQR-STVWX"));

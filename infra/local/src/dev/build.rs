@@ -1,4 +1,4 @@
-//! The functions compiled, all at once and before the first request, with cargo's own progress on the terminal.
+//! Compiles the functions with cargo.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,30 +8,30 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::failure::Failure;
-use super::guard::Guard;
+use super::watchdog::Watchdog;
 use crate::template::Function;
 
-/// Variables cargo sets for what it runs. Left in place they would make the inner cargo build again what is built.
+/// Environment variables that cargo sets. With them, the inner cargo would rebuild everything.
 const SET_BY_CARGO: &[&str] = &["CARGO", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
 
-/// What came of a build.
+/// The result of a build.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// The binaries that are there now, by name.
+    /// The built binaries, by name.
     pub binaries: BTreeMap<String, PathBuf>,
     /// Whether everything compiled.
     pub is_complete: bool,
 }
 
 /// Builds every binary of the workspace.
-pub async fn functions(root: &Path, release: bool, guard: &Guard) -> Result<Built, Failure> {
+pub async fn functions(root: &Path, release: bool, watchdog: &Watchdog) -> Result<Built, Failure> {
     let mut command = Command::new("cargo");
     command.current_dir(root).args(["build", "--bins", "--keep-going", "--message-format", "json-render-diagnostics"]);
     command.args(release.then_some("--release")).stdin(Stdio::null()).stdout(Stdio::piped());
-    without_cargos_variables(&mut command);
-    let failed = |error: std::io::Error| Failure::Other(format!("cargo cannot be run: {error}"));
+    remove_cargo_variables(&mut command);
+    let failed = |error: std::io::Error| Failure::Other(format!("cannot run cargo: {error}"));
     let child = command.spawn().map_err(failed)?;
-    guard.adopt(&child).await.map_err(failed)?;
+    watchdog.register(&child).await.map_err(failed)?;
     let output = child.wait_with_output().await.map_err(failed)?;
     let messages = String::from_utf8_lossy(&output.stdout);
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -41,7 +41,7 @@ pub async fn functions(root: &Path, release: bool, guard: &Guard) -> Result<Buil
     })
 }
 
-/// Holds what was built against the template's functions.
+/// Checks that every function of the template was built.
 pub fn check(built: &Built, functions: &[Function]) -> Result<(), Failure> {
     let missing: Vec<_> = functions
         .iter()
@@ -51,24 +51,24 @@ pub fn check(built: &Built, functions: &[Function]) -> Result<(), Failure> {
     match missing.len() {
         0 if built.is_complete => Ok(()),
         all if all == functions.len() => Err(Failure::Build(Vec::new())),
-        0 => Err(Failure::Build(vec!["a binary that is no function of the template".into()])),
+        0 => Err(Failure::Build(vec!["a binary that is not a function of template.yaml".into()])),
         _ => Err(Failure::Build(missing)),
     }
 }
 
-/// Takes out of a command's environment what the cargo that runs us has put there.
-fn without_cargos_variables(command: &mut Command) {
+/// Removes the environment variables of the outer cargo.
+fn remove_cargo_variables(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        let is_cargos = SET_BY_CARGO.contains(&name.as_ref())
+        let is_cargo_variable = SET_BY_CARGO.contains(&name.as_ref())
             || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|prefix| name.starts_with(prefix));
-        if is_cargos {
+        if is_cargo_variable {
             command.env_remove(name.as_ref());
         }
     }
 }
 
-/// The name and the path in cargo's message that a binary is there.
+/// Name and path of the binary in one of cargo's messages.
 fn binary(message: &Value) -> Option<(String, PathBuf)> {
     let target =
         message.get("target").filter(|_| message.get("reason").is_some_and(|reason| reason == "compiler-artifact"))?;

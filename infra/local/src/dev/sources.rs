@@ -1,5 +1,5 @@
-//! Sources, watched: when one of those a function was built from changes, it is built anew, and the new program replaces the
-//! running one. Which they are the compiler has written down beside each binary.
+//! Watches the sources: when a source file of a function changes, the function is rebuilt, and the new program replaces the
+//! running one. The compiler lists the source files next to each binary (`.d`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::build::{self, Built};
-use super::guard::Guard;
+use super::watchdog::Watchdog;
 use crate::lambda::Lambda;
 
-/// How often it is looked. What changes between two looks is still being written, or is more than one file.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the files are checked. A change is reported when nothing has changed since the last check.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// When each file was last written; one that is not there has no such time.
+/// Modification time of each file; `None` for a missing file.
 type Times = BTreeMap<PathBuf, Option<SystemTime>>;
 
-/// What the functions were built from, as it was then.
+/// The source files of the built functions.
 #[derive(Debug)]
 pub struct Sources {
     binaries: BTreeMap<String, PathBuf>,
@@ -31,41 +31,43 @@ impl Sources {
         Self { seen: times(&files(root, &binaries)), built: written(&binaries), binaries }
     }
 
-    /// Builds and replaces what changes, for as long as it is polled.
-    pub async fn follow(&mut self, root: &Path, release: bool, guard: &Guard, lambda: &Lambda) {
+    /// Rebuilds and replaces changed functions, for as long as it is polled.
+    pub async fn follow(&mut self, root: &Path, release: bool, watchdog: &Watchdog, lambda: &Lambda) {
         loop {
             self.change().await;
-            eprintln!("undercroft: sources have changed; building");
-            match build::functions(root, release, guard).await {
+            eprintln!("undercroft: source files have changed; building");
+            match build::functions(root, release, watchdog).await {
                 Ok(built) if built.is_complete => self.replace(root, built, lambda).await,
                 Ok(_) => {
-                    eprintln!("undercroft: that does not compile (the errors are above); what ran goes on running")
+                    eprintln!(
+                        "undercroft: the functions do not compile (see the errors above); the previous build keeps running"
+                    )
                 }
                 Err(failure) => eprintln!("undercroft: {failure}"),
             }
         }
     }
 
-    /// Waits until a source has changed and no other does any more.
+    /// Waits until a source file has changed and no further change follows.
     async fn change(&mut self) {
         let mut before = self.seen.clone();
         loop {
-            tokio::time::sleep(LOOK).await;
-            if self.is_over(&mut before) {
+            tokio::time::sleep(CHECK_EVERY).await;
+            if self.is_complete_change(&mut before) {
                 return;
             }
         }
     }
 
-    /// Whether something has changed, and nothing since the look before.
-    fn is_over(&mut self, before: &mut Times) -> bool {
+    /// Whether a file has changed, but none since the previous check.
+    fn is_complete_change(&mut self, before: &mut Times) -> bool {
         let now = times(self.seen.keys());
-        let is_over = now != self.seen && now == *before;
-        if is_over {
+        let is_complete = now != self.seen && now == *before;
+        if is_complete {
             self.seen.clone_from(&now);
         }
         *before = now;
-        is_over
+        is_complete
     }
 
     async fn replace(&mut self, root: &Path, built: Built, lambda: &Lambda) {
@@ -75,11 +77,13 @@ impl Sources {
                 continue;
             }
             match lambda.start(name).await {
-                true => eprintln!("undercroft: {name} runs anew"),
-                false => eprintln!("undercroft: {name} does not start (its output is above); what ran goes on running"),
+                true => eprintln!("undercroft: {name} was replaced by the new build"),
+                false => eprintln!(
+                    "undercroft: {name} does not start (see its output above); the previous build keeps running"
+                ),
             }
         }
-        // What changed while it was built is noticed at the next look: only new files are taken as they are now.
+        // Files that changed during the build are noticed at the next check: only the times of new files are read now.
         for (file, time) in times(&files(root, &built.binaries)) {
             self.seen.entry(file).or_insert(time);
         }
@@ -99,7 +103,7 @@ fn time(file: &Path) -> Option<SystemTime> {
     fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// The sources of these binaries, their manifests, and the workspace's.
+/// The source files of these binaries, their Cargo.toml files, and those of the workspace.
 fn files(root: &Path, binaries: &BTreeMap<String, PathBuf>) -> BTreeSet<PathBuf> {
     let lists = binaries.values().filter_map(|path| fs::read_to_string(path.with_extension("d")).ok());
     let sources: BTreeSet<PathBuf> = lists.flat_map(|list| listed(&list)).collect();
@@ -111,7 +115,7 @@ fn files(root: &Path, binaries: &BTreeMap<String, PathBuf>) -> BTreeSet<PathBuf>
     sources.into_iter().chain(manifests).chain(of_workspace).collect()
 }
 
-/// The files in what the compiler wrote down: `binary: source source ...`, blanks in a path escaped.
+/// The files in a `.d` file: `binary: source source ...`, with escaped spaces in paths.
 fn listed(list: &str) -> Vec<PathBuf> {
     let of_line = |line: &str| {
         let sources = line.split_once(": ").map_or("", |(_, sources)| sources).replace("\\ ", "\0");
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_those_the_compiler_has_written_down_and_their_manifests() {
+    fn source_files_are_read_from_the_compilers_list_with_their_manifests() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let source = root.join("functions/my auth/src/main.rs");
@@ -142,18 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_when_it_is_over_and_once() {
+    fn a_change_is_reported_once_and_when_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let lock = folder.path().join("Cargo.lock");
         let mut sources = Sources::new(folder.path(), &Built::default());
         let mut before = sources.seen.clone();
-        let mut looks = |expected: [bool; 3], why: &str| {
-            assert_eq!([(); 3].map(|()| sources.is_over(&mut before)), expected, "{why}");
+        let mut check = |expected: [bool; 3], why: &str| {
+            assert_eq!([(); 3].map(|()| sources.is_complete_change(&mut before)), expected, "{why}");
         };
-        looks([false; 3], "nothing has changed");
+        check([false; 3], "nothing has changed");
         fs::write(&lock, "").unwrap();
-        looks([false, true, false], "it is told once, and not while it may still be written");
+        check([false, true, false], "it is reported once, and not while the file may still be written");
         fs::remove_file(&lock).unwrap();
-        looks([false, true, false], "what is gone has changed");
+        check([false, true, false], "a deleted file has changed");
     }
 }

@@ -1,4 +1,5 @@
-//! The instances of one function, and who waits for one. Each takes one event at a time, as in Lambda.
+//! The execution environments of one function, and the invocations that wait for one. An execution environment runs one
+//! invocation at a time, as in Lambda.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,268 +8,291 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::Failed;
+use super::invocation::{InvokeError, InvokeResult};
 
-/// What comes of an invocation.
-pub type Outcome = Result<Bytes, Failed>;
-
-/// An event on its way to an instance.
+/// An invocation as an execution environment receives it.
 #[derive(Debug)]
-pub struct Handed {
+pub struct Invocation {
     /// Lambda's id of the invocation.
     pub id: String,
     pub event: Bytes,
-    /// When the instance is given up.
+    /// When the execution environment is stopped if it has not responded.
     pub deadline: SystemTime,
 }
 
-/// The instances.
+/// The execution environments of one function.
 #[derive(Debug)]
 pub struct Pool {
     limit: usize,
-    state: Mutex<State>,
-    /// Moves whenever an instance came up or ended.
-    moved: watch::Sender<u64>,
+    state: Mutex<PoolState>,
+    /// Changes whenever an execution environment becomes ready or exits.
+    changed: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    instances: BTreeMap<u64, Instance>,
+struct PoolState {
+    queued: VecDeque<QueuedInvocation>,
+    environments: BTreeMap<u64, Environment>,
+    /// Number of processes started so far.
     started: u64,
-    /// Of the program: it moves when there is a new one.
+    /// Generation of the newest program.
     generation: u64,
-    /// The newest generation of which an instance came up.
-    up: u64,
-    /// Instances of the newest generation that run or are about to.
-    expected: usize,
-    endings: u64,
+    /// The newest generation with an execution environment that became ready.
+    ready_generation: u64,
+    /// Execution environments of the newest generation that run or will be started.
+    planned: usize,
+    /// Number of processes that have exited so far.
+    exits: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    handed: Handed,
+struct QueuedInvocation {
+    invocation: Invocation,
     limit: Duration,
-    answer: oneshot::Sender<Outcome>,
+    response: oneshot::Sender<InvokeResult>,
 }
 
+/// One execution environment.
 #[derive(Debug)]
-struct Instance {
+struct Environment {
     generation: u64,
-    /// It has asked for an event before.
-    is_up: bool,
-    /// It takes no more events.
+    /// Whether it has requested its first event.
+    is_ready: bool,
+    /// Whether it receives no more events because its program was replaced.
     is_retired: bool,
-    asks: Option<oneshot::Sender<Handed>>,
-    busy: Option<Busy>,
+    /// Where its open request for the next event gets its response.
+    next_request: Option<oneshot::Sender<Invocation>>,
+    active: Option<ActiveInvocation>,
+    /// Stops the process.
     stop: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct Busy {
+struct ActiveInvocation {
     id: String,
     since: Instant,
-    answer: oneshot::Sender<Outcome>,
+    response: oneshot::Sender<InvokeResult>,
 }
 
 impl Pool {
+    /// A pool of up to `limit` execution environments.
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), state: Mutex::default(), moved: watch::Sender::new(0) }
+        Self { limit: limit.max(1), state: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
-    /// Hands an event to an instance that is free, or lets it wait for one.
+    /// Passes an event to a free execution environment, or queues it until one is free.
     ///
     /// # Errors
-    /// No instance is up: nothing could take it, and the caller is not kept waiting.
-    pub fn invoke(&self, id: &str, event: Bytes, limit: Duration) -> Result<oneshot::Receiver<Outcome>, Failed> {
+    /// [`InvokeError::Unavailable`] when no execution environment is ready.
+    pub fn invoke(
+        &self,
+        id: &str,
+        event: Bytes,
+        limit: Duration,
+    ) -> Result<oneshot::Receiver<InvokeResult>, InvokeError> {
         let mut state = self.state();
-        if !state.instances.values().any(|instance| instance.is_up) {
-            return Err(Failed::Unavailable);
+        if !state.environments.values().any(|environment| environment.is_ready) {
+            return Err(InvokeError::Unavailable);
         }
-        let (answer, answered) = oneshot::channel();
-        let handed = Handed { id: id.to_owned(), event, deadline: SystemTime::now() + limit };
-        state.waiting.push_back(Waiting { handed, limit, answer });
-        state.hand_out();
-        Ok(answered)
+        let (response, result) = oneshot::channel();
+        let invocation = Invocation { id: id.to_owned(), event, deadline: SystemTime::now() + limit };
+        state.queued.push_back(QueuedInvocation { invocation, limit, response });
+        state.dispatch();
+        Ok(result)
     }
 
-    /// Whether more instances would be of use and may be started; of which generation.
-    pub fn wants_more(&self) -> Option<u64> {
+    /// The generation of which another execution environment should be started; `None` when none is needed or allowed.
+    pub fn needs_another(&self) -> Option<u64> {
         let state = self.state();
-        (!state.waiting.is_empty() && state.expected < self.limit).then_some(state.generation)
+        (!state.queued.is_empty() && state.planned < self.limit).then_some(state.generation)
     }
 
-    /// There is a new program; from its first instance on it replaces the old one.
+    /// Begins a new generation: the function's program has changed. The new program replaces the old one as soon as its first
+    /// execution environment is ready.
     pub fn new_generation(&self) -> u64 {
         let mut state = self.state();
         state.generation += 1;
-        state.expected = 0;
+        state.planned = 0;
         state.generation
     }
 
-    /// An instance is about to be started.
-    pub fn expect_one(&self, generation: u64) {
+    /// Counts an execution environment that will be started.
+    pub fn plan_one(&self, generation: u64) {
         let mut state = self.state();
-        state.expected += usize::from(state.generation == generation);
+        state.planned += usize::from(state.generation == generation);
     }
 
-    /// An instance that was expected will not be started, or not again.
-    pub fn expect_one_less(&self, generation: u64) {
+    /// Uncounts an execution environment that will not be started again.
+    pub fn unplan_one(&self, generation: u64) {
         let mut state = self.state();
-        state.expected = state.expected.saturating_sub(usize::from(state.generation == generation));
+        state.planned = state.planned.saturating_sub(usize::from(state.generation == generation));
     }
 
-    /// Whether instances of this generation still have a purpose: the newest, and until one of it is up, the last that was.
+    /// Whether execution environments of this generation are still needed: it is the newest one, or the newest one that is ready.
     pub fn is_current(&self, generation: u64) -> bool {
         let state = self.state();
-        [state.generation, state.up].contains(&generation)
+        [state.generation, state.ready_generation].contains(&generation)
     }
 
-    /// Notes a process that is about to run. Returns its number, and what tells its keeper to end it.
+    /// Adds a process that will be started. Returns its number, and the notification that stops it.
     pub fn add(&self, generation: u64) -> (u64, Arc<Notify>) {
         let mut state = self.state();
         state.started += 1;
         let (number, stop) = (state.started, Arc::new(Notify::new()));
-        let instance =
-            Instance { generation, is_up: false, is_retired: false, asks: None, busy: None, stop: Arc::clone(&stop) };
-        state.instances.insert(number, instance);
+        let environment = Environment {
+            generation,
+            is_ready: false,
+            is_retired: false,
+            next_request: None,
+            active: None,
+            stop: Arc::clone(&stop),
+        };
+        state.environments.insert(number, environment);
         (number, stop)
     }
 
-    /// An instance asks for its next event. `None` when there is no such instance.
-    pub fn next(&self, number: u64) -> Option<oneshot::Receiver<Handed>> {
+    /// Handles an execution environment's request for its next event. `None` when there is no such execution environment.
+    pub fn next(&self, number: u64) -> Option<oneshot::Receiver<Invocation>> {
         let mut state = self.state();
-        let (ask, asked) = oneshot::channel();
-        let instance = state.instances.get_mut(&number)?;
-        instance.fail("it asked for another event before it had answered");
-        instance.asks = Some(ask);
-        if instance.is_retired {
-            // It waits for nothing until it is ended.
-            instance.stop.notify_one();
-            return Some(asked);
+        let (request, event) = oneshot::channel();
+        let environment = state.environments.get_mut(&number)?;
+        environment.fail("it requested the next event before it responded");
+        environment.next_request = Some(request);
+        if environment.is_retired {
+            // It receives no event and is stopped.
+            environment.stop.notify_one();
+            return Some(event);
         }
-        let (was_up, generation) = (std::mem::replace(&mut instance.is_up, true), instance.generation);
-        if !was_up {
-            state.came_up(generation);
-            self.moved.send_modify(|count| *count += 1);
+        let (was_ready, generation) = (std::mem::replace(&mut environment.is_ready, true), environment.generation);
+        if !was_ready {
+            state.became_ready(generation);
+            self.changed.send_modify(|count| *count += 1);
         }
-        state.hand_out();
-        Some(asked)
+        state.dispatch();
+        Some(event)
     }
 
-    /// An instance has answered the invocation with this id.
-    pub fn settle(&self, number: u64, id: &str, outcome: Outcome) {
+    /// Completes the invocation with this id.
+    pub fn complete(&self, number: u64, id: &str, result: InvokeResult) {
         let mut state = self.state();
-        let Some(instance) = state.instances.get_mut(&number) else { return };
-        if let Some(busy) = instance.busy.take_if(|busy| busy.id == id) {
-            let _ = busy.answer.send(outcome);
+        let Some(environment) = state.environments.get_mut(&number) else { return };
+        if let Some(active) = environment.active.take_if(|active| active.id == id) {
+            let _ = active.response.send(result);
         }
     }
 
-    /// An instance has ended. Returns whether it was meant to.
-    pub fn gone(&self, number: u64, how: &str) -> bool {
+    /// Removes a process that has exited. Returns whether it was stopped on purpose.
+    pub fn remove(&self, number: u64, how: &str) -> bool {
         let mut state = self.state();
-        state.endings += 1;
-        let was_retired = state.instances.remove(&number).is_none_or(|mut instance| {
-            instance.fail(how);
-            instance.is_retired
+        state.exits += 1;
+        let was_retired = state.environments.remove(&number).is_none_or(|mut environment| {
+            environment.fail(how);
+            environment.is_retired
         });
-        if !state.instances.values().any(|instance| instance.is_up) {
-            state.waiting.drain(..).for_each(|waiting| drop(waiting.answer.send(Err(Failed::Unavailable))));
+        if !state.environments.values().any(|environment| environment.is_ready) {
+            state.queued.drain(..).for_each(|queued| drop(queued.response.send(Err(InvokeError::Unavailable))));
         }
-        self.moved.send_modify(|count| *count += 1);
+        self.changed.send_modify(|count| *count += 1);
         was_retired
     }
 
-    /// Nobody waits for this invocation any longer: instances that are overdue are ended, to be replaced.
-    pub fn give_up(&self, id: &str, limit: Duration) {
+    /// Removes an invocation whose caller no longer waits, and stops the execution environments that exceeded the limit.
+    pub fn abandon(&self, id: &str, limit: Duration) {
         let mut state = self.state();
-        state.waiting.retain(|waiting| waiting.handed.id != id);
-        let is_overdue = |instance: &&Instance| {
-            instance.busy.as_ref().is_some_and(|busy| busy.id == id || busy.since.elapsed() > limit)
+        state.queued.retain(|queued| queued.invocation.id != id);
+        let is_overdue = |environment: &&Environment| {
+            environment.active.as_ref().is_some_and(|active| active.id == id || active.since.elapsed() > limit)
         };
-        state.instances.values().filter(is_overdue).for_each(|instance| instance.stop.notify_one());
+        state.environments.values().filter(is_overdue).for_each(|environment| environment.stop.notify_one());
     }
 
-    /// How many instances have ended so far.
-    pub fn endings(&self) -> u64 {
-        self.state().endings
+    /// Number of processes that have exited so far.
+    pub fn exits(&self) -> u64 {
+        self.state().exits
     }
 
-    /// Waits until an instance of this generation is up. False when one has ended since there were `before`.
-    pub async fn is_up(&self, generation: u64, before: u64) -> bool {
-        let mut moved = self.moved.subscribe();
+    /// Waits until an execution environment of this generation is ready. Returns false when a process exits first: `exits` is the
+    /// number of exits before the start.
+    pub async fn wait_for_generation(&self, generation: u64, exits: u64) -> bool {
+        let mut changed = self.changed.subscribe();
         loop {
-            moved.mark_unchanged();
+            changed.mark_unchanged();
             {
                 let state = self.state();
-                if state.up >= generation {
+                if state.ready_generation >= generation {
                     return true;
                 }
-                if state.endings > before {
+                if state.exits > exits {
                     return false;
                 }
             }
-            if moved.changed().await.is_err() {
+            if changed.changed().await.is_err() {
                 return false;
             }
         }
     }
 
-    /// Waits until any instance is up.
-    pub async fn until_up(&self) {
-        let mut moved = self.moved.subscribe();
-        while !self.state().instances.values().any(|instance| instance.is_up) {
-            if moved.changed().await.is_err() {
+    /// Waits until any execution environment is ready.
+    pub async fn wait_until_ready(&self) {
+        let mut changed = self.changed.subscribe();
+        while !self.state().environments.values().any(|environment| environment.is_ready) {
+            if changed.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Hands what waits to those who ask, the longest waiting first.
-    fn hand_out(&mut self) {
-        let mut asking = self.instances.values_mut().filter(|one| one.asks.is_some() && !one.is_retired);
-        while let Some(waiting) = self.waiting.pop_front() {
-            // Whoever asked for it may have gone.
-            if waiting.answer.is_closed() {
+impl PoolState {
+    /// Passes queued invocations to free execution environments, oldest first.
+    fn dispatch(&mut self) {
+        let mut free = self.environments.values_mut().filter(|one| one.next_request.is_some() && !one.is_retired);
+        while let Some(queued) = self.queued.pop_front() {
+            // The caller no longer waits.
+            if queued.response.is_closed() {
                 continue;
             }
-            let Some(instance) = asking.next() else { return self.waiting.push_front(waiting) };
-            let Some(ask) = instance.asks.take() else { continue };
-            let id = waiting.handed.id.clone();
-            let handed = Handed { deadline: SystemTime::now() + waiting.limit, ..waiting.handed };
-            match ask.send(handed) {
-                Ok(()) => instance.busy = Some(Busy { id, since: Instant::now(), answer: waiting.answer }),
-                // The connection it asked by is gone; it will ask again, or end.
-                Err(handed) => {
-                    self.waiting.push_front(Waiting { handed, limit: waiting.limit, answer: waiting.answer });
+            let Some(environment) = free.next() else { return self.queued.push_front(queued) };
+            let Some(request) = environment.next_request.take() else { continue };
+            let id = queued.invocation.id.clone();
+            let invocation = Invocation { deadline: SystemTime::now() + queued.limit, ..queued.invocation };
+            match request.send(invocation) {
+                Ok(()) => {
+                    environment.active = Some(ActiveInvocation { id, since: Instant::now(), response: queued.response })
+                }
+                // The connection of the request is closed; the process will send a new request, or exit.
+                Err(invocation) => {
+                    self.queued.push_front(QueuedInvocation {
+                        invocation,
+                        limit: queued.limit,
+                        response: queued.response,
+                    });
                 }
             }
         }
     }
 
-    /// The first instance of a generation is up: older ones answer what they have, and are then ended.
-    fn came_up(&mut self, generation: u64) {
-        self.up = self.up.max(generation);
-        for older in self.instances.values_mut().filter(|instance| instance.generation < generation) {
+    /// Retires the execution environments of older generations. Each is stopped when its current invocation is complete.
+    fn became_ready(&mut self, generation: u64) {
+        self.ready_generation = self.ready_generation.max(generation);
+        for older in self.environments.values_mut().filter(|environment| environment.generation < generation) {
             older.is_retired = true;
-            if older.busy.is_none() {
+            if older.active.is_none() {
                 older.stop.notify_one();
             }
         }
     }
 }
 
-impl Instance {
+impl Environment {
+    /// Fails the current invocation.
     fn fail(&mut self, how: &str) {
-        if let Some(busy) = self.busy.take() {
-            let _ = busy.answer.send(Err(Failed::Ended(how.to_owned())));
+        if let Some(active) = self.active.take() {
+            let _ = active.response.send(Err(InvokeError::Exited(how.to_owned())));
         }
     }
 }
@@ -279,94 +303,94 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(9);
 
-    fn up(pool: &Pool) -> (u64, oneshot::Receiver<Handed>) {
+    fn ready_environment(pool: &Pool) -> (u64, oneshot::Receiver<Invocation>) {
         let generation = pool.state().generation;
         let (number, _) = pool.add(generation);
         let asked = pool.next(number).unwrap();
         (number, asked)
     }
 
-    fn invoke(pool: &Pool, id: &str) -> Result<oneshot::Receiver<Outcome>, Failed> {
+    fn invoke(pool: &Pool, id: &str) -> Result<oneshot::Receiver<InvokeResult>, InvokeError> {
         pool.invoke(id, Bytes::new(), LIMIT)
     }
 
     #[test]
-    fn without_an_instance_a_call_is_refused_at_once_and_with_one_it_waits_its_turn() {
+    fn without_a_ready_environment_a_call_fails_at_once_and_otherwise_it_is_queued() {
         let pool = Pool::new(1);
-        assert_eq!(invoke(&pool, "early").unwrap_err(), Failed::Unavailable);
-        let (number, mut asked) = up(&pool);
+        assert_eq!(invoke(&pool, "early").unwrap_err(), InvokeError::Unavailable);
+        let (number, mut asked) = ready_environment(&pool);
         let (mut first, mut second) = (invoke(&pool, "1").unwrap(), invoke(&pool, "2").unwrap());
         assert_eq!(asked.try_recv().unwrap().id, "1");
-        pool.settle(number, "2", Ok("not its own".into()));
+        pool.complete(number, "2", Ok("not its own".into()));
         assert!(first.try_recv().is_err() && second.try_recv().is_err());
-        pool.settle(number, "1", Ok("one".into()));
+        pool.complete(number, "1", Ok("one".into()));
         assert_eq!(first.try_recv().unwrap(), Ok("one".into()));
         let mut asked = pool.next(number).unwrap();
         assert_eq!(asked.try_recv().unwrap().id, "2");
     }
 
     #[test]
-    fn an_instance_that_ends_fails_its_own_call_and_with_the_last_one_those_that_wait() {
+    fn a_process_that_exits_fails_its_invocation_and_the_last_one_fails_queued_invocations() {
         let pool = Pool::new(2);
-        let ((one, _asks), (other, _also)) = (up(&pool), up(&pool));
+        let ((one, _asks), (other, _also)) = (ready_environment(&pool), ready_environment(&pool));
         let mut calls = ["1", "2", "3"].map(|id| invoke(&pool, id).unwrap());
-        assert!(!pool.gone(one, "killed"));
-        assert_eq!(calls[0].try_recv().unwrap(), Err(Failed::Ended("killed".into())));
-        assert!(calls[1].try_recv().is_err() && calls[2].try_recv().is_err(), "the other one still runs");
-        assert!(!pool.gone(other, "killed"));
-        assert_eq!(calls[1].try_recv().unwrap(), Err(Failed::Ended("killed".into())));
-        assert_eq!(calls[2].try_recv().unwrap(), Err(Failed::Unavailable));
-        assert_eq!(invoke(&pool, "4").unwrap_err(), Failed::Unavailable);
-        assert!(pool.next(one).is_none(), "who has ended gets nothing");
+        assert!(!pool.remove(one, "killed"));
+        assert_eq!(calls[0].try_recv().unwrap(), Err(InvokeError::Exited("killed".into())));
+        assert!(calls[1].try_recv().is_err() && calls[2].try_recv().is_err(), "the other process still runs");
+        assert!(!pool.remove(other, "killed"));
+        assert_eq!(calls[1].try_recv().unwrap(), Err(InvokeError::Exited("killed".into())));
+        assert_eq!(calls[2].try_recv().unwrap(), Err(InvokeError::Unavailable));
+        assert_eq!(invoke(&pool, "4").unwrap_err(), InvokeError::Unavailable);
+        assert!(pool.next(one).is_none(), "a removed environment gets no event");
     }
 
     #[test]
-    fn an_event_is_not_lost_to_a_connection_that_is_gone() {
+    fn an_event_is_not_lost_when_the_connection_is_closed() {
         let pool = Pool::new(1);
-        let (number, asked) = up(&pool);
+        let (number, asked) = ready_environment(&pool);
         drop(asked);
         let _call = invoke(&pool, "1").unwrap();
         let mut asked = pool.next(number).unwrap();
         assert_eq!(asked.try_recv().unwrap().id, "1");
         drop(invoke(&pool, "2").unwrap());
         let _third = invoke(&pool, "3").unwrap();
-        pool.settle(number, "1", Ok(Bytes::new()));
+        pool.complete(number, "1", Ok(Bytes::new()));
         let mut asked = pool.next(number).unwrap();
-        assert_eq!(asked.try_recv().unwrap().id, "3", "nobody waits for the second any more");
+        assert_eq!(asked.try_recv().unwrap().id, "3", "the caller of the second no longer waits");
     }
 
     #[test]
-    fn more_instances_are_wanted_while_calls_wait_and_up_to_the_limit() {
+    fn another_environment_is_needed_while_calls_are_queued_up_to_the_limit() {
         let pool = Pool::new(2);
-        pool.expect_one(pool.new_generation());
-        let (_, _asked) = up(&pool);
+        pool.plan_one(pool.new_generation());
+        let (_, _asked) = ready_environment(&pool);
         let _one = invoke(&pool, "1").unwrap();
-        assert_eq!(pool.wants_more(), None, "nobody waits");
+        assert_eq!(pool.needs_another(), None, "nothing is queued");
         let _two = invoke(&pool, "2").unwrap();
-        assert_eq!(pool.wants_more(), Some(1));
-        pool.expect_one(1);
-        assert_eq!(pool.wants_more(), None, "that is the limit");
+        assert_eq!(pool.needs_another(), Some(1));
+        pool.plan_one(1);
+        assert_eq!(pool.needs_another(), None, "the limit is reached");
     }
 
     #[test]
-    fn a_new_program_takes_over_when_it_is_up_and_the_old_one_answers_what_it_has() {
+    fn a_new_program_replaces_the_old_one_when_it_is_ready_and_running_invocations_complete() {
         let pool = Pool::new(2);
         pool.new_generation();
-        let ((busy, _asked), (idle, _waits)) = (up(&pool), up(&pool));
+        let ((active, _asked), (idle, _waits)) = (ready_environment(&pool), ready_environment(&pool));
         let mut call = invoke(&pool, "1").unwrap();
         let generation = pool.new_generation();
         let mut also = invoke(&pool, "2").unwrap();
-        pool.settle(idle, "2", Ok("old".into()));
-        assert_eq!(also.try_recv().unwrap(), Ok("old".into()), "until the new one is up the old one serves");
+        pool.complete(idle, "2", Ok("old".into()));
+        assert_eq!(also.try_recv().unwrap(), Ok("old".into()), "the old program runs until the new one is ready");
         let _idle_again = pool.next(idle).unwrap();
-        let (number, mut asked) = up(&pool);
+        let (number, mut asked) = ready_environment(&pool);
         assert!(pool.is_current(generation));
         let _third = invoke(&pool, "3").unwrap();
         assert_eq!(asked.try_recv().unwrap().id, "3");
-        pool.settle(busy, "1", Ok("old".into()));
+        pool.complete(active, "1", Ok("old".into()));
         assert_eq!(call.try_recv().unwrap(), Ok("old".into()));
-        assert!(pool.next(busy).unwrap().try_recv().is_err());
-        assert!(pool.gone(busy, "") && pool.gone(idle, ""), "both were meant to end");
-        assert!(!pool.gone(number, "killed"));
+        assert!(pool.next(active).unwrap().try_recv().is_err());
+        assert!(pool.remove(active, "") && pool.remove(idle, ""), "both were stopped on purpose");
+        assert!(!pool.remove(number, "killed"));
     }
 }

@@ -1,41 +1,46 @@
-//! Processes that die, and who asks meanwhile. The process here only tells where the Runtime API is and waits; the test asks
-//! there in its name, so that each moment of a function's life can be held.
+//! Exiting processes and concurrent requests. The function's process only writes its id and the Runtime API's address to a file;
+//! the test sends the requests to the Runtime API itself, so that it controls every step.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::process::Child;
 
 use super::*;
+use crate::event_source::Invoke as _;
 use crate::template::Route;
 
-struct Nobody;
+struct NoRegistry;
 
-impl Adopt for Nobody {
-    async fn adopt(&self, _: &Child) {}
+impl ProcessRegistry for NoRegistry {
+    async fn register(&self, _: &Child) {}
 }
 
-/// A function that writes down its number and where it has to ask, and does nothing else.
+/// A function that writes its process id and the Runtime API's address to a file.
 fn program(folder: &Path) -> Program {
     let path = folder.join("function");
     let script = format!(
         "#!/bin/sh\necho \"$$ $AWS_LAMBDA_RUNTIME_API\" >> {}\nexec sleep 600\n",
-        folder.join("told").display()
+        folder.join("started").display()
     );
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
     Program { name: "f".into(), path, environment: BTreeMap::new(), timeout: Duration::from_secs(60) }
 }
 
-/// The process id and the address of the `nth` process, once it has told them.
-async fn told(folder: &Path, nth: usize) -> (u32, String) {
+/// The process id and the Runtime API's address of the `nth` process, once it was started.
+async fn started(folder: &Path, nth: usize) -> (u32, String) {
     loop {
-        let text = std::fs::read_to_string(folder.join("told")).unwrap_or_default();
+        let text = std::fs::read_to_string(folder.join("started")).unwrap_or_default();
         if let Some((id, address)) = text
             .split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))
@@ -66,11 +71,11 @@ fn next(address: &str) -> String {
     format!("{address}/2018-06-01/runtime/invocation/next")
 }
 
-/// What a function gets that asks for an event.
-type Asked = tokio::task::JoinHandle<(StatusCode, HeaderMap, String)>;
+/// The response to a request for the next event.
+type NextEvent = tokio::task::JoinHandle<(StatusCode, HeaderMap, String)>;
 
-/// Runs `test` with the API's address beside a function that is kept running and has asked for its first event.
-async fn with_function(test: impl AsyncFnOnce(&Path, &Arc<Lambda>, String, Asked)) {
+/// Runs `test` with the API's URL, and a running function that has requested its first event.
+async fn with_function(test: impl AsyncFnOnce(&Path, &Arc<Lambda>, String, NextEvent)) {
     let folder = tempfile::tempdir().unwrap();
     let lambda = Arc::new(Lambda::new(vec![program(folder.path())], 1).await.unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -78,42 +83,42 @@ async fn with_function(test: impl AsyncFnOnce(&Path, &Arc<Lambda>, String, Asked
     let routes = [Route { path: "/v1/{proxy+}".into(), method: "ANY".into(), function: "f".into() }];
     let tested = async {
         let beginning = async {
-            let (_, address) = told(folder.path(), 0).await;
+            let (_, address) = started(folder.path(), 0).await;
             next(&address)
         };
         let starting = lambda.start("f");
         let mut starting = std::pin::pin!(starting);
         let uri = tokio::select! {
             uri = beginning => uri,
-            _ = &mut starting => panic!("it is up before it has asked for anything"),
+            _ = &mut starting => panic!("it is ready before it has requested an event"),
         };
-        #[expect(clippy::disallowed_methods, reason = "no function: it waits while the test goes on")]
+        #[expect(clippy::disallowed_methods, reason = "no function: the request waits during the test")]
         let asked = tokio::spawn(async move { ask(Method::GET, &uri, &[], "").await });
         assert!(starting.await);
         test(folder.path(), &lambda, api.clone(), asked).await;
     };
     tokio::select! {
         () = tested => {}
-        () = Arc::clone(&lambda).run(&Nobody) => panic!("the Runtime API ended"),
+        () = run(Arc::clone(&lambda), &NoRegistry) => panic!("the Runtime API ended"),
         () = gateway::serve(listener, Arc::clone(&lambda), &routes, "http://localhost:3000") => panic!("the API ended"),
     }
 }
 
 #[tokio::test]
-async fn a_function_that_dies_is_replaced_and_calls_are_answered_503_at_once_meanwhile() {
+async fn a_process_that_exits_is_restarted_and_requests_are_answered_503_until_then() {
     with_function(async |folder, lambda, api, asked| {
-        let (id, address) = told(folder, 0).await;
+        let (id, address) = started(folder, 0).await;
         let page = [("origin", "http://localhost:3000")];
         let call = format!("{api}/v1/x");
-        // It has the event when it is killed.
+        // It is killed while it processes the event.
         let (answer, _) = tokio::join!(ask(Method::GET, &call, &page, ""), async {
             let (status, headers, event) = asked.await.unwrap();
             assert_eq!(status, 200);
             assert!(event.contains("/v1/x") && headers.contains_key("lambda-runtime-aws-request-id"));
             crate::dev::processes::send("KILL", [id]).await;
         });
-        // The next one runs, and has not asked for anything yet.
-        let (again, other) = told(folder, 1).await;
+        // The next process runs, and has not requested an event yet.
+        let (again, other) = started(folder, 1).await;
         assert_ne!((again, &other), (id, &address));
         let refused = ask(Method::GET, &call, &page, "").await;
         for (status, headers, body) in [answer, refused] {
@@ -125,9 +130,9 @@ async fn a_function_that_dies_is_replaced_and_calls_are_answered_503_at_once_mea
             assert_eq!((&problem["code"], &problem["status"]), (&json!("unavailable"), &json!(503)));
             assert_eq!(problem["requestId"], headers["x-request-id"].to_str().unwrap());
         }
-        assert_eq!(ask(Method::GET, &next(&address), &[], "").await.0, 403, "what is dead gets nothing");
+        assert_eq!(ask(Method::GET, &next(&address), &[], "").await.0, 403, "an exited process gets no event");
 
-        // An event source waits instead, and its event costs no attempt.
+        // An event source waits, and its attempt is not counted.
         let source = async { lambda.invoke("f", json!({ "Records": [] })).await.unwrap() };
         let (answer, ()) = tokio::join!(source, async {
             let (_, headers, _) = ask(Method::GET, &next(&other), &[], "").await;
@@ -142,9 +147,9 @@ async fn a_function_that_dies_is_replaced_and_calls_are_answered_503_at_once_mea
 }
 
 #[tokio::test]
-async fn no_page_reaches_the_runtime_api_or_invokes_a_function() {
+async fn web_pages_cannot_use_the_runtime_api_or_invoke_a_function() {
     with_function(async |folder, _, api, asked| {
-        let (_, address) = told(folder, 0).await;
+        let (_, address) = started(folder, 0).await;
         let port = address.split('/').nth(2).unwrap().to_owned();
         for headers in [
             vec![("origin", "https://evil.example")],
@@ -160,7 +165,7 @@ async fn no_page_reaches_the_runtime_api_or_invokes_a_function() {
         assert_eq!(ask(Method::GET, &next(&format!("http://{port}")), &[], "").await.0, 404);
 
         let invocations = format!("{api}/2015-03-31/functions/f/invocations");
-        for (headers, expected) in [
+        for (headers, planned) in [
             (vec![("origin", "https://evil.example"), ("content-type", "text/plain")], 403),
             (vec![("origin", "http://localhost:3000")], 403),
             (vec![("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")], 403),
@@ -171,14 +176,14 @@ async fn no_page_reaches_the_runtime_api_or_invokes_a_function() {
             (vec![("x-amz-invocation-type", "Event")], 400),
         ] {
             let (status, _, body) = ask(Method::POST, &invocations, &headers, "{\"Records\":[]}").await;
-            assert_eq!(status, expected, "{headers:?}: {body}");
+            assert_eq!(status, planned, "{headers:?}: {body}");
         }
         assert_eq!(ask(Method::POST, &format!("{api}/2015-03-31/functions/g/invocations"), &[], "{}").await.0, 404);
 
-        // As `cargo lambda invoke` asks.
+        // Like `cargo lambda invoke`.
         let (answer, ()) = tokio::join!(ask(Method::POST, &invocations, &[], "{\"a\":1}"), async {
             let (_, headers, event) = asked.await.unwrap();
-            assert_eq!(event, "{\"a\":1}", "nothing of what was refused has come through");
+            assert_eq!(event, "{\"a\":1}", "no rejected request was passed to the function");
             let invocation = headers["lambda-runtime-aws-request-id"].to_str().unwrap();
             let uri = format!("{address}/2018-06-01/runtime/invocation/{invocation}/error");
             assert_eq!(ask(Method::POST, &uri, &[], "{\"errorMessage\":\"boom\"}").await.0, 202);

@@ -1,5 +1,4 @@
-//! Connections to the front door, each served by itself. A request may end its connection without any answer, which is what
-//! a lost answer looks like from the other side.
+//! HTTP connections to the services. A request can end its connection without a response, as an injected fault requires.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,28 +14,38 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::faults::Cut;
-
-/// How long nobody is accepted after an attempt that failed.
+/// Delay after a failed attempt to accept a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves on `listener` until `stop` is dropped or sent to; then all connections end.
-pub async fn serve<F: Future<Output = Result<Response, Cut>> + Send + 'static>(
+/// The connection is closed without a response.
+#[derive(Debug)]
+pub struct ConnectionClosed;
+
+impl std::fmt::Display for ConnectionClosed {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("the connection was closed without a response")
+    }
+}
+
+impl std::error::Error for ConnectionClosed {}
+
+/// Serves on `listener` until `stop` is dropped or receives a message; then all connections are closed.
+pub async fn serve<F: Future<Output = Result<Response, ConnectionClosed>> + Send + 'static>(
     listener: TcpListener,
     stop: oneshot::Receiver<()>,
-    answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
+    respond: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
 ) {
-    // Dropped, the set ends whatever is in it.
+    // Dropping the set aborts its tasks.
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
-                // Too many open files, say: in a moment there may be fewer.
+                // For example too many open files: retry after a delay.
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            #[expect(clippy::disallowed_methods, reason = "no function: a server attends to many at once")]
-            connections.spawn(attend(stream, answer.clone()));
+            #[expect(clippy::disallowed_methods, reason = "no function: a server handles many connections at once")]
+            connections.spawn(handle(stream, respond.clone()));
             while connections.try_join_next().is_some() {}
         }
     };
@@ -46,9 +55,12 @@ pub async fn serve<F: Future<Output = Result<Response, Cut>> + Send + 'static>(
     }
 }
 
-async fn attend<F: Future<Output = Result<Response, Cut>>>(stream: TcpStream, answer: impl Fn(Request) -> F) {
+async fn handle<F: Future<Output = Result<Response, ConnectionClosed>>>(
+    stream: TcpStream,
+    respond: impl Fn(Request) -> F,
+) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| answer(request.map(Body::new)));
-    // An error here is a caller who went away, or one who was cut off.
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| respond(request.map(Body::new)));
+    // An error means that the client closed the connection, or that an injected fault did.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

@@ -1,4 +1,4 @@
-//! SES: mail is kept where it can be read, newest first, and goes nowhere else.
+//! SES: mail is stored for reading and never delivered.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::fault::Fault;
-use super::state::State;
+use crate::aws_error::AwsError;
 use crate::clock::Clock;
+use crate::database::Database;
 
 /// Table of this service.
 pub const SCHEMA: &str = "
@@ -18,13 +18,13 @@ pub const SCHEMA: &str = "
         subject TEXT NOT NULL, text TEXT NOT NULL, html TEXT, sent INTEGER NOT NULL, request TEXT);
 ";
 
-/// A mail that was accepted.
+/// An accepted mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mail {
     /// SES's id of the message.
     pub id: String,
-    /// Recipients, separated by commas: to, then copies.
+    /// Recipients, separated by commas: To, Cc, Bcc.
     pub to: String,
     /// Sender.
     pub from: String,
@@ -32,12 +32,12 @@ pub struct Mail {
     pub subject: String,
     /// The plain text.
     pub text: String,
-    /// The HTML, where there is one.
+    /// The HTML, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
     /// When it was accepted, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The request that caused it, from the e-mail tag `requestId`.
+    /// Id of the API request that caused it, from the e-mail tag `requestId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -45,7 +45,7 @@ pub struct Mail {
 /// The service.
 #[derive(Debug)]
 pub struct Mails {
-    state: Arc<State>,
+    database: Arc<Database>,
     clock: Clock,
 }
 
@@ -79,20 +79,20 @@ struct Content {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Simple {
-    subject: Data,
+    subject: TextPart,
     body: Body,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body {
-    text: Option<Data>,
-    html: Option<Data>,
+    text: Option<TextPart>,
+    html: Option<TextPart>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Data {
+struct TextPart {
     data: String,
 }
 
@@ -104,29 +104,30 @@ struct Tag {
 }
 
 impl Mails {
-    /// The service over `state`.
-    pub fn new(state: Arc<State>, clock: Clock) -> Self {
-        Self { state, clock }
+    /// The service over `database`.
+    pub fn new(database: Arc<Database>, clock: Clock) -> Self {
+        Self { database, clock }
     }
 
-    /// Answers SES v2's `SendEmail`.
+    /// SES v2's `SendEmail`.
     ///
     /// # Errors
-    /// `MessageRejected` for a recipient under the reserved domain `.invalid`, which no mail can ever reach;
-    /// `BadRequestException` for content that is not simple text or HTML.
-    pub fn send(&self, body: &[u8]) -> Result<Value, Fault> {
+    /// `MessageRejected` for a recipient in the reserved domain `.invalid`; `BadRequestException` for other content than simple
+    /// text or HTML.
+    pub fn send(&self, body: &[u8]) -> Result<Value, AwsError> {
         let request: SendEmail =
-            serde_json::from_slice(body).map_err(|error| Fault::new("BadRequestException", error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| AwsError::new("BadRequestException", error.to_string()))?;
         let recipients = request.destination.all();
         if recipients.is_empty() {
-            return Err(Fault::new("BadRequestException", "the mail has no recipient"));
+            return Err(AwsError::new("BadRequestException", "the mail has no recipient"));
         }
         if let Some(unreachable) = recipients.iter().find(|address| address.trim_end_matches('>').ends_with(".invalid"))
         {
-            return Err(Fault::new("MessageRejected", format!("no mail reaches {unreachable}")));
+            return Err(AwsError::new("MessageRejected", format!("mail cannot be delivered to {unreachable}")));
         }
         let simple = request.content.simple;
-        let simple = simple.ok_or_else(|| Fault::new("BadRequestException", "only simple content can be sent here"))?;
+        let simple =
+            simple.ok_or_else(|| AwsError::new("BadRequestException", "the local SES supports only simple content"))?;
         let mail = Mail {
             id: Uuid::new_v4().to_string(),
             to: recipients.join(", "),
@@ -137,34 +138,34 @@ impl Mails {
             at: self.clock.now(),
             request_id: request.email_tags.into_iter().find(|tag| tag.name == "requestId").map(|tag| tag.value),
         };
-        self.keep(&mail)?;
+        self.store(&mail)?;
         Ok(json!({ "MessageId": mail.id }))
     }
 
     /// All mail, newest first.
     ///
     /// # Errors
-    /// When the state cannot be read.
-    pub fn all(&self) -> Result<Vec<Mail>, Fault> {
-        self.state.transact(|db| {
+    /// The database cannot be read.
+    pub fn all(&self) -> Result<Vec<Mail>, AwsError> {
+        self.database.transact(|db| {
             let mut statement = db.prepare("SELECT * FROM mails ORDER BY position DESC")?;
             Ok(statement.query_map([], Mail::read)?.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Throws all mail away.
+    /// Deletes all mail.
     ///
     /// # Errors
-    /// When the state cannot be written.
-    pub fn clear(&self) -> Result<(), Fault> {
-        self.state.transact(|db| {
+    /// The database cannot be written.
+    pub fn clear(&self) -> Result<(), AwsError> {
+        self.database.transact(|db| {
             db.execute("DELETE FROM mails", [])?;
             Ok(())
         })
     }
 
-    fn keep(&self, mail: &Mail) -> Result<(), Fault> {
-        self.state.transact(|db| {
+    fn store(&self, mail: &Mail) -> Result<(), AwsError> {
+        self.database.transact(|db| {
             db.execute(
                 "INSERT INTO mails (id, recipients, sender, subject, text, html, sent, request)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",

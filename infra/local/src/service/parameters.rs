@@ -1,4 +1,4 @@
-//! SSM Parameter Store: where the functions keep their keys, made on first use.
+//! SSM Parameter Store, where the functions store their keys.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use rusqlite::OptionalExtension;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::state::State;
+use crate::aws_error::AwsError;
 use crate::clock::Clock;
+use crate::database::Database;
 use crate::template::{ACCOUNT, REGION};
 
 /// Table of this service.
@@ -17,13 +17,13 @@ pub const SCHEMA: &str = "
         name TEXT PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, version INTEGER NOT NULL, modified INTEGER NOT NULL);
 ";
 
-/// Most bytes in a standard parameter.
+/// Maximum size of a standard parameter in bytes.
 const MAXIMUM_SIZE: usize = 4096;
 
 /// The service.
 #[derive(Debug)]
 pub struct Parameters {
-    state: Arc<State>,
+    database: Arc<Database>,
     clock: Clock,
 }
 
@@ -46,32 +46,34 @@ struct Put {
 }
 
 impl Parameters {
-    /// The service over `state`.
-    pub fn new(state: Arc<State>, clock: Clock) -> Self {
-        Self { state, clock }
+    /// The service over `database`.
+    pub fn new(database: Arc<Database>, clock: Clock) -> Self {
+        Self { database, clock }
     }
 
-    /// Answers one call of the service's JSON protocol.
+    /// Performs one call of the service's JSON protocol.
     ///
     /// # Errors
-    /// What SSM would refuse.
-    pub fn answer(&self, action: &str, body: &[u8]) -> Result<Value, Fault> {
+    /// SSM's errors.
+    pub fn call(&self, action: &str, body: &[u8]) -> Result<Value, AwsError> {
         match action {
             "GetParameter" => self.get(&serde_json::from_slice(body)?),
             "PutParameter" => self.put(&serde_json::from_slice(body)?),
-            other => Err(Fault::new("UnsupportedOperationException", format!("the local cloud does not do {other}"))),
+            other => {
+                Err(AwsError::new("UnsupportedOperationException", format!("the local SSM does not support {other}")))
+            }
         }
     }
 
-    fn get(&self, request: &Get) -> Result<Value, Fault> {
-        self.state.transact(|db| {
+    fn get(&self, request: &Get) -> Result<Value, AwsError> {
+        self.database.transact(|db| {
             let sql = "SELECT kind, value, version, modified FROM parameters WHERE name = ?1";
             let found: Option<(String, String, u64, u64)> = db
                 .query_row(sql, [&request.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
                 .optional()?;
-            let (kind, value, version, modified) =
-                found.ok_or_else(|| Fault::new("ParameterNotFound", format!("no parameter {}", request.name)))?;
-            // Who does not ask for decryption must not get the secret by accident, here as little as in AWS.
+            let (kind, value, version, modified) = found
+                .ok_or_else(|| AwsError::new("ParameterNotFound", format!("there is no parameter {}", request.name)))?;
+            // As in AWS, the value is only returned in plain text when decryption was requested.
             let value =
                 if kind == "SecureString" && !request.with_decryption { "(encrypted)".to_owned() } else { value };
             Ok(json!({ "Parameter": {
@@ -86,11 +88,14 @@ impl Parameters {
         })
     }
 
-    fn put(&self, request: &Put) -> Result<Value, Fault> {
+    fn put(&self, request: &Put) -> Result<Value, AwsError> {
         if request.value.is_empty() || request.value.len() > MAXIMUM_SIZE {
-            return Err(Fault::new("ValidationException", format!("a value has from 1 to {MAXIMUM_SIZE} bytes")));
+            return Err(AwsError::new(
+                "ValidationException",
+                format!("a value must have from 1 to {MAXIMUM_SIZE} bytes"),
+            ));
         }
-        self.state.transact(|db| {
+        self.database.transact(|db| {
             let existing: Option<(String, u64)> = db
                 .query_row("SELECT kind, version FROM parameters WHERE name = ?1", [&request.name], |row| {
                     Ok((row.get(0)?, row.get(1)?))
@@ -100,14 +105,16 @@ impl Parameters {
                 (Some(_), _) if !request.overwrite => {
                     let why =
                         "The parameter already exists. To overwrite this value, set the overwrite option to true.";
-                    return Err(Fault::new("ParameterAlreadyExists", why));
+                    return Err(AwsError::new("ParameterAlreadyExists", why));
                 }
                 (Some((kind, version)), given) => (given.as_ref().unwrap_or(kind), version + 1),
                 (None, Some(kind)) => (kind, 1),
-                (None, None) => return Err(Fault::new("ValidationException", "a new parameter needs a Type")),
+                (None, None) => {
+                    return Err(AwsError::new("ValidationException", "Type is missing for a new parameter"));
+                }
             };
             if !["String", "StringList", "SecureString"].contains(&kind.as_str()) {
-                return Err(Fault::new("UnsupportedParameterType", format!("{kind} is not a type of parameter")));
+                return Err(AwsError::new("UnsupportedParameterType", format!("{kind} is not a parameter type")));
             }
             db.execute(
                 "INSERT OR REPLACE INTO parameters (name, kind, value, version, modified) VALUES (?1, ?2, ?3, ?4, ?5)",

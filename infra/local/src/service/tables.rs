@@ -1,4 +1,4 @@
-//! DynamoDB and its streams: an engine over SQLite in this process, called by the front door and by nobody else.
+//! DynamoDB and DynamoDB Streams: an engine over SQLite that runs in this process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 
-/// How often items past their time to live are removed; DynamoDB itself takes up to two days.
+/// How often expired items are deleted; DynamoDB takes up to two days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// The engine asks for a stream's newest record with every write, and for what follows a record with every reading. It has no
-/// index for that and looks through the whole stream, so that every write would make the next ones slower.
+/// An index for the engine's queries on stream records: with every write it reads the stream's newest record, and with every
+/// read the records after a sequence number. Without the index it would scan the whole stream each time.
 const STREAM_ORDER: &str = "CREATE INDEX IF NOT EXISTS undercroft_stream_order \
      ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
 
@@ -29,25 +29,25 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Opens the tables kept at `path`, or none, in memory.
+    /// Opens the tables at `path`, or an empty database in memory.
     ///
     /// # Errors
-    /// When the file cannot be opened or is not such a database.
+    /// The file cannot be opened or is not a database of the engine.
     pub fn open(path: Option<&Path>, clock: Clock) -> Result<Self, String> {
         let opened = match path {
-            Some(path) => kept(path).map_err(|error| error.to_string())?,
+            Some(path) => open_file(path).map_err(|error| error.to_string())?,
             None => Database::memory_with_clock(Arc::new(clock)).map_err(|error| error.to_string())?,
         };
         Ok(Self { database: opened })
     }
 
-    /// Answers one call of DynamoDB's JSON protocol, or of its streams'.
-    pub fn answer(&self, action: &str, body: &[u8]) -> Response {
+    /// Performs one call of DynamoDB or DynamoDB Streams.
+    pub fn call(&self, action: &str, body: &[u8]) -> Response {
         match self.perform(action, body) {
-            Ok(text) => answer(StatusCode::OK, text),
+            Ok(text) => response(StatusCode::OK, text),
             Err(error) => {
-                let error = worded(action, error);
-                answer(StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST), error.to_json())
+                let error = with_dynamodb_message(action, error);
+                response(StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST), error.to_json())
             }
         }
     }
@@ -82,19 +82,19 @@ impl Tables {
             "UpdateItem" => run(body, |call| db.update_item(call)),
             "UpdateTable" => run(body, |call| db.update_table(call)),
             "UpdateTimeToLive" => run(body, |call| db.update_time_to_live(call)),
-            _ => Err(DynoxideError::UnsupportedCapability(format!("no operation {action} here"))),
+            _ => Err(DynoxideError::UnsupportedCapability(format!("the local DynamoDB does not support {action}"))),
         }
     }
 
-    /// Removes items past their time to live; their removal is in the stream like any other. Returns how many.
+    /// Deletes items past their time to live, which writes records to the stream. Returns the number of deleted items.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// The database cannot be written.
     pub fn sweep(&self) -> Result<usize, String> {
         self.database.sweep_ttl().map_err(|error| error.to_string())
     }
 
-    /// Sweeps now and then, for as long as it is polled, telling `writes` when it removed something.
+    /// Deletes expired items periodically, for as long as it is polled, and notifies `writes` of deletions.
     pub async fn keep_sweeping(&self, writes: &watch::Sender<u64>) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         loop {
@@ -106,11 +106,11 @@ impl Tables {
     }
 }
 
-/// The tables kept in a file.
-fn kept(path: &Path) -> Result<Database, Box<dyn std::error::Error>> {
+/// Opens tables in a file.
+fn open_file(path: &Path) -> Result<Database, Box<dyn std::error::Error>> {
     let database = Database::new(&path.to_string_lossy())?;
-    // The engine's name for not waiting for the disk with every write. What is in the write-ahead log survives the kill of this
-    // process; only a power cut can cost the last moments.
+    // Despite its name, this sets `synchronous = NORMAL`: the write-ahead log survives when this process is killed; a power
+    // failure can lose the last transactions.
     database.disable_bulk_loading()?;
     rusqlite::Connection::open(path)?.execute_batch(STREAM_ORDER)?;
     Ok(database)
@@ -122,17 +122,17 @@ impl std::fmt::Debug for Tables {
     }
 }
 
-/// One operation: its request read, done, and its answer written.
-fn run<Call: DeserializeOwned, Answer: Serialize>(
+/// Parses a request, performs the operation and serializes its result.
+fn run<Input: DeserializeOwned, Output: Serialize>(
     body: &[u8],
-    operation: impl FnOnce(Call) -> Result<Answer, DynoxideError>,
+    operation: impl FnOnce(Input) -> Result<Output, DynoxideError>,
 ) -> Result<String, DynoxideError> {
-    let call = serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
+    let call = serde_json::from_slice(body).map_err(|error| parse_error(&error.to_string()))?;
     serde_json::to_string(&operation(call)?).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-/// Why a request cannot be read. The engine's own readers mark which kind of error DynamoDB makes of it.
-fn unreadable(message: &str) -> DynoxideError {
+/// The error for a request that cannot be parsed. The engine marks some messages with the kind of DynamoDB's error.
+fn parse_error(message: &str) -> DynoxideError {
     let plain = |text: &str| text.rsplit_once(" at line ").map_or(text, |(plain, _)| plain).to_owned();
     type Kind = fn(String) -> DynoxideError;
     let kinds: [(&str, Kind); 5] = [
@@ -143,7 +143,7 @@ fn unreadable(message: &str) -> DynoxideError {
         ("VALIDATION:", DynoxideError::ValidationException),
     ];
     let marked = kinds.iter().find_map(|(mark, kind)| Some(kind(plain(message.strip_prefix(mark)?))));
-    // What is missing or of no known kind is a matter of validation; what has another JSON type cannot be read at all.
+    // A missing field or an unknown variant is a validation error; a wrong JSON type is a serialization error.
     let invalid = ["missing field", "unknown variant", "invalid type: null", "AttributeValue"];
     marked.unwrap_or_else(|| match invalid.iter().any(|sign| message.contains(sign)) {
         true => DynoxideError::ValidationException(plain(message)),
@@ -151,8 +151,8 @@ fn unreadable(message: &str) -> DynoxideError {
     })
 }
 
-/// The same error as DynamoDB words it for single writes.
-fn worded(action: &str, error: DynoxideError) -> DynoxideError {
+/// Changes the message to the one of DynamoDB for single writes.
+fn with_dynamodb_message(action: &str, error: DynoxideError) -> DynoxideError {
     match error {
         DynoxideError::EnvelopedValidation(why) if ["PutItem", "UpdateItem", "DeleteItem"].contains(&action) => {
             DynoxideError::ValidationException(format!("1 validation error detected: {why}"))
@@ -161,7 +161,7 @@ fn worded(action: &str, error: DynoxideError) -> DynoxideError {
     }
 }
 
-fn answer(status: StatusCode, text: String) -> Response {
+fn response(status: StatusCode, text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/x-amz-json-1.0");
@@ -169,7 +169,7 @@ fn answer(status: StatusCode, text: String) -> Response {
     response
 }
 
-/// Whether an operation may put something into a stream.
+/// Whether an operation may write to a stream.
 pub fn writes(action: &str) -> bool {
     let changes = ["Put", "Update", "Delete", "BatchWrite", "TransactWrite", "Execute", "BatchExecute"];
     changes.iter().any(|prefix| action.starts_with(prefix))
@@ -180,21 +180,21 @@ mod tests {
     use super::*;
     use rusqlite::Connection;
 
-    /// How the engine finds the newest record of a stream, and those behind one: the statements of dynoxide 3.2's storage.rs.
+    /// The engine's queries for the newest record of a stream and for the records after one (dynoxide 3.2, storage.rs).
     const NEWEST: &str =
         "SELECT COALESCE(MAX(CAST(sequence_number AS INTEGER)), 0) + 1 FROM _stream_records WHERE table_name = 't'";
-    const BEHIND: &str = "SELECT event_name FROM _stream_records WHERE table_name = 't' AND shard_id = 's' \
+    const AFTER: &str = "SELECT event_name FROM _stream_records WHERE table_name = 't' AND shard_id = 's' \
          AND CAST(sequence_number AS INTEGER) > 7 ORDER BY CAST(sequence_number AS INTEGER) ASC LIMIT 9";
 
     #[test]
-    fn a_write_and_a_reading_of_the_stream_go_straight_to_their_place_however_long_it_is() {
+    fn writes_and_reads_of_the_stream_use_the_index() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tables.db");
-        // Opened twice, as by yesterday's data.
+        // Opened twice: the index exists already.
         drop(Tables::open(Some(&path), Clock::default()).unwrap());
         let _tables = Tables::open(Some(&path), Clock::default()).unwrap();
         let connection = Connection::open(&path).unwrap();
-        for statement in [NEWEST, BEHIND] {
+        for statement in [NEWEST, AFTER] {
             let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
             let steps = plan.query_map([], |row| row.get::<_, String>(3)).unwrap();
             let steps: Vec<String> = steps.map(Result::unwrap).collect();

@@ -1,31 +1,31 @@
-//! A function as the template describes it: its binary, its environment and what calls it.
+//! A function of the template: its binary, environment variables, role and events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::refusal::Refusal;
-use super::scope::{Scope, Unresolved, plain_text};
-use super::{Resource, Template, resolve_honoured, shape};
-use crate::mapping::Filter;
+use super::error::TemplateError;
+use super::scope::{ResolveError, Scope, plain_text};
+use super::{Resource, Template, resolve_supported, supported};
+use crate::filter_criteria::FilterCriteria;
 
 /// One Lambda function.
 #[derive(Debug, Clone)]
 pub struct Function {
-    /// Its name everywhere on this machine: the binary that is this function.
+    /// The name of its binary, which is also the function's name on this machine.
     pub binary: String,
-    /// How long one invocation may take.
+    /// Timeout of one invocation.
     pub timeout: Duration,
-    /// Its environment as the template gives it, defaults included.
+    /// Environment variables, including the defaults in `Globals`.
     pub environment: BTreeMap<String, String>,
-    /// ARN of the role it runs under; without one it is held to none.
+    /// ARN of its role; without a role, every call is allowed.
     pub role: Option<String>,
-    /// What calls it.
+    /// Its events.
     pub events: Vec<Event>,
 }
 
-/// Something that calls a function.
+/// An event that invokes a function.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// An HTTP request.
@@ -39,58 +39,58 @@ pub enum Event {
 /// A route of the HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// Path as API Gateway writes it, such as `/v1/jobs/{proxy+}`.
+    /// Path in API Gateway's syntax, such as `/v1/jobs/{proxy+}`.
     pub path: String,
     /// Method, or `ANY`.
     pub method: String,
-    /// Binary of the function that answers.
+    /// Binary of the function.
     pub function: String,
 }
 
 /// What queue and stream events have in common.
 #[derive(Debug, Clone)]
 pub struct Batching {
-    /// `Function/Event`, unique in the template: the name its progress is kept under.
+    /// `Function/Event`, which is unique in the template.
     pub name: String,
-    /// Most records in one invocation.
+    /// Maximum number of records in one invocation (`BatchSize`).
     pub size: usize,
-    /// How long to wait for a batch to fill.
+    /// Batching window (`MaximumBatchingWindowInSeconds`).
     pub window: Duration,
     /// Whether the function reports which records failed (`ReportBatchItemFailures`).
     pub reports_failures: bool,
-    /// Which records the function wants.
-    pub filter: Filter,
+    /// `FilterCriteria`
+    pub filter: FilterCriteria,
 }
 
 /// An SQS event source.
 #[derive(Debug, Clone)]
 pub struct QueueEvent {
-    /// How messages are gathered.
+    /// Batching.
     pub batching: Batching,
     /// ARN of the queue.
     pub queue: String,
-    /// Most invocations at once, where the template limits them.
+    /// `MaximumConcurrency`, if set.
     pub maximum_concurrency: Option<usize>,
 }
 
 /// A DynamoDB stream event source.
 #[derive(Debug, Clone)]
 pub struct StreamEvent {
-    /// How records are gathered.
+    /// Batching.
     pub batching: Batching,
     /// ARN of the stream.
     pub stream: String,
-    /// Whether the first record wanted is the oldest the stream still has, or the first one from now on.
+    /// Whether `StartingPosition` is `TRIM_HORIZON`, otherwise `LATEST`.
     pub from_oldest: bool,
-    /// Whether a batch whose function failed is halved.
+    /// `BisectBatchOnFunctionError`
     pub bisects: bool,
-    /// Retries after the first invocation; `None` is until the record expires.
+    /// `MaximumRetryAttempts`; `None` until the record expires.
     pub maximum_retries: Option<u32>,
-    /// Age past which a record is given up; `None` is until the record expires.
+    /// `MaximumRecordAgeInSeconds`; `None` until the record expires.
     pub maximum_age: Option<Duration>,
-    /// Batches of one shard at once; order is kept per key.
+    /// `ParallelizationFactor`: concurrent batches of one shard; records of one key stay in order.
     pub parallelization: usize,
-    /// ARN of the queue that is told of batches given up.
+    /// ARN of the on-failure destination: a queue that receives a report of each discarded batch.
     pub on_failure: Option<String>,
 }
 
@@ -98,31 +98,30 @@ impl Function {
     /// Reads one function of the template.
     ///
     /// # Errors
-    /// See [`Unresolved`].
-    pub fn read(template: &Template, resource: &Resource<'_>, scope: &Scope) -> Result<Self, Unresolved> {
-        let refused = |property: &str, why: &str| Unresolved::Refused(Refusal::new("", property, why));
+    /// See [`ResolveError`].
+    pub fn read(template: &Template, resource: &Resource<'_>, scope: &Scope) -> Result<Self, ResolveError> {
+        let invalid = |property: &str, why: &str| ResolveError::Invalid(TemplateError::new("", property, why));
         let binary =
-            resource.binary().ok_or_else(|| refused("Metadata.BuildProperties.Binary", "is missing"))?.to_owned();
-        let defaults = resolve_honoured(resource.kind, Some(&template.function_defaults()), scope)?;
+            resource.binary().ok_or_else(|| invalid("Metadata.BuildProperties.Binary", "is missing"))?.to_owned();
+        let defaults = resolve_supported(resource.kind, Some(&template.function_defaults()), scope)?;
         let own = resource.properties(scope)?;
         let timeout = own.get("Timeout").or_else(|| defaults.get("Timeout")).map(plain_text);
         let timeout = timeout
             .unwrap_or_else(|| "3".into())
             .parse()
-            .map_err(|_| refused("Timeout", "is not a number of seconds"))?;
+            .map_err(|_| invalid("Timeout", "is not a number of seconds"))?;
         let mut environment = variables(&defaults);
         environment.extend(variables(&own));
         let mut events = Vec::new();
-        for (name, event) in shape::entries(own.get("Events")) {
-            let read =
-                Event::read(&binary, name, event).map_err(|refusal| refusal.within("", &format!("Events.{name}")));
-            events.extend(read.map_err(Unresolved::Refused)?);
+        for (name, event) in supported::entries(own.get("Events")) {
+            let read = Event::read(&binary, name, event).map_err(|error| error.within("", &format!("Events.{name}")));
+            events.extend(read.map_err(ResolveError::Invalid)?);
         }
         let role = own.get("Role").or_else(|| defaults.get("Role")).map(plain_text);
         Ok(Self { binary, timeout: Duration::from_secs(timeout), environment, role, events })
     }
 
-    /// The routes that lead here.
+    /// The routes of this function.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.events.iter().filter_map(|event| match event {
             Event::Route(route) => Some(route),
@@ -133,7 +132,7 @@ impl Function {
 
 impl Event {
     /// Reads one event; `None` where it is disabled.
-    fn read(function: &str, name: &str, event: &Value) -> Result<Option<Self>, Refusal> {
+    fn read(function: &str, name: &str, event: &Value) -> Result<Option<Self>, TemplateError> {
         let properties = Properties(event.get("Properties").unwrap_or(&Value::Null));
         if properties.text("Enabled").as_deref() == Some("false") {
             return Ok(None);
@@ -153,15 +152,19 @@ impl Event {
 }
 
 impl QueueEvent {
-    fn read(name: String, properties: &Properties<'_>) -> Result<Self, Refusal> {
+    fn read(name: String, properties: &Properties<'_>) -> Result<Self, TemplateError> {
         let batching = Batching::read(name, properties, 10)?;
         let queue = properties.required("Queue")?;
         let is_fifo = queue.ends_with(".fifo");
         if is_fifo && !batching.window.is_zero() {
-            return Err(Refusal::new("MaximumBatchingWindowInSeconds", "", "a FIFO queue has no batching window"));
+            return Err(TemplateError::new("MaximumBatchingWindowInSeconds", "", "must not be set for a FIFO queue"));
         }
         if batching.size > 10 && (is_fifo || batching.window.is_zero()) {
-            return Err(Refusal::new("BatchSize", "", "above 10 it needs a standard queue and a batching window"));
+            return Err(TemplateError::new(
+                "BatchSize",
+                "",
+                "must be at most 10 for a FIFO queue, or without MaximumBatchingWindowInSeconds",
+            ));
         }
         let maximum_concurrency = properties.0.pointer("/ScalingConfig/MaximumConcurrency").map(plain_text);
         Ok(Self { batching, queue, maximum_concurrency: maximum_concurrency.and_then(|text| text.parse().ok()) })
@@ -169,11 +172,11 @@ impl QueueEvent {
 }
 
 impl StreamEvent {
-    fn read(name: String, properties: &Properties<'_>) -> Result<Self, Refusal> {
+    fn read(name: String, properties: &Properties<'_>) -> Result<Self, TemplateError> {
         let from_oldest = match properties.required("StartingPosition")?.as_str() {
             "TRIM_HORIZON" => true,
             "LATEST" => false,
-            other => return Err(Refusal::new("StartingPosition", other, "is not a position in a table's stream")),
+            other => return Err(TemplateError::new("StartingPosition", other, "must be TRIM_HORIZON or LATEST")),
         };
         let seconds = properties.number("MaximumRecordAgeInSeconds", -1..=604_800)?.filter(|seconds| *seconds >= 0);
         Ok(Self {
@@ -192,20 +195,24 @@ impl StreamEvent {
 }
 
 impl Batching {
-    fn read(name: String, properties: &Properties<'_>, default_size: usize) -> Result<Self, Refusal> {
+    fn read(name: String, properties: &Properties<'_>, default_size: usize) -> Result<Self, TemplateError> {
         let window = properties.number("MaximumBatchingWindowInSeconds", 0..=300)?.unwrap_or_default();
         let responses =
             properties.0.get("FunctionResponseTypes").and_then(Value::as_array).cloned().unwrap_or_default();
-        if let Some(stranger) = responses.iter().find(|kind| *kind != "ReportBatchItemFailures") {
-            return Err(Refusal::new("FunctionResponseTypes", plain_text(stranger), "cannot be honoured here"));
+        if let Some(unknown) = responses.iter().find(|kind| *kind != "ReportBatchItemFailures") {
+            return Err(TemplateError::new(
+                "FunctionResponseTypes",
+                plain_text(unknown),
+                "is not supported by the local cloud",
+            ));
         }
-        let filter = Filter::parse(properties.0.get("FilterCriteria"));
+        let filter = FilterCriteria::parse(properties.0.get("FilterCriteria"));
         Ok(Self {
             name,
             size: properties.number("BatchSize", 1..=10_000)?.map_or(default_size, as_count),
             window: Duration::from_secs(window.unsigned_abs()),
             reports_failures: !responses.is_empty(),
-            filter: filter.map_err(|why| Refusal::new("FilterCriteria", "", why))?,
+            filter: filter.map_err(|why| TemplateError::new("FilterCriteria", "", why))?,
         })
     }
 }
@@ -218,33 +225,35 @@ impl Properties<'_> {
         self.0.get(property).map(plain_text)
     }
 
-    fn required(&self, property: &str) -> Result<String, Refusal> {
-        self.text(property).ok_or_else(|| Refusal::new(property, "", "is missing"))
+    fn required(&self, property: &str) -> Result<String, TemplateError> {
+        self.text(property).ok_or_else(|| TemplateError::new(property, "", "is missing"))
     }
 
-    fn number(&self, property: &str, allowed: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
+    fn number(&self, property: &str, allowed: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, TemplateError> {
         let Some(text) = self.text(property) else { return Ok(None) };
         match text.parse() {
             Ok(number) if allowed.contains(&number) => Ok(Some(number)),
-            _ => {
-                Err(Refusal::new(property, "", format!("{text} is not from {} to {}", allowed.start(), allowed.end())))
-            }
+            _ => Err(TemplateError::new(
+                property,
+                "",
+                format!("{text} is not from {} to {}", allowed.start(), allowed.end()),
+            )),
         }
     }
 }
 
-fn on_failure(properties: &Value) -> Result<Option<String>, Refusal> {
+fn on_failure(properties: &Value) -> Result<Option<String>, TemplateError> {
     let Some(destination) = properties.pointer("/DestinationConfig/OnFailure") else { return Ok(None) };
     let arn = destination.get("Destination").map(plain_text).unwrap_or_default();
     if arn.contains(":sqs:") {
         return Ok(Some(arn));
     }
-    Err(Refusal::new("DestinationConfig", "OnFailure", "only a queue can be told of failures here"))
+    Err(TemplateError::new("DestinationConfig", "OnFailure", "the local cloud supports only a queue as a destination"))
 }
 
 fn variables(properties: &Value) -> BTreeMap<String, String> {
     let variables = properties.pointer("/Environment/Variables");
-    shape::entries(variables).map(|(name, value)| (name.clone(), plain_text(value))).collect()
+    supported::entries(variables).map(|(name, value)| (name.clone(), plain_text(value))).collect()
 }
 
 fn as_count(number: i64) -> usize {

@@ -1,35 +1,38 @@
-//! The template's parameters: what the user gave, else the default, held against what the template allows.
+//! The template's parameters: given values and defaults, checked against their declarations.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::refusal::Refusal;
+use super::error::TemplateError;
 use super::scope::plain_text;
-use super::shape::entries;
+use super::supported::entries;
 
 /// The value of every declared parameter.
 ///
 /// # Errors
-/// A parameter given that is not declared, one without a value, or a value that is not allowed.
-pub fn settle(declared: Option<&Value>, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Refusal> {
+/// A given parameter is not declared, a parameter has no value, or a value is not allowed.
+pub fn resolve(
+    declared: Option<&Value>,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Value>, TemplateError> {
     let names: BTreeMap<&String, &Value> = entries(declared).collect();
-    if let Some(stranger) = given.keys().find(|name| !names.contains_key(name)) {
-        return Err(Refusal::new(stranger, "", "the template declares no such parameter"));
+    if let Some(unknown) = given.keys().find(|name| !names.contains_key(name)) {
+        return Err(TemplateError::new(unknown, "", "template.yaml does not declare this parameter"));
     }
     names
         .into_iter()
-        .map(|(name, declaration)| Ok((name.clone(), settle_one(name, declaration, given.get(name))?)))
+        .map(|(name, declaration)| Ok((name.clone(), resolve_one(name, declaration, given.get(name))?)))
         .collect()
 }
 
-fn settle_one(name: &str, declaration: &Value, given: Option<&String>) -> Result<Value, Refusal> {
+fn resolve_one(name: &str, declaration: &Value, given: Option<&String>) -> Result<Value, TemplateError> {
     let default = declaration.get("Default").map(plain_text);
     let Some(text) = given.cloned().or(default) else {
-        return Err(Refusal::new(
+        return Err(TemplateError::new(
             name,
             "",
-            format!("this parameter has no default: give it with --parameter {name}=..."),
+            format!("this parameter has no default: set it with --parameter {name}=..."),
         ));
     };
     check_allowed(name, declaration, &text)?;
@@ -39,24 +42,26 @@ fn settle_one(name: &str, declaration: &Value, given: Option<&String>) -> Result
         Some("CommaDelimitedList" | "List<Number>") => {
             Ok(text.split(',').map(|item| Value::from(item.trim())).collect())
         }
-        other => Err(Refusal::new(name, "Type", format!("parameters of type {other:?} cannot be honoured here"))),
+        other => {
+            Err(TemplateError::new(name, "Type", format!("the type {other:?} is not supported by the local cloud")))
+        }
     }
 }
 
-fn check_allowed(name: &str, declaration: &Value, text: &str) -> Result<(), Refusal> {
+fn check_allowed(name: &str, declaration: &Value, text: &str) -> Result<(), TemplateError> {
     let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array) else { return Ok(()) };
     let allowed: Vec<_> = allowed.iter().map(plain_text).collect();
     if allowed.iter().any(|value| value == text) {
         return Ok(());
     }
-    Err(Refusal::new(name, "AllowedValues", format!("{text:?} is none of {}", allowed.join(", "))))
+    Err(TemplateError::new(name, "AllowedValues", format!("{text:?} is not one of {}", allowed.join(", "))))
 }
 
-fn check_bounds(name: &str, declaration: &Value, text: &str) -> Result<(), Refusal> {
+fn check_bounds(name: &str, declaration: &Value, text: &str) -> Result<(), TemplateError> {
     let number = text.parse::<f64>();
     let is_number = declaration.get("Type").and_then(Value::as_str) == Some("Number");
     if is_number && number.is_err() {
-        return Err(Refusal::new(name, "Type", format!("{text:?} is not a number")));
+        return Err(TemplateError::new(name, "Type", format!("{text:?} is not a number")));
     }
     let length = text.chars().count() as f64;
     let bounds = [
@@ -70,7 +75,7 @@ fn check_bounds(name: &str, declaration: &Value, text: &str) -> Result<(), Refus
             continue;
         };
         if (is_upper && actual > bound) || (!is_upper && actual < bound) {
-            return Err(Refusal::new(name, property, format!("{text:?} is outside {bound}")));
+            return Err(TemplateError::new(name, property, format!("{text:?} is out of bounds: the limit is {bound}")));
         }
     }
     Ok(())
@@ -87,28 +92,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_wins_over_the_default_and_is_held_against_the_declaration() {
+    fn a_given_value_overrides_the_default_and_is_checked() {
         let declared = json!({
             "Level": { "Type": "String", "Default": "info", "AllowedValues": ["info", "debug"] },
             "Days": { "Type": "Number", "Default": 30, "MaxValue": 90 },
             "Origins": { "Type": "CommaDelimitedList", "Default": "a, b" },
         });
-        let settled = settle(Some(&declared), &given(&[("Level", "debug")])).unwrap();
-        assert_eq!(settled["Level"], "debug");
-        assert_eq!(settled["Days"], "30");
-        assert_eq!(settled["Origins"], json!(["a", "b"]));
+        let resolved = resolve(Some(&declared), &given(&[("Level", "debug")])).unwrap();
+        assert_eq!(resolved["Level"], "debug");
+        assert_eq!(resolved["Days"], "30");
+        assert_eq!(resolved["Origins"], json!(["a", "b"]));
 
-        let refused = [("Level", "loud"), ("Days", "91"), ("Days", "many"), ("Stranger", "x")];
-        for (name, value) in refused {
-            let refusal = settle(Some(&declared), &given(&[(name, value)])).unwrap_err();
-            assert_eq!(refusal.resource, name);
+        let invalid = [("Level", "loud"), ("Days", "91"), ("Days", "many"), ("Unknown", "x")];
+        for (name, value) in invalid {
+            let error = resolve(Some(&declared), &given(&[(name, value)])).unwrap_err();
+            assert_eq!(error.resource, name);
         }
     }
 
     #[test]
-    fn a_parameter_without_a_value_is_named_together_with_the_way_to_give_it() {
+    fn the_error_for_a_missing_value_says_how_to_set_it() {
         let declared = json!({ "Domain": { "Type": "String" } });
-        let refusal = settle(Some(&declared), &BTreeMap::new()).unwrap_err();
-        assert!(refusal.to_string().contains("--parameter Domain="), "{refusal}");
+        let error = resolve(Some(&declared), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("--parameter Domain="), "{error}");
     }
 }

@@ -1,36 +1,36 @@
-//! Second step of reading the template: parameters, conditions and references become plain values.
+//! Resolves parameters, conditions, references and intrinsic functions.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::refusal::Refusal;
+use super::error::TemplateError;
 
-/// Region every name and address of the local cloud claims to be in.
+/// Region of the local cloud.
 pub const REGION: &str = "us-east-1";
-/// Account every ARN of the local cloud claims to belong to.
+/// Account of the local cloud.
 pub const ACCOUNT: &str = "000000000000";
 
 const MAX_CONDITION_DEPTH: usize = 32;
 
-/// Why a value has no plain form: something it refers to does not exist yet, or never will.
+/// Why a value cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unresolved {
-    /// Refers to this resource's attribute, which is known once that resource has been created.
-    NotYet {
+pub enum ResolveError {
+    /// It refers to a resource that has not been created yet.
+    NotYetCreated {
         /// `LogicalId.Attribute`, or the bare logical id.
         reference: String,
     },
-    /// Cannot be honoured; the resource's name is filled in by the caller.
-    Refused(Refusal),
+    /// It is invalid or not supported; the caller adds the resource's name.
+    Invalid(TemplateError),
 }
 
-/// Everything an intrinsic function may refer to.
+/// The values that intrinsic functions can refer to.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     parameters: BTreeMap<String, Value>,
     conditions: BTreeMap<String, Value>,
-    /// `LogicalId` (what `!Ref` gives) and `LogicalId.Attribute` (what `!GetAtt` gives), as resources come to be.
+    /// `LogicalId` (what `!Ref` gives) and `LogicalId.Attribute` (what `!GetAtt` gives), of created resources.
     known: BTreeMap<String, Value>,
     resources: Vec<String>,
 }
@@ -54,16 +54,16 @@ impl Scope {
         Self { parameters, conditions: conditions.into_iter().collect(), known: known.into(), resources }
     }
 
-    /// Records what `!Ref` (an empty `attribute`) or `!GetAtt` gives for a resource from now on.
-    pub fn learn(&mut self, resource: &str, attribute: &str, value: impl Into<Value>) {
+    /// Defines the value of `!Ref` (an empty `attribute`) or `!GetAtt` for a resource.
+    pub fn define(&mut self, resource: &str, attribute: &str, value: impl Into<Value>) {
         self.known.insert(reference(resource, attribute), value.into());
     }
 
-    /// The plain form of `value`; `None` where it is `AWS::NoValue`.
+    /// Resolves `value`; `None` if it is `AWS::NoValue`.
     ///
     /// # Errors
-    /// See [`Unresolved`].
-    pub fn resolve(&self, value: &Value) -> Result<Option<Value>, Unresolved> {
+    /// See [`ResolveError`].
+    pub fn resolve(&self, value: &Value) -> Result<Option<Value>, ResolveError> {
         match value {
             Value::Object(fields) => match intrinsic(fields) {
                 Some((name, argument)) => self.call(name, argument),
@@ -74,7 +74,7 @@ impl Scope {
                 Ok(Some(items?.into_iter().flatten().collect()))
             }
             Value::String(text) if text.contains("{{resolve:") => {
-                refuse(text, "dynamic references cannot be honoured here")
+                invalid(text, "dynamic references are not supported by the local cloud")
             }
             plain => Ok(Some(plain.clone())),
         }
@@ -83,22 +83,22 @@ impl Scope {
     /// Whether the named condition holds.
     ///
     /// # Errors
-    /// When it is not declared, refers to itself, or uses what cannot be honoured.
-    pub fn holds(&self, condition: &str) -> Result<bool, Unresolved> {
+    /// The condition is not declared, refers to itself, or is not supported.
+    pub fn holds(&self, condition: &str) -> Result<bool, ResolveError> {
         self.holds_at(condition, 0)
     }
 
-    fn holds_at(&self, condition: &str, depth: usize) -> Result<bool, Unresolved> {
+    fn holds_at(&self, condition: &str, depth: usize) -> Result<bool, ResolveError> {
         match self.conditions.get(condition) {
-            None => refuse(condition, "no such condition"),
-            Some(_) if depth > MAX_CONDITION_DEPTH => refuse(condition, "this condition refers to itself"),
+            None => invalid(condition, "is not a condition of this template"),
+            Some(_) if depth > MAX_CONDITION_DEPTH => invalid(condition, "the condition refers to itself"),
             Some(expression) => self.truth(expression, depth),
         }
     }
 
-    fn truth(&self, expression: &Value, depth: usize) -> Result<bool, Unresolved> {
+    fn truth(&self, expression: &Value, depth: usize) -> Result<bool, ResolveError> {
         let Some((name, argument)) = expression.as_object().and_then(intrinsic) else {
-            return refuse(&expression.to_string(), "not a condition");
+            return invalid(&expression.to_string(), "is not a condition");
         };
         let parts = argument.as_array().map(Vec::as_slice).unwrap_or_default();
         match (name, parts, argument) {
@@ -107,11 +107,11 @@ impl Scope {
             ("Fn::Not", [only], _) => Ok(!self.truth(only, depth)?),
             ("Fn::And", parts, _) => parts.iter().try_fold(true, |all, part| Ok(all & self.truth(part, depth)?)),
             ("Fn::Or", parts, _) => parts.iter().try_fold(false, |any, part| Ok(any | self.truth(part, depth)?)),
-            _ => refuse(name, "not a condition function"),
+            _ => invalid(name, "is not a condition function"),
         }
     }
 
-    fn resolve_fields(&self, fields: &Map<String, Value>) -> Result<Value, Unresolved> {
+    fn resolve_fields(&self, fields: &Map<String, Value>) -> Result<Value, ResolveError> {
         let mut plain = Map::new();
         for (name, value) in fields {
             if let Some(value) = self.resolve(value)? {
@@ -121,7 +121,7 @@ impl Scope {
         Ok(Value::Object(plain))
     }
 
-    fn call(&self, name: &str, argument: &Value) -> Result<Option<Value>, Unresolved> {
+    fn call(&self, name: &str, argument: &Value) -> Result<Option<Value>, ResolveError> {
         let parts = argument.as_array().map(Vec::as_slice).unwrap_or_default();
         match (name, argument, parts) {
             ("Ref", Value::String(target), _) if target == "AWS::NoValue" => Ok(None),
@@ -148,17 +148,17 @@ impl Scope {
                 let position = self.text(index)?.parse::<usize>().ok();
                 match position.and_then(|position| self.list(list).ok()?.get(position).cloned()) {
                     Some(chosen) => Ok(Some(chosen)),
-                    None => refuse(name, "selects nothing"),
+                    None => invalid(name, "has no element at this index"),
                 }
             }
             ("Ref" | "Fn::GetAtt" | "Fn::Sub" | "Fn::If" | "Fn::Join" | "Fn::Split" | "Fn::Select", ..) => {
-                refuse(name, "has arguments that are not understood")
+                invalid(name, "has invalid arguments")
             }
-            _ => refuse(name, "this function cannot be honoured here"),
+            _ => invalid(name, "this intrinsic function is not supported by the local cloud"),
         }
     }
 
-    fn lookup(&self, target: &str, attribute: &str) -> Result<Value, Unresolved> {
+    fn lookup(&self, target: &str, attribute: &str) -> Result<Value, ResolveError> {
         let wanted = reference(target, attribute);
         if let Some(value) = self.known.get(&wanted) {
             return Ok(value.clone());
@@ -166,19 +166,19 @@ impl Scope {
         match self.parameters.get(target) {
             Some(value) if attribute.is_empty() => Ok(value.clone()),
             _ if self.resources.iter().any(|resource| resource == target) => {
-                Err(Unresolved::NotYet { reference: wanted })
+                Err(ResolveError::NotYetCreated { reference: wanted })
             }
-            _ => refuse(&wanted, "refers to nothing in this template"),
+            _ => invalid(&wanted, "is not a parameter or resource of this template"),
         }
     }
 
     /// Replaces each `${Name}` or `${Resource.Attribute}`; `${!Literal}` stays as `${Literal}`.
-    fn substitute(&self, pattern: &str, names: &Map<String, Value>) -> Result<Value, Unresolved> {
+    fn substitute(&self, pattern: &str, names: &Map<String, Value>) -> Result<Value, ResolveError> {
         let mut pieces = pattern.split("${");
         let mut text = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
             let Some((name, rest)) = piece.split_once('}') else {
-                return refuse("Fn::Sub", "has an opening ${ without its }");
+                return invalid("Fn::Sub", "has a ${ without a closing }");
             };
             match (name.strip_prefix('!'), names.get(name)) {
                 (Some(literal), _) => text.push_str(&format!("${{{literal}}}")),
@@ -193,20 +193,20 @@ impl Scope {
         Ok(text.into())
     }
 
-    fn text(&self, value: &Value) -> Result<String, Unresolved> {
+    fn text(&self, value: &Value) -> Result<String, ResolveError> {
         Ok(self.resolve(value)?.as_ref().map(plain_text).unwrap_or_default())
     }
 
-    fn list(&self, value: &Value) -> Result<Vec<Value>, Unresolved> {
+    fn list(&self, value: &Value) -> Result<Vec<Value>, ResolveError> {
         match self.resolve(value)? {
             Some(Value::Array(items)) => Ok(items),
             Some(Value::String(text)) => Ok(text.split(',').map(Value::from).collect()),
-            _ => refuse("list", "is not a list"),
+            _ => invalid("list", "is not a list"),
         }
     }
 }
 
-/// A scalar as CloudFormation writes it into text.
+/// A scalar as text, as CloudFormation formats it.
 pub fn plain_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -224,8 +224,8 @@ fn reference(resource: &str, attribute: &str) -> String {
     if attribute.is_empty() { resource.to_owned() } else { format!("{resource}.{attribute}") }
 }
 
-fn refuse<T>(property: &str, why: &str) -> Result<T, Unresolved> {
-    Err(Unresolved::Refused(Refusal::new("", property, why)))
+fn invalid<T>(property: &str, why: &str) -> Result<T, ResolveError> {
+    Err(ResolveError::Invalid(TemplateError::new("", property, why)))
 }
 
 #[cfg(test)]
@@ -245,13 +245,13 @@ mod tests {
         });
         let Value::Object(conditions) = conditions else { unreachable!() };
         let mut scope = Scope::new("stack", parameters.into(), conditions, vec!["Table".into(), "Later".into()]);
-        scope.learn("Table", "", "stack-Table");
-        scope.learn("Table", "Arn", "arn:table");
+        scope.define("Table", "", "stack-Table");
+        scope.define("Table", "Arn", "arn:table");
         scope
     }
 
     #[test]
-    fn every_function_a_template_may_use_gives_its_plain_value() {
+    fn every_supported_function_is_resolved() {
         let cases = [
             (json!({ "Ref": "Mode" }), json!("fast")),
             (json!({ "Ref": "AWS::StackName" }), json!("stack")),
@@ -275,9 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_created_later_is_told_apart_from_what_never_will_be() {
+    fn a_resource_that_is_not_created_yet_is_distinguished_from_an_invalid_reference() {
         let later = scope().resolve(&json!({ "Fn::GetAtt": ["Later", "Arn"] }));
-        assert_eq!(later, Err(Unresolved::NotYet { reference: "Later.Arn".into() }));
+        assert_eq!(later, Err(ResolveError::NotYetCreated { reference: "Later.Arn".into() }));
         for written in [
             json!({ "Ref": "Nowhere" }),
             json!({ "Fn::Cidr": ["10.0.0.0/8", 1, 1] }),
@@ -286,8 +286,8 @@ mod tests {
             json!({ "Fn::Sub": "${open" }),
             json!("{{resolve:ssm:/x}}"),
         ] {
-            let refused = matches!(scope().resolve(&written), Err(Unresolved::Refused(_)));
-            assert!(refused, "{written}");
+            let is_invalid = matches!(scope().resolve(&written), Err(ResolveError::Invalid(_)));
+            assert!(is_invalid, "{written}");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! A table as the template describes it, in the words of DynamoDB's own CreateTable.
+//! A table of the template, as parameters of `CreateTable`.
 
 use serde_json::{Map, Value, json};
 
-use super::refusal::Refusal;
+use super::error::TemplateError;
 
 const INDEX_PROPERTIES: &[&str] = &["IndexName", "KeySchema", "Projection"];
-const INDEX_ONLY_IN_AWS: &[&str] =
+const IGNORED_INDEX_PROPERTIES: &[&str] =
     &["ContributorInsightsSpecification", "OnDemandThroughput", "ProvisionedThroughput", "WarmThroughput"];
 
-/// What has to exist: keys, indexes, stream and time to live.
+/// A table's keys, indexes, stream and time to live.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// Physical name.
     pub name: String,
     /// The body of the CreateTable call.
     pub create: Value,
-    /// The attribute that holds each item's time to live, if it is enabled.
+    /// The attribute of the time to live, if it is enabled.
     pub time_to_live: Option<String>,
 }
 
@@ -23,13 +23,13 @@ impl Table {
     /// Reads a table's resolved properties.
     ///
     /// # Errors
-    /// An index or the stream is described by something that cannot be honoured here.
-    pub fn read(name: String, properties: &Value) -> Result<Self, Refusal> {
+    /// A property of an index or of the stream is not supported.
+    pub fn read(name: String, properties: &Value) -> Result<Self, TemplateError> {
         let mut create = Map::new();
         create.insert("TableName".into(), name.clone().into());
         create.insert("BillingMode".into(), "PAY_PER_REQUEST".into());
         for property in ["KeySchema", "AttributeDefinitions"] {
-            let value = properties.get(property).ok_or_else(|| Refusal::new("", property, "is missing"))?;
+            let value = properties.get(property).ok_or_else(|| TemplateError::new("", property, "is missing"))?;
             create.insert(property.into(), value.clone());
         }
         for property in ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"] {
@@ -44,7 +44,7 @@ impl Table {
         Ok(Self { name, create: Value::Object(create), time_to_live: time_to_live(properties) })
     }
 
-    /// Whether a table that exists already, as DescribeTable tells of it, has the keys and indexes described here.
+    /// Whether an existing table, as returned by `DescribeTable`, has the same keys and indexes.
     pub fn has_keys_of(&self, existing: &Value) -> bool {
         let parts = ["KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes"];
         parts.iter().all(|part| keys_of(self.create.get(*part)) == keys_of(existing.get(*part)))
@@ -52,22 +52,22 @@ impl Table {
     }
 }
 
-fn plain_index(property: &str, index: &Value) -> Result<Value, Refusal> {
+fn plain_index(property: &str, index: &Value) -> Result<Value, TemplateError> {
     let mut plain = Map::new();
     for (key, value) in index.as_object().into_iter().flatten() {
         if INDEX_PROPERTIES.contains(&key.as_str()) {
             plain.insert(key.clone(), value.clone());
-        } else if !INDEX_ONLY_IN_AWS.contains(&key.as_str()) {
-            return Err(Refusal::new(property, key, "cannot be honoured here"));
+        } else if !IGNORED_INDEX_PROPERTIES.contains(&key.as_str()) {
+            return Err(TemplateError::new(property, key, "is not supported by the local cloud"));
         }
     }
     Ok(Value::Object(plain))
 }
 
-fn plain_stream(stream: &Value) -> Result<Value, Refusal> {
+fn plain_stream(stream: &Value) -> Result<Value, TemplateError> {
     let only_images = |key: &&String| !["StreamViewType", "ResourcePolicy"].contains(&key.as_str());
-    if let Some(stranger) = stream.as_object().and_then(|fields| fields.keys().find(only_images)) {
-        return Err(Refusal::new("StreamSpecification", stranger, "cannot be honoured here"));
+    if let Some(unknown) = stream.as_object().and_then(|fields| fields.keys().find(only_images)) {
+        return Err(TemplateError::new("StreamSpecification", unknown, "is not supported by the local cloud"));
     }
     Ok(json!({ "StreamEnabled": true, "StreamViewType": stream.get("StreamViewType") }))
 }
@@ -78,7 +78,7 @@ fn time_to_live(properties: &Value) -> Option<String> {
     enabled.then(|| Some(specification.get("AttributeName")?.as_str()?.to_owned()))?
 }
 
-/// The part of a key schema or a list of indexes that a persisted table cannot change: names and keys, in any order.
+/// The parts of a key schema or of indexes that cannot be changed: names and keys, sorted.
 fn keys_of(value: Option<&Value>) -> Vec<String> {
     let entries = value.and_then(Value::as_array).into_iter().flatten();
     let mut keys: Vec<_> = entries

@@ -1,13 +1,13 @@
-//! First step of reading the template: YAML text in, JSON out, with every short tag (`!Ref`) written in its long form.
+//! Converts YAML to JSON, with short tags (`!Ref`) in their long form.
 
 use saphyr::{LoadableYamlNode, ScalarOwned, Tag, YamlOwned};
 use serde_json::{Map, Number, Value, json};
 
-/// Parses one YAML document. Short tags become what they abbreviate: `!Ref X` is `{"Ref": "X"}`, `!GetAtt A.B` is
+/// Parses one YAML document. Short tags are expanded: `!Ref X` is `{"Ref": "X"}`, `!GetAtt A.B` is
 /// `{"Fn::GetAtt": ["A", "B"]}`, any other `!Name v` is `{"Fn::Name": v}`.
 ///
 /// # Errors
-/// Says what is not YAML, or not JSON's subset of it.
+/// The text is not YAML, or cannot be represented in JSON.
 pub fn parse(text: &str) -> Result<Value, String> {
     let mut documents = YamlOwned::load_from_str(text).map_err(|error| error.to_string())?;
     match documents.len() {
@@ -27,9 +27,7 @@ fn to_json(node: YamlOwned) -> Result<Value, String> {
         YamlOwned::Tagged(tag, inner) => Ok(long_form(&tag, to_json(*inner)?)),
         YamlOwned::Representation(text, _, Some(tag)) => Ok(long_form(&tag, Value::String(text))),
         YamlOwned::Representation(text, _, None) => Ok(Value::String(text)),
-        YamlOwned::Alias(_) | YamlOwned::BadValue => {
-            Err("a value that cannot be read (an alias or a bad scalar)".into())
-        }
+        YamlOwned::Alias(_) | YamlOwned::BadValue => Err("aliases and invalid scalars are not supported".into()),
     }
 }
 
@@ -47,7 +45,7 @@ fn key_to_string(key: YamlOwned) -> Result<String, String> {
     match to_json(key)? {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
-        other => Err(format!("a key that is not a word: {other}")),
+        other => Err(format!("the key {other} is not a string or a number")),
     }
 }
 
@@ -71,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_tags_become_their_long_form_wherever_they_stand() {
+    fn short_tags_are_expanded_everywhere() {
         let text = "a: !Ref Table\nb: !GetAtt Table.Arn\nc: !Sub '${A}-x'\nd: [!If [C, !Ref X, 1]]\ne: !Condition C\n";
         let expected = json!({
             "a": { "Ref": "Table" },
@@ -84,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn two_documents_are_refused() {
+    fn two_documents_are_rejected() {
         assert!(parse("a: 1\n---\nb: 2\n").is_err());
     }
 }

@@ -1,10 +1,10 @@
-//! Events have exactly the shape AWS gives them: the types real functions read them with must take every field.
+//! Events have AWS's format: they can be parsed with the types of aws_lambda_events.
 
 use aws_lambda_events::event::dynamodb::Event as StreamEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
 use serde_json::json;
 
-use crate::world::{Functions, Queue, cloud, put, settle, succeed};
+use crate::world::{Functions, Queue, cloud, poll_until_idle, put, succeed};
 
 const TEMPLATE: &str = "
 Resources:
@@ -34,7 +34,7 @@ async fn a_queue_event_is_what_aws_sends() {
     });
     queue.call("SendMessage", message).await.unwrap();
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let event: SqsEvent = serde_json::from_value(functions.events().remove(0)).unwrap();
     let record = &event.records[0];
     assert_eq!(record.body.as_deref(), Some("hello"));
@@ -66,7 +66,7 @@ async fn a_stream_event_is_what_aws_sends() {
     put(&cloud, "a", 1).await;
     put(&cloud, "a", 2).await;
     let functions = Functions::answering(succeed);
-    settle(&cloud, &functions).await;
+    poll_until_idle(&cloud, &functions).await;
     let event: StreamEvent = serde_json::from_value(functions.events().remove(0)).unwrap();
     let record = &event.records[1];
     assert_eq!(record.event_name, "MODIFY");

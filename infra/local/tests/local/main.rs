@@ -1,18 +1,18 @@
-//! The local cloud held against what it promises: the lists of trigger semantics row by row, SQS's own rules, refusals
-//! by name, and restarts. Functions here are closures; the real ones have their own tests.
+//! Tests of the local cloud: the requirements of event sources row by row, SQS, S3, IAM, errors in templates, and restarts.
+//! Functions are closures here; the real ones have their own tests.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod elsewhere;
+mod authentication;
 mod events;
-mod faults;
+mod external_endpoint;
+mod fault_injection;
+mod iam;
 mod objects;
-mod permissions;
 mod queues;
 mod restart;
 mod services;
-mod sqs_sources;
-mod strangers;
-mod stream_sources;
+mod sqs_event_sources;
+mod stream_event_sources;
 mod template;
 mod world;

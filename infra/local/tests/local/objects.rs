@@ -1,4 +1,4 @@
-//! S3 as the functions use it: objects whole, by range and in parts, pages that ask, and nothing of it lost in a restart.
+//! S3 as the functions use it: whole objects, ranges, multipart uploads, CORS, expiry and restarts.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ Resources:
           - { AllowedOrigins: ['https://app.example'], AllowedMethods: [GET, PUT], AllowedHeaders: [content-type], ExposedHeaders: [ETag], MaxAge: 60 }
 ";
 
-/// More than a piece of storage, and more than the least part of an upload.
+/// More than a piece, and more than the minimum size of a part.
 const LARGE: usize = 5 * 1024 * 1024 + 7;
 
-/// What came back: status, headers and bytes.
+/// A response.
 struct Answer {
     status: u16,
     headers: HeaderMap,
@@ -39,7 +39,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// The text inside the first such element.
+    /// The text of the first element with this name.
     fn element(&self, name: &str) -> String {
         let text = std::str::from_utf8(&self.body).unwrap();
         let rest = text.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {text}")).1;
@@ -84,7 +84,7 @@ async fn send(request: Request<Bytes>) -> Answer {
     }
 }
 
-/// Bytes that are nowhere the same for long.
+/// Pseudo-random bytes.
 fn bytes(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let next = || {
@@ -95,7 +95,7 @@ fn bytes(length: usize, seed: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_object_comes_back_as_it_was_put_whole_and_by_range() {
+async fn an_object_is_read_whole_and_by_range() {
     let cloud = cloud(TEMPLATE).await;
     let large = bytes(LARGE, 1);
     let put = ask(&cloud, Method::PUT, "/a%20b/c", &[("content-type", "text/csv")], large.clone()).await.is(200);
@@ -127,7 +127,7 @@ async fn an_object_comes_back_as_it_was_put_whole_and_by_range() {
 }
 
 #[tokio::test]
-async fn conditions_and_digests_are_held() {
+async fn conditions_and_digests_are_checked() {
     let cloud = cloud(TEMPLATE).await;
     let first = ask(&cloud, Method::PUT, "/k", &[("if-none-match", "*")], b"one".to_vec()).await.is(200);
     assert_eq!(first.header("etag"), "\"f97c5d29941bfb1b2fdab0874906ab82\"", "the MD5 of `one`");
@@ -143,7 +143,7 @@ async fn conditions_and_digests_are_held() {
     for (headers, status, code) in refused {
         let answer = ask(&cloud, Method::PUT, "/k", &headers, b"two".to_vec()).await.is(status);
         assert_eq!(answer.element("Code"), code, "{headers:?}");
-        assert_eq!(ask(&cloud, Method::GET, "/k", &[], vec![]).await.body, b"one", "what is refused changes nothing");
+        assert_eq!(ask(&cloud, Method::GET, "/k", &[], vec![]).await.body, b"one", "a rejected write changes nothing");
     }
     ask(&cloud, Method::PUT, "/k", &[("if-match", tag)], b"two".to_vec()).await.is(200);
     ask(&cloud, Method::GET, "/k", &[("if-match", tag)], vec![]).await.is(412);
@@ -170,7 +170,7 @@ async fn complete(cloud: &LocalCloud, key: &str, upload: &str, parts: &[(u32, &s
 }
 
 #[tokio::test]
-async fn parts_become_one_object_in_their_order_or_nothing_at_all() {
+async fn parts_become_one_object_or_nothing() {
     let cloud = cloud(TEMPLATE).await;
     let upload = start(&cloud, "big").await;
     let (one, two) = (bytes(LARGE, 2), bytes(100, 3));
@@ -195,7 +195,7 @@ async fn parts_become_one_object_in_their_order_or_nothing_at_all() {
     assert_eq!(got.header("content-type"), "text/plain");
     let across = format!("bytes={}-{}", LARGE - 1, LARGE);
     let across = ask(&cloud, Method::GET, "/big", &[("range", &across)], vec![]).await.is(206);
-    assert_eq!(across.body, [one[LARGE - 1], two[0]], "a range runs across the seam");
+    assert_eq!(across.body, [one[LARGE - 1], two[0]], "a range spans two parts");
     assert_eq!(complete(&cloud, "big", &upload, &[(1, &first)]).await.is(404).element("Code"), "NoSuchUpload");
 
     let small = start(&cloud, "small").await;
@@ -208,7 +208,7 @@ async fn parts_become_one_object_in_their_order_or_nothing_at_all() {
 }
 
 #[tokio::test]
-async fn a_listing_is_by_prefix_in_order_and_a_page_at_a_time() {
+async fn a_listing_is_by_prefix_in_order_and_in_pages() {
     let cloud = cloud(TEMPLATE).await;
     for key in ["b", "a/2", "a/1", "a/3"] {
         ask(&cloud, Method::PUT, &format!("/{key}"), &[], key.into()).await.is(200);
@@ -221,12 +221,12 @@ async fn a_listing_is_by_prefix_in_order_and_a_page_at_a_time() {
         ask(&cloud, Method::GET, &format!("?list-type=2&prefix=a%2F&continuation-token={next}"), &[], vec![]).await;
     let text = String::from_utf8(rest.body).unwrap();
     assert!(text.contains("a/3") && !text.contains("a/2") && text.contains("<IsTruncated>false"), "{text}");
-    let desk: Vec<_> = cloud.objects(2).unwrap().into_iter().map(|object| object.key).collect();
-    assert_eq!(desk.len(), 2);
+    let newest: Vec<_> = cloud.objects(2).unwrap().into_iter().map(|object| object.key).collect();
+    assert_eq!(newest.len(), 2);
 }
 
 #[tokio::test]
-async fn what_is_not_done_here_is_refused_by_name_and_nobody_enters_without_a_key() {
+async fn unsupported_operations_and_unsigned_requests_are_rejected() {
     let cloud = cloud(TEMPLATE).await;
     for path in ["/k?acl", "/k?tagging", "?list-type=1", "?list-type=2&delimiter=x", "?versioning"] {
         assert_eq!(
@@ -236,14 +236,14 @@ async fn what_is_not_done_here_is_refused_by_name_and_nobody_enters_without_a_ke
         );
     }
     ask(&cloud, Method::PUT, "/k", &[], b"x".to_vec()).await.is(200);
-    let stranger = ask_unsigned(&cloud, Method::GET, "/k", &[], vec![]).await.is(403);
-    assert_eq!(stranger.element("Code"), "AccessDenied");
+    let unsigned = ask_unsigned(&cloud, Method::GET, "/k", &[], vec![]).await.is(403);
+    assert_eq!(unsigned.element("Code"), "AccessDenied");
     let long = format!("/{}", "k".repeat(1025));
     assert_eq!(ask(&cloud, Method::PUT, &long, &[], vec![]).await.is(400).element("Code"), "KeyTooLongError");
 }
 
 #[tokio::test]
-async fn a_page_of_a_listed_origin_may_ask_and_no_other() {
+async fn only_a_page_of_an_allowed_origin_may_send_requests() {
     let cloud = cloud(TEMPLATE).await;
     let question = |origin, method, headers| {
         vec![("origin", origin), ("access-control-request-method", method), ("access-control-request-headers", headers)]
@@ -261,11 +261,11 @@ async fn a_page_of_a_listed_origin_may_ask_and_no_other() {
         assert_eq!(refused.header("access-control-allow-origin"), "", "{asked:?}");
     }
     let signed_by_a_page = ask(&cloud, Method::GET, "/k", &[("origin", "https://app.example")], vec![]).await;
-    assert_eq!(signed_by_a_page.is(403).element("Code"), "AccessDenied", "pages have links, not keys");
+    assert_eq!(signed_by_a_page.is(403).element("Code"), "AccessDenied", "pages may only use presigned URLs");
 }
 
 #[tokio::test]
-async fn objects_expire_by_the_rule_and_survive_a_restart_until_then() {
+async fn objects_expire_by_the_rule_and_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let cloud = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
@@ -284,7 +284,7 @@ async fn objects_expire_by_the_rule_and_survive_a_restart_until_then() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_completes_goes_by_the_rule() {
+async fn an_incomplete_upload_is_deleted_by_the_rule() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let cloud = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;

@@ -1,4 +1,4 @@
-//! SQS itself: visibility, order, deduplication, delays, dead letters, and the errors SDKs look for.
+//! SQS: visibility, order, deduplication, delays, dead-letter queues, and errors.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[tokio::test]
-async fn a_received_message_is_out_of_sight_until_its_timeout_and_counts_its_receives() {
+async fn a_received_message_is_invisible_until_its_timeout_and_its_receives_are_counted() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Plain").await;
     queue.send("one").await;
@@ -44,24 +44,24 @@ async fn a_received_message_is_out_of_sight_until_its_timeout_and_counts_its_rec
     let second = queue.receive().await;
     assert_eq!(second[0]["Attributes"]["ApproximateReceiveCount"], "2");
     queue.delete(&first[0]).await.unwrap();
-    assert_eq!(queue.depth().await, [0, 1, 0], "an outdated receipt deletes nothing");
+    assert_eq!(queue.depth().await, [0, 1, 0], "an outdated receipt handle deletes nothing");
     queue.delete(&second[0]).await.unwrap();
     assert_eq!(queue.depth().await, [0, 0, 0]);
 }
 
 #[tokio::test]
-async fn visibility_can_be_shortened_and_prolonged_only_while_in_flight() {
+async fn visibility_can_be_changed_only_while_in_flight() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Plain").await;
     queue.send("one").await;
     let message = queue.receive().await.remove(0);
-    queue.put_off(&message, 0).await.unwrap();
-    assert!(queue.put_off(&message, 5).await.unwrap_err().is("MessageNotInflight"));
+    queue.change_visibility(&message, 0).await.unwrap();
+    assert!(queue.change_visibility(&message, 5).await.unwrap_err().is("MessageNotInflight"));
     assert_eq!(queue.receive_bodies().await, ["one"]);
 }
 
 #[tokio::test]
-async fn a_message_received_too_often_goes_to_the_dead_letter_queue_and_keeps_its_age_there() {
+async fn a_message_received_too_often_moves_to_the_dead_letter_queue_and_keeps_its_age() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Plain").await;
     queue.send("poison").await;
@@ -69,7 +69,7 @@ async fn a_message_received_too_often_goes_to_the_dead_letter_queue_and_keeps_it
         assert_eq!(queue.receive_bodies().await, ["poison"]);
         cloud.advance(seconds(61));
     }
-    assert!(queue.receive().await.is_empty(), "twice was all it had");
+    assert!(queue.receive().await.is_empty(), "maxReceiveCount is 2");
     let dead = Queue::open(&cloud, "Dead").await;
     let message = dead.receive().await.remove(0);
     assert_eq!(
@@ -83,7 +83,7 @@ async fn a_message_received_too_often_goes_to_the_dead_letter_queue_and_keeps_it
 }
 
 #[tokio::test]
-async fn a_fifo_message_in_the_dead_letter_queue_is_known_by_its_own_id_and_starts_a_new_age() {
+async fn a_fifo_message_in_the_dead_letter_queue_has_its_id_as_deduplication_id_and_a_new_age() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Ordered.fifo").await;
     queue.send_in("g", "poison").await;
@@ -96,7 +96,7 @@ async fn a_fifo_message_in_the_dead_letter_queue_is_known_by_its_own_id_and_star
 }
 
 #[tokio::test]
-async fn messages_past_their_retention_are_gone() {
+async fn messages_past_their_retention_are_deleted() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Short").await;
     queue.send("old").await;
@@ -105,7 +105,7 @@ async fn messages_past_their_retention_are_gone() {
 }
 
 #[tokio::test]
-async fn a_delayed_message_is_counted_as_such_and_cannot_be_received_before_its_time() {
+async fn a_delayed_message_is_counted_and_cannot_be_received_before_its_delay() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Late").await;
     queue.send("later").await;
@@ -117,7 +117,7 @@ async fn a_delayed_message_is_counted_as_such_and_cannot_be_received_before_its_
 }
 
 #[tokio::test]
-async fn a_fifo_group_is_closed_while_one_of_its_messages_is_in_flight_and_others_are_not() {
+async fn a_fifo_group_is_blocked_while_one_of_its_messages_is_in_flight() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Ordered.fifo").await;
     for (group, body) in [("a", "a1"), ("b", "b1")] {
@@ -126,26 +126,26 @@ async fn a_fifo_group_is_closed_while_one_of_its_messages_is_in_flight_and_other
     let first = queue.receive().await;
     queue.send_in("a", "a2").await;
     queue.send_in("c", "c1").await;
-    assert_eq!(queue.receive_bodies().await, ["c1"], "a and b are being worked on");
+    assert_eq!(queue.receive_bodies().await, ["c1"], "groups a and b are in flight");
     queue.delete(&first[0]).await.unwrap();
     assert_eq!(queue.receive_bodies().await, ["a2"]);
 }
 
 #[tokio::test]
-async fn a_returned_message_comes_before_newer_ones_of_its_group() {
+async fn a_returned_message_is_delivered_before_newer_ones_of_its_group() {
     let cloud = cloud(TEMPLATE.replace("maxReceiveCount: 1", "maxReceiveCount: 9").as_str()).await;
     let queue = Queue::open(&cloud, "Ordered.fifo").await;
     queue.send_in("a", "a1").await;
     let first = queue.receive().await;
     queue.send_in("a", "a2").await;
-    queue.put_off(&first[0], 5).await.unwrap();
-    assert!(queue.receive().await.is_empty(), "the group waits with it");
+    queue.change_visibility(&first[0], 5).await.unwrap();
+    assert!(queue.receive().await.is_empty(), "the group is blocked");
     cloud.advance(seconds(5));
     assert_eq!(queue.receive_bodies().await, ["a1", "a2"]);
 }
 
 #[tokio::test]
-async fn the_same_deduplication_id_is_acknowledged_but_not_stored_twice_for_five_minutes_even_after_delete() {
+async fn a_deduplication_id_is_known_for_five_minutes_even_after_delete() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Ordered.fifo").await;
     let first = queue.send_in("g", "same").await;
@@ -163,7 +163,7 @@ async fn the_same_deduplication_id_is_acknowledged_but_not_stored_twice_for_five
 }
 
 #[tokio::test]
-async fn content_is_a_deduplication_id_only_where_the_queue_says_so() {
+async fn content_is_a_deduplication_id_only_with_content_based_deduplication() {
     let cloud = cloud(TEMPLATE).await;
     let by_content = Queue::open(&cloud, "ByContent.fifo").await;
     let message = json!({ "MessageBody": "same", "MessageGroupId": "g" });
@@ -175,7 +175,7 @@ async fn content_is_a_deduplication_id_only_where_the_queue_says_so() {
 }
 
 #[tokio::test]
-async fn an_expired_receipt_deletes_nothing_in_a_fifo_queue_and_says_so() {
+async fn an_expired_receipt_handle_is_an_error_in_a_fifo_queue() {
     let cloud = cloud(TEMPLATE.replace("maxReceiveCount: 1", "maxReceiveCount: 9").as_str()).await;
     let queue = Queue::open(&cloud, "Ordered.fifo").await;
     queue.send_in("g", "one").await;
@@ -183,7 +183,7 @@ async fn an_expired_receipt_deletes_nothing_in_a_fifo_queue_and_says_so() {
     cloud.advance(seconds(61));
     assert!(queue.delete(&message).await.unwrap_err().is("InvalidParameterValue"));
     let again = queue.receive().await.remove(0);
-    assert!(queue.delete(&message).await.unwrap_err().is("InvalidParameterValue"), "it is someone else's now");
+    assert!(queue.delete(&message).await.unwrap_err().is("InvalidParameterValue"), "it was received again");
     queue.delete(&again).await.unwrap();
     assert_eq!(queue.depth().await, [0, 0, 0]);
 }
@@ -210,7 +210,7 @@ async fn a_batch_reports_each_entry_that_failed_and_stores_the_others() {
 }
 
 #[tokio::test]
-async fn batches_that_no_sdk_should_send_are_refused_whole() {
+async fn invalid_batches_are_rejected() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Plain").await;
     let entry = |id: usize| json!({ "Id": id.to_string(), "MessageBody": "x" });
@@ -231,7 +231,7 @@ async fn batches_that_no_sdk_should_send_are_refused_whole() {
 }
 
 #[tokio::test]
-async fn mistakes_are_answered_with_the_errors_sdks_know() {
+async fn errors_have_the_names_that_sdks_know() {
     let cloud = cloud(TEMPLATE).await;
     let call = async |action: &str, body| cloud.call(&format!("AmazonSQS.{action}"), &body).await.unwrap_err();
     assert!(call("GetQueueUrl", json!({ "QueueName": "nowhere" })).await.is("QueueDoesNotExist"));
@@ -264,18 +264,18 @@ async fn mistakes_are_answered_with_the_errors_sdks_know() {
 }
 
 #[tokio::test]
-async fn a_waiting_receiver_is_woken_by_the_message_it_waits_for() {
+async fn a_waiting_receiver_is_woken_by_a_message() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Plain").await;
     let started = std::time::Instant::now();
     let waiting = queue.call("ReceiveMessage", json!({ "WaitTimeSeconds": 20 }));
     let (received, ()) = tokio::join!(waiting, queue.send("here"));
     assert_eq!(received.unwrap()["Messages"][0]["Body"], "here");
-    assert!(started.elapsed() < Duration::from_secs(10), "it did not wait for its time to be over");
+    assert!(started.elapsed() < Duration::from_secs(10), "it did not wait for the timeout");
 }
 
 #[tokio::test]
-async fn a_purged_queue_is_empty_and_a_deleted_one_is_gone() {
+async fn a_purged_queue_is_empty_and_a_deleted_one_does_not_exist() {
     let cloud = cloud(TEMPLATE).await;
     let queue = Queue::open(&cloud, "Plain").await;
     queue.send("one").await;

@@ -1,9 +1,9 @@
-//! Stop and start again: nothing acknowledged is lost, nothing done is done again.
+//! Restarts: acknowledged writes are not lost, and processed records are not processed again.
 
 use serde_json::json;
 use undercroft_local::{Clock, Data, DataFolder, LocalCloud, Options, StartError, Template};
 
-use crate::world::{Functions, NOW, Queue, cloud_in, fail, put, settle, succeed};
+use crate::world::{Functions, NOW, Queue, cloud_in, fail, poll_until_idle, put, succeed};
 
 const TEMPLATE: &str = "
 Resources:
@@ -23,7 +23,7 @@ Resources:
 ";
 
 #[tokio::test]
-async fn messages_items_parameters_and_deduplication_survive() {
+async fn messages_items_and_parameters_survive() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let first = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
@@ -42,7 +42,7 @@ async fn messages_items_parameters_and_deduplication_survive() {
 }
 
 #[tokio::test]
-async fn what_was_being_worked_on_is_free_again_but_what_was_put_off_stays_so() {
+async fn messages_in_flight_become_visible_but_changed_visibility_timeouts_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let first = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
@@ -50,7 +50,7 @@ async fn what_was_being_worked_on_is_free_again_but_what_was_put_off_stays_so() 
     queue.send("put off").await;
     queue.send("worked on").await;
     let messages = queue.receive().await;
-    queue.put_off(&messages[0], 300).await.unwrap();
+    queue.change_visibility(&messages[0], 300).await.unwrap();
     first.shutdown().await;
 
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
@@ -58,27 +58,27 @@ async fn what_was_being_worked_on_is_free_again_but_what_was_put_off_stays_so() 
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_behind_its_checkpoint() {
+async fn a_stream_continues_after_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let first = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
     put(&first, "done", 1).await;
-    settle(&first, &Functions::answering(succeed)).await;
+    poll_until_idle(&first, &Functions::answering(succeed)).await;
     put(&first, "not done", 1).await;
-    settle(&first, &Functions::answering(fail)).await;
+    poll_until_idle(&first, &Functions::answering(fail)).await;
     put(&first, "unseen", 1).await;
     first.shutdown().await;
 
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["not done"], ["unseen"]]);
 }
 
 #[tokio::test]
-async fn time_that_passed_while_nothing_ran_does_not_age_a_record() {
+async fn time_while_the_cloud_was_stopped_does_not_age_a_record() {
     let folder = tempfile::tempdir().unwrap();
-    // Tables in a folder date their records by the machine's clock.
+    // Tables in a folder use the system's clock for their records.
     let clock = Clock::system();
     let first = cloud_in(folder.path(), TEMPLATE, clock.clone()).await;
     put(&first, "friday", 1).await;
@@ -87,12 +87,12 @@ async fn time_that_passed_while_nothing_ran_does_not_age_a_record() {
 
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["friday"]]);
 }
 
 #[tokio::test]
-async fn a_source_that_starts_at_the_latest_does_not_see_what_was_there_before_it() {
+async fn an_event_source_with_latest_does_not_read_earlier_records() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let without = TEMPLATE.split("  Relay:").next().unwrap();
@@ -103,12 +103,12 @@ async fn a_source_that_starts_at_the_latest_does_not_see_what_was_there_before_i
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     put(&second, "after", 1).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["after"]]);
 }
 
 #[tokio::test]
-async fn a_table_that_the_template_gives_a_stream_later_has_one_from_then_on() {
+async fn a_stream_can_be_added_to_an_existing_table() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::standing_at(NOW);
     let stream = "      StreamSpecification: { StreamViewType: NEW_IMAGE }\n";
@@ -120,12 +120,12 @@ async fn a_table_that_the_template_gives_a_stream_later_has_one_from_then_on() {
     let second = cloud_in(folder.path(), TEMPLATE, clock).await;
     put(&second, "after", 1).await;
     let functions = Functions::answering(succeed);
-    settle(&second, &functions).await;
+    poll_until_idle(&second, &functions).await;
     assert_eq!(functions.batches(), [["after"]]);
 }
 
 #[tokio::test]
-async fn a_table_whose_keys_the_template_changed_is_refused_by_name() {
+async fn a_table_with_changed_keys_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     cloud_in(folder.path(), TEMPLATE, Clock::system()).await.shutdown().await;
     let changed = Template::parse(&TEMPLATE.replace("AttributeName: id", "AttributeName: key")).unwrap();

@@ -1,4 +1,4 @@
-//! The small services: parameters that are never overwritten by accident, and mail that can be read.
+//! SSM parameters and SES mail.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -8,7 +8,7 @@ use undercroft_local::LocalCloud;
 use crate::world::{NOW, cloud};
 
 #[tokio::test]
-async fn a_parameter_is_created_once_unless_overwriting_is_asked_for() {
+async fn a_parameter_is_only_overwritten_with_overwrite() {
     let cloud = cloud("Resources: {}").await;
     let put = async |body: Value| cloud.call("AmazonSSM.PutParameter", &body).await;
     let key = json!({ "Name": "/k", "Value": "first", "Type": "SecureString", "Overwrite": false });
@@ -21,12 +21,12 @@ async fn a_parameter_is_created_once_unless_overwriting_is_asked_for() {
     assert_eq!(read["Parameter"]["Value"], "second");
     assert_eq!(read["Parameter"]["Type"], "SecureString");
     let sealed = get(json!({ "Name": "/k" })).await.unwrap();
-    assert!(!sealed.to_string().contains("second"), "not without asking for decryption");
+    assert!(!sealed.to_string().contains("second"), "it is encrypted without WithDecryption");
     assert!(get(json!({ "Name": "/nothing" })).await.unwrap_err().is("ParameterNotFound"));
 }
 
 #[tokio::test]
-async fn mail_is_kept_newest_first_and_none_reaches_the_reserved_domain() {
+async fn mail_is_stored_newest_first_and_rejected_for_the_reserved_domain() {
     let cloud = cloud("Resources: {}").await;
     assert_eq!(send(&cloud, "ada@example.com", "one").await.0, 200);
     assert_eq!(send(&cloud, "bob@example.com", "two").await.0, 200);
@@ -51,7 +51,7 @@ async fn send(cloud: &LocalCloud, to: &str, subject: &str) -> (u16, String) {
     exchange(cloud.signer().sign("ses", request).map(Body::from)).await
 }
 
-/// Status, and the name of the error if there is one.
+/// Status, and the error's name if any.
 async fn exchange(request: Request<Body>) -> (u16, String) {
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
     let response = client.request(request).await.unwrap();

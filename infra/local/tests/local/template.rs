@@ -1,4 +1,4 @@
-//! The template is executed or refused by name; the project's own is executed whole.
+//! Templates: the project's own is executed; unsupported ones are rejected.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,14 +26,14 @@ async fn the_projects_own_template_is_executed_with_tables_queues_and_environmen
 }
 
 #[tokio::test]
-async fn parameters_given_reach_the_environment() {
+async fn given_parameters_are_in_the_environment() {
     let parameters = BTreeMap::from([("MailFrom".to_owned(), "shop@example.com".to_owned())]);
     let cloud = LocalCloud::start(Options { parameters, ..Options::in_memory(project_template()) }).await.unwrap();
     assert_eq!(cloud.environment("worker")["MAIL_FROM"], "shop@example.com");
 }
 
 #[tokio::test]
-async fn a_resource_whose_condition_does_not_hold_is_not_made() {
+async fn a_resource_whose_condition_does_not_hold_is_not_created() {
     let cloud = cloud(
         "
 Parameters: { Mode: { Type: String, Default: small } }
@@ -52,7 +52,7 @@ Resources:
 }
 
 #[tokio::test]
-async fn whatever_cannot_be_honoured_is_refused_with_its_resource_and_property() {
+async fn what_is_not_supported_is_rejected_with_its_resource_and_property() {
     let function = |event: &str| {
         format!(
             "Resources:\n  Q: {{ Type: AWS::SQS::Queue, Properties: {{ FifoQueue: true }} }}\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {{ BuildProperties: {{ Binary: f }} }}\n    Properties: {{ Events: {{ E: {event} }} }}\n"
@@ -98,14 +98,14 @@ async fn whatever_cannot_be_honoured_is_refused_with_its_resource_and_property()
         ),
     ];
     for (text, named) in cases {
-        let refusal = match Template::parse(&text) {
-            Err(refusal) => refusal,
+        let error = match Template::parse(&text) {
+            Err(error) => error,
             Ok(template) => match LocalCloud::start(Options::in_memory(template)).await {
-                Err(StartError::Template(refusal)) => refusal,
+                Err(StartError::Template(error)) => error,
                 other => panic!("{text}\n{other:?}"),
             },
         };
-        let message = refusal.to_string();
+        let message = error.to_string();
         assert!(named.iter().all(|part| message.contains(part)), "{named:?} in {message:?}");
     }
 }

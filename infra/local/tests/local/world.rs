@@ -1,4 +1,4 @@
-//! A small world for each test: a cloud in memory on a standing clock, and functions that do what the test says.
+//! Shared by all tests: a cloud in memory with a standing clock, and functions that are closures.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use undercroft_local::{CallError, Clock, Data, FunctionError, Invoke, LocalCloud, Options, Template};
 
-/// A moment for tests to stand at: 2026-01-01.
+/// The time of the tests' clocks: 2026-01-01.
 pub const NOW: u64 = 1_767_225_600;
 
 pub type Answer = Result<String, FunctionError>;
 
-/// Stands for every function: answers with a closure and remembers what it was called with.
+/// Replaces all functions: responds with a closure and records the events.
 pub struct Functions<F> {
     answer: F,
     seen: Mutex<Vec<(String, Value)>>,
@@ -40,7 +40,7 @@ impl<F: Fn(&Value) -> Answer + Send + Sync> Invoke for Functions<F> {
     }
 }
 
-/// What a batch's records are called in a test.
+/// Body or item id of each record of an event.
 pub fn labels(event: &Value) -> Vec<String> {
     let label = |record: &Value| {
         let label = record.pointer("/body").or_else(|| record.pointer("/dynamodb/Keys/id/S"));
@@ -57,7 +57,7 @@ pub fn fail(_: &Value) -> Answer {
     Err(FunctionError("boom".into()))
 }
 
-/// An answer that reports the records for which `failed` holds, by message id or sequence number.
+/// A response that reports the records for which `failed` holds.
 pub fn report(event: &Value, failed: impl Fn(&str) -> bool) -> Answer {
     let records = event["Records"].as_array().unwrap().iter().zip(labels(event));
     let items = records.filter(|(_, label)| failed(label)).map(|(record, _)| {
@@ -67,38 +67,38 @@ pub fn report(event: &Value, failed: impl Fn(&str) -> bool) -> Answer {
     Ok(json!({ "batchItemFailures": items.collect::<Vec<_>>() }).to_string())
 }
 
-/// A cloud in memory that executes this template, on a clock that stands still.
+/// A cloud in memory with a standing clock.
 pub async fn cloud(template: &str) -> LocalCloud {
     let template = Template::parse(template).unwrap();
     LocalCloud::start(Options { clock: Clock::standing_at(NOW), ..Options::in_memory(template) }).await.unwrap()
 }
 
-/// The same over a data folder.
+/// A cloud with a data folder.
 pub async fn cloud_in(folder: &std::path::Path, template: &str, clock: Clock) -> LocalCloud {
     let template = Template::parse(template).unwrap();
     let data = Data::Folder(undercroft_local::DataFolder::open(folder).unwrap());
     LocalCloud::start(Options { clock, data, ..Options::in_memory(template) }).await.unwrap()
 }
 
-/// Pumps until nothing moves.
-pub async fn settle(cloud: &LocalCloud, functions: &impl Invoke) {
+/// Polls all event sources until nothing moves.
+pub async fn poll_until_idle(cloud: &LocalCloud, functions: &impl Invoke) {
     while cloud.pump(functions).await.unwrap() > 0 {}
 }
 
-/// Pumps until nothing moves, waits as long as given, and pumps again.
-pub async fn settle_after(cloud: &LocalCloud, functions: &impl Invoke, wait: Duration) {
+/// Advances the clock, and then polls until nothing moves.
+pub async fn poll_after(cloud: &LocalCloud, functions: &impl Invoke, wait: Duration) {
     cloud.advance(wait);
-    settle(cloud, functions).await;
+    poll_until_idle(cloud, functions).await;
 }
 
-/// SQS as a test speaks to it.
+/// A queue.
 pub struct Queue<'a> {
     cloud: &'a LocalCloud,
     pub url: String,
 }
 
 impl<'a> Queue<'a> {
-    /// The queue with this logical id; FIFO queues are named with their ending.
+    /// The queue with this logical id, with `.fifo` for FIFO queues.
     pub async fn open(cloud: &'a LocalCloud, name: &str) -> Self {
         let request = json!({ "QueueName": format!("undercroft-local-{name}") });
         let answer = cloud.call("AmazonSQS.GetQueueUrl", &request).await.unwrap();
@@ -114,7 +114,7 @@ impl<'a> Queue<'a> {
         self.call("SendMessage", json!({ "MessageBody": body })).await.unwrap();
     }
 
-    /// Sends to a FIFO queue; the body is its deduplication id too.
+    /// Sends to a FIFO queue, with the body as deduplication id.
     pub async fn send_in(&self, group: &str, body: &str) -> Value {
         let message = json!({ "MessageBody": body, "MessageGroupId": group, "MessageDeduplicationId": body });
         self.call("SendMessage", message).await.unwrap()
@@ -135,7 +135,7 @@ impl<'a> Queue<'a> {
         self.call("DeleteMessage", json!({ "ReceiptHandle": message["ReceiptHandle"] })).await
     }
 
-    pub async fn put_off(&self, message: &Value, seconds: u64) -> Result<Value, CallError> {
+    pub async fn change_visibility(&self, message: &Value, seconds: u64) -> Result<Value, CallError> {
         let request = json!({ "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": seconds });
         self.call("ChangeMessageVisibility", request).await
     }
@@ -149,7 +149,7 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Writes an item with this id, and a number so that a second write is a change.
+/// Writes an item with this id and number.
 pub async fn put(cloud: &LocalCloud, id: &str, number: u32) {
     let item = json!({ "id": { "S": id }, "number": { "N": number.to_string() } });
     let request = json!({ "TableName": "undercroft-local-Things", "Item": item });

@@ -7,7 +7,7 @@ use crate::world::{World, tasks};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 /// What an admin does to a collection that holds records, and the job that follows from it.
 struct Case {
@@ -113,7 +113,7 @@ async fn a_collection_of_which_only_a_few_items_go_at_once_is_cleared_in_several
     let case = Case { before: tasks(), after: None, job: "records.purge" };
     changed(&world, &case).await;
     // Of each call one item is removed, and after eight calls that is reported.
-    (1..9).for_each(|nth| world.cloud.faults().on("BatchWriteItem", nth, Mishap::Partial));
+    (1..9).for_each(|nth| world.cloud.faults().on("BatchWriteItem", nth, Fault::Partial));
     world.cloud.pump(world.functions()).await.unwrap();
     assert_eq!(world.cloud.faults().clear(), 0);
     assert_eq!(stored(&world, case.job).await["status"]["S"], "retrying");

@@ -5,7 +5,7 @@ use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{World, tasks};
 use serde_json::{Value, json};
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 #[tokio::test]
 async fn an_index_is_built_while_reads_and_writes_go_on() {
@@ -77,7 +77,7 @@ async fn a_record_that_is_written_all_the_time_is_waited_for_and_not_passed_over
         world.settle().await;
         world.advance(SETTLED);
         // The first update starts the job, and with the next eight somebody else is always faster.
-        (2..10).for_each(|nth| world.cloud.faults().on("UpdateItem", nth, Mishap::Overtaken));
+        (2..10).for_each(|nth| world.cloud.faults().on("UpdateItem", nth, Fault::Overtaken));
         world.cloud.pump(world.functions()).await.unwrap();
         assert_eq!(world.cloud.faults().clear(), 0);
         let waiting = job_of(&admin, &building).await;

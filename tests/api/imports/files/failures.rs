@@ -5,7 +5,7 @@ use crate::imports::bucket::files;
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
 use std::time::Duration;
-use undercroft_local::Mishap;
+use undercroft_local::Fault;
 
 /// Rows so large that four of them are in hand at once.
 fn large_rows(count: usize) -> String {
@@ -24,7 +24,7 @@ async fn job(world: &World, path: &str) -> Value {
 /// Lets a row of the third handful fail, and each of the three times that it is tried again.
 fn let_a_row_fail(world: &World) {
     for call in [9, 13, 14, 15] {
-        world.cloud.faults().on("PutItem", call, Mishap::FailedBefore);
+        world.cloud.faults().on("PutItem", call, Fault::FailedBefore);
     }
 }
 
@@ -57,7 +57,7 @@ async fn an_import_that_always_fails_at_a_row_is_dead_after_its_attempts_and_goe
     let world = World::that_tries_once().await;
     let admin = with_things(&world, &["things"]).await;
     let import = import_large(&admin, 12).await;
-    (9..200).for_each(|call| world.cloud.faults().on("PutItem", call, Mishap::FailedBefore));
+    (9..200).for_each(|call| world.cloud.faults().on("PutItem", call, Fault::FailedBefore));
     for _ in 0..8 {
         world.settle().await;
         world.advance(Duration::from_secs(60));
@@ -84,7 +84,7 @@ async fn what_an_export_has_written_before_a_failure_is_kept() {
     for (operation, nth) in [("Query", 3), ("UploadPart", 1), ("UploadPart", 2)] {
         let admin = world.admin().await;
         let job_path = export(&admin, "things", "ndjson").await;
-        world.cloud.faults().on(operation, nth, Mishap::FailedBefore);
+        world.cloud.faults().on(operation, nth, Fault::FailedBefore);
         world.settle().await;
         assert_eq!(world.cloud.faults().clear(), 0, "{operation} {nth}");
         let waiting = job(&world, &job_path).await;

@@ -44,7 +44,7 @@ pub struct Dev {
     child: Child,
     said: watch::Receiver<String>,
     pub port: u16,
-    pub desk_port: u16,
+    pub dashboard_port: u16,
     pub admin_password: String,
 }
 
@@ -62,12 +62,12 @@ impl Dev {
     }
 
     async fn try_start(data: &Path) -> Result<Self, (ExitStatus, String)> {
-        let (port, desk_port) = (free_port(), free_port());
-        let ports = [port.to_string(), desk_port.to_string()];
-        let arguments = ["--port", &ports[0], "--desk-port", &ports[1], "--data", data.to_str().unwrap()];
+        let (port, dashboard_port) = (free_port(), free_port());
+        let ports = [port.to_string(), dashboard_port.to_string()];
+        let arguments = ["--port", &ports[0], "--dashboard-port", &ports[1], "--data", data.to_str().unwrap()];
         let mut child = command(&arguments).spawn().unwrap();
         let said = hear(&mut child);
-        let mut dev = Self { child, said, port, desk_port, admin_password: String::new() };
+        let mut dev = Self { child, said, port, dashboard_port, admin_password: String::new() };
         let greeted = tokio::time::timeout(START, dev.said.wait_for(|said| password(said).is_some())).await;
         let greeted = greeted.unwrap_or_else(|_| panic!("cargo dev is not up after {START:?}")).is_ok();
         if !greeted {
@@ -111,7 +111,7 @@ impl Dev {
         running().into_iter().filter(is_it).map(|one| one.process.id).collect()
     }
 
-    /// Status and body of a request: to the API, and then answered by a function, if its path begins with `/v1`, else to the desk.
+    /// Status and body of a request: to the API, and then answered by a function, if its path begins with `/v1`, else to the dashboard.
     pub async fn ask(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> (u16, Value) {
         let (status, is_function, body) = self.exchange(method, path, token, body).await;
         assert!(!path.starts_with("/v1") || is_function, "{path} was answered by a function: {status} {body}");
@@ -137,7 +137,7 @@ impl Dev {
         token: Option<&str>,
         body: Option<Value>,
     ) -> (u16, bool, Value) {
-        let port = if path.starts_with("/v1") { self.port } else { self.desk_port };
+        let port = if path.starts_with("/v1") { self.port } else { self.dashboard_port };
         let mut request = Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));

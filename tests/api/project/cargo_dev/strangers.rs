@@ -89,8 +89,8 @@ fn attacks() -> Vec<Attack> {
 /// Asks all of it of every port, and holds what is stored against what was.
 pub async fn get_nothing(dev: &Dev) {
     let ports = listening(dev);
-    assert!(ports.contains(&dev.port) && ports.contains(&dev.desk_port), "{ports:?}");
-    assert_eq!(ports.len(), 4, "the API, the desk, the services and the Runtime API: {ports:?}");
+    assert!(ports.contains(&dev.port) && ports.contains(&dev.dashboard_port), "{ports:?}");
+    assert_eq!(ports.len(), 4, "the API, the dashboard, the services and the Runtime API: {ports:?}");
     let before = stored(dev).await;
     for port in ports {
         for (what, method, path, headers, body) in attacks() {
@@ -117,7 +117,7 @@ async fn programs_and_own_pages_are_served(dev: &Dev) {
     assert_eq!((status, &said["access-control-allow-origin"]), (200, &page[0].1.parse().unwrap()));
     for host in ["localhost:1", "127.0.0.1:1", "[::1]:1"] {
         assert_eq!(ask(dev.port, Method::GET, "/docs", &[("host", host)], "").await.0, 200, "{host}");
-        assert_eq!(ask(dev.desk_port, Method::GET, "/", &[("host", host)], "").await.0, 200, "{host}");
+        assert_eq!(ask(dev.dashboard_port, Method::GET, "/", &[("host", host)], "").await.0, 200, "{host}");
     }
 }
 

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const PAUSES: &str = r#"
 sleep() {
     case $1 in
-    2) until curl -s "$DESK/mail" | grep -q "$WHO"; do command sleep 0.1; done ;;
+    2) until curl -s "$DASHBOARD/mail" | grep -q "$WHO"; do command sleep 0.1; done ;;
     10) until curl -s "$API/v1/jobs/$JOB" "${AS_ADMIN[@]}" | grep -q '"status":"dead"'; do command sleep 0.1; done ;;
     *) echo "nobody said what to wait for in: sleep $1" && exit 1 ;;
     esac
@@ -40,7 +40,7 @@ pub async fn take(dev: &Dev) {
 async fn paste_first_steps(dev: &Dev) {
     let said = dev.said();
     let printed: Vec<&str> =
-        said.lines().skip_while(|line| !line.contains("Sign in, put a collection")).skip(2).take(3).collect();
+        said.lines().skip_while(|line| !line.contains("Sign in, create a collection")).skip(2).take(3).collect();
     let answered = paste("sh", &printed.join("\n")).await;
     assert!(answered.contains("\"status\":\"ready\""), "the collection was put: {answered}");
     let (_, listed) = answered.rsplit_once("\"items\":").unwrap_or_else(|| panic!("nothing is listed: {answered}"));
@@ -89,10 +89,10 @@ async fn paste_tour(dev: &Dev, tour: &str, who: &str) -> String {
     let newcomer = format!("tour-{who}");
     let script = shell_blocks(tour)
         .replace("localhost:9000", &format!("localhost:{}", dev.port))
-        .replace("localhost:9001", &format!("localhost:{}", dev.desk_port))
+        .replace("localhost:9001", &format!("localhost:{}", dev.dashboard_port))
         .replace("ADMIN_PASSWORD='...'", &format!("ADMIN_PASSWORD='{}'", dev.admin_password))
         .replace(who, &newcomer);
-    let settings = format!("DESK=http://localhost:{}\nWHO={newcomer}\n", dev.desk_port);
+    let settings = format!("DASHBOARD=http://localhost:{}\nWHO={newcomer}\n", dev.dashboard_port);
     paste("bash", &format!("{settings}{PAUSES}{script}")).await
 }
 

@@ -1,4 +1,4 @@
-//! ListObjectsV2, as plain as it is needed: by prefix, in the order of the keys, a page at a time.
+//! ListObjectsV2: by prefix, in the order of the keys, one page at a time.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,17 +7,17 @@ use base64::engine::general_purpose::STANDARD;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::super::fault::Fault;
-use super::answer::{element, xml};
 use super::request::Target;
 use super::store::{Store, Summary};
+use super::xml_response::{element, xml};
+use crate::aws_error::AwsError;
 
-/// Most keys in one page.
+/// Maximum number of keys in one page.
 const PAGE: usize = 1000;
 
-/// Answers ListObjectsV2.
-pub fn list(store: &Store, target: &Target) -> Result<Response, Fault> {
-    let invalid = |name: &str| Fault::new("InvalidArgument", format!("{name} is not legible"));
+/// ListObjectsV2.
+pub fn list(store: &Store, target: &Target) -> Result<Response, AwsError> {
+    let invalid = |name: &str| AwsError::new("InvalidArgument", format!("{name} is malformed"));
     let limit = match target.parameter("max-keys") {
         None => PAGE,
         Some(text) => text.parse::<usize>().map_err(|_| invalid("max-keys"))?.min(PAGE),

@@ -1,10 +1,8 @@
-//! S3, as far as the functions use it: objects put and got whole, by range or in parts, and links that need no signature
-//! of their own.
+//! S3, as far as the functions use it: objects are read and written whole, by range or in parts, also with presigned URLs.
 //!
-//! request (which operation on which object) -> presigned (is the link as it was signed) and the caller's role -> store
-//! (metadata and bytes) -> answer. Bodies pass through in pieces: no object is ever in memory whole.
+//! `request` (which operation on which object) -> `presigned` or the signature, and the caller's role -> `store` (metadata and
+//! bytes) -> response. Bodies are streamed: no object is in memory as a whole.
 
-mod answer;
 mod body;
 mod cors;
 mod listing;
@@ -14,6 +12,7 @@ mod reading;
 mod request;
 mod store;
 mod writing;
+mod xml_response;
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -21,33 +20,33 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use serde_json::Value;
 
-pub use cors::CorsRule;
 pub use request::{Operation, Target, read};
 pub use store::Summary;
 
-use super::fault::Fault;
+use crate::aws_error::AwsError;
 use crate::clock::Clock;
-use crate::permissions::Permissions;
-use crate::service::authentic;
-use crate::signature::Keys;
-use crate::template::{Refusal, plain_text};
-use answer::refuse;
+use crate::iam::Permissions;
+use crate::service::authentication;
+use crate::signature::SecretKeys;
+use crate::template::{TemplateError, plain_text};
+use cors::CorsRule;
 use store::Store;
+use xml_response::error_response;
 
-/// How often objects past their expiry are removed; S3 does it once a day.
+/// How often expired objects are deleted; S3 does it once a day.
 const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// A bucket that stands.
+/// A bucket.
 #[derive(Debug, Clone, Default)]
 pub struct Bucket {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Which pages may ask for what.
+    /// CORS rules.
     pub cors: Vec<CorsRule>,
-    /// After how many days its objects expire, by the beginning of their keys.
+    /// Key prefixes, and the number of days after which their objects expire.
     pub expiry: Vec<(String, u64)>,
-    /// After how many days uploads that nobody completed go, if they do.
-    pub abandoned: Option<u64>,
+    /// The number of days after which incomplete uploads are deleted.
+    pub incomplete: Option<u64>,
 }
 
 /// The service.
@@ -55,7 +54,7 @@ pub struct Bucket {
 pub struct Objects {
     store: Store,
     clock: Clock,
-    keys: Keys,
+    keys: SecretKeys,
     buckets: std::sync::RwLock<Vec<Bucket>>,
 }
 
@@ -63,108 +62,108 @@ impl Bucket {
     /// Reads a bucket's resolved properties.
     ///
     /// # Errors
-    /// A rule holds what cannot be honoured here.
-    pub fn read(name: String, properties: &Value) -> Result<Self, Refusal> {
+    /// A rule contains something that is not supported.
+    pub fn read(name: String, properties: &Value) -> Result<Self, TemplateError> {
         let rules = properties.pointer("/LifecycleConfiguration/Rules").and_then(Value::as_array);
         let rules = rules.into_iter().flatten().map(Lifecycle::read).collect::<Result<Vec<_>, _>>()?;
         let expiry = rules.iter().filter_map(|rule| Some((rule.prefix.clone(), rule.expires?))).collect();
-        let abandoned = rules.iter().filter_map(|rule| rule.abandoned).min();
-        Ok(Self { name, cors: CorsRule::read_all(properties)?, expiry, abandoned })
+        let incomplete = rules.iter().filter_map(|rule| rule.incomplete).min();
+        Ok(Self { name, cors: CorsRule::read_all(properties)?, expiry, incomplete })
     }
 }
 
 /// A lifecycle rule.
 struct Lifecycle {
-    /// What its keys begin with.
+    /// Key prefix.
     prefix: String,
-    /// After how many days its objects go.
+    /// The number of days after which objects expire.
     expires: Option<u64>,
-    /// After how many days uploads go that nobody completed.
-    abandoned: Option<u64>,
+    /// The number of days after which incomplete uploads are deleted.
+    incomplete: Option<u64>,
 }
 
 impl Lifecycle {
-    fn read(rule: &Value) -> Result<Self, Refusal> {
+    fn read(rule: &Value) -> Result<Self, TemplateError> {
         let known = ["AbortIncompleteMultipartUpload", "ExpirationInDays", "Id", "Prefix", "Status"];
         let mut names = rule.as_object().into_iter().flat_map(serde_json::Map::keys);
-        let abandoned = rule.pointer("/AbortIncompleteMultipartUpload/DaysAfterInitiation");
-        let stranger = names.find(|name| !known.contains(&name.as_str()));
-        // Which uploads a prefix is about is not looked at here.
-        let prefixed = (abandoned.is_some() && rule.get("Prefix").is_some()).then_some("Prefix");
-        if let Some(stranger) = stranger.map(String::as_str).or(prefixed) {
-            return Err(Refusal::new("LifecycleConfiguration", stranger, "cannot be honoured here"));
+        let incomplete = rule.pointer("/AbortIncompleteMultipartUpload/DaysAfterInitiation");
+        let unknown = names.find(|name| !known.contains(&name.as_str()));
+        // A prefix is not supported for incomplete uploads.
+        let prefixed = (incomplete.is_some() && rule.get("Prefix").is_some()).then_some("Prefix");
+        if let Some(unknown) = unknown.map(String::as_str).or(prefixed) {
+            return Err(TemplateError::new("LifecycleConfiguration", unknown, "is not supported by the local cloud"));
         }
         let enabled = rule.get("Status").is_some_and(|status| status == "Enabled");
         let days = |days: Option<&Value>| days.filter(|_| enabled).and_then(|days| plain_text(days).parse().ok());
         let prefix = rule.get("Prefix").map(plain_text).unwrap_or_default();
-        Ok(Self { prefix, expires: days(rule.get("ExpirationInDays")), abandoned: days(abandoned) })
+        Ok(Self { prefix, expires: days(rule.get("ExpirationInDays")), incomplete: days(incomplete) })
     }
 }
 
 impl Objects {
-    /// The service over the objects kept at `path`, or none, in memory.
+    /// The service over the objects in the file at `path`, or an empty one in memory.
     ///
     /// # Errors
-    /// When the file cannot be opened.
-    pub fn open(path: Option<&std::path::Path>, clock: Clock, keys: Keys) -> Result<Self, Fault> {
+    /// The file cannot be opened.
+    pub fn open(path: Option<&std::path::Path>, clock: Clock, keys: SecretKeys) -> Result<Self, AwsError> {
         let store = Store::open(path, clock.now())?;
         Ok(Self { store, clock, keys, buckets: std::sync::RwLock::default() })
     }
 
-    /// Makes a bucket, or takes on what the template now says of it.
-    pub fn make(&self, bucket: Bucket) {
+    /// Creates a bucket, or updates its configuration.
+    pub fn create_bucket(&self, bucket: Bucket) {
         let mut buckets = self.buckets.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         buckets.retain(|one| one.name != bucket.name);
         buckets.push(bucket);
     }
 
-    /// The bucket a path leads to, if it is one.
+    /// The bucket that a path begins with.
     pub fn bucket_of(&self, path: &str) -> Option<Bucket> {
         let name = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let buckets = self.buckets.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         buckets.iter().find(|bucket| bucket.name == name).cloned()
     }
 
-    /// All objects, newest first, at most `limit`.
+    /// Up to `limit` objects, newest first.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub fn all(&self, limit: usize) -> Result<Vec<Summary>, Fault> {
+    /// The objects cannot be read.
+    pub fn all(&self, limit: usize) -> Result<Vec<Summary>, AwsError> {
         self.store.newest(limit)
     }
 
-    /// Removes objects past their bucket's expiry, and what replaced objects left behind. Returns how many objects.
+    /// Deletes expired objects, incomplete uploads and unused bytes. Returns the number of deleted objects.
     ///
     /// # Errors
-    /// When they cannot be written.
-    pub fn expire(&self) -> Result<usize, Fault> {
+    /// The objects cannot be written.
+    pub fn expire(&self) -> Result<usize, AwsError> {
         let buckets = self.buckets.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let now = self.clock.now();
         let rules = buckets.iter().flat_map(|bucket| bucket.expiry.iter().map(|rule| (bucket.name.as_str(), rule)));
         let removed = rules.map(|(bucket, (prefix, days))| {
             self.store.remove_older(bucket, prefix, now.saturating_sub(days * 86_400_000), now)
         });
-        let removed = removed.sum::<Result<usize, Fault>>()?;
+        let removed = removed.sum::<Result<usize, AwsError>>()?;
         for bucket in &buckets {
-            let Some(days) = bucket.abandoned else { continue };
-            self.store.abandon(&bucket.name, now.saturating_sub(days * 86_400_000), now)?;
+            let Some(days) = bucket.incomplete else { continue };
+            self.store.delete_uploads(&bucket.name, now.saturating_sub(days * 86_400_000), now)?;
         }
         self.store.sweep(now)?;
         Ok(removed)
     }
 
-    /// Expires now and then, for as long as it is polled.
+    /// Deletes expired objects periodically, for as long as it is polled.
     pub async fn keep_sweeping(&self) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         loop {
             ticks.tick().await;
-            // What cannot be removed now is removed later.
+            // An error is retried with the next tick.
             let _ = self.expire();
         }
     }
 
-    /// Answers one request to a bucket, the browser's questions about it included.
-    pub async fn answer(
+    /// Handles one request to a bucket, including CORS preflights.
+    pub async fn handle(
         &self,
         bucket: &Bucket,
         parts: Parts,
@@ -178,7 +177,7 @@ impl Objects {
         let method = parts.method.clone();
         let mut response = match self.perform(&parts, body, permissions).await {
             Ok(response) => response,
-            Err(fault) => refuse(&fault, parts.uri.path()),
+            Err(error) => error_response(&error, parts.uri.path()),
         };
         if let Some(origin) = origin {
             cors::allow(&bucket.cors, &origin, &method, response.headers_mut());
@@ -186,24 +185,34 @@ impl Objects {
         response
     }
 
-    async fn perform(&self, parts: &Parts, body: Body, permissions: Option<&Permissions>) -> Result<Response, Fault> {
+    async fn perform(
+        &self,
+        parts: &Parts,
+        body: Body,
+        permissions: Option<&Permissions>,
+    ) -> Result<Response, AwsError> {
         let (operation, target) = request::read(parts)?;
-        let caller = if presigned::is(parts) {
-            presigned::check(&self.keys, parts, self.clock.now())?
+        let caller = if presigned::is_presigned(parts) {
+            presigned::verify(&self.keys, parts, self.clock.now())?
         } else if parts.headers.contains_key(header::ORIGIN) {
-            // A page holds no key of its own: all it can have been given is a link.
-            return Err(denied("a page may only use presigned links"));
+            // A web page has no access key: it can only use presigned URLs.
+            return Err(AwsError::access_denied("web pages may only use presigned URLs"));
         } else {
-            // The body is held against its announced hash while it is kept.
-            authentic::check(&self.keys, &["s3"], parts, None).map_err(authentic::Refused::into_s3_fault)?
+            // The body is compared with its declared hash while it is stored.
+            authentication::check(&self.keys, &["s3"], parts, None)
+                .map_err(authentication::AuthenticationError::into_s3_error)?
         };
-        let may_list = permissions.is_none_or(|all| all.check(&caller, &[target.listing()]).is_ok());
+        let may_list = permissions.is_none_or(|all| all.check(&caller, &[target.list_action()]).is_ok());
         if let Some(permissions) = permissions {
-            permissions.check(&caller, &[operation.need(&target)]).map_err(|fault| denied(&fault.message))?;
+            permissions
+                .check(&caller, &[operation.required_action(&target)])
+                .map_err(|error| AwsError::access_denied(&error.message))?;
         }
         let performed = self.dispatch(&operation, &target, parts, body).await;
-        // Whoever may not list must not learn what is there.
-        performed.map_err(|fault| if fault.code == "NoSuchKey" && !may_list { denied("Access Denied") } else { fault })
+        // A caller that may not list the bucket must not learn which objects exist.
+        performed.map_err(|error| {
+            if error.code == "NoSuchKey" && !may_list { AwsError::access_denied("Access Denied") } else { error }
+        })
     }
 
     async fn dispatch(
@@ -212,7 +221,7 @@ impl Objects {
         target: &Target,
         parts: &Parts,
         body: Body,
-    ) -> Result<Response, Fault> {
+    ) -> Result<Response, AwsError> {
         let now = self.clock.now();
         let store = &self.store;
         match operation {
@@ -229,8 +238,4 @@ impl Objects {
             Operation::AbortUpload { upload } => multipart::abort(store, target, upload, now),
         }
     }
-}
-
-fn denied(why: &str) -> Fault {
-    Fault::new("AccessDenied", why)
 }

@@ -1,5 +1,5 @@
-//! Objects put in parts: an upload is begun, its parts arrive in any order and any number of times, and one call makes them
-//! an object, or none of them.
+//! Multipart uploads: parts are uploaded in any order, possibly several times, and `CompleteMultipartUpload` makes them one
+//! object.
 
 use axum::body::{Body, to_bytes};
 use axum::http::StatusCode;
@@ -9,20 +9,20 @@ use md5::{Digest as _, Md5};
 use rusqlite::{Connection, OptionalExtension as _};
 use uuid::Uuid;
 
-use super::super::fault::Fault;
-use super::answer::{element, xml};
 use super::body;
 use super::request::Target;
 use super::store::{self, Object, Store};
-use super::writing::{check, disposition, kind, tagged};
+use super::writing::{check_conditions, disposition, kind, ok_with_etag};
+use super::xml_response::{element, xml};
+use crate::aws_error::AwsError;
 use crate::signature::hex;
 
-/// Every part but the last has at least this many bytes.
+/// Minimum size in bytes of every part but the last.
 const SMALLEST: u64 = 5 * 1024 * 1024;
-/// 10,000 parts and their tags fit into this with room to spare.
+/// Maximum size of the list of parts: enough for 10,000 parts.
 const LONGEST_LIST: usize = 4 * 1024 * 1024;
 
-/// A part that has arrived.
+/// An uploaded part.
 struct Part {
     number: u32,
     etag: String,
@@ -30,8 +30,8 @@ struct Part {
     blob: i64,
 }
 
-/// Answers CreateMultipartUpload.
-pub fn start(store: &Store, target: &Target, parts: &Parts, now: u64) -> Result<Response, Fault> {
+/// CreateMultipartUpload.
+pub fn start(store: &Store, target: &Target, parts: &Parts, now: u64) -> Result<Response, AwsError> {
     let id = Uuid::new_v4().simple().to_string();
     store.transact(|db| {
         db.execute(
@@ -44,7 +44,7 @@ pub fn start(store: &Store, target: &Target, parts: &Parts, now: u64) -> Result<
     Ok(xml(StatusCode::OK, "InitiateMultipartUploadResult", &inside))
 }
 
-/// Answers UploadPart. A part that comes again takes the place of the one before.
+/// UploadPart. A part with the same number replaces the earlier one.
 pub async fn part(
     store: &Store,
     target: &Target,
@@ -53,30 +53,30 @@ pub async fn part(
     parts: &Parts,
     body: Body,
     now: u64,
-) -> Result<Response, Fault> {
-    store.transact(|db| known(db, target, upload))?;
-    let kept = body::keep(store, parts, body, now).await?;
-    let etag = hex(&kept.md5);
+) -> Result<Response, AwsError> {
+    store.transact(|db| find_upload(db, target, upload))?;
+    let stored = body::store_body(store, parts, body, now).await?;
+    let etag = hex(&stored.md5);
     store.transact(|db| {
-        // It may have been completed or aborted while the body arrived.
-        known(db, target, upload)?;
+        // The upload may have been completed or aborted while the body was received.
+        find_upload(db, target, upload)?;
         let replaced =
             db.query_row("SELECT blob FROM parts WHERE upload = ?1 AND number = ?2", (upload, number), |row| {
                 row.get(0)
             });
         if let Some(blob) = replaced.optional()? {
-            store::let_go(db, blob, now)?;
+            store::release(db, blob, now)?;
         }
         db.execute(
             "INSERT OR REPLACE INTO parts (upload, number, etag, size, blob) VALUES (?1, ?2, ?3, ?4, ?5)",
-            (upload, number, &etag, kept.size, kept.blob),
+            (upload, number, &etag, stored.size, stored.blob),
         )?;
-        store::hold(db, kept.blob)
+        store::reference(db, stored.blob)
     })?;
-    Ok(tagged(&etag))
+    Ok(ok_with_etag(&etag))
 }
 
-/// Answers CompleteMultipartUpload: the parts listed become the object, and the others are let go of.
+/// CompleteMultipartUpload: the listed parts become the object, the others are deleted.
 pub async fn complete(
     store: &Store,
     target: &Target,
@@ -84,18 +84,18 @@ pub async fn complete(
     parts: &Parts,
     body: Body,
     now: u64,
-) -> Result<Response, Fault> {
+) -> Result<Response, AwsError> {
     let body = to_bytes(body, LONGEST_LIST).await.map_err(|_| malformed())?;
     body::check_hash(&parts.headers, &body)?;
     let listed = listed(std::str::from_utf8(&body).map_err(|_| malformed())?)?;
     let etag = store.transact(|db| {
-        let (kind, disposition) = known(db, target, upload)?;
-        check(db, target, &parts.headers)?;
-        let arrived = arrived(db, upload)?;
-        let chosen = choose(&listed, &arrived)?;
-        arrived.iter().try_for_each(|part| store::let_go(db, part.blob, now))?;
+        let (kind, disposition) = find_upload(db, target, upload)?;
+        check_conditions(db, target, &parts.headers)?;
+        let uploaded = uploaded(db, upload)?;
+        let chosen = choose(&listed, &uploaded)?;
+        uploaded.iter().try_for_each(|part| store::release(db, part.blob, now))?;
         let object = Object {
-            etag: tag_of(&chosen),
+            etag: etag_of(&chosen),
             size: chosen.iter().map(|part| part.size).sum(),
             kind,
             disposition,
@@ -103,7 +103,7 @@ pub async fn complete(
             blobs: chosen.iter().map(|part| (part.blob, part.size)).collect(),
         };
         store::replace(db, &target.bucket, &target.key, &object, now)?;
-        forget(db, upload)?;
+        delete_upload(db, upload)?;
         Ok(object.etag)
     })?;
     let inside =
@@ -111,28 +111,28 @@ pub async fn complete(
     Ok(xml(StatusCode::OK, "CompleteMultipartUploadResult", &inside.concat()))
 }
 
-/// Answers AbortMultipartUpload.
-pub fn abort(store: &Store, target: &Target, upload: &str, now: u64) -> Result<Response, Fault> {
+/// AbortMultipartUpload.
+pub fn abort(store: &Store, target: &Target, upload: &str, now: u64) -> Result<Response, AwsError> {
     store.transact(|db| {
-        known(db, target, upload)?;
-        arrived(db, upload)?.iter().try_for_each(|part| store::let_go(db, part.blob, now))?;
-        forget(db, upload)
+        find_upload(db, target, upload)?;
+        uploaded(db, upload)?.iter().try_for_each(|part| store::release(db, part.blob, now))?;
+        delete_upload(db, upload)
     })?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// What the upload was begun with, if it is one of this object's.
-fn known(db: &Connection, target: &Target, upload: &str) -> Result<(String, Option<String>), Fault> {
+/// Content type and disposition of the upload, if it is an upload of this object.
+fn find_upload(db: &Connection, target: &Target, upload: &str) -> Result<(String, Option<String>), AwsError> {
     let found = db.query_row(
         "SELECT kind, disposition FROM uploads WHERE id = ?1 AND bucket = ?2 AND key = ?3",
         (upload, &target.bucket, &target.key),
         |row| Ok((row.get(0)?, row.get(1)?)),
     );
     let why = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
-    found.optional()?.ok_or_else(|| Fault::new("NoSuchUpload", why))
+    found.optional()?.ok_or_else(|| AwsError::new("NoSuchUpload", why))
 }
 
-fn arrived(db: &Connection, upload: &str) -> Result<Vec<Part>, Fault> {
+fn uploaded(db: &Connection, upload: &str) -> Result<Vec<Part>, AwsError> {
     let mut select = db.prepare("SELECT number, etag, size, blob FROM parts WHERE upload = ?1 ORDER BY number")?;
     let parts = select.query_map([upload], |row| {
         Ok(Part { number: row.get(0)?, etag: row.get(1)?, size: row.get(2)?, blob: row.get(3)? })
@@ -140,33 +140,33 @@ fn arrived(db: &Connection, upload: &str) -> Result<Vec<Part>, Fault> {
     Ok(parts.collect::<Result<_, _>>()?)
 }
 
-fn forget(db: &Connection, upload: &str) -> Result<(), Fault> {
+fn delete_upload(db: &Connection, upload: &str) -> Result<(), AwsError> {
     db.execute("DELETE FROM parts WHERE upload = ?1", [upload])?;
     db.execute("DELETE FROM uploads WHERE id = ?1", [upload])?;
     Ok(())
 }
 
-/// The parts that arrived, as they are listed: rising, with the very tags they were answered with, none too small.
-fn choose<'a>(listed: &[(u32, String)], arrived: &'a [Part]) -> Result<Vec<&'a Part>, Fault> {
+/// The listed parts: in ascending order, with matching ETags, and none too small.
+fn choose<'a>(listed: &[(u32, String)], uploaded: &'a [Part]) -> Result<Vec<&'a Part>, AwsError> {
     if listed.windows(2).any(|pair| matches!(pair, [(one, _), (next, _)] if one >= next)) {
-        return Err(Fault::new("InvalidPartOrder", "The list of parts was not in ascending order."));
+        return Err(AwsError::new("InvalidPartOrder", "The list of parts was not in ascending order."));
     }
     let find = |(number, etag): &(u32, String)| {
-        let found = arrived.iter().find(|part| part.number == *number && part.etag == *etag);
-        found.ok_or_else(|| Fault::new("InvalidPart", "One or more of the specified parts could not be found."))
+        let found = uploaded.iter().find(|part| part.number == *number && part.etag == *etag);
+        found.ok_or_else(|| AwsError::new("InvalidPart", "One or more of the specified parts could not be found."))
     };
     let chosen = listed.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     match chosen.split_last() {
         None => Err(malformed()),
         Some((_, others)) if others.iter().any(|part| part.size < SMALLEST) => {
-            Err(Fault::new("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"))
+            Err(AwsError::new("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"))
         }
         Some(_) => Ok(chosen),
     }
 }
 
-/// The MD5 of the parts' MD5s, and how many they are.
-fn tag_of(parts: &[&Part]) -> String {
+/// The ETag: MD5 of the parts' MD5s, and the number of parts.
+fn etag_of(parts: &[&Part]) -> String {
     let mut digest = Md5::new();
     for part in parts {
         let pairs = part.etag.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
@@ -175,8 +175,8 @@ fn tag_of(parts: &[&Part]) -> String {
     format!("{}-{}", hex(&digest.finalize()), parts.len())
 }
 
-/// Number and tag of each `<Part>` in the list a client sends.
-fn listed(text: &str) -> Result<Vec<(u32, String)>, Fault> {
+/// Number and ETag of each `<Part>` in the request.
+fn listed(text: &str) -> Result<Vec<(u32, String)>, AwsError> {
     let part = |part: &str| {
         let etag = inside(part, "ETag")?.replace("&quot;", "").replace("&#34;", "");
         Some((inside(part, "PartNumber")?.trim().parse().ok()?, etag.trim().trim_matches('"').to_owned()))
@@ -189,8 +189,8 @@ fn inside<'a>(text: &'a str, element: &str) -> Option<&'a str> {
     Some(rest.split_once(&format!("</{element}>"))?.0)
 }
 
-fn malformed() -> Fault {
-    Fault::new(
+fn malformed() -> AwsError {
+    AwsError::new(
         "MalformedXML",
         "The XML you provided was not well-formed or did not validate against our published schema",
     )

@@ -1,56 +1,58 @@
-//! Links that were signed beforehand: whether one is as it was signed, and still good.
+//! Presigned URLs: verifies their signature and expiry.
 
 use axum::http::request::Parts;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use super::super::fault::Fault;
-use super::denied;
-use crate::permissions::{Caller, is_known};
-use crate::service::authentic::Refused;
-use crate::signature::{ALGORITHM, DATE, Illegible, Keys, Signed, UNSIGNED, parameters};
+use crate::aws_error::AwsError;
+use crate::iam::{Caller, is_known};
+use crate::service::authentication::AuthenticationError;
+use crate::signature::{ALGORITHM, CanonicalError, DATE, SecretKeys, Signed, UNSIGNED, parameters};
 
-/// The longest a link may be good: a week.
+/// Maximum validity in seconds: a week.
 const LONGEST: i64 = 604_800;
-/// How far a signer's clock may be ahead.
+/// How far the signer's clock may be ahead.
 const SKEW: Duration = Duration::minutes(15);
 
-/// Whether the request's signature is in its address.
-pub fn is(parts: &Parts) -> bool {
+/// Whether the request's signature is in its URL.
+pub fn is_presigned(parts: &Parts) -> bool {
     parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature="))
 }
 
-/// Checks that nothing of the link was changed, and that it is good now. Returns who signed it.
+/// Verifies a presigned URL. Returns its signer.
 ///
 /// # Errors
-/// As S3 has them: `AccessDenied` for a link from another time, `SignatureDoesNotMatch` for one that was changed.
-pub fn check(keys: &Keys, parts: &Parts, now: u64) -> Result<Caller, Fault> {
-    let link = Link::read(parts)?;
-    link.check_time(now)?;
-    let caller = Caller::with(&link.key);
+/// `AccessDenied` for an expired URL, `SignatureDoesNotMatch` for a changed one.
+pub fn verify(keys: &SecretKeys, parts: &Parts, now: u64) -> Result<Caller, AwsError> {
+    let url = PresignedUrl::read(parts)?;
+    url.check_time(now)?;
+    let caller = Caller::with(&url.key);
     if !is_known(&caller) {
-        return Err(Refused::UnknownKey.into_s3_fault());
+        return Err(AuthenticationError::UnknownKey.into_s3_error());
     }
     let payload = parts.headers.get("x-amz-content-sha256").and_then(|hash| hash.to_str().ok());
     let signed = Signed {
-        date: &link.date,
-        scope: &link.scope,
-        headers: &link.signed_headers,
+        date: &url.date,
+        scope: &url.scope,
+        headers: &url.signed_headers,
         payload: payload.unwrap_or(UNSIGNED),
     };
-    let canonical = signed.canonical(&parts.method, &parts.uri, &link.parameters, &parts.headers);
+    let canonical = signed.canonical(&parts.method, &parts.uri, &url.parameters, &parts.headers);
     let canonical = canonical.map_err(|why| match why {
-        Illegible::Uri => illegible(),
-        Illegible::Header(name) => denied(&format!("There were headers signed that are not in the request: {name}")),
+        CanonicalError::Uri => malformed_uri(),
+        CanonicalError::Header(name) => {
+            AwsError::access_denied(&format!("There were headers signed that are not in the request: {name}"))
+        }
     })?;
-    if signed.is_by(&keys.secret(&link.key), &canonical, &link.signature) {
+    if signed.matches_secret(&keys.secret(&url.key), &canonical, &url.signature) {
         return Ok(caller);
     }
     let why = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
-    Err(Fault::new("SignatureDoesNotMatch", why))
+    Err(AwsError::new("SignatureDoesNotMatch", why))
 }
 
-struct Link {
-    /// All parameters but the signature, decoded, in order.
+/// The parts of a presigned URL.
+struct PresignedUrl {
+    /// All parameters but the signature, decoded and sorted.
     parameters: Vec<(String, String)>,
     key: String,
     date: String,
@@ -61,11 +63,15 @@ struct Link {
     signature: String,
 }
 
-impl Link {
-    fn read(parts: &Parts) -> Result<Self, Fault> {
-        let mut parameters = parameters(&parts.uri).ok_or_else(illegible)?;
-        let missing =
-            || Fault::new("AuthorizationQueryParametersError", "a presigned link lacks one of its parameters");
+impl PresignedUrl {
+    fn read(parts: &Parts) -> Result<Self, AwsError> {
+        let mut parameters = parameters(&parts.uri).ok_or_else(malformed_uri)?;
+        let missing = || {
+            AwsError::new(
+                "AuthorizationQueryParametersError",
+                "a required query parameter of the presigned URL is missing",
+            )
+        };
         let of = |wanted: &str| {
             let found = parameters.iter().find(|(name, _)| name == wanted);
             found.map(|(_, value)| value.clone()).ok_or_else(missing)
@@ -75,7 +81,7 @@ impl Link {
         }
         let expires = of("X-Amz-Expires")?.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
         let expires = expires.ok_or_else(|| {
-            Fault::new("AuthorizationQueryParametersError", "X-Amz-Expires must be from 1 to 604800 seconds")
+            AwsError::new("AuthorizationQueryParametersError", "X-Amz-Expires must be from 1 to 604800 seconds")
         })?;
         let credential = of("X-Amz-Credential")?;
         let (key, scope) = credential.split_once('/').ok_or_else(missing)?;
@@ -85,21 +91,21 @@ impl Link {
         Ok(Self { parameters, key, date, expires, scope, signed_headers, signature })
     }
 
-    fn check_time(&self, now: u64) -> Result<(), Fault> {
+    fn check_time(&self, now: u64) -> Result<(), AwsError> {
         let signed = PrimitiveDateTime::parse(&self.date, DATE).map(PrimitiveDateTime::assume_utc);
         let signed =
-            signed.map_err(|_| Fault::new("AuthorizationQueryParametersError", "X-Amz-Date is not legible"))?;
+            signed.map_err(|_| AwsError::new("AuthorizationQueryParametersError", "X-Amz-Date is malformed"))?;
         let now = OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(i64::try_from(now).unwrap_or(i64::MAX));
         if now > signed + Duration::seconds(self.expires) {
-            return Err(Fault::new("AccessDenied", "Request has expired"));
+            return Err(AwsError::new("AccessDenied", "Request has expired"));
         }
         if signed > now + SKEW {
-            return Err(Fault::new("AccessDenied", "Request is not valid yet"));
+            return Err(AwsError::new("AccessDenied", "Request is not valid yet"));
         }
         Ok(())
     }
 }
 
-fn illegible() -> Fault {
-    Fault::new("InvalidURI", "Couldn't parse the specified URI.")
+fn malformed_uri() -> AwsError {
+    AwsError::new("InvalidURI", "Couldn't parse the specified URI.")
 }

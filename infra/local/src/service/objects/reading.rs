@@ -1,4 +1,4 @@
-//! GetObject and HeadObject: whole or by range, under the conditions a client may set.
+//! GetObject and HeadObject, with ranges and conditions.
 
 use std::ops::Range;
 
@@ -11,30 +11,31 @@ use futures_util::stream;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::super::fault::Fault;
 use super::request::Target;
 use super::store::{Object, PIECE, Store};
+use crate::aws_error::AwsError;
 
-/// Parameters of a link that change a header of its answer.
+/// Query parameters that override a response header.
 const OVERRIDES: &[(&str, HeaderName)] = &[
     ("response-cache-control", header::CACHE_CONTROL),
     ("response-content-disposition", header::CONTENT_DISPOSITION),
     ("response-content-type", header::CONTENT_TYPE),
 ];
 
-/// Answers GetObject.
-pub fn get(store: &Store, target: &Target, parts: &Parts) -> Result<Response, Fault> {
-    let object = wanted(store, target, &parts.headers)?;
+/// GetObject.
+pub fn get(store: &Store, target: &Target, parts: &Parts) -> Result<Response, AwsError> {
+    let object = find(store, target, &parts.headers)?;
     let asked = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let range = match asked.and_then(|text| parse(text, object.size)) {
+    let range = match asked.and_then(|text| parse_range(text, object.size)) {
         None => None,
         Some(range) if range.is_empty() => {
-            return Err(Fault::new("InvalidRange", "The requested range is not satisfiable"));
+            return Err(AwsError::new("InvalidRange", "The requested range is not satisfiable"));
         }
         Some(range) => Some(range),
     };
     let sent = range.clone().unwrap_or(0..object.size);
-    let mut response = Body::from_stream(bytes_of(store.share(), object.blobs.clone(), sent.clone())).into_response();
+    let mut response =
+        Body::from_stream(stream_bytes(store.share(), object.blobs.clone(), sent.clone())).into_response();
     describe(&object, target, sent.end - sent.start, response.headers_mut());
     if let Some(range) = range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -44,35 +45,34 @@ pub fn get(store: &Store, target: &Target, parts: &Parts) -> Result<Response, Fa
     Ok(response)
 }
 
-/// Answers HeadObject.
-pub fn head(store: &Store, target: &Target, parts: &Parts) -> Result<Response, Fault> {
-    let object = wanted(store, target, &parts.headers)?;
+/// HeadObject.
+pub fn head(store: &Store, target: &Target, parts: &Parts) -> Result<Response, AwsError> {
+    let object = find(store, target, &parts.headers)?;
     let mut response = StatusCode::OK.into_response();
     describe(&object, target, object.size, response.headers_mut());
     Ok(response)
 }
 
-/// The object, if it is there and as the client's conditions want it.
-fn wanted(store: &Store, target: &Target, headers: &HeaderMap) -> Result<Object, Fault> {
+/// The object, if it exists and the request's conditions hold.
+fn find(store: &Store, target: &Target, headers: &HeaderMap) -> Result<Object, AwsError> {
     let object = store.find(&target.bucket, &target.key)?;
-    let object = object.ok_or_else(|| Fault::new("NoSuchKey", "The specified key does not exist."))?;
-    let names_it = |tags: &HeaderValue| {
+    let object = object.ok_or_else(|| AwsError::new("NoSuchKey", "The specified key does not exist."))?;
+    let matches = |tags: &HeaderValue| {
         let tags = tags.to_str().unwrap_or_default();
         tags.split(',').any(|tag| tag.trim() == "*" || tag.trim().trim_matches('"') == object.etag)
     };
-    if headers.get(header::IF_MATCH).is_some_and(|tags| !names_it(tags)) {
+    if headers.get(header::IF_MATCH).is_some_and(|tags| !matches(tags)) {
         let why = "At least one of the pre-conditions you specified did not hold";
-        return Err(Fault::new("PreconditionFailed", why));
+        return Err(AwsError::new("PreconditionFailed", why));
     }
-    if headers.get(header::IF_NONE_MATCH).is_some_and(names_it) {
-        return Err(Fault::new("NotModified", ""));
+    if headers.get(header::IF_NONE_MATCH).is_some_and(matches) {
+        return Err(AwsError::new("NotModified", ""));
     }
     Ok(object)
 }
 
-/// The bytes asked for, one range of them. `None` where what was sent is no range S3 understands; empty where it lies
-/// outside.
-fn parse(text: &str, size: u64) -> Option<Range<u64>> {
+/// The requested range. `None` if the header is not a single range; empty if it is outside of the object.
+fn parse_range(text: &str, size: u64) -> Option<Range<u64>> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) if first <= last => Some(first.min(size)..(last + 1).min(size)),
@@ -82,14 +82,14 @@ fn parse(text: &str, size: u64) -> Option<Range<u64>> {
     }
 }
 
-/// These bytes of some blobs laid end to end, read when they are sent.
-fn bytes_of(
+/// A stream of these bytes of concatenated blobs.
+fn stream_bytes(
     store: Store,
     blobs: Vec<(i64, u64)>,
     range: Range<u64>,
-) -> impl futures_util::Stream<Item = Result<Bytes, Fault>> {
+) -> impl futures_util::Stream<Item = Result<Bytes, AwsError>> {
     stream::unfold((store, blobs, range), |(store, blobs, range)| async move {
-        let read = next(&store, &blobs, &range).transpose()?;
+        let read = read_piece(&store, &blobs, &range).transpose()?;
         let rest = match &read {
             Ok(bytes) => range.start + bytes.len() as u64..range.end,
             Err(_) => range.end..range.end,
@@ -98,27 +98,30 @@ fn bytes_of(
     })
 }
 
-/// The bytes at the start of `range`, as far as their piece goes. `None` at its end.
-fn next(store: &Store, blobs: &[(i64, u64)], range: &Range<u64>) -> Result<Option<Bytes>, Fault> {
+/// The first bytes of `range`, up to the end of their piece. `None` when the range is empty.
+fn read_piece(store: &Store, blobs: &[(i64, u64)], range: &Range<u64>) -> Result<Option<Bytes>, AwsError> {
     if range.is_empty() {
         return Ok(None);
     }
     let (mut at, mut left) = (range.start, blobs.iter());
-    let gone =
-        || Fault { code: "InternalError".into(), message: "the object's bytes are gone".into(), by_sender: false };
+    let missing = || AwsError {
+        code: "InternalError".into(),
+        message: "the object's bytes no longer exist".into(),
+        by_sender: false,
+    };
     let blob = loop {
         match left.next() {
             Some((blob, size)) if at < *size => break *blob,
             Some((_, size)) => at -= size,
-            None => return Err(gone()),
+            None => return Err(missing()),
         }
     };
     let piece = PIECE as u64;
-    let bytes = Bytes::from(store.piece(blob, at / piece)?.ok_or_else(gone)?);
+    let bytes = Bytes::from(store.piece(blob, at / piece)?.ok_or_else(missing)?);
     let from = usize::try_from(at % piece).unwrap_or(usize::MAX).min(bytes.len());
     let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let to = from.saturating_add(wanted).min(bytes.len());
-    if from == to { Err(gone()) } else { Ok(Some(bytes.slice(from..to))) }
+    if from == to { Err(missing()) } else { Ok(Some(bytes.slice(from..to))) }
 }
 
 fn describe(object: &Object, target: &Target, length: u64, headers: &mut HeaderMap) {
@@ -155,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_cut_to_what_is_there() {
+    fn a_range_is_limited_to_the_object() {
         let cases = [
             ("bytes=0-0", Some(0..1)),
             ("bytes=2-", Some(2..10)),
@@ -168,7 +171,7 @@ mod tests {
             ("lines=1-2", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(parse(text, 10), expected, "{text}");
+            assert_eq!(parse_range(text, 10), expected, "{text}");
         }
         assert_eq!(http_date(1_767_225_600_000), "Thu, 01 Jan 2026 00:00:00 GMT");
     }

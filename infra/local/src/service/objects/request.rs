@@ -1,14 +1,14 @@
-//! What a request asks for: the operation, and the bucket, key and parameters it names.
+//! Parses a request: its operation, bucket, key and parameters.
 
 use std::collections::BTreeMap;
 
 use axum::http::Method;
 use axum::http::request::Parts;
 
-use super::super::fault::Fault;
-use crate::permissions::Need;
+use crate::aws_error::AwsError;
+use crate::iam::RequiredAction;
 
-/// Parameters that say how, and not what; everything else with a meaning in S3 that is not here is refused by name.
+/// Supported query parameters. Others, such as `acl`, would change the operation and are rejected.
 const PARAMETERS: &[&str] = &[
     "continuation-token",
     "list-type",
@@ -24,7 +24,7 @@ const PARAMETERS: &[&str] = &[
     "x-id",
 ];
 
-/// What can be asked for.
+/// The operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     /// GetObject.
@@ -58,19 +58,19 @@ pub enum Operation {
     },
 }
 
-/// What it is asked of.
+/// The target of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The bucket.
     pub bucket: String,
-    /// The key; empty for the bucket itself.
+    /// The key; empty for operations on the bucket.
     pub key: String,
     /// The query's parameters, decoded.
     pub parameters: BTreeMap<String, String>,
 }
 
 impl Operation {
-    /// Its name in S3's own reference.
+    /// Its name in S3's API.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Get => "GetObject",
@@ -85,25 +85,25 @@ impl Operation {
         }
     }
 
-    /// The action a role must allow.
-    pub fn need(&self, target: &Target) -> Need {
+    /// The IAM action that it requires.
+    pub fn required_action(&self, target: &Target) -> RequiredAction {
         let object = format!("arn:aws:s3:::{}/{}", target.bucket, target.key);
         match self {
-            Self::Get | Self::Head => Need::new("s3:GetObject", object),
+            Self::Get | Self::Head => RequiredAction::new("s3:GetObject", object),
             Self::Put | Self::StartUpload | Self::UploadPart { .. } | Self::CompleteUpload { .. } => {
-                Need::new("s3:PutObject", object)
+                RequiredAction::new("s3:PutObject", object)
             }
-            Self::Delete => Need::new("s3:DeleteObject", object),
-            Self::AbortUpload { .. } => Need::new("s3:AbortMultipartUpload", object),
-            Self::List => target.listing(),
+            Self::Delete => RequiredAction::new("s3:DeleteObject", object),
+            Self::AbortUpload { .. } => RequiredAction::new("s3:AbortMultipartUpload", object),
+            Self::List => target.list_action(),
         }
     }
 }
 
 impl Target {
-    /// What listing this bucket needs.
-    pub fn listing(&self) -> Need {
-        Need::new("s3:ListBucket", format!("arn:aws:s3:::{}", self.bucket))
+    /// The IAM action that listing this bucket requires.
+    pub fn list_action(&self) -> RequiredAction {
+        RequiredAction::new("s3:ListBucket", format!("arn:aws:s3:::{}", self.bucket))
     }
 
     /// A parameter's value.
@@ -115,29 +115,29 @@ impl Target {
 /// Reads a path-style request.
 ///
 /// # Errors
-/// The operation is none of those here, or its parameters are not legible.
-pub fn read(parts: &Parts) -> Result<(Operation, Target), Fault> {
+/// The operation is not supported, or its parameters are malformed.
+pub fn read(parts: &Parts) -> Result<(Operation, Target), AwsError> {
     let path = parts.uri.path().trim_start_matches('/');
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     let target = Target { bucket: decode(bucket)?, key: decode(key)?, parameters: parameters(parts)? };
-    let known =
+    let is_unknown =
         |name: &&String| !PARAMETERS.contains(&name.as_str()) && !name.to_ascii_lowercase().starts_with("x-amz-");
-    if let Some(stranger) = target.parameters.keys().find(known) {
-        return Err(not_here(&format!("the parameter {stranger}")));
+    if let Some(unknown) = target.parameters.keys().find(is_unknown) {
+        return Err(unsupported(&format!("the parameter {unknown}")));
     }
     if target.key.len() > 1024 {
-        return Err(Fault::new("KeyTooLongError", "Your key is too long"));
+        return Err(AwsError::new("KeyTooLongError", "Your key is too long"));
     }
     let operation = operation(&parts.method, &target)?;
     Ok((operation, target))
 }
 
-fn operation(method: &Method, target: &Target) -> Result<Operation, Fault> {
+fn operation(method: &Method, target: &Target) -> Result<Operation, AwsError> {
     let upload = target.parameter("uploadId").map(str::to_owned);
     if target.key.is_empty() {
         return match (method, target.parameter("list-type")) {
             (&Method::GET, Some("2")) => Ok(Operation::List),
-            _ => Err(not_here(&format!("{method} of a bucket"))),
+            _ => Err(unsupported(&format!("{method} of a bucket"))),
         };
     }
     match (method, upload) {
@@ -149,18 +149,18 @@ fn operation(method: &Method, target: &Target) -> Result<Operation, Fault> {
         (&Method::PUT, Some(upload)) => Ok(Operation::UploadPart { upload, number: part_number(target)? }),
         (&Method::POST, Some(upload)) => Ok(Operation::CompleteUpload { upload }),
         (&Method::DELETE, Some(upload)) => Ok(Operation::AbortUpload { upload }),
-        _ => Err(not_here(&format!("{method} of an object"))),
+        _ => Err(unsupported(&format!("{method} of an object"))),
     }
 }
 
-fn part_number(target: &Target) -> Result<u32, Fault> {
+fn part_number(target: &Target) -> Result<u32, AwsError> {
     let number = target.parameter("partNumber").and_then(|text| text.parse().ok());
-    number
-        .filter(|number| (1..=10_000).contains(number))
-        .ok_or_else(|| Fault::new("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive"))
+    number.filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
+        AwsError::new("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+    })
 }
 
-fn parameters(parts: &Parts) -> Result<BTreeMap<String, String>, Fault> {
+fn parameters(parts: &Parts) -> Result<BTreeMap<String, String>, AwsError> {
     let pairs = parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let each = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -169,11 +169,11 @@ fn parameters(parts: &Parts) -> Result<BTreeMap<String, String>, Fault> {
     each.collect()
 }
 
-/// Percent-encoded text made plain.
-fn decode(text: &str) -> Result<String, Fault> {
-    crate::signature::decode(text).ok_or_else(|| Fault::new("InvalidURI", "Couldn't parse the specified URI."))
+/// Decodes percent-encoded text.
+fn decode(text: &str) -> Result<String, AwsError> {
+    crate::signature::decode(text).ok_or_else(|| AwsError::new("InvalidURI", "Couldn't parse the specified URI."))
 }
 
-fn not_here(what: &str) -> Fault {
-    Fault::new("NotImplemented", format!("the local S3 does not do {what}"))
+fn unsupported(what: &str) -> AwsError {
+    AwsError::new("NotImplemented", format!("the local S3 does not support {what}"))
 }

@@ -1,5 +1,5 @@
-//! Where objects are kept: what is known of each, and its bytes in pieces, in one SQLite file (or memory, for tests). An
-//! object is there all at once or not at all: its pieces are written first, and its row last.
+//! Stores objects in one SQLite file (or memory, for tests): their metadata, and their bytes in blobs of several pieces. The
+//! pieces are written first and the object's row last, so that an object is never visible in part.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::Serialize;
 
-use super::super::fault::Fault;
+use crate::aws_error::AwsError;
 
 /// Size of every piece but a blob's last, in bytes.
 pub const PIECE: usize = 1024 * 1024;
-/// How long bytes that nothing holds stay, for whoever still reads or writes them: a day, in milliseconds.
+/// How long an unreferenced blob is kept for requests that still read or write it: a day, in milliseconds.
 const KEPT_FOR: u64 = 86_400_000;
 
 const SCHEMA: &str = "
@@ -28,30 +28,30 @@ const SCHEMA: &str = "
         blob INTEGER NOT NULL, position INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (blob, position));
 ";
 
-/// The file behind it all.
+/// The object store.
 #[derive(Debug)]
 pub struct Store {
     connection: std::sync::Arc<Mutex<Connection>>,
 }
 
-/// What is known of an object.
+/// Metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its tag, without quotes.
+    /// ETag without quotes.
     pub etag: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Content type.
     pub kind: String,
-    /// Content disposition, where it was put with one.
+    /// Content disposition, if any.
     pub disposition: Option<String>,
-    /// When it was put, in milliseconds since the epoch.
+    /// When it was written, in milliseconds since the Unix epoch.
     pub modified: u64,
-    /// Its blobs and their sizes, in order.
+    /// Ids and sizes of its blobs, in order.
     pub blobs: Vec<(i64, u64)>,
 }
 
-/// One line of a listing.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -59,17 +59,17 @@ pub struct Summary {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// The tag, without quotes.
+    /// ETag without quotes.
     pub etag: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was put, in milliseconds since the epoch.
+    /// When it was written, in milliseconds since the Unix epoch.
     pub modified: u64,
 }
 
 impl Store {
-    /// Opens the objects kept at `path`, or none, in memory.
-    pub fn open(path: Option<&Path>, now: u64) -> Result<Self, Fault> {
+    /// Opens the file at `path`, or an empty store in memory.
+    pub fn open(path: Option<&Path>, now: u64) -> Result<Self, AwsError> {
         let connection = match path {
             Some(path) => Connection::open(path)?,
             None => Connection::open_in_memory()?,
@@ -81,13 +81,13 @@ impl Store {
         Ok(store)
     }
 
-    /// The same file, for a body that is still read when its request is long answered.
+    /// A handle for a response body that is streamed after the request was handled.
     pub fn share(&self) -> Self {
         Self { connection: std::sync::Arc::clone(&self.connection) }
     }
 
-    /// Does `work` as one transaction: all of it is kept, or, where it fails, none.
-    pub fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+    /// Runs `work` in one transaction, which is rolled back when `work` fails.
+    pub fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, AwsError>) -> Result<T, AwsError> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction()?;
         let done = work(&transaction)?;
@@ -95,21 +95,21 @@ impl Store {
         Ok(done)
     }
 
-    /// The object at this key.
-    pub fn find(&self, bucket: &str, key: &str) -> Result<Option<Object>, Fault> {
+    /// The object with this key.
+    pub fn find(&self, bucket: &str, key: &str) -> Result<Option<Object>, AwsError> {
         self.transact(|db| find(db, bucket, key))
     }
 
-    /// A place for bytes. It is loose until an object or a part holds it.
-    pub fn new_blob(&self, now: u64) -> Result<i64, Fault> {
+    /// Creates an empty blob. It is unreferenced until an object or a part uses it.
+    pub fn new_blob(&self, now: u64) -> Result<i64, AwsError> {
         self.transact(|db| {
             db.execute("INSERT INTO blobs (loose) VALUES (?1)", [now])?;
             Ok(db.last_insert_rowid())
         })
     }
 
-    /// Adds one piece to a blob.
-    pub fn add_piece(&self, blob: i64, position: usize, bytes: &[u8]) -> Result<(), Fault> {
+    /// Adds a piece to a blob.
+    pub fn add_piece(&self, blob: i64, position: usize, bytes: &[u8]) -> Result<(), AwsError> {
         self.transact(|db| {
             let mut insert = db.prepare_cached("INSERT INTO pieces (blob, position, bytes) VALUES (?1, ?2, ?3)")?;
             insert.execute((blob, position, bytes))?;
@@ -117,8 +117,8 @@ impl Store {
         })
     }
 
-    /// One piece of a blob; `None` where it is gone.
-    pub fn piece(&self, blob: i64, position: u64) -> Result<Option<Vec<u8>>, Fault> {
+    /// A piece of a blob; `None` if it does not exist.
+    pub fn piece(&self, blob: i64, position: u64) -> Result<Option<Vec<u8>>, AwsError> {
         self.transact(|db| {
             let mut select = db.prepare_cached("SELECT bytes FROM pieces WHERE blob = ?1 AND position = ?2")?;
             Ok(select.query_row((blob, position), |row| row.get(0)).optional()?)
@@ -126,7 +126,7 @@ impl Store {
     }
 
     /// The newest objects of all buckets.
-    pub fn newest(&self, limit: usize) -> Result<Vec<Summary>, Fault> {
+    pub fn newest(&self, limit: usize) -> Result<Vec<Summary>, AwsError> {
         self.transact(|db| {
             let mut select = db.prepare(
                 "SELECT bucket, key, etag, size, modified FROM objects ORDER BY modified DESC, key LIMIT ?1",
@@ -135,8 +135,8 @@ impl Store {
         })
     }
 
-    /// Objects of a bucket after `after`, in the order of their keys.
-    pub fn list(&self, bucket: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<Summary>, Fault> {
+    /// Objects of a bucket whose keys follow `after`, in the order of their keys.
+    pub fn list(&self, bucket: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<Summary>, AwsError> {
         self.transact(|db| {
             let mut select = db.prepare(
                 "SELECT bucket, key, etag, size, modified FROM objects
@@ -146,8 +146,8 @@ impl Store {
         })
     }
 
-    /// Removes objects put before `before`. Returns how many.
-    pub fn remove_older(&self, bucket: &str, prefix: &str, before: u64, now: u64) -> Result<usize, Fault> {
+    /// Deletes objects written before `before`. Returns their number.
+    pub fn remove_older(&self, bucket: &str, prefix: &str, before: u64, now: u64) -> Result<usize, AwsError> {
         self.transact(|db| {
             let mut select = db.prepare(
                 "SELECT key FROM objects WHERE bucket = ?1 AND modified <= ?2 AND substr(key, 1, length(?3)) = ?3",
@@ -159,8 +159,8 @@ impl Store {
         })
     }
 
-    /// Lets go of uploads that were begun before `before` and that nobody completed.
-    pub fn abandon(&self, bucket: &str, before: u64, now: u64) -> Result<(), Fault> {
+    /// Deletes incomplete uploads that were started before `before`.
+    pub fn delete_uploads(&self, bucket: &str, before: u64, now: u64) -> Result<(), AwsError> {
         const OLD: &str = "SELECT id FROM uploads WHERE bucket = ?1 AND started <= ?2";
         self.transact(|db| {
             let loosen =
@@ -172,8 +172,8 @@ impl Store {
         })
     }
 
-    /// Lets go of bytes that have been loose for a day.
-    pub fn sweep(&self, now: u64) -> Result<(), Fault> {
+    /// Deletes blobs that have been unreferenced for a day.
+    pub fn sweep(&self, now: u64) -> Result<(), AwsError> {
         let before = now.saturating_sub(KEPT_FOR);
         self.transact(|db| {
             db.execute("DELETE FROM pieces WHERE blob IN (SELECT id FROM blobs WHERE loose <= ?1)", [before])?;
@@ -183,16 +183,16 @@ impl Store {
     }
 }
 
-/// The object at this key.
-pub fn find(db: &Connection, bucket: &str, key: &str) -> Result<Option<Object>, Fault> {
+/// The object with this key.
+pub fn find(db: &Connection, bucket: &str, key: &str) -> Result<Option<Object>, AwsError> {
     let mut select = db.prepare_cached(
         "SELECT etag, size, kind, disposition, modified, blobs FROM objects WHERE bucket = ?1 AND key = ?2",
     )?;
     Ok(select.query_row((bucket, key), Object::read).optional()?)
 }
 
-/// Puts an object in the place of whatever was there.
-pub fn replace(db: &Connection, bucket: &str, key: &str, object: &Object, now: u64) -> Result<(), Fault> {
+/// Writes an object and replaces an existing one.
+pub fn replace(db: &Connection, bucket: &str, key: &str, object: &Object, now: u64) -> Result<(), AwsError> {
     remove(db, bucket, key, now)?;
     let blobs = serde_json::to_string(&object.blobs)?;
     db.execute(
@@ -200,26 +200,26 @@ pub fn replace(db: &Connection, bucket: &str, key: &str, object: &Object, now: u
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (bucket, key, &object.etag, object.size, &object.kind, &object.disposition, object.modified, blobs),
     )?;
-    object.blobs.iter().try_for_each(|(blob, _)| hold(db, *blob))
+    object.blobs.iter().try_for_each(|(blob, _)| reference(db, *blob))
 }
 
-/// Removes an object; its bytes stay a while for whoever reads them now.
-pub fn remove(db: &Connection, bucket: &str, key: &str, now: u64) -> Result<(), Fault> {
+/// Deletes an object; its blobs are kept for a while for requests that read them.
+pub fn remove(db: &Connection, bucket: &str, key: &str, now: u64) -> Result<(), AwsError> {
     if let Some(object) = find(db, bucket, key)? {
-        object.blobs.iter().try_for_each(|(blob, _)| let_go(db, *blob, now))?;
+        object.blobs.iter().try_for_each(|(blob, _)| release(db, *blob, now))?;
         db.execute("DELETE FROM objects WHERE bucket = ?1 AND key = ?2", (bucket, key))?;
     }
     Ok(())
 }
 
-/// Marks a blob as held.
-pub fn hold(db: &Connection, blob: i64) -> Result<(), Fault> {
+/// Marks a blob as referenced.
+pub fn reference(db: &Connection, blob: i64) -> Result<(), AwsError> {
     db.execute("UPDATE blobs SET loose = NULL WHERE id = ?1", [blob])?;
     Ok(())
 }
 
-/// Marks a blob as loose from now on.
-pub fn let_go(db: &Connection, blob: i64, now: u64) -> Result<(), Fault> {
+/// Marks a blob as unreferenced from now on.
+pub fn release(db: &Connection, blob: i64, now: u64) -> Result<(), AwsError> {
     db.execute("UPDATE blobs SET loose = ?2 WHERE id = ?1", (blob, now))?;
     Ok(())
 }

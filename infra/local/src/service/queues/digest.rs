@@ -1,26 +1,26 @@
-//! The digests SQS promises: MD5 of bodies and attributes, which SDKs check, and SHA-256 for content-based deduplication.
+//! SQS's digests: MD5 of bodies and attributes, which SDKs verify, and SHA-256 for content-based deduplication.
 
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use super::super::fault::Fault;
+use crate::aws_error::AwsError;
 
 /// MD5 of a body, in lower-case hexadecimal.
 pub fn of_body(body: &str) -> String {
     hex(&Md5::digest(body.as_bytes()))
 }
 
-/// SHA-256 of a body: its deduplication id in a queue that deduplicates by content.
+/// SHA-256 of a body: its deduplication id in a queue with content-based deduplication.
 pub fn for_deduplication(body: &str) -> String {
     hex(&Sha256::digest(body.as_bytes()))
 }
 
-/// MD5 of message attributes: by name, each with the lengths of its parts, as SQS documents it. `None` for no attributes.
+/// MD5 of message attributes, as SQS documents it. `None` without attributes.
 ///
 /// # Errors
-/// An attribute without a type, or whose value is not of it.
-pub fn of_attributes(attributes: &Map<String, Value>) -> Result<Option<String>, Fault> {
+/// An attribute has no type, or its value does not match its type.
+pub fn of_attributes(attributes: &Map<String, Value>) -> Result<Option<String>, AwsError> {
     if attributes.is_empty() {
         return Ok(None);
     }
@@ -35,9 +35,9 @@ pub fn of_attributes(attributes: &Map<String, Value>) -> Result<Option<String>, 
             (Some("String" | "Number"), Some(text), _) => (1_u8, text.as_bytes().to_vec()),
             (Some("Binary"), _, Some(bytes)) => (2_u8, bytes),
             _ => {
-                return Err(Fault::invalid(
+                return Err(AwsError::invalid(
                     "MessageAttributes",
-                    format!("{name} must have a DataType and a value of it"),
+                    format!("{name} must have a DataType and a value of that type"),
                 ));
             }
         };
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_without_a_value_of_its_type_is_refused() {
+    fn an_attribute_without_a_value_of_its_type_is_rejected() {
         let Value::Object(attributes) = json!({ "kind": { "DataType": "Binary", "StringValue": "x" } }) else {
             unreachable!()
         };

@@ -1,12 +1,13 @@
-//! SQS: durable queues that keep its promises about visibility, order, deduplication and dead letters.
+//! SQS: durable queues with visibility timeouts, FIFO order, deduplication and dead-letter queues.
 //!
-//! An `AmazonSQS.*` call -> [`Queues::answer`] -> one of: attributes (queues themselves), send, receive, settle.
+//! An `AmazonSQS.*` call -> [`Queues::call`] -> `management` (queues), `send`, `receive` or `in_flight` (delete and visibility).
 
 mod attributes;
 mod digest;
+mod in_flight;
+mod management;
 mod receive;
 mod send;
-mod settle;
 
 use std::sync::Arc;
 
@@ -15,15 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use attributes::Attributes;
-
-use super::fault::Fault;
-use super::state::State;
+use crate::aws_error::AwsError;
 use crate::clock::Clock;
+use crate::database::Database;
 use crate::template::{ACCOUNT, REGION};
+use attributes::Attributes;
 
-/// Tables of this service. `visible` is when a message may next be received; `claimed` says that it waits because
-/// someone received it, and not because someone put it off.
+/// Tables of this service. `visible` is when a message becomes visible; `claimed` is set while it is in flight and its
+/// visibility timeout was not changed by `ChangeMessageVisibility`.
 pub const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS queues (name TEXT PRIMARY KEY, attributes TEXT NOT NULL, created INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS messages (
@@ -45,29 +45,29 @@ pub const SCHEMA: &str = "
 /// The service.
 #[derive(Debug)]
 pub struct Queues {
-    state: Arc<State>,
+    database: Arc<Database>,
     clock: Clock,
     endpoint: String,
-    /// Moves whenever a message may have become visible.
-    arrivals: watch::Sender<u64>,
+    /// Changes whenever a message may have become visible.
+    changes: watch::Sender<u64>,
 }
 
-/// A queue that exists.
+/// A queue in the database.
 #[derive(Debug, Clone)]
-struct Queue {
+struct StoredQueue {
     name: String,
     attributes: Attributes,
 }
 
 impl Queues {
-    /// The service over `state`; queue addresses start with `endpoint`.
+    /// The service over `database`; queue URLs start with `endpoint`.
     ///
     /// # Errors
-    /// When the state cannot be written.
-    pub fn new(state: Arc<State>, clock: Clock, endpoint: String) -> Result<Self, Fault> {
-        let queues = Self { state, clock, endpoint, arrivals: watch::Sender::new(0) };
-        // Nobody who received a message before this start is still at work on it.
-        queues.state.transact(|db| -> Result<_, Fault> {
+    /// The database cannot be written.
+    pub fn new(database: Arc<Database>, clock: Clock, endpoint: String) -> Result<Self, AwsError> {
+        let queues = Self { database, clock, endpoint, changes: watch::Sender::new(0) };
+        // Consumers that received messages before this start no longer run: their messages become visible.
+        queues.database.transact(|db| -> Result<_, AwsError> {
             Ok(db.execute(
                 "UPDATE messages SET visible = ?1, claimed = 0 WHERE claimed = 1 AND visible > ?1",
                 [queues.clock.now()],
@@ -76,11 +76,11 @@ impl Queues {
         Ok(queues)
     }
 
-    /// Answers one call of the service's JSON protocol.
+    /// Performs one call of the service's JSON protocol.
     ///
     /// # Errors
-    /// What SQS would refuse.
-    pub async fn answer(&self, action: &str, body: &[u8]) -> Result<Value, Fault> {
+    /// SQS's errors.
+    pub async fn call(&self, action: &str, body: &[u8]) -> Result<Value, AwsError> {
         match action {
             "CreateQueue" => self.create(read(body)?),
             "DeleteQueue" => self.delete_queue(&read(body)?),
@@ -96,22 +96,22 @@ impl Queues {
             "DeleteMessageBatch" => self.delete_batch(read(body)?),
             "ChangeMessageVisibility" => self.change_visibility(&read(body)?),
             "ChangeMessageVisibilityBatch" => self.change_visibility_batch(read(body)?),
-            other => Err(Fault::new("UnsupportedOperation", format!("the local cloud does not do {other}"))),
+            other => Err(AwsError::new("UnsupportedOperation", format!("the local SQS does not support {other}"))),
         }
     }
 
-    /// Tells everyone waiting for messages to look again.
-    pub fn announce(&self) {
-        self.arrivals.send_modify(|count| *count += 1);
+    /// Wakes all `ReceiveMessage` calls that wait for messages.
+    pub fn notify_receivers(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
-    /// The messages of a queue as they stand, oldest first, without receiving them: for the desk.
+    /// Up to `limit` messages of a queue, oldest first, without receiving them, for the dashboard.
     ///
     /// # Errors
-    /// When the state cannot be read.
-    pub fn peek(&self, name: &str, limit: usize) -> Result<Vec<Value>, Fault> {
+    /// The database cannot be read.
+    pub fn peek(&self, name: &str, limit: usize) -> Result<Vec<Value>, AwsError> {
         let now = self.clock.now();
-        self.state.transact(|db| {
+        self.database.transact(|db| {
             let mut statement = db.prepare(
                 "SELECT id, body, message_group, sent, visible, receives FROM messages WHERE queue = ?1 ORDER BY position LIMIT ?2",
             )?;
@@ -135,15 +135,15 @@ impl Queues {
     }
 }
 
-impl Queue {
-    /// The queue at `url`, expired messages and deduplications already gone.
-    fn open(db: &Connection, url: &str, now: u64) -> Result<Self, Fault> {
+impl StoredQueue {
+    /// The queue with this URL, after its expired messages were deleted.
+    fn open(db: &Connection, url: &str, now: u64) -> Result<Self, AwsError> {
         let name = url.rsplit('/').next().unwrap_or_default();
         let stored =
             db.query_row("SELECT attributes FROM queues WHERE name = ?1", [name], |row| row.get::<_, String>(0));
         let stored = stored.map_err(|error| match error {
             rusqlite::Error::QueryReturnedNoRows => {
-                Fault::new("QueueDoesNotExist", "The specified queue does not exist.")
+                AwsError::new("QueueDoesNotExist", "The specified queue does not exist.")
             }
             other => other.into(),
         })?;
@@ -159,6 +159,6 @@ pub fn arn(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AwsError> {
     Ok(serde_json::from_slice(body)?)
 }

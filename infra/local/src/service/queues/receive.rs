@@ -1,4 +1,4 @@
-//! Off a queue: what is visible, in order within a group, and never from a group that someone is still working on.
+//! `ReceiveMessage`: visible messages, in order within a group, and none of a group with messages in flight.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::fault::Fault;
-use super::{Queue, Queues, arn, digest, send};
+use super::{Queues, StoredQueue, arn, digest, send};
+use crate::aws_error::AwsError;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -25,7 +25,7 @@ pub(super) struct Receive {
     wait_time_seconds: Option<u64>,
 }
 
-struct Stored {
+struct StoredMessage {
     position: i64,
     id: String,
     body: String,
@@ -41,12 +41,12 @@ struct Stored {
 }
 
 impl Queues {
-    pub(super) async fn receive(&self, request: Receive) -> Result<Value, Fault> {
+    pub(super) async fn receive(&self, request: Receive) -> Result<Value, AwsError> {
         let limit = request.max_number_of_messages.unwrap_or(1);
         if !(1..=10).contains(&limit) {
-            return Err(Fault::invalid("MaxNumberOfMessages", "from 1 to 10"));
+            return Err(AwsError::invalid("MaxNumberOfMessages", "must be from 1 to 10"));
         }
-        let mut arrivals = self.arrivals.subscribe();
+        let mut changes = self.changes.subscribe();
         let mut deadline = None;
         loop {
             let (messages, wait, next_visible) = self.receive_now(&request, limit)?;
@@ -54,41 +54,44 @@ impl Queues {
             if !messages.is_empty() {
                 return Ok(json!({ "Messages": messages }));
             }
-            // A closed channel means shutdown: whoever waits is let go with nothing.
+            // A closed channel means that the cloud is stopped.
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return Ok(json!({})),
-                moved = arrivals.changed() => if moved.is_err() { return Ok(json!({})) },
+                changed = changes.changed() => if changed.is_err() { return Ok(json!({})) },
                 () = tokio::time::sleep(next_visible) => {}
             }
         }
     }
 
-    /// What can be had at once; how long the caller is willing to wait; and when the next message becomes visible.
-    fn receive_now(&self, request: &Receive, limit: usize) -> Result<(Vec<Value>, u64, Duration), Fault> {
+    /// The messages that can be received now, how long the caller waits, and when the next message becomes visible.
+    fn receive_now(&self, request: &Receive, limit: usize) -> Result<(Vec<Value>, u64, Duration), AwsError> {
         let now = self.clock.now();
-        self.state.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, now)?;
+        self.database.transact(|db| {
+            let queue = StoredQueue::open(db, &request.queue_url, now)?;
             let visibility = request.visibility_timeout.unwrap_or(queue.attributes.visibility);
             let wait = request.wait_time_seconds.unwrap_or(queue.attributes.wait);
             if visibility > 43_200 || wait > 20 {
-                return Err(Fault::invalid("WaitTimeSeconds", "at most 20, and VisibilityTimeout at most 43200"));
+                return Err(AwsError::invalid(
+                    "WaitTimeSeconds",
+                    "must be at most 20, and VisibilityTimeout at most 43200",
+                ));
             }
-            queue.bury_the_dead(db, now)?;
+            queue.move_to_dead_letter_queue(db, now)?;
             let ready = queue.ready(db, limit, now)?;
             let messages: Result<Vec<_>, _> = ready
                 .into_iter()
-                .map(|message| message.hand_out(db, request, &queue, now, now + visibility * 1000))
+                .map(|message| message.mark_received(db, request, &queue, now, now + visibility * 1000))
                 .collect();
             Ok((messages?, wait, queue.next_visible(db, now)?))
         })
     }
 }
 
-impl Queue {
+impl StoredQueue {
     /// Messages that may be received now, oldest first.
-    fn ready(&self, db: &Connection, limit: usize, now: u64) -> Result<Vec<Stored>, Fault> {
-        // A FIFO group is closed while one of its messages is being worked on or put off.
-        let free = match self.attributes.fifo {
+    fn ready(&self, db: &Connection, limit: usize, now: u64) -> Result<Vec<StoredMessage>, AwsError> {
+        // A FIFO group is blocked while one of its messages is in flight.
+        let unblocked = match self.attributes.fifo {
             true => {
                 "AND message_group NOT IN
                 (SELECT message_group FROM messages WHERE queue = ?1 AND visible > ?2 AND receives > 0)"
@@ -96,32 +99,33 @@ impl Queue {
             false => "",
         };
         let sql =
-            format!("SELECT * FROM messages WHERE queue = ?1 AND visible <= ?2 {free} ORDER BY position LIMIT ?3");
+            format!("SELECT * FROM messages WHERE queue = ?1 AND visible <= ?2 {unblocked} ORDER BY position LIMIT ?3");
         let mut statement = db.prepare_cached(&sql)?;
-        let rows = statement.query_map((&self.name, now, limit), Stored::read)?;
+        let rows = statement.query_map((&self.name, now, limit), StoredMessage::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Moves messages that were received too often to the dead-letter queue.
-    fn bury_the_dead(&self, db: &Connection, now: u64) -> Result<(), Fault> {
+    fn move_to_dead_letter_queue(&self, db: &Connection, now: u64) -> Result<(), AwsError> {
         let Some((target, most)) = &self.attributes.redrive else { return Ok(()) };
         let sql = "SELECT * FROM messages WHERE queue = ?1 AND visible <= ?2 AND receives >= ?3 ORDER BY position";
         let mut statement = db.prepare_cached(sql)?;
-        let dead = statement.query_map((&self.name, now, most), Stored::read)?.collect::<Result<Vec<_>, _>>()?;
+        let dead = statement.query_map((&self.name, now, most), StoredMessage::read)?.collect::<Result<Vec<_>, _>>()?;
         for message in dead {
-            message.bury(db, self, target, now)?;
+            message.move_to(db, self, target, now)?;
         }
         Ok(())
     }
 
-    fn next_visible(&self, db: &Connection, now: u64) -> Result<Duration, Fault> {
+    /// How long it takes until the next message becomes visible.
+    fn next_visible(&self, db: &Connection, now: u64) -> Result<Duration, AwsError> {
         let sql = "SELECT min(visible) FROM messages WHERE queue = ?1 AND visible > ?2";
         let next: Option<u64> = db.prepare_cached(sql)?.query_row((&self.name, now), |row| row.get(0))?;
         Ok(next.map_or(Duration::from_secs(20), |at| Duration::from_millis(at.saturating_sub(now).max(1))))
     }
 }
 
-impl Stored {
+impl StoredMessage {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             position: row.get("position")?,
@@ -139,15 +143,15 @@ impl Stored {
         })
     }
 
-    /// Marks the message as being worked on until `visible`, and gives it the shape SQS answers with.
-    fn hand_out(
+    /// Marks the message as in flight until `visible`, and returns it in SQS's format.
+    fn mark_received(
         mut self,
         db: &Connection,
         request: &Receive,
-        queue: &Queue,
+        queue: &StoredQueue,
         now: u64,
         visible: u64,
-    ) -> Result<Value, Fault> {
+    ) -> Result<Value, AwsError> {
         self.receives += 1;
         let first_received = *self.first_received.get_or_insert(now);
         let receipt = format!("{}.{}", self.id, Uuid::new_v4());
@@ -155,7 +159,7 @@ impl Stored {
         db.prepare_cached(sql)?.execute((self.position, visible, self.receives, first_received, &receipt))?;
 
         let all: Map<String, Value> = serde_json::from_str(&self.attributes)?;
-        let attributes: Map<_, _> = all.into_iter().filter(|(name, _)| request.asks_for(name)).collect();
+        let attributes: Map<_, _> = all.into_iter().filter(|(name, _)| request.wants_attribute(name)).collect();
         let mut answer = json!({
             "MessageId": self.id,
             "ReceiptHandle": receipt,
@@ -163,7 +167,7 @@ impl Stored {
             "MD5OfBody": digest::of_body(&self.body),
         });
         let system = self.system_attributes(queue, first_received);
-        let system: Map<_, _> = system.into_iter().filter(|(name, _)| request.asks_for_system(name)).collect();
+        let system: Map<_, _> = system.into_iter().filter(|(name, _)| request.wants_system_attribute(name)).collect();
         if let Some(fields) = answer.as_object_mut() {
             fields.extend((!system.is_empty()).then(|| ("Attributes".into(), Value::Object(system))));
             fields.extend(digest::of_attributes(&attributes)?.map(|md5| ("MD5OfMessageAttributes".into(), md5.into())));
@@ -172,7 +176,7 @@ impl Stored {
         Ok(answer)
     }
 
-    fn system_attributes(self, queue: &Queue, first_received: u64) -> Map<String, Value> {
+    fn system_attributes(self, queue: &StoredQueue, first_received: u64) -> Map<String, Value> {
         let fifo = queue.attributes.fifo;
         let all = [
             ("SenderId", Some("AIDALOCALLOCALLOCAL00".to_owned())),
@@ -188,30 +192,30 @@ impl Stored {
         all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
     }
 
-    /// A standard queue's message keeps the time it was first sent, so its age counts on in the dead-letter queue; a FIFO
-    /// queue's starts anew there, known by its own id.
-    fn bury(&self, db: &Connection, from: &Queue, target: &str, now: u64) -> Result<(), Fault> {
+    /// Moves the message to the dead-letter queue `target`. A message of a standard queue keeps the time it was sent; a message of
+    /// a FIFO queue gets a new one, and its id as its deduplication id.
+    fn move_to(&self, db: &Connection, from: &StoredQueue, target: &str, now: u64) -> Result<(), AwsError> {
         let fifo = from.attributes.fifo;
         db.prepare_cached(
             "INSERT INTO messages (queue, id, body, attributes, trace, message_group, deduplication, sent, visible, receives, dead_from)
              SELECT ?2, id, body, attributes, trace, message_group, ?3, ?4, ?5, receives, queue FROM messages WHERE position = ?1",
         )?
         .execute((self.position, target, fifo.then_some(&self.id), if fifo { now } else { self.sent }, now))?;
-        send::number(db)?;
+        send::assign_sequence_number(db)?;
         db.prepare_cached("DELETE FROM messages WHERE position = ?1")?.execute([self.position])?;
         Ok(())
     }
 }
 
 impl Receive {
-    fn asks_for(&self, name: &str) -> bool {
+    fn wants_attribute(&self, name: &str) -> bool {
         self.message_attribute_names.iter().any(|wanted| match wanted.strip_suffix(".*") {
             Some(prefix) => name.starts_with(prefix),
             None => wanted == name || wanted == "All",
         })
     }
 
-    fn asks_for_system(&self, name: &str) -> bool {
+    fn wants_system_attribute(&self, name: &str) -> bool {
         let mut wanted = self.attribute_names.iter().chain(&self.message_system_attribute_names);
         wanted.any(|wanted| wanted == name || wanted == "All")
     }

@@ -1,4 +1,4 @@
-//! Onto a queue: one message or a batch of up to ten, each stored before it is acknowledged.
+//! `SendMessage` and `SendMessageBatch`. Messages are stored before they are acknowledged.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::fault::Fault;
-use super::{Queue, Queues, digest};
+use super::{Queues, StoredQueue, digest};
+use crate::aws_error::AwsError;
 
-/// How long a deduplication id is remembered, also after its message is gone.
+/// How long a deduplication id is stored, even after its message was deleted.
 const DEDUPLICATION_MILLIS: u64 = 5 * 60 * 1000;
-/// Most bytes in all messages of a batch.
+/// Maximum size of all messages of a batch in bytes.
 const BATCH_BYTES: usize = 1_048_576;
-/// Sequence numbers are twenty digits; numbering starts high enough for that.
+/// The first sequence number: sequence numbers have twenty digits.
 const FIRST_SEQUENCE: u64 = 10_000_000_000_000_000_000;
 
 #[derive(Deserialize)]
@@ -22,27 +22,27 @@ const FIRST_SEQUENCE: u64 = 10_000_000_000_000_000_000;
 pub(super) struct Send {
     queue_url: String,
     #[serde(flatten)]
-    message: Outgoing,
+    message: NewMessage,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SendBatch {
     queue_url: String,
-    entries: Vec<Entry>,
+    entries: Vec<SendEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct SendEntry {
     id: String,
     #[serde(flatten)]
-    message: Outgoing,
+    message: NewMessage,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Outgoing {
+struct NewMessage {
     message_body: String,
     delay_seconds: Option<u64>,
     #[serde(default)]
@@ -54,35 +54,36 @@ struct Outgoing {
 }
 
 impl Queues {
-    pub(super) fn send(&self, request: Send) -> Result<Value, Fault> {
+    pub(super) fn send(&self, request: Send) -> Result<Value, AwsError> {
         let now = self.clock.now();
-        let sent =
-            self.state.transact(|db| Queue::open(db, &request.queue_url, now)?.accept(db, &request.message, now))?;
-        self.announce();
+        let sent = self
+            .database
+            .transact(|db| StoredQueue::open(db, &request.queue_url, now)?.accept(db, &request.message, now))?;
+        self.notify_receivers();
         Ok(sent)
     }
 
-    pub(super) fn send_batch(&self, request: SendBatch) -> Result<Value, Fault> {
+    pub(super) fn send_batch(&self, request: SendBatch) -> Result<Value, AwsError> {
         check_batch(request.entries.iter().map(|entry| entry.id.as_str()))?;
         if request.entries.iter().map(|entry| entry.message.size()).sum::<usize>() > BATCH_BYTES {
-            return Err(Fault::new(
+            return Err(AwsError::new(
                 "BatchRequestTooLong",
                 "The length of all the messages put together is more than the limit.",
             ));
         }
         let now = self.clock.now();
-        let (sent, failed) = self.state.transact(|db| {
-            let queue = Queue::open(db, &request.queue_url, now)?;
-            sort_out(request.entries.iter().map(|entry| (entry.id.as_str(), queue.accept(db, &entry.message, now))))
+        let (sent, failed) = self.database.transact(|db| {
+            let queue = StoredQueue::open(db, &request.queue_url, now)?;
+            batch_result(request.entries.iter().map(|entry| (entry.id.as_str(), queue.accept(db, &entry.message, now))))
         })?;
-        self.announce();
+        self.notify_receivers();
         Ok(json!({ "Successful": sent, "Failed": failed }))
     }
 }
 
-impl Queue {
-    /// Stores one message; one already sent under the same deduplication id is acknowledged again and not stored twice.
-    fn accept(&self, db: &Connection, message: &Outgoing, now: u64) -> Result<Value, Fault> {
+impl StoredQueue {
+    /// Stores a message. A message with a known deduplication id is acknowledged and not stored again.
+    fn accept(&self, db: &Connection, message: &NewMessage, now: u64) -> Result<Value, AwsError> {
         self.check(message)?;
         let attributes_digest = digest::of_attributes(&message.message_attributes)?;
         let deduplication = self.deduplication_of(message)?;
@@ -99,39 +100,41 @@ impl Queue {
         Ok(answer)
     }
 
-    fn check(&self, message: &Outgoing) -> Result<(), Fault> {
+    fn check(&self, message: &NewMessage) -> Result<(), AwsError> {
         if message.message_body.is_empty() {
-            return Err(Fault::new("MissingParameter", "The request must contain the parameter MessageBody."));
+            return Err(AwsError::new("MissingParameter", "The request must contain the parameter MessageBody."));
         }
-        if let Some(stranger) = message.message_body.chars().find(|c| !is_allowed(*c)) {
-            return Err(Fault::new(
+        if let Some(unknown) = message.message_body.chars().find(|c| !is_allowed(*c)) {
+            return Err(AwsError::new(
                 "InvalidMessageContents",
-                format!("The message contains the character {stranger:?}."),
+                format!("The message contains the character {unknown:?}."),
             ));
         }
         let limit = self.attributes.maximum_size;
         if message.size() > limit {
-            return Err(Fault::invalid("MessageBody", format!("Message must be shorter than {limit} bytes.")));
+            return Err(AwsError::invalid("MessageBody", format!("Message must be shorter than {limit} bytes.")));
         }
         match (self.attributes.fifo, &message.message_group_id, message.delay_seconds) {
             (true, None, _) => {
-                Err(Fault::new("MissingParameter", "The request must contain the parameter MessageGroupId."))
+                Err(AwsError::new("MissingParameter", "The request must contain the parameter MessageGroupId."))
             }
-            (true, _, Some(1..)) => Err(Fault::invalid("DelaySeconds", "a FIFO queue delays all its messages alike")),
-            (_, _, Some(901..)) => Err(Fault::invalid("DelaySeconds", "at most 900")),
+            (true, _, Some(1..)) => {
+                Err(AwsError::invalid("DelaySeconds", "must not be set for a message of a FIFO queue"))
+            }
+            (_, _, Some(901..)) => Err(AwsError::invalid("DelaySeconds", "must be at most 900")),
             (false, _, _) if message.message_deduplication_id.is_some() => {
-                Err(Fault::invalid("MessageDeduplicationId", "only a FIFO queue deduplicates"))
+                Err(AwsError::invalid("MessageDeduplicationId", "must not be set for a standard queue"))
             }
             _ => Ok(()),
         }
     }
 
-    fn deduplication_of(&self, message: &Outgoing) -> Result<Option<String>, Fault> {
+    fn deduplication_of(&self, message: &NewMessage) -> Result<Option<String>, AwsError> {
         match (self.attributes.fifo, &message.message_deduplication_id) {
             (false, _) => Ok(None),
             (true, Some(id)) => Ok(Some(id.clone())),
             (true, None) if self.attributes.content_based => Ok(Some(digest::for_deduplication(&message.message_body))),
-            (true, None) => Err(Fault::invalid(
+            (true, None) => Err(AwsError::invalid(
                 "MessageDeduplicationId",
                 "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
             )),
@@ -141,10 +144,10 @@ impl Queue {
     fn already_sent(
         &self,
         db: &Connection,
-        message: &Outgoing,
+        message: &NewMessage,
         id: &str,
         now: u64,
-    ) -> Result<Option<(String, String)>, Fault> {
+    ) -> Result<Option<(String, String)>, AwsError> {
         db.prepare_cached("DELETE FROM deduplications WHERE until <= ?1")?.execute([now])?;
         let key = self.deduplication_key(message.message_group_id.as_deref(), id);
         let known = db
@@ -157,10 +160,10 @@ impl Queue {
     fn store(
         &self,
         db: &Connection,
-        message: &Outgoing,
+        message: &NewMessage,
         deduplication: Option<&str>,
         now: u64,
-    ) -> Result<(String, String), Fault> {
+    ) -> Result<(String, String), AwsError> {
         let id = Uuid::new_v4().to_string();
         let delay = message.delay_seconds.unwrap_or(self.attributes.delay) * 1000;
         let attributes = Value::Object(message.message_attributes.clone()).to_string();
@@ -181,7 +184,7 @@ impl Queue {
             now,
             now + delay,
         ))?;
-        let sequence = number(db)?;
+        let sequence = assign_sequence_number(db)?;
         if let Some(deduplication) = deduplication {
             let key = self.deduplication_key(message.message_group_id.as_deref(), deduplication);
             db.prepare_cached(
@@ -194,30 +197,30 @@ impl Queue {
 
     fn deduplication_key(&self, group: Option<&str>, id: &str) -> String {
         let group = group.filter(|_| self.attributes.deduplicates_within_group);
-        // The lengths in front keep ("a", "bc") apart from ("ab", "c").
+        // The length distinguishes ("a", "bc") from ("ab", "c").
         group.map_or_else(|| id.to_owned(), |group| format!("{}:{group}:{id}", group.len()))
     }
 }
 
-/// Gives the message just stored its sequence number, which rises over all queues.
-pub(super) fn number(db: &Connection) -> Result<String, Fault> {
+/// Assigns a sequence number to the message just inserted. The numbers increase across all queues.
+pub(super) fn assign_sequence_number(db: &Connection) -> Result<String, AwsError> {
     let position = db.last_insert_rowid();
     let sequence = (FIRST_SEQUENCE + position.unsigned_abs()).to_string();
     db.prepare_cached("UPDATE messages SET sequence = ?2 WHERE position = ?1")?.execute((position, &sequence))?;
     Ok(sequence)
 }
 
-/// Refuses a batch that is empty, too long, or names an entry twice.
-pub(super) fn check_batch<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+/// Checks that a batch is not empty, not too long, and has distinct ids.
+pub(super) fn check_batch<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), AwsError> {
     let ids: Vec<_> = ids.collect();
     if ids.is_empty() {
-        return Err(Fault::new("EmptyBatchRequest", "The batch request doesn't contain any entries."));
+        return Err(AwsError::new("EmptyBatchRequest", "The batch request doesn't contain any entries."));
     }
     if ids.len() > 10 {
-        return Err(Fault::new("TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10."));
+        return Err(AwsError::new("TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10."));
     }
     if ids.iter().collect::<BTreeSet<_>>().len() < ids.len() {
-        return Err(Fault::new(
+        return Err(AwsError::new(
             "BatchEntryIdsNotDistinct",
             "Two or more batch entries in the request have the same Id.",
         ));
@@ -225,10 +228,10 @@ pub(super) fn check_batch<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), 
     Ok(())
 }
 
-/// Splits what became of a batch's entries into SQS's two lists. A fault of this side fails the whole batch.
-pub(super) fn sort_out<'a>(
-    outcomes: impl Iterator<Item = (&'a str, Result<Value, Fault>)>,
-) -> Result<(Vec<Value>, Vec<Value>), Fault> {
+/// Splits the results of a batch's entries into successful and failed ones. An error of the service fails the whole batch.
+pub(super) fn batch_result<'a>(
+    outcomes: impl Iterator<Item = (&'a str, Result<Value, AwsError>)>,
+) -> Result<(Vec<Value>, Vec<Value>), AwsError> {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for (id, outcome) in outcomes {
         match outcome {
@@ -238,16 +241,16 @@ pub(super) fn sort_out<'a>(
                 }
                 successful.push(done);
             }
-            Err(fault) if fault.by_sender => {
-                failed.push(json!({ "Id": id, "Code": fault.code, "Message": fault.message, "SenderFault": true }));
+            Err(error) if error.by_sender => {
+                failed.push(json!({ "Id": id, "Code": error.code, "Message": error.message, "SenderFault": true }));
             }
-            Err(fault) => return Err(fault),
+            Err(error) => return Err(error),
         }
     }
     Ok((successful, failed))
 }
 
-impl Outgoing {
+impl NewMessage {
     fn size(&self) -> usize {
         let attributes = self.message_attributes.iter().map(|(name, value)| {
             let parts = ["DataType", "StringValue", "BinaryValue"];
@@ -257,7 +260,7 @@ impl Outgoing {
     }
 }
 
-/// The characters of XML 1.0, which is what SQS carries.
+/// Whether SQS allows the character: those of XML 1.0.
 fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
