@@ -96,27 +96,39 @@ impl Records {
             if let Some(refused) = fixed.settled(of_fixed)? {
                 return Ok(refused);
             }
-            // A record that had let go has been written since: look again at whoever holds the value now.
-            if of_claims.iter().skip(claims.len()).any(Option::is_some) {
-                unheld.clear();
-                claims.iter_mut().for_each(|claim| claim.from = None);
-            }
-            for (claim, reason) in claims.iter_mut().zip(of_claims) {
-                let Some(Some(found)) = reason else { continue };
-                let holder = Marker::holder(found).unwrap_or_default();
-                if !lets_go(writes, claim, holder) {
-                    let collection = claim.write.intent.grant.collection();
-                    let seen = self.no_longer_held(collection, &claim.marker, holder).await;
-                    unheld
-                        .insert(holder.to_owned(), seen.map_err(|error| Failed::Each(vec![(claim.position, error)]))?);
-                }
-                claim.from = Some(holder.to_owned());
-            }
+            self.look_at_holders(writes, of_claims, &mut claims, &mut unheld).await?;
         }
         Err(Failed::Whole(Error::Unavailable {
             retry_after: 1,
             source: Some("the same items, or a unique value, are written by others too fast".into()),
         }))
+    }
+
+    /// Looks at the records that hold values which were refused to the writes. One that has let go of its value since lets the claim
+    /// take it over, on the condition that it stays as it was seen.
+    async fn look_at_holders(
+        &self,
+        writes: &[Write<'_>],
+        of_claims: &[Option<Option<Item>>],
+        claims: &mut [Claim<'_>],
+        unheld: &mut HashMap<String, Unheld>,
+    ) -> Result<(), Failed> {
+        // A record that had let go has been written since: look again at whoever holds the value now.
+        if of_claims.iter().skip(claims.len()).any(Option::is_some) {
+            unheld.clear();
+            claims.iter_mut().for_each(|claim| claim.from = None);
+        }
+        for (claim, reason) in claims.iter_mut().zip(of_claims) {
+            let Some(Some(found)) = reason else { continue };
+            let holder = Marker::holder(found).unwrap_or_default();
+            if !lets_go(writes, claim, holder) {
+                let collection = claim.write.intent.grant.collection();
+                let seen = self.no_longer_held(collection, &claim.marker, holder).await;
+                unheld.insert(holder.to_owned(), seen.map_err(|error| Failed::Each(vec![(claim.position, error)]))?);
+            }
+            claim.from = Some(holder.to_owned());
+        }
+        Ok(())
     }
 
     /// One write that nothing else depends on: one conditional put or update.

@@ -23,6 +23,7 @@ fn smuggled() -> Vec<Value> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
 async fn no_object_passes_for_a_scalar_anywhere() {
     let world = World::new().await;
@@ -277,6 +278,7 @@ async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
     assert_eq!((&whole["secret"], &whole["kept"]), (&Value::Null, &Value::Null));
 }
 
+#[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
 async fn nobody_writes_what_is_not_theirs_to_write() {
     let world = World::new().await;

@@ -4,6 +4,7 @@ use crate::world::{PASSWORD, World, tasks};
 use serde_json::json;
 use std::time::Duration;
 
+#[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
 async fn the_tour_works_from_sign_up_to_redrive() {
     let world = World::new().await;

@@ -34,7 +34,7 @@ pub fn records() -> Vec<Route> {
 
 /// The routes that every collection has.
 pub fn of_each_collection() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         get(RECORDS, "listRecords", Rules(&["list"]))
             .does("A page of records, from a key or a declared index.")
             .note("A page costs a page: what no index serves is refused with the index that would serve it.")
@@ -57,6 +57,14 @@ pub fn of_each_collection() -> Vec<Route> {
             .answers(200, "Record", "The record.")
             .with(&["ETag"])
             .refuses(422, "No index serves a relation that is expanded backwards: `addIndex` says which one would, in which `collection`; or what is expanded is larger than an answer may be."),
+    ];
+    routes.extend(of_one_record());
+    routes
+}
+
+/// The routes that change one record of a collection, and the schema of its records.
+fn of_one_record() -> Vec<Route> {
+    vec![
         put(RECORD, "replaceRecord", Rules(&["update", "create"]))
             .does("Replaces a record (`If-Match`), or makes one with an id of the client's (`If-None-Match: *`).")
             .note("One of the two must be sent. The body may repeat the id of the path. Fields the caller does not see or write stay as they are.")
