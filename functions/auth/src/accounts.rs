@@ -61,12 +61,11 @@ impl Accounts {
         &self,
         email: &Email,
         sign_up: SignUp,
-        id: String,
         admin: bool,
         session: &NewSession,
     ) -> Result<Option<User>> {
         let roles = if admin { vec![ADMIN.to_owned()] } else { Vec::new() };
-        let user = User { id, session: session.id.clone(), email: email.as_str().to_owned(), verified: true, roles };
+        let user = session.user(email, roles);
         let mut writes = self.account_writes(email, &sign_up, &user)?;
         writes.push(put(self.identity.name(), session.item(&user), None)?);
         if admin {
@@ -77,7 +76,7 @@ impl Accounts {
         match self.identity.transact(writes).await? {
             TransactionOutcome::Done => Ok(Some(user)),
             refused if admin && refused.refused_at(bootstrap) && !refused.refused_at(0) => {
-                Box::pin(self.verify(email, sign_up, user.id, false, session)).await
+                Box::pin(self.verify(email, sign_up, false, session)).await
             }
             TransactionOutcome::Conflicted(_) => Err(TransactionOutcome::CONFLICT),
             TransactionOutcome::Cancelled(_) => Ok(None),

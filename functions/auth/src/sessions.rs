@@ -16,6 +16,7 @@ use undercroft::clock::{Clock, rfc3339};
 use undercroft::error::{Error, Result};
 use undercroft::id;
 use undercroft::identity::User;
+use undercroft::identity::email::Email;
 use undercroft::identity::parameters::Parameters;
 use undercroft::store::item::{self, Item, integer, number, string, text};
 use undercroft::store::{Expression, Table, TableQuery, WriteOutcome};
@@ -48,6 +49,12 @@ pub struct NewSession {
 }
 
 impl NewSession {
+    /// The user of this session, whose address is verified.
+    pub fn user(&self, email: &Email, roles: Vec<String>) -> User {
+        let (id, session) = (self.user.clone(), self.id.clone());
+        User { id, session, email: email.as_str().to_owned(), verified: true, roles }
+    }
+
     /// The item of this session for `user`.
     pub fn item(&self, user: &User) -> Item {
         let mut item = key(&self.user, &self.id);

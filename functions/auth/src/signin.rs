@@ -8,7 +8,6 @@ use serde_json::Value;
 use undercroft::cost;
 use undercroft::error::Error;
 use undercroft::http::{HandlerResult, Json};
-use undercroft::identity::User;
 use undercroft::identity::email::Email;
 
 /// Who signs in.
@@ -35,13 +34,7 @@ pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Handler
         app.accounts.rehash(&email, &account.hash, app.hasher.hash(&password)?).await?;
     }
     let session = app.sessions.begin(&account.id).await?;
-    let user = User {
-        id: account.id,
-        session: session.id.clone(),
-        email: email.as_str().to_owned(),
-        verified: true,
-        roles: account.roles,
-    };
+    let user = session.user(&email, account.roles);
     app.sessions.write(&session, &user).await?;
     Ok(axum::Json(app.signing.tokens(&user, &session.token, app.clock.seconds()).await?))
 }

@@ -41,10 +41,9 @@ pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Handler
         }
         _ => return Err(one_of_both().into()),
     };
-    let id = id::new(&app.clock);
-    let session = app.sessions.begin(&id).await?;
+    let session = app.sessions.begin(&id::new(&app.clock)).await?;
     let admin = email == *app.admin;
-    let user = app.accounts.verify(&email, sign_up, id, admin, &session).await?.ok_or_else(code_refused)?;
+    let user = app.accounts.verify(&email, sign_up, admin, &session).await?.ok_or_else(code_refused)?;
     Ok(axum::Json(app.signing.tokens(&user, &session.token, app.clock.seconds()).await?))
 }
 

@@ -22,10 +22,10 @@ use undercroft::store::jobs::Jobs;
 /// What this function works with: the queues it may send to, the change log it keeps, and the jobs that follow from deletions.
 #[derive(Debug, Clone)]
 pub struct App {
-    jobs: Queue,
-    jobs_fifo: Queue,
+    queue: Queue,
+    fifo: Queue,
     change_log: ChangeLog,
-    made: Jobs,
+    jobs: Jobs,
 }
 
 impl App {
@@ -45,10 +45,10 @@ impl App {
         let aws = Aws::from_env(env)?;
         let sqs = aws.sqs();
         Ok(Self {
-            jobs: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
-            jobs_fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
+            queue: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
+            fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
             change_log: ChangeLog::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock.clone()),
-            made: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
+            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
         })
     }
 }
@@ -82,7 +82,7 @@ async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a Even
 async fn enqueue_followers<'a>(app: &App, records: &'a [EventRecord]) -> (usize, Result<(), (&'a EventRecord, Error)>) {
     for (position, record) in records.iter().enumerate() {
         let Some(job) = cascades::job(record) else { continue };
-        if let Err(error) = app.made.enqueue(&job).await {
+        if let Err(error) = app.jobs.enqueue(&job).await {
             return (position, Err((record, error)));
         }
         tracing::info!(requestId = job.request_id, function = "relay", outcome = "enqueued", job = job.id, "record");
@@ -114,8 +114,8 @@ async fn relay_all<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a
 async fn relay(app: &App, record: &EventRecord) -> Result<()> {
     for Send { task, request_id, delay, group, deduplication } in sends(record) {
         match group {
-            None => app.jobs.send(&task, delay).await?,
-            Some(group) => app.jobs_fifo.send_in_order(&task, &group, &deduplication).await?,
+            None => app.queue.send(&task, delay).await?,
+            Some(group) => app.fifo.send_in_order(&task, &group, &deduplication).await?,
         }
         tracing::info!(requestId = request_id, function = "relay", outcome = "sent", task = deduplication, "record");
     }
