@@ -7,6 +7,7 @@ use undercroft::id;
 use undercroft::jobs::CASCADE_JOB;
 use undercroft::jobs::MAX_ATTEMPTS;
 use undercroft::store::jobs::Job;
+use undercroft::store::keys::of_record_partition;
 
 /// As much of a record's image as decides what must follow.
 #[derive(Debug, Default, Deserialize)]
@@ -26,8 +27,7 @@ pub fn job(record: &EventRecord) -> Option<Job> {
     let image = |item: &serde_dynamo::Item| serde_dynamo::from_item::<_, Image>(item.clone()).unwrap_or_default();
     let (old, new) = (image(&record.change.old_image), image(&record.change.new_image));
     let follow: Value = serde_json::from_str(new.follow.as_deref().filter(|_| old.del.is_none())?).ok()?;
-    let mut place = new.pk.strip_prefix("c#")?.split('#');
-    let (collection, generation) = (place.next()?, place.next()?.parse::<u32>().ok()?);
+    let (collection, generation) = of_record_partition(&new.pk)?;
     let millis = u64::try_from(record.change.approximate_creation_date_time.timestamp_millis()).unwrap_or_default();
     let id = id::derived(millis, &format!("{}#{}#{}", new.pk, new.sk, new.v));
     let payload = [

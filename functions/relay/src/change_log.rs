@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undercroft::clock::rfc3339;
 use undercroft::schema::MAX_INDEXES;
 use undercroft::store::change_log::{Change, Move, Partition, Step};
-use undercroft::store::keys::change_log_scope;
+use undercroft::store::keys::{change_log_scope, of_record_partition};
 
 /// Whether a change is one of the `Records` table.
 pub fn is_of_records(record: &EventRecord) -> bool {
@@ -17,7 +17,8 @@ pub fn is_of_records(record: &EventRecord) -> bool {
 pub fn change(record: &EventRecord) -> Option<Change> {
     let (old, new) = (Standing::of(&record.change.old_image), Standing::of(&record.change.new_image));
     let (pk, id) = (text(&record.change.keys, "pk")?, text(&record.change.keys, "sk")?);
-    let scope = scope_of(pk)?;
+    let (collection, generation) = of_record_partition(pk)?;
+    let scope = change_log_scope(collection, generation);
     // A record that is gone goes from the feed it was in. One that begins to be followed was in no feed before.
     let followed = if new.is_alive { new.followed } else { old.followed };
     let is_known = old.followed == followed;
@@ -76,13 +77,6 @@ impl Standing {
         });
         Self { places: places.collect(), ..standing }
     }
-}
-
-/// The scope of a record's partition, `c#<collection>#<generation>#<shard>`.
-fn scope_of(partition: &str) -> Option<String> {
-    let mut parts = partition.strip_prefix("c#")?.split('#');
-    let (collection, generation) = (parts.next()?, parts.next()?.parse().ok()?);
-    Some(change_log_scope(collection, generation))
 }
 
 fn text<'a>(image: &'a Item, name: &str) -> Option<&'a str> {

@@ -72,11 +72,8 @@ pub(super) async fn complete(
     operations.definitions.prefetch(named.collect(), false).await?;
     drop(pointing);
     let each = known.into_iter().map(async |known| {
-        let (mut intent, data) = known?;
+        let (intent, data) = known?;
         let targets = input::targets(operations, intent.grant.collection(), caller, &members(&intent, &data)).await?;
-        if let What::Merge { blind, .. } = &mut intent.what {
-            *blind &= targets.is_empty();
-        }
         Ok(Intent { targets, ..intent })
     });
     Ok(join_all(each).await)
@@ -86,7 +83,7 @@ pub(super) async fn complete(
 fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
     match &intent.what {
         What::Create(data) => Cow::Borrowed(data),
-        What::Merge { patch, .. } => Cow::Borrowed(patch),
+        What::Merge(patch) => Cow::Borrowed(patch),
         What::Replace(body) => Cow::Owned(filled(intent.grant.collection(), body)),
         What::Delete | What::Undelete => Cow::Borrowed(deleted),
     }
@@ -186,13 +183,12 @@ pub(super) async fn merge(
     allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut patch)?;
-    let blind = collection.read_reasons(&patch).next().is_none();
     if collection.judges_each(&patch) {
         collection.validate_patch(&patch).map_err(Error::Invalid)?;
         collection.canonicalise(&mut patch);
     }
     let grant = allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
-    Ok(Prepared::new(grant, id.to_owned(), What::Merge { patch, blind }, preconditions))
+    Ok(Prepared::new(grant, id.to_owned(), What::Merge(patch), preconditions))
 }
 
 /// To delete a record.

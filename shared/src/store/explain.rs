@@ -110,7 +110,7 @@ fn is_another(patch: &Intent, target: &Target) -> bool {
 /// by every record.
 fn may_claim(patch: &Intent) -> bool {
     let definition = patch.grant.collection().definition();
-    let What::Merge { patch, .. } = &patch.what else { return false };
+    let What::Merge(patch) = &patch.what else { return false };
     let is_set = |fields: &[String]| {
         let mut sent = fields.iter().filter_map(|field| patch.get(field)).peekable();
         sent.peek().is_some() && sent.all(|value| !value.is_null())

@@ -37,12 +37,7 @@ pub enum What {
     /// It gets these members, and only these.
     Replace(Map<String, Value>),
     /// It gets a JSON Merge Patch (RFC 7396).
-    Merge {
-        /// The patch.
-        patch: Map<String, Value>,
-        /// Whether it has been validated, and schema and indexes allow it to be written unread.
-        blind: bool,
-    },
+    Merge(Map<String, Value>),
     /// It becomes a tombstone.
     Delete,
     /// It comes back from its tombstone.
@@ -53,7 +48,7 @@ impl What {
     /// The members that the client sent, if any.
     pub fn sent(&self) -> Option<&Map<String, Value>> {
         match self {
-            Self::Create(sent) | Self::Replace(sent) | Self::Merge { patch: sent, .. } => Some(sent),
+            Self::Create(sent) | Self::Replace(sent) | Self::Merge(sent) => Some(sent),
             Self::Delete | Self::Undelete => None,
         }
     }
@@ -154,7 +149,7 @@ impl Intent {
             What::Create(sent) | What::Replace(sent) => {
                 fields.any(|field| sent.contains_key(field) || has_default(field))
             }
-            What::Merge { patch, .. } => fields.any(|field| patch.contains_key(field)),
+            What::Merge(patch) => fields.any(|field| patch.contains_key(field)),
         }
     }
 }

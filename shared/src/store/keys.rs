@@ -23,6 +23,12 @@ pub fn record_partition(collection: &str, generation: u32, shard: u16) -> String
     format!("c#{collection}#{generation}#{shard}")
 }
 
+/// The collection and the generation in the name of a partition that records lie in; `None` for any other partition.
+pub fn of_record_partition(partition: &str) -> Option<(&str, u32)> {
+    let mut parts = partition.strip_prefix("c#")?.split('#');
+    Some((parts.next()?, parts.next()?.parse().ok()?))
+}
+
 /// Which of `shards` (a power of two) a record lives in; how many count for it, the definition tells from the time in its id.
 /// The id's last bytes are random, so they spread evenly.
 pub fn shard_of(id: &str, shards: u16) -> u16 {

@@ -18,7 +18,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     let mut data = match change {
         What::Create(data) | What::Replace(data) => data.clone(),
         What::Delete | What::Undelete => stored.data.clone(),
-        What::Merge { patch, .. } => {
+        What::Merge(patch) => {
             let mut data = stored.data.clone();
             // Into what they do not see nobody merges: whether the outcome is valid would tell what is there.
             data.retain(|name, _| grant.is_admin() || !collection.is_hidden(name) || !patch.contains_key(name));
@@ -51,7 +51,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
 /// would tell what is there.
 fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldError> {
     let stays: Box<dyn Fn(&str) -> bool> = match change {
-        What::Merge { patch, .. } => {
+        What::Merge(patch) => {
             if let Some((name, _)) = patch.iter().find(|(_, value)| value.is_object()) {
                 let message =
                     "an object is merged into what is stored, which you may not read: replace the record with PUT";

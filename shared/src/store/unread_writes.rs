@@ -19,7 +19,9 @@ impl Records {
     pub(super) async fn unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         self.in_time([intent])?;
         match &intent.what {
-            What::Merge { patch, blind: true } => self.patch_unread(intent, patch, request).await,
+            What::Merge(patch) if self.read_reasons(intent).is_empty() => {
+                self.patch_unread(intent, patch, request).await
+            }
             What::Delete if !intent.is_restricted() => self.delete_unread(intent, request).await,
             _ => Ok(None),
         }
@@ -27,7 +29,7 @@ impl Records {
 
     /// Why what an intent says needs the stored record first; nothing where it is written unread.
     pub(super) fn read_reasons(&self, intent: &Intent) -> Vec<ReadReason> {
-        let What::Merge { patch, .. } = &intent.what else { return Vec::new() };
+        let What::Merge(patch) = &intent.what else { return Vec::new() };
         let related = intent.targets.iter().map(|target| ReadReason::Related(target.field.clone()));
         let by_rule = rule_condition(&intent.grant).is_none().then_some(ReadReason::Rule);
         intent.grant.collection().read_reasons(patch).chain(related).chain(by_rule).collect()

@@ -179,9 +179,7 @@ fn intent(
     record: &Record,
 ) -> Intent {
     let what = match on_delete {
-        OnDelete::SetNull => {
-            What::Merge { patch: Map::from_iter([(referrer.field.clone(), Value::Null)]), blind: false }
-        }
+        OnDelete::SetNull => What::Merge(Map::from_iter([(referrer.field.clone(), Value::Null)])),
         OnDelete::Cascade | OnDelete::Restrict => What::Delete,
     };
     let preconditions =
