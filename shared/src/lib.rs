@@ -16,6 +16,7 @@ pub mod cost;
 pub mod cursor;
 #[doc(no_inline)]
 pub use futures_util as futures;
+pub mod definitions;
 pub mod http;
 pub mod identity;
 pub mod jobs;

@@ -1,28 +1,24 @@
 //! What this function works with.
 
 use axum::extract::FromRef;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 use undercroft::aws::Aws;
 use undercroft::clock::Clock;
 use undercroft::config::Env;
-use undercroft::error::{Result, Source};
+use undercroft::definitions::Operations;
+use undercroft::error::Source;
 use undercroft::identity::keys::Authenticator;
-use undercroft::jobs::MAX_ATTEMPTS;
 use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
-use undercroft::store::jobs::{Job, Jobs, MAX_DELAY_SECONDS};
+use undercroft::store::jobs::Jobs;
 use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
-/// What this function works with. The fields are what its role in template.yaml allows.
+/// What this function works with: the operations on definitions, and who asks for them.
 #[derive(Debug, Clone)]
 pub struct App {
-    pub(crate) definitions: Arc<Definitions>,
-    pub(crate) records: Records,
-    pub(crate) jobs: Jobs,
-    pub(crate) authenticator: Arc<Authenticator>,
-    pub(crate) clock: Clock,
+    pub(crate) operations: Operations,
+    authenticator: Arc<Authenticator>,
 }
 
 impl App {
@@ -43,30 +39,19 @@ impl App {
         let table = Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?);
         let jobs = Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?);
         let stack = env.required("UNDERCROFT_STACK")?;
-        let definitions = Arc::new(Definitions::new(table.clone(), clock.clone(), Lease::from_env(env)?));
-        Ok(Self {
-            definitions,
+        let operations = Operations {
+            definitions: Arc::new(Definitions::new(table.clone(), clock.clone(), Lease::from_env(env)?)),
             records: Records::new(table.clone(), clock.clone()),
             jobs: Jobs::new(jobs, clock.clone()),
-            authenticator: Arc::new(Authenticator::new(table, clock.clone(), &stack)),
-            clock,
-        })
+            clock: clock.clone(),
+        };
+        Ok(Self { operations, authenticator: Arc::new(Authenticator::new(table, clock, &stack)) })
     }
 
     /// What can be done before the first request, while the environment still has a full processor: opens the connection to
     /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
     pub async fn warm(&self) {
         self.authenticator.warm().await;
-    }
-
-    /// A job that looks after stored records, once no function still goes by the definition of before. It is given every
-    /// attempt there is: nobody asked for it by hand, and giving up leaves a definition half in force.
-    pub(crate) fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
-        let mut job = Job::new(id, kind, payload, request, self.clock.millis());
-        let settled = self.definitions.lease().settled_seconds();
-        job.delay_seconds = u32::try_from(settled).unwrap_or(MAX_DELAY_SECONDS);
-        job.max_attempts = MAX_ATTEMPTS;
-        job
     }
 }
 

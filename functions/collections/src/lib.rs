@@ -2,11 +2,8 @@
 
 mod app;
 mod delete;
-mod dry_run;
 mod put;
 mod read;
-mod relations;
-mod stalled;
 
 pub use app::App;
 

@@ -6,78 +6,25 @@ use axum::http::StatusCode;
 use axum::http::header::ETAG;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use undercroft::clock::rfc3339;
-use undercroft::error::Error;
+use undercroft::definitions::Found;
 use undercroft::http::{Admin, Conditional, HandlerResult, Path};
-use undercroft::preconditions::{etag, etag_of};
-use undercroft::schema::Definition;
-use undercroft::store::definitions::{State as Stage, Stored};
+use undercroft::identity::Caller;
 
-/// All definitions, by name. The built-in `users` is among them.
-pub async fn list(State(app): State<App>, _: Admin) -> HandlerResult<axum::Json<Value>> {
-    let now = app.clock.millis();
-    let mut items: Vec<Value> =
-        app.definitions.all().await?.iter().map(|stored| shown(&stored.definition, now)).collect();
-    items.push(shown(&Definition::users(), now));
-    items.sort_by_key(|item| item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned());
-    Ok(axum::Json(json!({ "items": items })))
+/// All definitions, by name.
+pub async fn list(State(app): State<App>, admin: Admin) -> HandlerResult<axum::Json<Value>> {
+    Ok(axum::Json(json!({ "items": app.operations.list(&Caller::User(admin.0)).await? })))
 }
 
 /// One definition.
 pub async fn one(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     Path(name): Path<String>,
     Conditional(preconditions): Conditional,
 ) -> HandlerResult {
-    let now = app.clock.millis();
-    let stored = match name.as_str() {
-        "users" => Some(Stored { definition: Definition::users(), stage: Stage::Ready }),
-        name => app.definitions.get(name).await?,
-    };
-    let is_there = |stored: &Stored| stored.stage != Stage::Gone || stored.definition.withdrawing(now).is_some();
-    let Stored { definition, stage } = stored.filter(is_there).ok_or(Error::NotFound("collection"))?;
-    let mut body = shown(&definition, now);
-    if let (false, Some(members)) = (stage.is_ready(), body.as_object_mut()) {
-        members.insert("status".into(), DELETING.into());
-    }
-    // What is shown while something is taken away is shown for a while only.
-    let tag = match definition.withdrawing(now) {
-        Some(_) => etag_of(definition.version, true, body.to_string().as_bytes()),
-        None => etag(definition.version, true),
-    };
-    if preconditions.hold_read(definition.version, &tag)? {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
-    }
-    Ok(([(ETAG, tag)], axum::Json(body)).into_response())
-}
-
-/// The status of a collection whose deletion is not in force yet.
-pub const DELETING: &str = "deleting";
-
-/// A definition as the API shows it: what was put, its version, which indexes are ready; while there is work to do, the job that
-/// does it, the definition that waits for it and what records stand in the way of; and while something is being taken away,
-/// from when on nobody has it any more and what the definition said before.
-pub fn shown(definition: &Definition, now: u64) -> Value {
-    let mut shown = definition.as_put();
-    let indexes = shown.get_mut("indexes").and_then(Value::as_array_mut).into_iter().flatten();
-    for (index, known) in indexes.zip(&definition.indexes) {
-        index.as_object_mut().map(|members| members.insert("ready".into(), known.ready.into()));
-    }
-    if let Some(members) = shown.as_object_mut() {
-        members.insert("version".into(), definition.version.into());
-        members.insert("status".into(), definition.status().into());
-        if let Some(work) = &definition.work {
-            members.insert("job".into(), work.job.as_str().into());
-            members.extend(work.next.clone().map(|next| ("next".to_owned(), next)));
-            members.extend(work.blocked.as_ref().map(|blocked| ("blocked".to_owned(), json!(blocked))));
-        }
-        if let Some(withdrawal) = definition.withdrawing(now) {
-            members.insert("inForceAt".into(), rfc3339(withdrawal.in_force_at).into());
-            if !withdrawal.previous.is_empty() {
-                members.insert("previous".into(), Value::Object(withdrawal.previous.clone()));
-            }
-        }
-    }
-    shown
+    let Found { etag, shown } = app.operations.read(&Caller::User(admin.0), &name, &preconditions).await?;
+    Ok(match shown {
+        Some(shown) => ([(ETAG, etag)], axum::Json(shown)).into_response(),
+        None => (StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response(),
+    })
 }

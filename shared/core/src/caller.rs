@@ -1,5 +1,7 @@
 //! Who makes a request, as far as a verified token says.
 
+use crate::error::{Error, Result};
+
 /// The role that may do everything.
 pub const ADMIN: &str = "admin";
 
@@ -46,6 +48,18 @@ impl Caller {
     /// Whether the caller holds the admin role.
     pub fn is_admin(&self) -> bool {
         matches!(self, Self::User(user) if user.is_admin())
+    }
+
+    /// The admin who calls.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when nobody has signed in, `Forbidden` to everybody else.
+    pub fn require_admin(&self) -> Result<&User> {
+        match self {
+            Self::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
+            Self::User(user) if user.is_admin() => Ok(user),
+            Self::User(_) => Err(Error::Forbidden("this is for admins")),
+        }
     }
 
     /// For log lines: the kind, never the name.

@@ -50,10 +50,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Bearer::from_request_parts(parts, state).await?.0 {
-            Caller::Anonymous => Err(Error::Unauthenticated("sign in as an admin").into()),
-            Caller::User(user) if user.is_admin() => Ok(Self(user)),
-            Caller::User(_) => Err(Error::Forbidden("this is for admins").into()),
-        }
+        let Bearer(caller) = Bearer::from_request_parts(parts, state).await?;
+        Ok(Self(caller.require_admin()?.clone()))
     }
 }

@@ -3,11 +3,11 @@
 //! `{"effect": "none" | "compatible" | "job" | "refused", "changes": [...], "job"?, "disagree"?}`. `disagree` counts the records
 //! that stand in the way among the first [`MOST_CHECKED`], and says by `complete` whether those are all.
 
-use crate::App;
-use crate::stalled::is_stalled;
+use super::operations::Operations;
+use super::stalled::is_stalled;
+use crate::error::{Error, Result};
+use crate::schema::{Change, Collection, Definition, SchemaChange, Work};
 use serde_json::{Value, json};
-use undercroft::error::{Error, Result};
-use undercroft::schema::{Change, Collection, Definition, SchemaChange, Work};
 
 /// Most records a dry run reads.
 const MOST_CHECKED: usize = 1_000;
@@ -20,8 +20,8 @@ pub fn of_new() -> Value {
 }
 
 /// What putting `new` over `old` would do.
-pub async fn of_change(app: &App, old: &Definition, new: &Definition) -> Result<Value> {
-    let stalled = is_stalled(app, old).await?;
+pub async fn of_change(operations: &Operations, old: &Definition, new: &Definition) -> Result<Value> {
+    let stalled = is_stalled(operations, old).await?;
     if new.as_put() == old.last_put() && !stalled {
         return Ok(json!({ "effect": "none", "changes": [] }));
     }
@@ -33,7 +33,7 @@ pub async fn of_change(app: &App, old: &Definition, new: &Definition) -> Result<
     let work = as_checked(old, new, &change);
     let kind = work.kind();
     let collection = Collection::compile(Definition { work: Some(work), ..new.clone() }).map_err(Error::Invalid)?;
-    let disagree = app.records.disagreements(&collection, MOST_CHECKED, LISTED).await?;
+    let disagree = operations.records.disagreements(&collection, MOST_CHECKED, LISTED).await?;
     let is_refused = disagree.count > 0;
     if let Some(members) = answer.as_object_mut() {
         members.insert("effect".into(), if is_refused { "refused" } else { "job" }.into());

@@ -1,24 +1,24 @@
 //! What a definition's relations lean on, looked at while it is put: the collections they point at, and the indexes by which
 //! their records are found when what they point at is deleted.
 
-use crate::App;
+use super::operations::Operations;
+use crate::error::{Error, FieldError, Result};
+use crate::schema::{Collection, Definition, OnDelete, Referrer, Relation};
+use crate::store::TransactWriteItem;
+use crate::store::definitions::{State as Stage, Stored};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use undercroft::error::{Error, FieldError, Result};
-use undercroft::schema::{Collection, Definition, OnDelete, Referrer, Relation};
-use undercroft::store::TransactWriteItem;
-use undercroft::store::definitions::{State as Stage, Stored};
 
 /// Checks every relation of a definition.
 ///
 /// # Errors
 /// `Invalid`, with each relation that points at no collection, or whose `onDelete` could not be carried out.
-pub async fn check(app: &App, definition: &Definition) -> Result<()> {
+pub async fn check(operations: &Operations, definition: &Definition) -> Result<()> {
     let collection = Collection::compile(definition.clone()).map_err(Error::Invalid)?;
     let mut problems = Vec::new();
     for (field, relation) in collection.relations() {
         let pointer = format!("/schema/properties/{field}/relation");
-        if !exists(app, definition, &relation.collection).await? {
+        if !exists(operations, definition, &relation.collection).await? {
             let message = format!("there is no collection `{}`: put that one first", relation.collection);
             problems.push(FieldError::new(format!("{pointer}/collection"), "no_collection", message));
         }
@@ -28,11 +28,11 @@ pub async fn check(app: &App, definition: &Definition) -> Result<()> {
 }
 
 /// Whether a relation may point at this collection: one that is there, the users, or the collection that is being put.
-async fn exists(app: &App, definition: &Definition, target: &str) -> Result<bool> {
+async fn exists(operations: &Operations, definition: &Definition, target: &str) -> Result<bool> {
     if target == "users" || target == definition.name {
         return Ok(true);
     }
-    Ok(app.definitions.get(target).await?.is_some_and(|stored| stored.stage.is_ready()))
+    Ok(operations.definitions.get(target).await?.is_some_and(|stored| stored.stage.is_ready()))
 }
 
 /// Why `onDelete` could not be carried out. A user is never deleted yet, so nothing has to follow one.
@@ -71,7 +71,7 @@ pub type Referrals = BTreeMap<String, Vec<Referrer>>;
 /// What other collections come to know of a definition that is put: each of their definitions that changes, as a part of the
 /// transaction that puts it. What points at the collection itself comes to stand in the definition.
 pub async fn note(
-    app: &App,
+    operations: &Operations,
     definition: &mut Definition,
     before: &Referrals,
     after: &Referrals,
@@ -83,7 +83,7 @@ pub async fn note(
             definition.referrers = with(&definition.referrers, &definition.name, pointing);
             continue;
         }
-        let stored = app.definitions.get(target).await?.filter(|stored| stored.stage.is_ready());
+        let stored = operations.definitions.get(target).await?.filter(|stored| stored.stage.is_ready());
         let Some(Stored { definition: known, stage }) = stored else {
             if pointing.is_empty() {
                 continue;
@@ -94,7 +94,7 @@ pub async fn note(
         // Who begins to point writes even what is known already: a deletion of the target at the same time must notice.
         if referrers != known.referrers || !before.contains_key(target) {
             let told = Definition { referrers, version: known.version + 1, ..known.clone() };
-            puts.push(app.definitions.putting(&told, stage, known.version)?);
+            puts.push(operations.definitions.putting(&told, stage, known.version)?);
         }
     }
     Ok(puts)
@@ -102,9 +102,10 @@ pub async fn note(
 
 /// One of the relations by which other collections still point at this one. What it keeps of them may be outdated: a job that puts
 /// a definition in force does not tell those that its relations have left.
-pub async fn pointing(app: &App, definition: &Definition) -> Result<Option<Referrer>> {
+pub async fn pointing(operations: &Operations, definition: &Definition) -> Result<Option<Referrer>> {
     for referrer in definition.referrers.iter().filter(|referrer| referrer.collection != definition.name) {
-        let stored = app.definitions.get(&referrer.collection).await?.filter(|stored| stored.stage != Stage::Gone);
+        let stored =
+            operations.definitions.get(&referrer.collection).await?.filter(|stored| stored.stage != Stage::Gone);
         let Some(Stored { definition: other, .. }) = stored else { continue };
         let next = other.next().and_then(|next| Definition::parse(&other.name, next.clone(), Some(&other)).ok());
         let mut relations = std::iter::once(&other).chain(next.as_ref()).map(Definition::referrals);

@@ -1,13 +1,13 @@
 //! Definitions that wait for a job which will not go on by itself.
 
-use crate::App;
-use undercroft::error::Result;
-use undercroft::schema::Definition;
-use undercroft::store::jobs::Status;
+use super::operations::Operations;
+use crate::error::Result;
+use crate::schema::Definition;
+use crate::store::jobs::Status;
 
 /// Whether the definition waits for a job that nobody will go on with by itself: dead, cancelled, or gone since.
-pub async fn is_stalled(app: &App, definition: &Definition) -> Result<bool> {
+pub async fn is_stalled(operations: &Operations, definition: &Definition) -> Result<bool> {
     let Some(work) = &definition.work else { return Ok(false) };
-    let job = app.jobs.get(&work.job).await?;
+    let job = operations.jobs.get(&work.job).await?;
     Ok(job.is_none_or(|job| matches!(job.status, Status::Dead | Status::Cancelled)))
 }

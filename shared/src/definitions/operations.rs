@@ -1,0 +1,34 @@
+//! What every operation on definitions works with.
+
+use crate::clock::Clock;
+use crate::jobs::MAX_ATTEMPTS;
+use crate::store::definitions::Definitions;
+use crate::store::jobs::{Job, Jobs, MAX_DELAY_SECONDS};
+use crate::store::records::Records;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The operations on definitions.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// The stored definitions.
+    pub definitions: Arc<Definitions>,
+    /// The records that a changed definition is held against.
+    pub records: Records,
+    /// The jobs that follow from a change.
+    pub jobs: Jobs,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Operations {
+    /// A job that looks after stored records, once no function still goes by the definition of before. It is given every
+    /// attempt there is: nobody asked for it by hand, and giving up leaves a definition half in force.
+    pub(super) fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
+        let mut job = Job::new(id, kind, payload, request, self.clock.millis());
+        let settled = self.definitions.lease().settled_seconds();
+        job.delay_seconds = u32::try_from(settled).unwrap_or(MAX_DELAY_SECONDS);
+        job.max_attempts = MAX_ATTEMPTS;
+        job
+    }
+}
