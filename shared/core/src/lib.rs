@@ -1,5 +1,26 @@
 //! What is decided without asking anybody: no network, no AWS, no runtime. The compiler keeps it so.
 //!
+//! A rule is read against the fields of a collection, folded over what is known of a request, and asked of a record:
+//!
+//! ```
+//! use serde_json::json;
+//! use undercroft_core::caller::Caller;
+//! use undercroft_core::expr::{Input, RecordRef, Rule};
+//! use undercroft_core::policy::allow;
+//! use undercroft_core::schema::{Collection, Definition};
+//!
+//! let body = json!({
+//!     "schema": { "type": "object", "additionalProperties": false, "properties": { "public": { "type": "boolean" } } },
+//!     "rules": { "read": "record.public" }
+//! });
+//! let notes = Collection::compile(Definition::parse("notes", body, None).unwrap()).unwrap();
+//! let grant = allow(&Caller::Anonymous, Rule::Read, &notes.into(), 0, Input::None).unwrap();
+//!
+//! let data = json!({ "public": true });
+//! let record = RecordRef { id: "1", created_at: "", updated_at: "", version: 1, data: data.as_object().unwrap() };
+//! assert!(grant.allows(&record, Input::None));
+//! ```
+//!
 //! `layers.txt` beside this file lists every module; each may import from those above it alone, and a test holds that.
 #![cfg_attr(
     test,

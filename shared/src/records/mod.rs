@@ -1,7 +1,7 @@
 //! What can be done with records, whoever asks and by whichever door they come: REST, batches, imports.
 //!
 //! Every operation asks for permission first. A write is prepared from what the client sent (`prepare`): the collection is there,
-//! the caller may as far as definitions say, the body is valid. It becomes an [`Intent`], which [`store::write`](crate::store)
+//! the caller may as far as definitions say, the body is valid. It becomes an [`Intent`](crate::store::intent::Intent), which [`store::write`](crate::store)
 //! decides upon the stored record and makes. Reads come back as JSON, as the caller may see it.
 
 pub mod batch;

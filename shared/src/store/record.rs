@@ -90,7 +90,7 @@ impl Record {
         if grant.allows_reading(&self.view()) { self.weight(grant) } else { BESIDE_DATA }
     }
 
-    /// What it weighs in an answer, as this grant's caller sees it: see [`weight`].
+    /// What it weighs in an answer, as this grant's caller sees it: see [`response_size`].
     pub fn weight(&self, grant: &Grant) -> usize {
         let hidden =
             |name: &str| !grant.is_admin() && grant.collection().field(name).is_some_and(|field| field.value.hidden);
