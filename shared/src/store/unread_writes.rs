@@ -71,7 +71,7 @@ impl Records {
         }
     }
 
-    /// Deletes a record: it becomes a tombstone, absent for everybody at once and gone after [`TOMBSTONE_SECONDS`].
+    /// Deletes a record: it becomes a tombstone, absent for everybody at once and gone after [`TOMBSTONE_SECONDS`](super::records::TOMBSTONE_SECONDS).
     async fn delete_unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         let Some(rule) = rule_condition(&intent.grant) else { return Ok(None) };
         let condition = alive().and(version_condition(&intent.preconditions)).and(rule);
