@@ -1,4 +1,4 @@
-//! What Undercroft's functions have in common, in the order data flows.
+//! The library that all Undercroft functions share, in the order data flows.
 #![cfg_attr(
     test,
     allow(

@@ -1,6 +1,6 @@
-//! What is decided without asking anybody: no network, no AWS, no runtime. The compiler keeps it so.
+//! Decisions that need no I/O: no network, no AWS, no runtime. The crate's dependencies enforce it.
 //!
-//! `layers.txt` beside this file lists every module; each may import from those above it alone, and a test holds that.
+//! `layers.txt` beside this file lists every module. A module may import only from modules above it; a test checks that.
 #![cfg_attr(
     test,
     allow(

@@ -1,4 +1,4 @@
-//! What a caller hears of what changed: each record as it is now, held against the whole list rule, or that it is gone.
+//! The visible part of a change: the current record, checked against the whole list rule, or its removal.
 
 use super::read::Entry;
 use crate::error::Result;
@@ -8,19 +8,19 @@ use crate::store::record::{Record, key};
 use crate::store::records::Records;
 use std::collections::HashMap;
 
-/// What a caller hears of one record.
+/// A change that a caller may see.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// It is there, like this.
+    /// The record exists and is visible.
     Put(Box<Record>),
     /// It was deleted.
     Deleted(String),
-    /// It is not theirs to see any more.
+    /// It has left the caller's list.
     Left(String),
 }
 
 impl Heard {
-    /// Of which record.
+    /// The record's id.
     pub fn id(&self) -> &str {
         match self {
             Self::Put(record) => &record.id,
@@ -30,7 +30,7 @@ impl Heard {
 }
 
 impl Records {
-    /// What the grant's caller hears of these entries. One round trip for all the records that are or were within the list.
+    /// The changes that the grant's caller may see. One round trip for all records that are or were in the list.
     pub async fn hear(&self, grant: &Grant, entries: &[Entry]) -> Result<Vec<Heard>> {
         let last = last_of_each(entries);
         let keys = last.iter().map(|(id, _)| key(grant.collection(), id)).collect();
@@ -41,8 +41,8 @@ impl Records {
     }
 }
 
-/// The records that are or were within the list, each where it is named last, and whether it was within the list before any
-/// of what happened to it. What lay outside before and after is nobody's business here.
+/// The records that are or were in the list, each at its last entry, and whether it was in the list before its first. Entries
+/// outside the list before and after are left out.
 fn last_of_each(entries: &[Entry]) -> Vec<(&str, bool)> {
     let mut last: Vec<(&str, bool)> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.was_within || entry.is_within) {
@@ -53,7 +53,8 @@ fn last_of_each(entries: &[Entry]) -> Vec<(&str, bool)> {
     last
 }
 
-/// Of a record that is deleted, or that the rule does not allow now, only those hear who could see it before, and only that.
+/// A deleted record, or one the rule does not allow now, is reported only to callers who could see it before, and without its
+/// data.
 fn heard(grant: &Grant, id: &str, was_within: bool, stored: Option<Record>) -> Option<Heard> {
     let allowed = stored.filter(|record| grant.allows(&record.view(), Input::None));
     match allowed {
