@@ -113,7 +113,7 @@ pub fn allow(
     };
     if residual == Expr::False {
         return Err(match (caller, action, stated) {
-            (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
+            (Caller::Anonymous, ..) => Error::Unauthenticated("Sign in to send this request."),
             (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
             (_, action, _) => invisible(action),
         });

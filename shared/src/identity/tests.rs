@@ -1,4 +1,4 @@
-//! Tokens as somebody would write them who could sign them: whatever is not exactly what we issue is refused, and nothing
+//! Tokens signed with the real key but with arbitrary content: anything that differs from our format is refused, and nothing
 //! panics (R48, R49).
 
 use super::{ADMIN, User, token};
@@ -32,7 +32,7 @@ static GOOD: LazyLock<String> = LazyLock::new(|| {
     token::sign(&user, ISSUER, KID, &PKCS8, NOW, "jti".into()).unwrap()
 });
 
-/// The members of an object as text, so that there can be two of one name.
+/// The members of an object as text, so that names can be duplicated.
 type Members = Vec<(String, String)>;
 
 fn members(of: usize) -> Members {
@@ -55,7 +55,7 @@ fn with_claims(claims: &str) -> String {
     signed(&object(&members(0)), claims)
 }
 
-/// Whether a token opens anything: as the authenticator asks.
+/// Whether the authenticator accepts a token.
 fn is_believed(token: &str) -> bool {
     let is_ours = token::key_id(token).as_deref() == Some(KID);
     let user = token::verify(token, ISSUER, KEY.public_key().as_ref(), NOW);
@@ -66,7 +66,7 @@ fn claim() -> impl Strategy<Value = usize> {
     0..members(1).len()
 }
 
-/// Any JSON at all.
+/// Arbitrary JSON.
 fn anything() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -84,7 +84,7 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether both are of the type of one claim.
+/// Whether both have the type of the same claim.
 fn are_alike(one: &Value, other: &Value) -> bool {
     let texts = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
     let both = |is: fn(&Value) -> bool| is(one) && is(other);
@@ -92,14 +92,14 @@ fn are_alike(one: &Value, other: &Value) -> bool {
 }
 
 #[test]
-fn what_we_issue_is_believed_also_when_it_is_written_by_hand() {
+fn a_token_in_our_format_is_accepted() {
     assert!(is_believed(&GOOD));
     assert!(is_believed(&with_claims(&object(&members(1)))));
 }
 
-/// What reads a struct also takes an array of its members' values, in their order.
+/// A derived struct deserializer also accepts an array of member values in order.
 #[test]
-fn an_array_is_neither_a_header_nor_a_set_of_claims() {
+fn an_array_is_refused_as_header_and_as_claims() {
     let header = format!("[\"EdDSA\",\"at+jwt\",\"{KID}\"]");
     let order = ["iss", "aud", "sub", "sid", "email", "email_verified", "roles", "iat", "nbf", "exp", "jti"];
     let claims = members(1);
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn no_letter_of_a_token_can_be_another(at in any::<prop::sample::Index>(), letter in "[ -~]", is_more in any::<bool>()) {
+    fn a_token_with_a_changed_letter_is_refused(at in any::<prop::sample::Index>(), letter in "[ -~]", is_more in any::<bool>()) {
         let mut token = GOOD.clone();
         let at = at.index(token.len());
         token.replace_range(at..at + usize::from(!is_more), &letter);

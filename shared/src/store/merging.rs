@@ -58,7 +58,8 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
     let stays: Box<dyn Fn(&str) -> bool> = match change {
         What::Merge { patch, .. } => {
             if let Some((name, _)) = patch.iter().find(|(_, value)| value.is_object()) {
-                let message = "A patch merges this object into the stored one, which you may not read. Send the whole record by PUT.";
+                let message =
+                    "A patch merges this object into the stored one, which you may not read. Send the record with PUT.";
                 return Some(FieldError::new(format!("/{name}"), "unreadable", message));
             }
             Box::new(|name| !patch.contains_key(name))
