@@ -61,7 +61,7 @@ impl Cursors {
             .and_then(|content| id::from_base64url(&content.position))
             .ok_or_else(|| {
                 let detail = "This cursor belongs to another list or is older than a day. Send the request without a cursor to \
-                    start again.";
+                              start again.";
                 Error::bad_request("cursor", detail)
             })
     }

@@ -63,8 +63,7 @@ impl JobRequest {
             wrong(
                 "/type",
                 "reserved",
-                "Only the system creates jobs of this type. Put or delete a definition or record \
-                instead.",
+                "Only the system creates jobs of this type. Put or delete a definition or record instead.",
             );
         }
         if serde_json::to_vec(&self.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
@@ -115,8 +114,7 @@ impl JobRequest {
             FieldError::new(
                 "/payload/collection",
                 "unknown_collection",
-                "This collection does not exist. Send \
-            the name of an existing one.",
+                "This collection does not exist. Send the name of an existing one.",
             )
         };
         Ok((!exists).then(missing))

@@ -115,8 +115,7 @@ pub fn allow(
         return Err(match (caller, action, stated) {
             (Caller::Anonymous, ..) => Error::Unauthenticated("Sign in to send this request."),
             (_, Rule::Create, Some(_)) => Error::Forbidden(
-                "The collection's create rule does not allow this record. Change \
-                its data, or ask an admin to change the rule.",
+                "The collection's create rule does not allow this record. Change its data, or ask an admin to change the rule.",
             ),
             (_, action, _) => invisible(action),
         });

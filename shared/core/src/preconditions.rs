@@ -181,10 +181,7 @@ fn parse(text: &str, name: &str) -> Result<Option<Tags>, Error> {
             if tags.len() > MAX_TAGS {
                 return Err(Error::bad_request(
                     "entity_tag",
-                    format!(
-                        "{name} accepts at most {MAX_TAGS} entity tags; send \
-                    fewer."
-                    ),
+                    format!("{name} accepts at most {MAX_TAGS} entity tags; send fewer."),
                 ));
             }
             if well_formed {

@@ -20,7 +20,7 @@ pub const TOO_LARGE: fn() -> Error = || {
     Error::refused(
         "answer_too_large",
         "This response would be larger than the 6 MB that Lambda can return. Request less at a time: a smaller limit, fewer \
-         records in a batch, or less to expand",
+         records in a batch, or fewer relations to expand.",
     )
 };
 

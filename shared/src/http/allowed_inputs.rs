@@ -86,7 +86,7 @@ fn first_parameter(uri: &Uri) -> Option<String> {
 
 fn not_offered(header: &str) -> String {
     format!(
-        "{header} does not apply to this request. Leave it out. Records and definitions accept it at their own path; to \
-         create one only if it does not exist, send PUT with If-None-Match: *."
+        "{header} does not apply to this request. Leave it out. Records and definitions accept it at their own path; to create \
+         one only if it does not exist, send PUT with If-None-Match: *."
     )
 }

@@ -83,7 +83,7 @@ const NOT_OFFERED: fn() -> Error = || {
     Error::refused(
         "idempotency_not_offered",
         "This route accepts no Idempotency-Key because its responses contain tokens, which are never stored. Leave it out. \
-         Signing up, refreshing and signing out can be sent again as they are; after a lost sign-in or verification, sign in",
+         Signing up, refreshing and signing out can be sent again as they are; after a lost sign-in or verification, sign in.",
     )
 };
 
@@ -191,10 +191,7 @@ fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
         if values.next().is_some() || first.is_some_and(|value| value.as_bytes().contains(&b',')) {
             return Err(Error::bad_request(
                 "duplicate_header",
-                format!(
-                    "The header {name} was sent more than once. Send it \
-                once."
-                ),
+                format!("The header {name} was sent more than once. Send it once."),
             ));
         }
     }

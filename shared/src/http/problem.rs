@@ -174,10 +174,9 @@ fn detail(error: &Error) -> String {
             "This path does not support this method; use one listed in the Allow header.".to_owned()
         }
         Error::TooLarge(limit) => format!("The body may be at most {limit} bytes; send less."),
-        Error::UnsupportedMediaType(accepted) => format!(
-            "The Content-Type is not supported. Send the body as {accepted} in \
-            UTF-8."
-        ),
+        Error::UnsupportedMediaType(accepted) => {
+            format!("The Content-Type is not supported. Send the body as {accepted} in UTF-8.")
+        }
         Error::Batch(_) => "Nothing was written; see operations for the error of each failed operation.".to_owned(),
         Error::PreconditionRequired(how) => (*how).to_owned(),
         Error::NotBuilt(what) => format!("This feature is designed and not built yet: {what}."),

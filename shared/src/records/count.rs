@@ -28,8 +28,8 @@ pub fn partitions(collection: &Collection, plan: &Plan) -> Result<Vec<Partition>
     if !is_counted_whole(plan) {
         return Err(Error::refused(
             "count_needs_partition",
-            "Only the whole collection and each partition of an index are counted. List one of those, with equality on \
-             every partition field and no other filter, or leave out count.",
+            "Only the whole collection and each partition of an index are counted. List one of those, with equality on every \
+             partition field and no other filter, or leave out count.",
         ));
     }
     let partitions = plan.ranges.iter().flat_map(|range| Partition::of_range(collection, counted, range));

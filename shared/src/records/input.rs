@@ -29,8 +29,7 @@ pub fn strip(
             return Err(Error::field(
                 "/id",
                 "conflict",
-                "The id in the body differs from the id in the path. Leave it out of \
-                the body.",
+                "The id in the body differs from the id in the path. Leave it out of the body.",
             ));
         }
         body.remove("id");
@@ -75,8 +74,8 @@ pub fn check_new_id(id: &str, now: u64) -> Result<(), &'static str> {
     match id::millis(id) {
         None => Err("The id is not a UUIDv7 in lower case with hyphens (RFC 9562)."),
         Some(made) if made > now + MAX_CLOCK_SKEW_MILLIS => Err(
-            "The time in this id is in the future. Generate the id with the current time, because createdAt is derived \
-                from it.",
+            "The time in this id is in the future. Generate the id with the current time, because createdAt is derived from \
+             it.",
         ),
         Some(_) => Ok(()),
     }

@@ -243,8 +243,7 @@ impl Target {
         Error::field(
             format!("/{}", self.field),
             "relation",
-            "This record does not exist, or you may not refer to it. Send the \
-            id of a record you may read.",
+            "This record does not exist, or you may not refer to it. Send the id of a record you may read.",
         )
     }
 

@@ -116,8 +116,7 @@ impl Jobs {
         // Identifies this start, so that the SDK's retry after a lost response is recognised.
         let starter = crate::id::base64url(&crate::id::random::<12>());
         let condition = Expression::new(
-            "run = :run AND attempts < maxAttempts AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < \
-             :now))",
+            "run = :run AND attempts < maxAttempts AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))",
         )
         .name("#status", "status")
         .value(":run", number(run))

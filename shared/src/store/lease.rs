@@ -34,12 +34,8 @@ impl Lease {
     pub fn from_env(env: &Env) -> Result<Self, Source> {
         let stated = env.required("DEFINITION_LEASE")?;
         let seconds = stated.parse::<f64>().ok().filter(|seconds| (0.0..=60.0).contains(seconds));
-        let seconds = seconds.ok_or_else(|| {
-            format!(
-                "DEFINITION_LEASE is {stated:?}. Set it to a number of seconds from 0 to \
-            60."
-            )
-        })?;
+        let seconds = seconds
+            .ok_or_else(|| format!("DEFINITION_LEASE is {stated:?}. Set it to a number of seconds from 0 to 60."))?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 60,000")]
         let millis = (seconds * 1_000.0).round() as u64;
         Ok(Self(millis))

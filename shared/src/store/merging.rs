@@ -45,8 +45,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         Some(name) => Err(Error::field(
             format!("/{name}"),
             "fixed",
-            "This field cannot be changed. Leave it out, or send the \
-            value you read.",
+            "This field cannot be changed. Leave it out, or send the value you read.",
         )),
         None => Ok(data),
     }
@@ -68,8 +67,8 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
         What::Create(_) | What::Delete | What::Undelete => return None,
     };
     if !collection.is_memberwise() && collection.field_names().any(|name| !collection.is_hidden(name) && stays(name)) {
-        let message = "The schema validates several fields together, and you may not read the stored ones. Send every \
-                       field with PUT, or use an account that may read the record.";
+        let message = "The schema validates several fields together, and you may not read the stored ones. Send every field \
+                       with PUT, or use an account that may read the record.";
         return Some(FieldError::new("", "unreadable", message));
     }
     let is_split = |fields: &&Vec<String>| {

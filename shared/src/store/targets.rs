@@ -62,8 +62,7 @@ pub async fn targets(
             Error::field(
                 format!("/{field}"),
                 "relation",
-                "This record does not exist, or you may not refer to \
-            it. Send the id of a record you may read.",
+                "This record does not exist, or you may not refer to it. Send the id of a record you may read.",
             )
         };
         if !id::is_valid(id) {

@@ -99,11 +99,7 @@ fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
         }
         Some(_) => Error::Unavailable {
             retry_after: 1,
-            source: Some(
-                "a write condition failed although the stored item \
-            satisfies it"
-                    .into(),
-            ),
+            source: Some("a write condition failed although the stored item satisfies it".into()),
         },
     }
 }

@@ -57,12 +57,7 @@ pub fn parse_sort(text: &str, fields: &FieldTypes) -> Result<Vec<SortField>, Exp
         if !field.kind.is_scalar() {
             return Err(ExprError::at(
                 column,
-                format!(
-                    "`{}` is {} and has no order; sort by another \
-                field.",
-                    wanted.field,
-                    field.kind.name()
-                ),
+                format!("`{}` is {} and cannot be sorted.", wanted.field, field.kind.name()),
             ));
         }
         if sort.iter().any(|earlier| earlier.field == wanted.field) {

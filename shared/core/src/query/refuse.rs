@@ -99,11 +99,7 @@ fn with_range(branch: &Branch, mut sort: Vec<SortField>) -> Result<Vec<SortField
             return Err(format!("An index cannot select a range of `{field}` and sort by `{}` first", first.field));
         }
         _ => {
-            return Err(format!(
-                "An index can answer a range on only one field, and this query has ranges on \
-            {}",
-                ranged.join(", ")
-            ));
+            return Err(format!("An index can answer a range on only one field, not on {}", ranged.join(", ")));
         }
     }
     if sort.last().is_some_and(|by| by.field == "id" && !by.descending) {

@@ -46,8 +46,8 @@ impl Expand {
         let most = most(&ways, records);
         if most > MOST {
             let detail = format!(
-                "This could expand {most} records, and a response expands at most {MOST}. \
-                 Send a smaller limit, or give back-relations a limit, as in comments_via_post:5."
+                "This could expand {most} records, and a response expands at most {MOST}. Send a smaller limit, or give \
+                 back-relations a limit, as in comments_via_post:5."
             );
             return Err(Error::bad_request("expand", detail));
         }

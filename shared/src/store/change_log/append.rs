@@ -60,11 +60,7 @@ impl ChangeLog {
                 if met == TRIES {
                     return Err(Error::Unavailable {
                         retry_after: 1,
-                        source: Some(
-                            "other writers kept changing the same change \
-                        log heads"
-                                .into(),
-                        ),
+                        source: Some("other writers kept changing the same change log heads".into()),
                     });
                 }
                 pause(met).await;

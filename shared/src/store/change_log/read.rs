@@ -153,8 +153,7 @@ impl ChangeLog {
                 code: "resync",
                 detail:
                     "This cursor is older than the seven days for which changes are kept. Send after=now, read the list, then \
-                     continue \
-                         from there"
+                     continue from there."
                         .to_owned(),
             });
         }
