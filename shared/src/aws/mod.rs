@@ -154,7 +154,7 @@ impl Intercept for CountTrips {
         _: &BeforeSerializationInterceptorContextRef<'_>,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        const WHY: &str = "nobody reads it";
+        const WHY: &str = "no caller reads it";
         let state = config.interceptor_state();
         state.store_put(disable_interceptor::<UserAgentInterceptor>(WHY));
         state.store_put(disable_interceptor::<InvocationIdInterceptor>(WHY));

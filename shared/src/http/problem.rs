@@ -106,7 +106,7 @@ fn document(error: &Error, request_id: &str, method: &Method) -> Response {
 
 /// The error of one operation of a batch.
 fn of_operation(position: usize, error: &Error) -> Value {
-    let mut told = json!({
+    let mut problem = json!({
         "pointer": format!("/operations/{position}"),
         "status": status(error).as_u16(),
         "code": code(error),
@@ -116,10 +116,10 @@ fn of_operation(position: usize, error: &Error) -> Value {
         Error::Invalid(errors) => Some(json!(errors)),
         _ => None,
     };
-    if let (Some(members), Some(errors)) = (told.as_object_mut(), errors) {
+    if let (Some(members), Some(errors)) = (problem.as_object_mut(), errors) {
         members.insert("errors".into(), errors);
     }
-    told
+    problem
 }
 
 fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {

@@ -10,7 +10,7 @@ use crate::identity::Caller;
 use crate::policy::{Grant, allow};
 use crate::query::{ListQuery as Wanted, Range, plan};
 use crate::response_size;
-use crate::store::change_log::{Follow, Heard, Position, Seen};
+use crate::store::change_log::{Follow, Position, Seen, VisibleChange};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -65,7 +65,7 @@ impl Operations {
         let follow = Follow::of(&grant, &plan).ok_or_else(not_followed)?;
 
         let (purpose, list) = (purpose(caller, name), fingerprint(&grant, &follow));
-        let (seen, heard) = match request.after.as_deref() {
+        let (seen, changes) = match request.after.as_deref() {
             Some("now") => {
                 (Seen { entries: Vec::new(), positions: self.change_log.latest(&follow).await?, more: false }, vec![])
             }
@@ -76,7 +76,7 @@ impl Operations {
             // Changes outside the list may be read between those within.
             cost::withhold();
         }
-        let items: Vec<Value> = heard.into_iter().map(|heard| shown(&grant, heard)).collect();
+        let items: Vec<Value> = changes.into_iter().map(|change| shown(&grant, change)).collect();
         let next =
             self.cursors.make_lasting(&purpose, &padded(&FeedPosition { list, positions: seen.positions })?).await?;
         Ok(json!({ "items": items, "more": seen.more, "nextCursor": next }))
@@ -99,15 +99,15 @@ async fn page(
     follow: &Follow,
     positions: &[Position],
     mut limit: usize,
-) -> Result<(Seen, Vec<Heard>)> {
-    let (mut positions, mut all, mut rounds) = (positions.to_vec(), Vec::<Heard>::new(), 0);
+) -> Result<(Seen, Vec<VisibleChange>)> {
+    let (mut positions, mut all, mut rounds) = (positions.to_vec(), Vec::<VisibleChange>::new(), 0);
     while rounds < ROUNDS {
         operations.records.acts_in_time(grant.collection())?;
         let seen = operations.change_log.follow(follow, &positions, limit - all.len()).await?;
-        let heard = operations.records.hear(grant, &seen.entries).await?;
-        let is_known_anew = |known: &&Heard| heard.iter().any(|heard| heard.id() == known.id());
-        let mut both: Vec<Heard> = all.iter().filter(|known| !is_known_anew(known)).cloned().collect();
-        both.extend(heard);
+        let changes = operations.records.visible_changes(grant, &seen.entries).await?;
+        let is_known_anew = |known: &&VisibleChange| changes.iter().any(|change| change.id() == known.id());
+        let mut both: Vec<VisibleChange> = all.iter().filter(|known| !is_known_anew(known)).cloned().collect();
+        both.extend(changes);
         match fitting(&both, grant) {
             // The records exceed a page: read again with a smaller limit, or leave the rest to the next page.
             fitting if fitting < both.len() && all.is_empty() => {
@@ -131,13 +131,13 @@ async fn page(
 }
 
 /// How many of the first changes fit on one page; at least one.
-fn fitting(heard: &[Heard], grant: &Grant) -> usize {
-    let weight = |heard: &Heard| match heard {
-        Heard::Put(record) => record.weight(grant),
-        Heard::Deleted(_) | Heard::Left(_) => response_size::BESIDE_DATA,
+fn fitting(changes: &[VisibleChange], grant: &Grant) -> usize {
+    let weight = |change: &VisibleChange| match change {
+        VisibleChange::Put(record) => record.weight(grant),
+        VisibleChange::Deleted(_) | VisibleChange::Left(_) => response_size::BESIDE_DATA,
     };
-    let so_far = heard.iter().scan(0, |sum, heard| {
-        *sum += weight(heard);
+    let so_far = changes.iter().scan(0, |sum, change| {
+        *sum += weight(change);
         Some(*sum)
     });
     so_far.take_while(|sum| *sum <= response_size::PAGE).count().max(1)
@@ -186,10 +186,10 @@ fn fingerprint(grant: &Grant, follow: &Follow) -> String {
     sha256(json!([definition.generation, grant.is_admin(), rule, follow.names()]).to_string().as_bytes())
 }
 
-fn shown(grant: &Grant, heard: Heard) -> Value {
-    match heard {
-        Heard::Put(record) => json!({ "type": "put", "record": record.shown(grant) }),
-        Heard::Deleted(id) => json!({ "type": "deleted", "id": id }),
-        Heard::Left(id) => json!({ "type": "left", "id": id }),
+fn shown(grant: &Grant, change: VisibleChange) -> Value {
+    match change {
+        VisibleChange::Put(record) => json!({ "type": "put", "record": record.shown(grant) }),
+        VisibleChange::Deleted(id) => json!({ "type": "deleted", "id": id }),
+        VisibleChange::Left(id) => json!({ "type": "left", "id": id }),
     }
 }

@@ -62,13 +62,13 @@ impl Lease {
     }
 
     /// This many milliseconds after a definition was put, every id with a later time comes from a function that acts on it.
-    pub const fn heard_millis(self) -> u64 {
+    pub const fn known_millis(self) -> u64 {
         self.settled_millis() + AHEAD_SECONDS * 1_000
     }
 
     /// A definition put at `now`, in milliseconds since the Unix epoch, with the job that would run for it.
     pub const fn put(self, now: u64, job: &str) -> Put<'_> {
-        Put { now, in_force_at: now + self.settled_millis(), heard: now + self.heard_millis(), job }
+        Put { now, in_force_at: now + self.settled_millis(), ids_settled_at: now + self.known_millis(), job }
     }
 
     /// How long a missing collection is cached for anonymous callers, in milliseconds.

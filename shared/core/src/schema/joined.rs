@@ -89,7 +89,7 @@ mod tests {
         ] {
             assert_eq!(refused(&fine), [""; 0], "{fine}");
         }
-        for (told, pointer) in [
+        for (revealing, pointer) in [
             (json!({ "dependentRequired": { "x": ["pin"] } }), "/schema/dependentRequired"),
             (json!({ "dependentRequired": { "pin": ["x"] } }), "/schema/dependentRequired"),
             (json!({ "dependentSchemas": { "pin": {} } }), "/schema/dependentSchemas"),
@@ -103,7 +103,7 @@ mod tests {
             (json!({ "allOf": [{ "$ref": "#/$defs/a" }] }), "/schema/allOf"),
             (json!({ "$ref": "#/$defs/a" }), "/schema/$ref"),
         ] {
-            assert_eq!(refused(&told), [pointer], "{told}");
+            assert_eq!(refused(&revealing), [pointer], "{revealing}");
         }
     }
 }

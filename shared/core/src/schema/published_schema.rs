@@ -18,15 +18,15 @@ impl Definition {
     /// those who see them (`whole`).
     pub fn record_schema(&self, whole: bool) -> Value {
         let seen = |property: &Value| whole || !flag(property, "hidden");
-        let mut told = self.memberwise();
+        let mut published = self.memberwise();
         let mut properties = kept_by_the_server();
-        properties.extend(self.properties().into_iter().filter(|(_, property)| seen(property)).map(as_told));
+        properties.extend(self.properties().into_iter().filter(|(_, property)| seen(property)).map(as_published));
         let system = ["id", "createdAt", "updatedAt", "version"].map(str::to_owned);
         let required: Vec<String> =
             system.into_iter().chain(self.required().filter(|name| properties.contains_key(name))).collect();
-        told.insert("properties".into(), properties.into());
-        told.insert("required".into(), required.into());
-        finished(told)
+        published.insert("properties".into(), properties.into());
+        published.insert("required".into(), required.into());
+        finished(published)
     }
 
     /// The JSON Schema of the data that creates or replaces a record. A hidden field is `writeOnly`. A field with a default
@@ -40,11 +40,11 @@ impl Definition {
             .collect();
         let needed = |name: &String| sent.get(name).is_some_and(|property| property.get("default").is_none());
         let required: Vec<String> = self.required().filter(needed).collect();
-        let mut told = if sent.len() == all.len() { self.root() } else { self.memberwise() };
-        told.insert("properties".into(), sent.into_iter().map(as_told).map(as_sent).collect());
-        told.insert("required".into(), required.into());
-        told.insert("additionalProperties".into(), false.into());
-        finished(told)
+        let mut published = if sent.len() == all.len() { self.root() } else { self.memberwise() };
+        published.insert("properties".into(), sent.into_iter().map(as_published).map(as_sent).collect());
+        published.insert("required".into(), required.into());
+        published.insert("additionalProperties".into(), false.into());
+        finished(published)
     }
 
     /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field.
@@ -52,7 +52,7 @@ impl Definition {
         let required: Vec<String> = self.required().collect();
         let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
         let member = |(name, property): (String, Value)| {
-            let (name, property) = as_told((name, property));
+            let (name, property) = as_published((name, property));
             let patched = match (may_be_object(&property), required.contains(&name)) {
                 (true, _) => json!({}),
                 (false, true) => property,
@@ -62,10 +62,10 @@ impl Definition {
         };
         let properties: Map<String, Value> =
             self.properties().into_iter().filter(|(_, property)| !fixed(property)).map(member).collect();
-        let mut told = self.memberwise();
-        told.insert("properties".into(), properties.into());
-        told.insert("additionalProperties".into(), false.into());
-        finished(told)
+        let mut published = self.memberwise();
+        published.insert("properties".into(), properties.into());
+        published.insert("additionalProperties".into(), false.into());
+        finished(published)
     }
 
     fn root(&self) -> Map<String, Value> {
@@ -121,11 +121,11 @@ fn kept_by_the_server() -> Map<String, Value> {
     ])
 }
 
-fn as_told((name, mut property): (String, Value)) -> (String, Value) {
+fn as_published((name, mut property): (String, Value)) -> (String, Value) {
     if let Some(members) = property.as_object_mut() {
-        for (ours, told) in RENAMED {
+        for (ours, published) in RENAMED {
             if let Some(value) = members.remove(ours) {
-                members.insert(told.to_owned(), value);
+                members.insert(published.to_owned(), value);
             }
         }
     }
@@ -152,9 +152,9 @@ fn may_be_object(property: &Value) -> bool {
 }
 
 /// Leaves out definitions that nothing published refers to, and references to unpublished ones.
-fn finished(mut told: Map<String, Value>) -> Value {
-    let defined = told.remove("$defs").and_then(|defs| defs.as_object().cloned()).unwrap_or_default();
-    let mut schema = Value::Object(told);
+fn finished(mut published: Map<String, Value>) -> Value {
+    let defined = published.remove("$defs").and_then(|defs| defs.as_object().cloned()).unwrap_or_default();
+    let mut schema = Value::Object(published);
     let (mut used, mut wanted) = (Map::new(), references(&schema));
     while let Some(reference) = wanted.pop() {
         let name = reference.strip_prefix("#/$defs/").and_then(|path| path.split('/').next());
@@ -170,11 +170,11 @@ fn finished(mut told: Map<String, Value>) -> Value {
         root.insert("$defs".into(), used.into());
     }
     let whole = schema.clone();
-    let told = |reference: &str| {
+    let target = |reference: &str| {
         let path = reference.strip_prefix('#').filter(|path| path.starts_with('/'))?;
         whole.pointer(path).map(|_| reference.to_owned())
     };
-    refer(&mut schema, &told);
+    refer(&mut schema, &target);
     if let Some(root) = schema.as_object_mut() {
         keywords::each(root, &mut |schema| {
             schema.remove("$anchor");
@@ -218,36 +218,36 @@ mod tests {
 
     #[test]
     fn a_reader_s_schema_contains_nothing_hidden() {
-        let told = definition().record_schema(false);
-        assert!(!told.to_string().contains("secret") && !told.to_string().contains("canary"), "{told}");
-        assert_eq!(told["required"], json!(["id", "createdAt", "updatedAt", "version", "title", "state", "kept"]));
+        let published = definition().record_schema(false);
+        assert!(!published.to_string().contains("secret") && !published.to_string().contains("canary"), "{published}");
+        assert_eq!(published["required"], json!(["id", "createdAt", "updatedAt", "version", "title", "state", "kept"]));
         assert_eq!(
-            told["$defs"],
+            published["$defs"],
             json!({ "name": { "type": "string" },
             "place": { "type": "object", "properties": { "of": { "$ref": "#/$defs/name" } } } })
         );
-        assert_eq!(told["properties"]["like"], json!({}), "a reference to a hidden field is left out");
-        assert_eq!(told["properties"]["title"], json!({ "type": "string", "x-writeOnce": true }));
-        assert_eq!(told["minProperties"], Value::Null, "the server's own members count too");
+        assert_eq!(published["properties"]["like"], json!({}), "a reference to a hidden field is left out");
+        assert_eq!(published["properties"]["title"], json!({ "type": "string", "x-writeOnce": true }));
+        assert_eq!(published["minProperties"], Value::Null, "the server's own members count too");
         assert!(definition().record_schema(true).to_string().contains("canary"));
     }
 
     #[test]
     fn a_writer_s_schema_contains_what_may_be_sent() {
-        let told = definition().input_schema();
-        assert_eq!(told["required"], json!(["title", "secret"]));
-        assert_eq!(told["properties"]["kept"], Value::Null);
-        assert_eq!(told["properties"]["secret"]["writeOnly"], true);
-        assert_eq!(told["additionalProperties"], false);
+        let published = definition().input_schema();
+        assert_eq!(published["required"], json!(["title", "secret"]));
+        assert_eq!(published["properties"]["kept"], Value::Null);
+        assert_eq!(published["properties"]["secret"]["writeOnly"], true);
+        assert_eq!(published["additionalProperties"], false);
     }
 
     #[test]
     fn a_patch_removes_optional_fields_with_null() {
-        let told = definition().patch_schema();
-        assert_eq!(told["properties"]["note"], json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }));
-        assert_eq!(told["properties"]["state"], json!({ "enum": ["open", "done"], "default": "open" }));
-        assert_eq!(told["properties"]["place"], json!({}), "an object is merged, so a part of it may be sent");
-        assert_eq!(told["properties"]["title"], Value::Null, "writeOnce fields cannot be patched");
-        assert_eq!(told["required"], Value::Null);
+        let published = definition().patch_schema();
+        assert_eq!(published["properties"]["note"], json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }));
+        assert_eq!(published["properties"]["state"], json!({ "enum": ["open", "done"], "default": "open" }));
+        assert_eq!(published["properties"]["place"], json!({}), "an object is merged, so a part of it may be sent");
+        assert_eq!(published["properties"]["title"], Value::Null, "writeOnce fields cannot be patched");
+        assert_eq!(published["required"], Value::Null);
     }
 }

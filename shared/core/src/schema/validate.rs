@@ -23,7 +23,7 @@ const MAX_PROBLEMS: usize = 50;
 const MAX_PATTERN_BYTES: usize = 256 * 1024;
 
 /// Maximum number of schema applications for which errors are reported one by one, because each may yield an error.
-const MOST_TOLD: u64 = 100_000;
+const MOST_REPORTED: u64 = 100_000;
 
 /// A schema ready for validation, with its cost.
 #[derive(Debug)]
@@ -129,9 +129,9 @@ impl BoundedValidator {
             return Vec::new();
         }
         let parts = apart(fields, data);
-        let told = parts.iter().filter(|part| self.bound.applied_to(&part.data) <= MOST_TOLD);
-        let mut problems: Vec<FieldError> = told.flat_map(|part| self.problems_of(part)).collect();
-        let is_visible_too_large = parts.first().is_some_and(|part| self.bound.applied_to(&part.data) > MOST_TOLD);
+        let reported = parts.iter().filter(|part| self.bound.applied_to(&part.data) <= MOST_REPORTED);
+        let mut problems: Vec<FieldError> = reported.flat_map(|part| self.problems_of(part)).collect();
+        let is_visible_too_large = parts.first().is_some_and(|part| self.bound.applied_to(&part.data) > MOST_REPORTED);
         if is_visible_too_large || problems.is_empty() {
             let message = "This does not match the schema, and it is too large or too deeply nested to report its errors one \
                            by one. Send a smaller value to see them.";

@@ -18,7 +18,7 @@ mod visible;
 
 pub use append::Stopped;
 pub use read::{Entry, Follow, Position, Seen};
-pub use visible::Heard;
+pub use visible::VisibleChange;
 
 use super::Table;
 use super::item::{self, Item, integer};

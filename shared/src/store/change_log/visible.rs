@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// A change that a caller may see.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum VisibleChange {
     /// The record exists and is visible.
     Put(Box<Record>),
     /// It was deleted.
@@ -19,7 +19,7 @@ pub enum Heard {
     Left(String),
 }
 
-impl Heard {
+impl VisibleChange {
     /// The record's id.
     pub fn id(&self) -> &str {
         match self {
@@ -31,13 +31,13 @@ impl Heard {
 
 impl Records {
     /// The changes that the grant's caller may see. One round trip for all records that are or were in the list.
-    pub async fn hear(&self, grant: &Grant, entries: &[Entry]) -> Result<Vec<Heard>> {
+    pub async fn visible_changes(&self, grant: &Grant, entries: &[Entry]) -> Result<Vec<VisibleChange>> {
         let last = last_of_each(entries);
         let keys = last.iter().map(|(id, _)| key(grant.collection(), id)).collect();
         let found = self.table().batch_get_latest(keys).await?;
         let stored = found.iter().filter_map(Record::from_item).map(|record| (record.id.clone(), record));
         let mut stored: HashMap<String, Record> = stored.collect();
-        Ok(last.into_iter().filter_map(|(id, was_within)| heard(grant, id, was_within, stored.remove(id))).collect())
+        Ok(last.into_iter().filter_map(|(id, was_within)| visible(grant, id, was_within, stored.remove(id))).collect())
     }
 }
 
@@ -55,11 +55,11 @@ fn last_of_each(entries: &[Entry]) -> Vec<(&str, bool)> {
 
 /// A deleted record, or one the rule does not allow now, is reported only to callers who could see it before, and without its
 /// data.
-fn heard(grant: &Grant, id: &str, was_within: bool, stored: Option<Record>) -> Option<Heard> {
+fn visible(grant: &Grant, id: &str, was_within: bool, stored: Option<Record>) -> Option<VisibleChange> {
     let allowed = stored.filter(|record| grant.allows(&record.view(), Input::None));
     match allowed {
-        Some(record) if !record.deleted => Some(Heard::Put(Box::new(record))),
-        Some(record) => was_within.then_some(Heard::Deleted(record.id)),
-        None => was_within.then(|| Heard::Left(id.to_owned())),
+        Some(record) if !record.deleted => Some(VisibleChange::Put(Box::new(record))),
+        Some(record) => was_within.then_some(VisibleChange::Deleted(record.id)),
+        None => was_within.then(|| VisibleChange::Left(id.to_owned())),
     }
 }
