@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_written_by_an_earlier_version_stays_readable() {
+    fn a_message_of_an_earlier_version_stays_readable() {
         let stored = r#"{"task":"runJob","job":"j","run":2,"requestId":"r"}"#;
         let task = Task::RunJob { job: "j".into(), run: 2, request_id: "r".into() };
         assert_eq!(serde_json::from_str::<Task>(stored).expect("readable"), task);

@@ -8,7 +8,7 @@
         clippy::indexing_slicing,
         clippy::panic,
         clippy::too_many_lines,
-        reason = "a test may fail loudly, and a table of cases is one test"
+        reason = "tests may panic, and a table of cases is one test"
     )
 )]
 

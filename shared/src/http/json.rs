@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_kept_as_sent() {
+    fn text_is_unchanged() {
         for text in ["é", "e\u{301}", "👩‍👩‍👧", "a\u{0}b", "\u{feff}", "\u{202e}", "𝔘\u{10ffff}"] {
             let body = serde_json::to_string(text).expect("a string");
             assert_eq!(parse(body.as_bytes()).expect("valid"), Value::from(text));

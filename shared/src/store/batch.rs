@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_and_never_pass_their_bound() {
+    fn pauses_double_up_to_their_limit() {
         for round in 0..ROUNDS {
             let longest = (0..200).map(|_| pause(round)).max().unwrap_or_default();
             let bound = Duration::from_millis(FIRST_PAUSE << round);

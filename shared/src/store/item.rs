@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn json_comes_back_as_it_went_in() {
+    fn json_survives_the_round_trip() {
         let value =
             json!({ "a": [1, -2.5, true, null, "ü😀", ""], "b": { "c": {} }, "big": u64::MAX, "small": i64::MIN });
         assert_eq!(to_json(&from_json(&value)), value);

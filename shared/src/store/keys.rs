@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_always_lives_in_the_same_shard_and_shards_fill_evenly() {
+    fn a_record_stays_in_its_shard_and_shards_fill_evenly() {
         let clock = crate::clock::Clock::default();
         let mut filled = [0_u32; 8];
         for _ in 0..8_000 {

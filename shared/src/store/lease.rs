@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_stated_in_seconds_and_fractions_of_them() {
+    fn a_lease_is_set_in_seconds_and_fractions() {
         let lease = |stated: &str| Lease::from_env(&Env::from_iter([("DEFINITION_LEASE", stated)]));
         assert_eq!(lease("5").unwrap(), Lease::of_millis(5_000));
         assert_eq!(lease("0.5").unwrap(), Lease::of_millis(500));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_decided_by_the_definition_before_is_still_under_way_when_the_next_one_is_settled() {
+    fn no_call_by_the_previous_definition_runs_after_the_next_is_settled() {
         for millis in [0, 500, 5_000] {
             let lease = Lease::of_millis(millis);
             // Read at the last moment before the next definition was stored, and the store call took the maximum time.

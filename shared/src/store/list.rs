@@ -170,7 +170,7 @@ mod tests {
     proptest! {
         /// A prefix may end in any byte, including 0xFF; the end of its range then carries into an earlier byte.
         #[test]
-        fn the_rest_of_a_range_is_what_lies_past_the_position_and_begins_with_its_prefix(
+        fn the_rest_of_a_range_is_past_the_position_and_keeps_the_prefix(
             kind in 0x10..=0xEF_u8, rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(u8::MAX)], 0..4),
             ends in prop::collection::vec(ends(), 1..20), at in any::<prop::sample::Index>(), forward in any::<bool>(),
         ) {

@@ -130,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_examples_of_rfc_7396_come_out_as_printed_there() {
+    fn the_examples_of_rfc_7396_have_their_printed_results() {
         for (stored, patch, result) in [
             (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_exponent_neither_overflows_nor_panics() {
+    fn a_huge_exponent_neither_overflows_nor_panics() {
         let huge = Decimal::from_text("1e99999999999999999999");
         let tiny = Decimal::from_text("-1e-99999999999999999999");
         assert!(tiny < huge && tiny < Decimal::from_text("0"));

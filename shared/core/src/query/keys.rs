@@ -152,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn one_value_is_never_the_beginning_of_another(left in scalar(), right in scalar(), down in any::<bool>()) {
+        fn no_value_is_a_prefix_of_another(left in scalar(), right in scalar(), down in any::<bool>()) {
             let (left, right) = (key(&[left], &[down]), key(&[right], &[down]));
             prop_assert!(left == right || !right.starts_with(&left));
         }
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn every_key_lies_between_the_lowest_and_the_highest(value in scalar(), down in any::<bool>()) {
+        fn every_key_is_between_the_lowest_and_the_highest(value in scalar(), down in any::<bool>()) {
             let key = key(&[value], &[down]);
             prop_assert!(vec![LOWEST] < key && key < vec![HIGHEST]);
         }

@@ -99,7 +99,7 @@ pub(super) fn check(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &
     }
 }
 
-/// The refusal that some caller would get when listing under this rule without a filter. `None` if every caller is served.
+/// The refusal that some caller would get when listing under this rule, with any filter. `None` if every caller is served.
 ///
 /// Tests about the caller and the time alone are tried with both results. Which caller a record is compared with does not
 /// affect the plan, unless the rule also compares the record with constants: callers with those values are tried too. The

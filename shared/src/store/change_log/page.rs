@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_numbered_on_from_the_head_without_a_gap_and_never_back_in_time() {
+    fn entries_continue_the_head_s_numbers_and_time() {
         let changes = [change("a", &["p"], true), change("b", &["p"], true)];
         let head = Head { count: 7, sequence: 41, time: 9_000 };
         let heads = HashMap::from([(partition("p"), head)]);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn where_only_counts_are_kept_nobody_waits_for_anybody() {
+    fn counts_alone_are_written_without_a_condition() {
         let page = Page::of("t", &[&change("a", &["p"], false)], &HashMap::new(), 1).unwrap();
         let update = page.items.last().and_then(TransactWriteItem::update).unwrap();
         assert_eq!((update.update_expression.as_str(), &update.condition_expression), ("ADD n :by", &None));

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_stops_before_a_number_that_is_missing() {
+    fn reading_stops_before_a_missing_number() {
         let read = vec![entry(10, 4, 9), entry(10, 5, 10), entry(12, 7, 11)];
         assert_eq!(numbers(&without_gap(read.clone(), &at(9, Some(3)))), [4, 5]);
         assert_eq!(numbers(&without_gap(read.clone(), &at(9, Some(2)))), [0; 0]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_the_first_of_all_partitions_and_leaves_each_where_it_was_read_to() {
+    fn a_page_merges_all_partitions_and_advances_each_position() {
         let read = vec![vec![entry(10, 1, 0), entry(30, 2, 10)], vec![entry(20, 8, 5)], Vec::new()];
         let seen = together(read, &[at(0, Some(0)), at(5, Some(7)), at(1, None)], 2, 99);
         assert_eq!((numbers(&seen.entries), seen.more), (vec![1, 8], true));

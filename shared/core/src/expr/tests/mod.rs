@@ -90,7 +90,7 @@ fn a_test_of_a_missing_field_is_unknown() {
     ] {
         assert!(!matches(filter, json!({})), "{filter}");
     }
-    assert!(matches("status != 'done' || true", json!({})), "what decides, decides");
+    assert!(matches("status != 'done' || true", json!({})), "the deciding side decides");
     assert!(matches("!(status == 'done' && false)", json!({})));
 }
 
@@ -152,7 +152,7 @@ fn an_anonymous_caller_has_no_auth() {
     for owner in [json!({}), json!({ "owner": null }), json!({ "owner": "" })] {
         assert!(!rule.eval(&known, Some(&record(&object(owner.clone())))), "{owner}");
     }
-    assert!(!rule.eval(&known, None), "no record, no grant");
+    assert!(!rule.eval(&known, None), "a missing record is never granted");
 }
 
 #[test]

@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn a_scan_misses_nothing_and_reads_nothing_that_the_rule_hides(records in records(), (source, sort) in asked(), rule in rule()) {
+    fn a_scan_reads_every_match_and_nothing_the_rule_hides(records in records(), (source, sort) in asked(), rule in rule()) {
         let layout = layout();
         let wanted = Expr::filter(&source, &layout.fields).unwrap();
         let Ok(plan) = plan(&layout, &ListQuery { rule: &rule, filter: Some(&wanted), sort: &sort, scan: Some(1_000) }) else { return Ok(()) };

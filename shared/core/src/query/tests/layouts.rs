@@ -198,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn whatever_the_index_a_plan_reads_exactly_what_matches_in_order(asked in asked(), records in records()) {
+    fn a_plan_over_any_index_reads_exactly_what_matches_in_order(asked in asked(), records in records()) {
         let filter = Expr::filter(&asked.filter, &asked.layout.fields).unwrap_or_else(|error| panic!("{}: {error}", asked.filter));
         let Some(plan) = planned(&asked, &filter) else { return Ok(()) };
         prop_assert_eq!(&plan.residual_filter, &Expr::True);

@@ -221,7 +221,7 @@ fn formats_are_asserted() {
 }
 
 #[test]
-fn bounds_hold_to_the_last_of_38_digits() {
+fn bounds_are_exact_to_38_digits() {
     let exact = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
     let bound = "0.12345678901234567890123456789012345678";
     let (below, above) = ("0.12345678901234567890123456789012345677", "0.12345678901234567890123456789012345679");

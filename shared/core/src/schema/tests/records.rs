@@ -78,7 +78,7 @@ fn the_number_of_reported_errors_is_limited() {
 }
 
 #[test]
-fn defaults_fill_gaps_and_times_take_one_form() {
+fn defaults_are_added_and_times_get_one_form() {
     let tasks = collection(tasks());
     let mut data = object(json!({ "title": "x", "due": "2026-03-01T14:00:00+02:00" }));
     tasks.apply_defaults(&mut data);
