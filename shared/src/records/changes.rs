@@ -50,10 +50,9 @@ impl Operations {
     /// `Unauthenticated`, `NotFound`; `BadRequest`, naming the parameter; `Gone` when the list has changed since the cursor
     /// was issued.
     pub async fn changes(&self, caller: &Caller, request: &ChangesRequest) -> Result<Value> {
-        let name = request
-            .collection
-            .as_deref()
-            .ok_or_else(|| Error::bad_request("collection", "Send the parameter collection."))?;
+        let name = request.collection.as_deref().ok_or_else(|| {
+            Error::bad_request("collection", "The parameter collection is missing. Send the name of a collection.")
+        })?;
         let limit = request.limit.unwrap_or(PAGE.0);
         if !(1..=PAGE.1).contains(&limit) {
             return Err(Error::bad_request("limit", "limit must be from 1 to 100."));

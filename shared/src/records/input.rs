@@ -72,7 +72,7 @@ pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> R
 /// The reason why it may not.
 pub fn check_new_id(id: &str, now: u64) -> Result<(), &'static str> {
     match id::millis(id) {
-        None => Err("The id is not a UUIDv7 in lower case with hyphens (RFC 9562)."),
+        None => Err("The id is not a UUIDv7 in lower case with hyphens (RFC 9562). Send such an id."),
         Some(made) if made > now + MAX_CLOCK_SKEW_MILLIS => Err(
             "The time in this id is in the future. Generate the id with the current time, because createdAt is derived from \
              it.",

@@ -210,7 +210,7 @@ impl Checker<'_> {
             return Err(ExprError::at(column, "Nested fields are not supported."));
         };
         match (owner.as_str(), self.rule) {
-            (_, None) => Err(ExprError::at(column, "A filter names fields without a prefix and a dot.")),
+            (_, None) => Err(ExprError::at(column, "A filter names fields without a prefix or a dot.")),
             ("auth", Some(_)) => auth_field(column, name),
             ("request", Some(_)) if name == "time" => {
                 Ok(Typed::place(column, Variable::Now, &FieldType::plain(Kind::Moment)))
@@ -225,7 +225,7 @@ impl Checker<'_> {
                 Ok(Typed::place(column, Variable::Input(name.to_owned()), field))
             }
             ("input", Some(rule)) if rule.knows_input() => {
-                Err(ExprError::at(column, format!("`{name}` is set by the server. Use `record.{name}`.")))
+                Err(ExprError::at(column, format!("`{name}` is set by the server and not a member of `input`.")))
             }
             ("record" | "input", Some(rule)) => {
                 Err(ExprError::at(column, format!("`{owner}` is not available in the {} rule.", rule.name())))

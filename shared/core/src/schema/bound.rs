@@ -163,7 +163,7 @@ fn check_patterns(places: &Places) -> Result<(), FieldError> {
         let own = schema.get("pattern").and_then(Value::as_str);
         patterns.extend(named.map(String::as_str).chain(own));
         if patterns.len() > MOST_PATTERNS {
-            let message = format!("A schema has at most {MOST_PATTERNS} different patterns.");
+            let message = format!("A schema has at most {MOST_PATTERNS} different patterns. Remove some.");
             return Err(FieldError::new(pointer, "too_many", message));
         }
     }
