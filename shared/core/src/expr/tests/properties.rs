@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn no_undecidable_constant_is_left_after_folding(rule in update_rule(), auth in auth(), input in odd_data(), whole in any::<bool>()) {
+    fn folding_leaves_no_undecidable_constant(rule in update_rule(), auth in auth(), input in odd_data(), whole in any::<bool>()) {
         let input = if whole { Input::Whole(&input) } else { Input::Patch(&input) };
         let folded = Expr::rule(&rule, &fields(), Rule::Update).unwrap().partial(&known(&auth, input));
         for test in folded.tests() {
