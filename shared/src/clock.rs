@@ -1,4 +1,4 @@
-//! Time, handed in so that tests can move it, and waiting for it.
+//! Re-exports the clock, and waits for a time.
 
 use std::time::Duration;
 pub use undercroft_core::clock::{Clock, rfc3339};
@@ -9,7 +9,7 @@ pub async fn sleep_until(clock: &Clock, millis: u64) {
         let left = millis.saturating_sub(clock.millis());
         match clock.is_standing() {
             _ if left == 0 => return,
-            // Nobody is told when the clock is moved.
+            // A clock that a test moves sends no notification, so its time is polled.
             true => tokio::time::sleep(Duration::from_millis(2)).await,
             false => tokio::time::sleep(Duration::from_millis(left)).await,
         }

@@ -1,7 +1,7 @@
-//! The environment, read once while a function starts.
+//! The environment variables, read once while a function starts.
 //!
-//! template.yaml says which variables a function gets; an `App` asks for them by name and fails to start, naming the
-//! variable, when one is missing. Nothing else in the code reads the environment.
+//! template.yaml sets the variables of each function. An `App` reads them by name and fails to start if one is missing; the
+//! error names the variable. Other code does not read the environment.
 
 use std::collections::HashMap;
 
@@ -15,17 +15,17 @@ impl Env {
         Self(std::env::vars().collect())
     }
 
-    /// A variable that must be there.
+    /// A required variable.
     pub fn required(&self, name: &'static str) -> Result<String, MissingVariable> {
         self.optional(name).map(str::to_owned).ok_or(MissingVariable(name))
     }
 
-    /// A variable that may be there. Empty counts as absent.
+    /// An optional variable. An empty value counts as absent.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Where the keys of this stack live in SSM Parameter Store: `/undercroft/<stack>`.
+    /// The path of this stack's keys in SSM Parameter Store: `/undercroft/<stack>`.
     pub fn parameter_path(&self) -> Result<String, MissingVariable> {
         Ok(format!("/undercroft/{}", self.required("UNDERCROFT_STACK")?))
     }
@@ -37,13 +37,13 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     }
 }
 
-/// A variable that template.yaml should have given this function.
+/// A variable that template.yaml should set for this function.
 #[derive(Debug)]
 pub struct MissingVariable(pub &'static str);
 
 impl std::fmt::Display for MissingVariable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "environment variable {} is missing: add it to this function in template.yaml", self.0)
+        write!(f, "The environment variable {} is missing. Add it to this function in template.yaml.", self.0)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a request costs, counted while it runs: exact capacity units as DynamoDB reports them, network round trips, and
-//! items read. `http::serve` opens the count and writes it into the `Undercroft-Cost` header.
+//! The cost of a request, counted while it runs: exact capacity units as DynamoDB reports them, network round trips, and
+//! items read. `http::serve` starts the count and writes it into the `Undercroft-Cost` header.
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use std::cell::RefCell;
@@ -14,16 +14,16 @@ pub struct Cost {
     pub wru: f64,
     /// Network round trips to AWS, retries included.
     pub trips: u32,
-    /// Items DynamoDB read to answer.
+    /// Items that DynamoDB read for the response.
     pub scanned: u64,
-    /// Whether only admins may be told: see [`withhold`].
+    /// Whether only admins may see the cost: see [`withhold`].
     pub withheld: bool,
-    /// Whether only admins may be told what was read or written: see [`withhold_units`].
+    /// Whether only admins may see the units: see [`withhold_units`].
     pub units_withheld: bool,
 }
 
 impl Cost {
-    /// Whether only admins may be told.
+    /// Whether only admins may see the cost.
     pub fn is_withheld(&self) -> bool {
         self.withheld || (self.units_withheld && self.trips > 0)
     }
@@ -39,7 +39,7 @@ tokio::task_local! {
     static COST: RefCell<Cost>;
 }
 
-/// Runs `work` with a fresh count, and returns what it cost beside its answer.
+/// Runs `work` with a fresh count, and returns its cost beside its result.
 pub async fn counted<F: Future>(work: F) -> (F::Output, Cost) {
     COST.scope(RefCell::new(Cost::default()), async {
         let answer = work.await;
@@ -49,27 +49,28 @@ pub async fn counted<F: Future>(work: F) -> (F::Output, Cost) {
 }
 
 fn add(change: impl FnOnce(&mut Cost)) {
-    // Outside a request (start-up, tests of one store call) nobody is counting.
+    // Outside a request (start-up, tests of one store call) nothing is counted.
     let _ = COST.try_with(|cost| change(&mut cost.borrow_mut()));
 }
 
-/// One request went over the network.
+/// Counts one network round trip.
 pub fn trip() {
     add(|cost| cost.trips += 1);
 }
 
-/// Something was read that the caller may not see: what it cost would tell whether it is there, and how large it is.
+/// Withholds the cost: something was read that the caller may not see, and its cost would reveal whether it exists and how
+/// large it is.
 pub fn withhold() {
     add(|cost| cost.withheld = true);
 }
 
-/// What is read or written weighs something that the caller may not see, and units would tell how large it is. That nothing was read
-/// or written may be told.
+/// Withholds the units: the size of the items read or written is hidden from the caller, and units would reveal it. The
+/// caller may still learn that nothing was read or written.
 pub fn withhold_units() {
     add(|cost| cost.units_withheld = true);
 }
 
-/// A read was answered.
+/// Counts a read.
 pub fn read(capacity: Option<&ConsumedCapacity>, scanned: usize) {
     add(|cost| {
         cost.rru += units(capacity);
@@ -77,7 +78,7 @@ pub fn read(capacity: Option<&ConsumedCapacity>, scanned: usize) {
     });
 }
 
-/// A write was answered.
+/// Counts a write.
 pub fn write<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
     add(|cost| cost.wru += capacity.into_iter().map(|capacity| units(Some(capacity))).sum::<f64>());
 }

@@ -1,4 +1,4 @@
-//! Cursors: where the next page of a list begins, sealed so that nobody can read or make one, and bound to one list.
+//! Cursors: the position where the next page of a list begins, encrypted, and bound to one list.
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -6,10 +6,10 @@ use crate::id;
 use crate::identity::seal::Seal;
 use serde::{Deserialize, Serialize};
 
-/// How long a cursor is good for, in seconds.
+/// How long a cursor is valid, in seconds.
 pub const CURSOR_SECONDS: u64 = 86_400;
 
-/// Makes cursors and opens them.
+/// Creates and opens cursors.
 #[derive(Debug)]
 pub struct Cursors {
     seal: Seal,
@@ -23,12 +23,12 @@ struct Content {
 }
 
 impl Cursors {
-    /// Cursors sealed by `seal`, good by `clock`.
+    /// Cursors sealed with `seal`, with expiry checked by `clock`.
     pub fn new(seal: Seal, clock: Clock) -> Self {
         Self { seal, clock }
     }
 
-    /// A cursor to `position` of the list that `list` names: whose, which, and what was asked for.
+    /// A cursor to `position` in the list that `list` identifies by caller, collection and query.
     ///
     /// # Errors
     /// `Unavailable` when the key cannot be fetched.
@@ -36,7 +36,7 @@ impl Cursors {
         self.sealed(list, position, self.clock.seconds() + CURSOR_SECONDS).await
     }
 
-    /// The same for a list whose positions say themselves how long they are good for.
+    /// The same for a list whose positions contain their own expiry.
     ///
     /// # Errors
     /// `Unavailable` when the key cannot be fetched.
@@ -49,10 +49,10 @@ impl Cursors {
         self.seal.seal(list, &serde_json::to_vec(&content).map_err(Error::internal)?).await
     }
 
-    /// The position in a cursor of this very list.
+    /// The position in a cursor of exactly this list.
     ///
     /// # Errors
-    /// `BadRequest` for everything else: another list's, a changed one, one older than a day.
+    /// `BadRequest` for a cursor of another list, a modified cursor, or one older than a day.
     pub async fn open(&self, list: &str, cursor: &str) -> Result<Vec<u8>> {
         let opened = self.seal.open(list, cursor).await?;
         let content = opened.and_then(|bytes| serde_json::from_slice::<Content>(&bytes).ok());
@@ -60,7 +60,8 @@ impl Cursors {
             .filter(|content| self.clock.seconds() < content.expires_at)
             .and_then(|content| id::from_base64url(&content.position))
             .ok_or_else(|| {
-                let detail = "this cursor is not from a page of this list, or older than a day: start without one";
+                let detail = "This cursor belongs to another list or is older than a day. Send the request without a cursor to \
+                              start again.";
                 Error::bad_request("cursor", detail)
             })
     }

@@ -1,4 +1,4 @@
-//! Asking for jobs: what a request is held to before it becomes a job.
+//! Job requests: the checks before a request becomes a job.
 
 use crate::error::{Error, FieldError, Result};
 use crate::schema::unstorable;
@@ -8,32 +8,32 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 pub use undercroft_core::jobs::*;
 
-/// Largest payload, in bytes of JSON. The job's item and its stream record must hold it.
+/// Largest payload, in bytes of JSON. It must fit into the job's item and its stream record.
 const MAX_PAYLOAD_BYTES: usize = 100_000;
 
-/// A job that an admin asks for.
+/// A job that an admin requests.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct JobRequest {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it works on.
+    /// The input.
     #[serde(default)]
     pub payload: Map<String, Value>,
-    /// The group in which it takes its turn.
+    /// The group whose jobs run one at a time.
     pub group: Option<String>,
-    /// Seconds until it begins.
+    /// Seconds until the first attempt.
     pub delay_seconds: Option<u32>,
-    /// How often it is tried.
+    /// The maximum number of attempts.
     pub max_attempts: Option<u32>,
 }
 
 impl JobRequest {
-    /// The job, under this id.
+    /// The job, with this id.
     ///
     /// # Errors
-    /// `NotBuilt`; `Invalid`, naming each member.
+    /// `NotBuilt`, or `Invalid` with every wrong member.
     pub async fn into_job(self, definitions: &Definitions, id: String, request: &str, now: u64) -> Result<Job> {
         let kind = JobKind::named(&self.kind);
         if kind.is_some_and(|kind| !kind.is_built) {
@@ -57,50 +57,66 @@ impl JobRequest {
         let mut errors = Vec::new();
         let mut wrong = |pointer: &str, code, message: &str| errors.push(FieldError::new(pointer, code, message));
         if !is_name(&self.kind) {
-            wrong("/type", "name", "a type is words of a-z, 0-9 and _ joined by dots, as in email.send");
+            wrong("/type", "name", "A type consists of words of a-z, 0-9 and _ joined by dots, as in email.send.");
         }
         if kind.is_some_and(|kind| kind.asked_by == AskedBy::System) {
-            wrong("/type", "reserved", "such a job follows from what is put or deleted");
+            wrong(
+                "/type",
+                "reserved",
+                "Only the system creates jobs of this type. Put or delete a definition or record instead.",
+            );
         }
         if serde_json::to_vec(&self.payload).map_or(true, |bytes| bytes.len() > MAX_PAYLOAD_BYTES) {
             wrong(
                 "/payload",
                 "too_large",
-                "a payload may be at most 100,000 bytes; put more into a record and name it",
+                "A payload may be at most 100,000 bytes. Store larger data in a record and send its id.",
             );
         }
         if self.group.as_ref().is_some_and(|group| !is_group(group)) {
-            wrong("/group", "name", "a group is 1 to 128 letters, digits and -_.");
+            wrong("/group", "name", "A group is 1 to 128 characters of letters, digits, -, _ and dots.");
         }
         if self.group.is_some() && kind.is_some_and(|kind| !kind.takes_group) {
-            let message = "a job of many slices takes no turn in a group: each of them would be a turn of its own";
+            let message = "A job of this type runs in many slices and cannot be in a group. Leave out group.";
             wrong("/group", "excluded", message);
         }
         match (self.delay_seconds, &self.group) {
             (Some(delay), _) if delay > MAX_DELAY_SECONDS => {
-                wrong("/delaySeconds", "not_built", "delays past 900 seconds are not built yet");
+                wrong(
+                    "/delaySeconds",
+                    "not_built",
+                    "Delays of more than 900 seconds are not built yet. Send at most 900.",
+                );
             }
-            (Some(1..), Some(_)) => {
-                wrong("/delaySeconds", "excluded", "a job of a group takes its turn and cannot be delayed")
-            }
+            (Some(1..), Some(_)) => wrong(
+                "/delaySeconds",
+                "excluded",
+                "A job in a group cannot be delayed. Leave out delaySeconds or group.",
+            ),
             _ => {}
         }
         if self.max_attempts.is_some_and(|attempts| !(1..=MAX_ATTEMPTS).contains(&attempts)) {
-            wrong("/maxAttempts", "range", "from 1 to 20");
+            wrong("/maxAttempts", "range", "Send a number from 1 to 20.");
         }
         errors.extend(unstorable(&Value::Object(self.payload.clone()), "/payload"));
         errors.extend(kind.map(|kind| (kind.check)(&self.payload)).unwrap_or_default());
         errors
     }
 
-    /// The problem of a job that works on a collection which does not exist.
+    /// The error of a job on a collection that does not exist.
     async fn collection_problem(&self, definitions: &Definitions) -> Result<Option<FieldError>> {
         let exists = match self.payload.get("collection").and_then(Value::as_str) {
             Some("users") => true,
             Some(name) => definitions.get(name).await?.is_some_and(|stored| stored.stage != State::Gone),
             None => false,
         };
-        let missing = || FieldError::new("/payload/collection", "unknown_collection", "there is no such collection");
+        let missing = || {
+            FieldError::new(
+                "/payload/collection",
+                "unknown_collection",
+                "This collection does not exist. Send the name of an existing one.",
+            )
+        };
         Ok((!exists).then(missing))
     }
 }

@@ -1,4 +1,4 @@
-//! What Undercroft's functions have in common, in the order data flows.
+//! The library that all Undercroft functions share, in the order data flows.
 #![cfg_attr(
     test,
     allow(
@@ -6,7 +6,7 @@
         clippy::indexing_slicing,
         clippy::panic,
         clippy::too_many_lines,
-        reason = "a test may fail loudly, and a table of cases is one test"
+        reason = "tests may panic, and a table of cases is one test"
     )
 )]
 pub mod aws;

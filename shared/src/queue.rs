@@ -1,4 +1,4 @@
-//! Onto SQS, and off it again reporting only what failed.
+//! SQS: sends tasks, and handles batches with partial batch responses.
 
 use crate::error::Result;
 use crate::task::Task;
@@ -22,26 +22,26 @@ impl Queue {
         Self { client, url }
     }
 
-    /// Whether this is the queue that an event source names, by the name both end in.
+    /// Whether this is the queue of an event source, compared by the last segment of URL and ARN.
     pub fn is_source(&self, arn: &str) -> bool {
         arn.rsplit(':').next() == self.url.rsplit('/').next()
     }
 
-    /// Sends a task to a standard queue, to be seen after `delay` seconds (at most 900).
+    /// Sends a task to a standard queue, visible after `delay` seconds (at most 900).
     ///
     /// # Errors
-    /// `Unavailable` when SQS did not take it.
+    /// `Unavailable` when SQS did not accept it.
     pub async fn send(&self, task: &Task, delay: u32) -> Result<()> {
         let send = self.client.send_message().queue_url(&self.url).message_body(body(task)?);
         let send = send.set_delay_seconds((delay > 0).then(|| i32::try_from(delay).unwrap_or(900)));
         send.send().await.map(|_| ()).map_err(failed)
     }
 
-    /// Sends a task to a FIFO queue, behind all others of its group. The same `deduplication` id within five minutes is
-    /// sent once.
+    /// Sends a task to a FIFO queue, behind all other tasks of its group. SQS drops a task with the same `deduplication` id
+    /// within five minutes.
     ///
     /// # Errors
-    /// `Unavailable` when SQS did not take it.
+    /// `Unavailable` when SQS did not accept it.
     pub async fn send_in_order(&self, task: &Task, group: &str, deduplication: &str) -> Result<()> {
         let send = self.client.send_message().queue_url(&self.url).message_body(body(task)?);
         send.message_group_id(group).message_deduplication_id(deduplication).send().await.map(|_| ()).map_err(failed)
@@ -50,7 +50,7 @@ impl Queue {
     /// Makes a received message visible again after `seconds`.
     ///
     /// # Errors
-    /// `Unavailable` when SQS did not answer; the message then comes back by its visibility timeout.
+    /// `Unavailable` when SQS did not respond; the visibility timeout then returns the message.
     pub async fn return_after(&self, receipt: &str, seconds: u64) -> Result<()> {
         let seconds = i32::try_from(seconds.min(43_200)).unwrap_or(43_200);
         let change = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
@@ -67,9 +67,9 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(error: aws_sdk_sqs::erro
     crate::error::Error::Unavailable { retry_after: 1, source: Some(source.into()) }
 }
 
-/// Handles each message of a batch by itself and reports exactly those that failed (partial batch response). A panic fails
-/// its message alone (R121). In a FIFO batch, what follows a failed message in its group is returned unhandled, so order
-/// holds.
+/// Handles each message of a batch separately and reports the failed ones (partial batch response). A panic fails only its
+/// own message (R121). In a FIFO batch, the messages after a failed one in the same group are returned unhandled, which
+/// preserves the order.
 pub async fn each<'a, F, H>(event: &'a SqsEvent, handle: F) -> SqsBatchResponse
 where
     F: Fn(&'a SqsMessage) -> H,
@@ -95,7 +95,7 @@ where
     response
 }
 
-/// A message that must come back. Why has been logged where it happened.
+/// A message to return to the queue. The handler has logged the reason.
 #[derive(Debug)]
 pub struct Failed;
 
@@ -131,20 +131,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_panics_fails_alone() {
+    async fn a_panic_fails_only_its_own_message() {
         let ids = ["1", "2", "panic", "3", "fail", "4", "5", "6", "7", "8"];
         assert_eq!(failed(ids.iter().map(|id| message(id, None)).collect()).await, ["panic", "fail"]);
     }
 
     #[tokio::test]
-    async fn behind_a_failed_message_its_group_comes_back_unhandled_and_no_other() {
+    async fn messages_after_a_failed_one_in_its_group_are_returned_unhandled() {
         let batch = [("1", "a"), ("fail", "a"), ("2", "b"), ("3", "a"), ("panic", "b"), ("4", "b"), ("5", "c")];
         let batch = batch.iter().map(|(id, group)| message(id, Some(group))).collect();
         assert_eq!(failed(batch).await, ["fail", "3", "panic", "4"]);
     }
 
     #[tokio::test]
-    async fn an_empty_batch_and_one_without_failures_report_nothing() {
+    async fn a_batch_without_failures_reports_nothing() {
         assert!(failed(Vec::new()).await.is_empty());
         assert!(failed(vec![message("1", None), message("2", Some("a"))]).await.is_empty());
     }

@@ -1,9 +1,9 @@
-//! What the relay tells the worker: one enum, serialised as the body of an SQS message. Old shapes stay readable until the
-//! queues that may hold them are drained.
+//! The messages from the relay to the worker: one enum, serialised as the body of an SQS message. Old shapes stay readable
+//! until the queues that may hold them are drained.
 
 use serde::{Deserialize, Serialize};
 
-/// A message on the queue.
+/// A message in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Task {
@@ -11,9 +11,9 @@ pub enum Task {
     RunJob {
         /// The job's id.
         job: String,
-        /// Which time it was put on the queue; anything but the job's current run is stale.
+        /// The run for which the job was queued. A message for another run is stale.
         run: u64,
-        /// The request that asked for it, so that one id leads through all the logs.
+        /// The id of the request that created the job, for the logs.
         request_id: String,
     },
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_written_by_an_earlier_version_stays_readable() {
+    fn a_message_of_an_earlier_version_stays_readable() {
         let stored = r#"{"task":"runJob","job":"j","run":2,"requestId":"r"}"#;
         let task = Task::RunJob { job: "j".into(), run: 2, request_id: "r".into() };
         assert_eq!(serde_json::from_str::<Task>(stored).expect("readable"), task);

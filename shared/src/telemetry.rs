@@ -1,8 +1,8 @@
 //! Structured logs: one JSON object a line on standard output, which Lambda hands to CloudWatch.
 //!
-//! JSON encoding escapes CR, LF and control characters below U+0020, and [`Escaping`] those from U+007F to U+009F, which
-//! terminals obey too: no value can forge a line. Nothing secret is ever a field: not a token, a password, a code, a body or a
-//! query string.
+//! JSON encoding escapes CR, LF and control characters below U+0020. [`Escaping`] escapes U+007F to U+009F, which terminals
+//! interpret too, so no value can forge a log line. No field contains a secret: no token, password, code, body or query
+//! string.
 
 use std::io::Write;
 use tracing::{Level, Subscriber};
@@ -15,16 +15,16 @@ pub fn start(env: &crate::config::Env) {
     start_to(env.optional("LOG_LEVEL").unwrap_or_default(), || Escaping(std::io::stdout()));
 }
 
-/// The same at the level of this name, to wherever `writer` says.
+/// Starts logging at the given level to `writer`.
 pub fn start_to<W>(level: &str, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // A second start in one process (tests) keeps the first.
+    // In tests a process may start logging twice; the first start wins.
     let _ = tracing::subscriber::set_global_default(subscriber(level.parse().unwrap_or(LevelFilter::INFO), writer));
 }
 
-/// A line of JSON on its way out, with the control characters escaped that JSON lets stand.
+/// A JSON log line that escapes the control characters JSON leaves as they are.
 struct Escaping<W>(W);
 
 impl<W: Write> Write for Escaping<W> {
@@ -61,7 +61,7 @@ where
         .with_max_level(level)
         .with_writer(lines)
         .finish()
-        // The runtime's own advice to developers is no business of an operator's log.
+        // The runtime's hints for developers do not belong in an operator's log.
         .with(filter_fn(|line| !line.target().starts_with("lambda_runtime") || *line.level() == Level::ERROR))
 }
 
@@ -85,9 +85,9 @@ mod tests {
         }
     }
 
-    /// What a client says reaches the log in a path, a job's type and the reasons of failures (R115).
+    /// Client text reaches the log in paths, job types and error reasons (R115).
     #[test]
-    fn whatever_a_value_holds_it_is_one_value_of_one_line() {
+    fn every_value_stays_within_one_log_line() {
         let lines = Lines::default();
         let into = lines.clone();
         let said =

@@ -1,14 +1,14 @@
-//! Who makes a request, as far as a verified token says.
+//! Who sends a request, according to a verified token.
 
 use crate::error::{Error, Result};
 
-/// The role that may do everything.
+/// The role that permits everything.
 pub const ADMIN: &str = "admin";
 
-/// Who makes a request. Built from a verified token, never from a body, a query or a header (R71).
+/// The caller. Built from a verified token, never from a body, a query or a header (R71).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// Nobody has signed in.
+    /// Not signed in.
     Anonymous,
     /// A signed-in account.
     User(User),
@@ -23,7 +23,7 @@ pub struct User {
     pub session: String,
     /// Canonical address.
     pub email: String,
-    /// Whether the address was proven.
+    /// Whether the address is verified.
     pub verified: bool,
     /// Roles held when the token was issued.
     pub roles: Vec<String>,
@@ -37,7 +37,7 @@ impl User {
 }
 
 impl Caller {
-    /// The account's id, empty when nobody has signed in. Rules have no `auth.id` then.
+    /// The account's id, empty for an anonymous caller. Rules have no `auth.id` then.
     pub fn id(&self) -> &str {
         match self {
             Self::Anonymous => "",
@@ -56,13 +56,13 @@ impl Caller {
     /// `Unauthenticated` when nobody has signed in, `Forbidden` to everybody else.
     pub fn require_admin(&self) -> Result<&User> {
         match self {
-            Self::Anonymous => Err(Error::Unauthenticated("sign in as an admin")),
+            Self::Anonymous => Err(Error::Unauthenticated("Only admins may send this request. Sign in as an admin.")),
             Self::User(user) if user.is_admin() => Ok(user),
-            Self::User(_) => Err(Error::Forbidden("this is for admins")),
+            Self::User(_) => Err(Error::Forbidden("Only admins may send this request.")),
         }
     }
 
-    /// For log lines: the kind, never the name.
+    /// For log lines: the kind of caller, never an id.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",

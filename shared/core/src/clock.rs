@@ -1,4 +1,4 @@
-//! Time, handed in so that tests can move it.
+//! The clock, passed as a value so that tests can control it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// The wall clock, or for tests one that stands still until it is moved.
+/// The system clock, or for tests a clock that stands still until it is moved.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     standing_at: Option<u64>,
@@ -14,7 +14,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that stands at `millis` since the Unix epoch and moves only when told. For tests.
+    /// A clock that stands at `millis` since the Unix epoch until a test moves it.
     pub fn standing_at(millis: u64) -> Self {
         Self { standing_at: Some(millis), ..Self::default() }
     }
@@ -44,7 +44,7 @@ impl Clock {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: the one form in which times leave this system, and which sorts as text.
+/// RFC 3339 in UTC with milliseconds: the only output form of times, and it sorts as text.
 pub fn rfc3339(millis: u64) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_leave_in_one_form_that_sorts_as_text() {
+    fn times_have_one_output_form_that_sorts_as_text() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_645_557_742_007), "2022-02-22T19:22:22.007Z");
         assert!(rfc3339(999) < rfc3339(1_000));

@@ -1,8 +1,8 @@
-//! The one canonical form of an email address (R80). Every door uses it, so two spellings never become two accounts.
+//! The canonical form of an email address (R80). Every route uses it, so two spellings never become two accounts.
 
 use crate::error::{Error, Result};
 
-/// Longest address accepted (RFC 5321 section 4.5.3.1.3, less the angle brackets).
+/// Maximum length of an address (RFC 5321 section 4.5.3.1.3, less the angle brackets).
 pub const MAX_EMAIL_BYTES: usize = 254;
 
 /// A syntactically plain, canonical address: ASCII, lower case, one `@`, a dotted domain.
@@ -10,8 +10,8 @@ pub const MAX_EMAIL_BYTES: usize = 254;
 pub struct Email(String);
 
 impl Email {
-    /// Parses what a person typed. Letters are lowered; nothing else is guessed: dots and `+tags` stay, because only the
-    /// provider knows what they mean.
+    /// Parses an address. Lowers letters and changes nothing else: dots and `+tags` stay, because only the provider knows
+    /// their meaning.
     ///
     /// # Errors
     /// `Invalid` at `/email` when it is not an address this system can send to.
@@ -23,7 +23,7 @@ impl Email {
             return Err(Error::field(
                 "/email",
                 "email",
-                "not an email address: use the form name@example.com in ASCII",
+                "This is not an email address. Use the form name@example.com in ASCII.",
             ));
         }
         Ok(Self(text.to_ascii_lowercase()))
@@ -52,7 +52,7 @@ fn is_domain(domain: &str) -> bool {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })
-        // A host under a number is an address of a machine, and none that mail is sent to by name.
+        // A numeric top-level domain is an IP address.
         && labels.last().is_some_and(|top| !top.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -70,9 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn an_international_domain_is_taken_as_its_ascii_form_and_as_nothing_else() {
+    fn an_international_domain_is_accepted_only_in_its_ascii_form() {
         assert_eq!(Email::parse("Ada@XN--Exmple-Cua.com").expect("valid").as_str(), "ada@xn--exmple-cua.com");
-        assert!(Email::parse("ada@ex\u{e4}mple.com").is_err(), "so there are no two spellings of one address");
+        assert!(Email::parse("ada@ex\u{e4}mple.com").is_err(), "one address has only one spelling");
     }
 
     proptest! {
@@ -85,7 +85,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_not_ascii_is_no_address(before in "[a-z]{0,4}", strange in "[^\\x00-\\x7f]", after in "[a-z]{0,4}") {
+        fn a_non_ascii_address_is_refused(before in "[a-z]{0,4}", strange in "[^\\x00-\\x7f]", after in "[a-z]{0,4}") {
             for typed in [
                 format!("{before}{strange}{after}@example.com"),
                 format!("ada@{before}{strange}{after}.com"),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mailed_or_could_be_confused_is_refused() {
+    fn unmailable_and_ambiguous_addresses_are_refused() {
         for typed in [
             "",
             "ada",

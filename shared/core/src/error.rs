@@ -1,18 +1,18 @@
-//! What can go wrong, as kinds a client can act on.
+//! Errors, as kinds that a client can act on.
 //!
-//! One enum for every function. The outside half is what a problem document shows; the inside half of `Internal` is
-//! logged once at the edge and never shown. `http::problem` holds the only table from kind to status.
+//! One enum for every function. A problem document shows the public part; the edge logs the source of `Internal` once and
+//! never shows it. `http::problem` has the only table from kinds to status codes.
 
 use serde::Serialize;
 
-/// What is wrong with one member of a body: where, a stable code, and a sentence.
+/// An error in one member of a body: pointer, stable code and message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// JSON Pointer (RFC 6901) to the member, `""` for the whole body.
     pub pointer: String,
     /// Stable, machine-readable.
     pub code: &'static str,
-    /// For a person: what is wrong and what to do instead.
+    /// For a person: what is wrong and what to do.
     pub message: String,
 }
 
@@ -23,41 +23,41 @@ impl FieldError {
     }
 }
 
-/// Shorthand for what every fallible step of a request returns.
+/// The result of every fallible step of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Error {
     /// 400: the request itself is malformed.
     BadRequest {
         /// Stable code.
         code: &'static str,
-        /// What is wrong and what to do instead.
+        /// What is wrong and what to do.
         detail: String,
     },
-    /// 400: members of the body are wrong, each listed.
+    /// 400: members of the body are wrong. Lists each.
     Invalid(Vec<FieldError>),
-    /// 401: no credentials, or credentials that prove nothing.
+    /// 401: missing or invalid credentials.
     Unauthenticated(&'static str),
-    /// 403: known, but not allowed to do this.
+    /// 403: the caller is known and not allowed to do this.
     Forbidden(&'static str),
-    /// 404: absent, or invisible to this caller. Names the kind of thing, never the thing.
+    /// 404: missing, or invisible to this caller. Names the kind of resource only.
     NotFound(&'static str),
-    /// 405: the path is there, this method of it is not. The `Allow` header says which are.
+    /// 405: the path exists without this method. The `Allow` header lists its methods.
     MethodNotAllowed,
-    /// 409: the state of things does not allow it.
+    /// 409: the current state does not allow the request.
     Conflict {
         /// Stable code.
         code: &'static str,
-        /// What stands in the way.
+        /// What conflicts and what to do.
         detail: String,
     },
-    /// 410: what was asked for is not kept any more.
+    /// 410: the requested resource is no longer kept.
     Gone {
         /// Stable code.
         code: &'static str,
-        /// What is gone and how to go on without it.
+        /// What is gone and how to continue without it.
         detail: String,
     },
     /// 412: a condition of the request did not hold (RFC 9110 section 13).
@@ -66,33 +66,33 @@ pub enum Error {
     TooLarge(usize),
     /// 415: the body is not what this route reads.
     UnsupportedMediaType(&'static str),
-    /// 422: understood and refused; `advice` is merged into the problem document.
+    /// 422: understood and refused. `advice` is merged into the problem document.
     Refused {
         /// Stable code.
         code: &'static str,
-        /// What is refused and why.
+        /// What is refused, why, and what to do.
         detail: String,
-        /// Members such as `addIndex` that say what would help.
+        /// Members such as `addIndex` that help to correct the request.
         advice: serde_json::Map<String, serde_json::Value>,
     },
-    /// As the first of them: operations of a batch that cannot be done, by position. Nothing was done.
+    /// The status of the first error. Operations of a batch that failed, by position. Nothing was done.
     Batch(Vec<(usize, Error)>),
     /// 428: this write needs a precondition (RFC 6585).
     PreconditionRequired(&'static str),
-    /// 501: part of the design that is not built yet. Said instead of pretended.
+    /// 501: a designed feature that is not built yet.
     NotBuilt(&'static str),
-    /// 503: try again; nothing was done, or what was done is safe to repeat.
+    /// 503: retry. Nothing was done, or repeating it is safe.
     Unavailable {
-        /// Seconds until another try makes sense.
+        /// Seconds until a retry makes sense.
         retry_after: u32,
         /// The cause, for the log only.
         source: Option<Source>,
     },
-    /// 500: our fault. The source is logged once, at the edge.
+    /// 500: an internal error. The edge logs the source once.
     Internal(Source),
 }
 
-/// The inside half of an error.
+/// The source of an error.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
@@ -101,7 +101,7 @@ impl Error {
         Self::BadRequest { code, detail: detail.into() }
     }
 
-    /// A state that does not allow the request.
+    /// A conflict with the current state.
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::Conflict { code, detail: detail.into() }
     }
@@ -111,12 +111,12 @@ impl Error {
         Self::Invalid(vec![FieldError::new(pointer, code, message)])
     }
 
-    /// Understood and refused, with nothing to add.
+    /// Understood and refused, without advice.
     pub fn refused(code: &'static str, detail: impl Into<String>) -> Self {
         Self::Refused { code, detail: detail.into(), advice: serde_json::Map::new() }
     }
 
-    /// Our fault.
+    /// An internal error.
     pub fn internal(source: impl Into<Source>) -> Self {
         Self::Internal(source.into())
     }

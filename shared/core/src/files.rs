@@ -3,21 +3,21 @@
 use crate::id;
 use serde::{Deserialize, Serialize};
 
-/// How records stand in a file.
+/// The format of a file of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// A JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// RFC 4180, with a header.
     Csv,
 }
 
 impl Format {
-    /// Both.
+    /// Both formats.
     pub const ALL: [Self; 2] = [Self::Ndjson, Self::Csv];
 
-    /// Its name, which is also how the names of such files end.
+    /// Its name, which is also the file extension.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ndjson => "ndjson",
@@ -39,37 +39,37 @@ impl Format {
     }
 }
 
-/// The key of a file that is about to be uploaded.
+/// The key of a file to be uploaded.
 pub fn upload_key(id: &str, format: Format) -> String {
     format!("uploads/{id}.{}", format.name())
 }
 
-/// The key of what a job exports.
+/// The key of an export.
 pub fn export_key(job: &str, format: Format) -> String {
     format!("{EXPORTS}{job}.{}", format.name())
 }
 
-/// The key of the rows that an import refuses, beside the exports because it is fetched like one.
+/// The key of the rows that an import refused. It is stored with the exports because it is downloaded like one.
 pub fn refused_key(job: &str) -> String {
     format!("{EXPORTS}{job}.refused.ndjson")
 }
 
-/// The key of one of the two pieces by turns in which a file's unfinished end is kept between slices.
+/// The key of one of the two alternating pieces that hold a file's unfinished end between slices.
 pub fn rest_key(job: &str, turn: u64) -> String {
     format!("unfinished/{job}.{}", turn % 2)
 }
 
-/// The key of an object of rows that wait for another pass of an import: what this pass, counted from 0, left in its `piece`th.
+/// The key of rows that wait for another pass of an import: the `piece`th object of this pass, counted from 0.
 pub fn waiting_key(job: &str, pass: u32, piece: u32) -> String {
     format!("unfinished/{job}.waiting.{pass}.{piece}")
 }
 
-/// Whether a link may be signed for this key: it is what a job gave as its result.
+/// Whether a link may be signed for this key: a job's result.
 pub fn is_result(key: &str) -> bool {
     key.starts_with(EXPORTS)
 }
 
-/// Whether this is the key of a file in that format that can be imported: an upload, or an export as it came out.
+/// Whether this is the key of a file in that format that can be imported: an upload or an unmodified export.
 pub fn can_be_imported(key: &str, format: Format) -> bool {
     let name = key.strip_prefix("uploads/").or_else(|| key.strip_prefix(EXPORTS));
     let id = name.and_then(|name| name.strip_suffix(format.name())).and_then(|name| name.strip_suffix('.'));

@@ -1,7 +1,7 @@
-//! Identifiers and chance.
+//! Identifiers and random values.
 //!
-//! A record's id is a UUIDv7 (RFC 9562): it says when, not what, and is never a secret. Secrets come from the operating
-//! system's generator and are at least 128 bits.
+//! A record's id is a UUIDv7 (RFC 9562). It contains the creation time and is never a secret. Secrets come from the operating
+//! system's random generator and have at least 128 bits.
 
 use crate::clock::Clock;
 use base64::Engine as _;
@@ -9,14 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::{NoContext, Timestamp, Uuid};
 
-/// A new UUIDv7 at the clock's time.
+/// A new UUIDv7 with the clock's time.
 pub fn new(clock: &Clock) -> String {
     let millis = clock.millis();
     let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(Timestamp::from_unix(NoContext, millis / 1000, nanos)).to_string()
 }
 
-/// The UUIDv7 of something that has its time and its name already: whoever makes it again makes the same.
+/// A UUIDv7 derived from a time and a name: the same input gives the same id.
 pub fn derived(millis: u64, name: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
     let mut chance = [0; 10];
@@ -24,9 +24,9 @@ pub fn derived(millis: u64, name: &str) -> String {
     uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid().to_string()
 }
 
-/// The UUIDv7 of the `number`th of many things that were named and made at one time: whoever makes it again makes the same, and
-/// their ids stand in the order of their numbers. The rest is a hash: of the name in front of the number, so that things of
-/// another name stand apart; of both behind it, so that the ids spread over shards.
+/// The UUIDv7 of the `number`th item in a series with one time and name: the same input gives the same id, and ids sort by
+/// number. The bits before the number are a hash of the name, so that series do not collide. The bits after it are a hash of
+/// both, so that the ids spread over shards.
 pub fn numbered(millis: u64, name: &str, number: u32) -> String {
     let hash = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let (named, number, whole) = (hash(name), number.to_be_bytes(), hash(&format!("{name}:{number}")));
@@ -36,7 +36,7 @@ pub fn numbered(millis: u64, name: &str, number: u32) -> String {
     uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid().to_string()
 }
 
-/// Whether `text` is a UUIDv7 in its one canonical form (lower case, hyphens).
+/// Whether `text` is a UUIDv7 in canonical form (lower case, hyphens).
 pub fn is_valid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7 && id.to_string() == text)
 }
@@ -47,17 +47,17 @@ pub fn millis(id: &str) -> Option<u64> {
     u64::from_str_radix(&digits, 16).ok().filter(|_| is_valid(id))
 }
 
-/// `N` bytes nobody can guess.
+/// `N` random bytes from the operating system.
 ///
 /// # Panics
-/// When the operating system has no randomness to give, where going on would be worse.
+/// When the operating system provides no randomness. Continuing would be unsafe.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 
-/// A code a person can read from a mail and type: 30 symbols of Crockford's base 32 in groups of five, 150 bits.
+/// A code that a person can type from a mail: 30 symbols of Crockford's base 32 in groups of five, 150 bits.
 pub fn code() -> String {
     const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let symbols: Vec<char> =
@@ -70,7 +70,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The bytes behind base64url text.
+/// The bytes of base64url text.
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_derived_from_the_same_is_the_same_and_valid() {
+    fn derived_ids_are_deterministic_and_valid() {
         let id = derived(1_645_557_742_000, "name");
         assert!(is_valid(&id) && millis(&id) == Some(1_645_557_742_000), "{id}");
         assert_eq!(id, derived(1_645_557_742_000, "name"));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_numbered_things_stand_in_their_order_and_spread() {
+    fn numbered_ids_sort_by_number_and_spread() {
         let ids: Vec<String> = (0..2_000).map(|number| numbered(1_645_557_742_000, "job", number * 321)).collect();
         assert!(ids.is_sorted_by(|one, next| one < next));
         assert!(ids.iter().all(|id| is_valid(id) && millis(id) == Some(1_645_557_742_000)));
@@ -119,10 +119,10 @@ mod tests {
         }
     }
 
-    /// The hardest case there is: all sixteen share every millisecond. Ids of different milliseconds differ by their time, so
-    /// a round's ids need only be held against each other.
+    /// The hardest case: all sixteen workers share every millisecond. Ids of different milliseconds differ by their time, so
+    /// it is enough to compare the ids within a round.
     #[test]
-    fn sixteen_workers_make_a_million_valid_ids_each_and_no_two_are_the_same() {
+    fn sixteen_workers_generate_a_million_distinct_valid_ids_each() {
         const WORKERS: usize = 16;
         const ROUNDS: usize = 32;
         const EACH: usize = 1_000_000 / ROUNDS;
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// The number an id stands for, if it is valid and of this time.
+    /// The number in an id, if the id is valid and of this time.
     fn checked(id: &str, at: u64) -> u128 {
         assert!(is_valid(id), "{id}");
         let number = Uuid::try_parse(id).expect("it is valid").as_u128();

@@ -1,6 +1,6 @@
-//! What is decided without asking anybody: no network, no AWS, no runtime. The compiler keeps it so.
+//! Decisions that need no I/O: no network, no AWS, no runtime. The crate's dependencies enforce it.
 //!
-//! A rule is read against the fields of a collection, folded over what is known of a request, and asked of a record:
+//! A rule is parsed against a collection's fields, reduced by what a request states, and evaluated for a record:
 //!
 //! ```
 //! use serde_json::json;
@@ -21,7 +21,7 @@
 //! assert!(grant.allows(&record, Input::None));
 //! ```
 //!
-//! `layers.txt` beside this file lists every module; each may import from those above it alone, and a test holds that.
+//! `layers.txt` beside this file lists every module. A module may import only from modules above it; a test checks that.
 #![cfg_attr(
     test,
     allow(
@@ -29,7 +29,7 @@
         clippy::indexing_slicing,
         clippy::panic,
         clippy::too_many_lines,
-        reason = "a test may fail loudly, and a table of cases is one test"
+        reason = "tests may panic, and a table of cases is one test"
     )
 )]
 

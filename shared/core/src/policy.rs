@@ -1,7 +1,7 @@
-//! May they: a caller, an action and a collection in, a `Grant` out. Pure.
+//! Authorisation: a caller, an action and a collection in, a `Grant` out. Pure.
 //!
-//! The store opens records for a `Grant` and for nothing else, and nothing outside this module can make one. A grant carries
-//! what folding the caller into the rule left over; the store turns that into keys, conditions and checks.
+//! The store opens records only for a `Grant`, and only this module can create one. A grant contains the residual rule after
+//! the caller is folded in; the store turns it into keys, conditions and checks.
 
 use crate::caller::Caller;
 use crate::clock::rfc3339;
@@ -10,11 +10,11 @@ use crate::expr::{Auth, Expr, Input, Known, RecordRef, Rule};
 use crate::schema::Collection;
 use std::sync::Arc;
 
-/// That a caller may do something with records of a collection, as far as it can be known before one is read.
+/// Permission of a caller for an action on records of a collection, as far as it can be decided before a record is read.
 #[derive(Debug, Clone)]
 pub struct Grant {
     collection: Arc<Collection>,
-    /// The rule to be held to; `None` where everything is allowed.
+    /// The rule to check. `None` if everything is allowed.
     rule: Option<Rule>,
     residual: Expr,
     auth: Option<Auth>,
@@ -30,23 +30,23 @@ impl Grant {
         &self.collection
     }
 
-    /// What only the stored record can decide.
+    /// The residual rule, which only the stored record can decide.
     pub fn residual(&self) -> &Expr {
         &self.residual
     }
 
-    /// Whether what the caller may depends on when they ask.
+    /// Whether the permission depends on the time of the request.
     pub fn asks_the_time(&self) -> bool {
         self.stated().is_some_and(Expr::asks_the_time)
     }
 
-    /// What only the stored record could have decided at another moment, RFC 3339.
+    /// The residual rule at another time, RFC 3339.
     pub fn residual_at(&self, moment: &str) -> Expr {
         let known = Known { auth: self.auth.as_ref(), now: moment, input: Input::None };
         self.stated().map_or_else(|| self.residual.clone(), |stated| stated.partial(&known))
     }
 
-    /// The rule to be held to, as it stands in the definition.
+    /// The rule as the definition contains it.
     fn stated(&self) -> Option<&Expr> {
         self.rule.and_then(|rule| self.collection.rule(rule))
     }
@@ -61,23 +61,23 @@ impl Grant {
         self.is_admin
     }
 
-    /// Whether it was given by this rule.
+    /// Whether this rule granted it.
     pub fn is_by(&self, rule: Rule) -> bool {
         self.rule == Some(rule)
     }
 
-    /// Whether it was given to a system job.
+    /// Whether it is the grant of a system job.
     pub fn is_system(&self) -> bool {
         self.is_system
     }
 
-    /// Whether the whole rule allows this stored record, with `input` about to be written.
+    /// Whether the whole rule allows this stored record, with `input` as the data to write.
     pub fn allows(&self, record: &RecordRef, input: Input) -> bool {
         self.rule.is_none_or(|rule| self.holds(rule, record, input))
     }
 
-    /// Whether the caller may read this record, whatever they were granted to do with it: a write answers with a record only
-    /// to those who could read it.
+    /// Whether the caller may read this record, whatever the grant is for: the response to a write contains the record only
+    /// if the caller may read it.
     pub fn allows_reading(&self, record: &RecordRef) -> bool {
         self.is_admin || self.holds(Rule::Read, record, Input::None)
     }
@@ -89,11 +89,11 @@ impl Grant {
     }
 }
 
-/// Grants an action, with `input` about to be written if it writes.
+/// Grants an action, with `input` as the data to write, if any.
 ///
 /// # Errors
-/// `Unauthenticated` for a caller who might be allowed once signed in; `NotFound` where no record could ever be theirs;
-/// `Forbidden` when the rule refuses what they want to write.
+/// `Unauthenticated` for an anonymous caller who might be allowed after signing in. `NotFound` when no record could ever be
+/// allowed. `Forbidden` when the rule refuses the data to write.
 pub fn allow(
     caller: &Caller,
     action: Rule,
@@ -103,7 +103,7 @@ pub fn allow(
 ) -> Result<Grant> {
     let auth = auth(caller);
     let now = rfc3339(asked_at);
-    // A rule that is absent means admins only.
+    // A missing rule allows admins only.
     let stated = collection.rule(action);
     let is_admin = caller.is_admin();
     let residual = match stated {
@@ -113,8 +113,10 @@ pub fn allow(
     };
     if residual == Expr::False {
         return Err(match (caller, action, stated) {
-            (Caller::Anonymous, ..) => Error::Unauthenticated("sign in first"),
-            (_, Rule::Create, Some(_)) => Error::Forbidden("the collection's create rule does not allow this record"),
+            (Caller::Anonymous, ..) => Error::Unauthenticated("Sign in to send this request."),
+            (_, Rule::Create, Some(_)) => Error::Forbidden(
+                "The collection's create rule does not allow this record. Change its data, or ask an admin to change the rule.",
+            ),
             (_, action, _) => invisible(action),
         });
     }
@@ -122,8 +124,8 @@ pub fn allow(
     Ok(Grant { collection: collection.clone(), rule, residual, auth, now, is_admin, is_system: false, caller })
 }
 
-/// The grants to point at records of a collection from others: of whoever may read them, and of those whom the rule `refer`
-/// lets. Either is enough; there may be none, and one that asks nothing of the record is all there is.
+/// The grants to refer to records of a collection from other records: for callers who may read them, and for callers that the
+/// rule `refer` allows. One is enough. There may be none; a grant without a residual rule makes the other unnecessary.
 pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u64) -> Vec<Grant> {
     let ask = |rule| allow(caller, rule, collection, asked_at, Input::None).ok();
     let grants: Vec<Grant> = [ask(Rule::Read), ask(Rule::Refer)].into_iter().flatten().collect();
@@ -131,8 +133,8 @@ pub fn allow_to_refer(caller: &Caller, collection: &Arc<Collection>, asked_at: u
     open.map_or(grants, |open| vec![open])
 }
 
-/// The authority of the system itself: what follows from something that a caller was granted needs no grant of theirs. Relay and worker
-/// alone have it; a lint keeps every other crate from taking it.
+/// The authority of the system: consequences of a granted action need no grant of the caller. Only relay and worker use it; a
+/// lint enforces that for all other crates.
 #[derive(Debug, Clone)]
 pub struct System(());
 
@@ -142,7 +144,7 @@ impl System {
         Self(())
     }
 
-    /// The grant to do anything with records of a collection. What is written under it says that the system wrote it.
+    /// A grant for everything on records of a collection. Records written under it name the system as their author.
     pub fn grant(&self, collection: &Arc<Collection>, now: u64) -> Grant {
         Grant {
             collection: collection.clone(),
@@ -157,10 +159,10 @@ impl System {
     }
 }
 
-/// Who has written what the system has.
+/// The author of the system's writes.
 const SYSTEM: &str = "system";
 
-/// What a caller hears of what they may not see: the same as of what is not there (R64).
+/// The error for records the caller may not see, equal to the error for missing ones (R64).
 pub fn invisible(action: Rule) -> Error {
     match action {
         Rule::List | Rule::Create => Error::NotFound("collection"),

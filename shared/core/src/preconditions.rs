@@ -1,40 +1,40 @@
-//! Conditional requests (RFC 9110 section 13): entity tags from record versions, and the two headers that carry them.
+//! Conditional requests (RFC 9110 section 13): entity tags from record versions, and `If-Match` and `If-None-Match`.
 //!
-//! A tag names what one caller sees: the version, and whether hidden fields were left out (R86).
+//! A tag identifies what one caller sees: the version, and whether hidden fields are left out (R86).
 
 use crate::error::Error;
 use crate::id;
 
-/// The strong entity tag of a version as this kind of caller sees it.
+/// The strong entity tag of a version for this kind of caller.
 pub fn etag(version: u64, whole: bool) -> String {
     if whole { format!("\"{version}\"") } else { format!("\"{version}-v\"") }
 }
 
-/// The tag of an answer that holds more than the one record: the record's version, which `If-Match` takes, and a mark of all
-/// that was shown, so that a client whose other records are old is not told that nothing has changed.
+/// The tag of a response with expanded records: the record's version, which `If-Match` compares, and a hash of the whole
+/// body, so that a changed expanded record never yields 304.
 pub fn etag_of(version: u64, whole: bool, shown: &[u8]) -> String {
     let mark: String = id::sha256(shown).chars().filter(char::is_ascii_alphanumeric).take(MARK).collect();
     format!("{}-{mark}\"", etag(version, whole).trim_end_matches('"'))
 }
 
-/// How long the mark of an answer is.
+/// The length of that hash.
 const MARK: usize = 16;
 
-/// `If-Match`: do it only if what is there is what I know.
+/// `If-Match`: do it only if the current version matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// The header was not sent.
+    /// The header is absent.
     Absent,
-    /// `*`: anything, as long as it exists.
+    /// `*`: any existing version.
     Any,
     /// One of these versions.
     Versions(Vec<u64>),
 }
 
-/// `If-None-Match`: do it only if what is there is not what I know.
+/// `If-None-Match`: do it only if the current version does not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfNoneMatch {
-    /// The header was not sent.
+    /// The header is absent.
     Absent,
     /// `*`: only if nothing exists.
     Any,
@@ -43,7 +43,7 @@ pub enum IfNoneMatch {
 }
 
 impl IfMatch {
-    /// Whether the header was sent.
+    /// Whether the header is present.
     pub fn is_sent(&self) -> bool {
         *self != Self::Absent
     }
@@ -58,7 +58,7 @@ impl IfMatch {
 }
 
 impl IfNoneMatch {
-    /// Whether the caller already has the answer with this tag.
+    /// Whether the caller already has the response with this tag.
     pub fn matches(&self, tag: &str) -> bool {
         match self {
             Self::Absent => false,
@@ -68,17 +68,17 @@ impl IfNoneMatch {
     }
 }
 
-/// The conditions of a request that writes, as RFC 9110 section 13.2.2 orders them: `If-Match` first.
+/// The conditions of a write, in the order of RFC 9110 section 13.2.2: `If-Match` first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preconditions {
-    /// What is there must be this.
+    /// The `If-Match` condition.
     pub if_match: IfMatch,
-    /// What is there must not be this.
+    /// The `If-None-Match` condition.
     pub if_none_match: IfNoneMatch,
 }
 
 impl Preconditions {
-    /// No condition at all.
+    /// No condition.
     pub const NONE: Self = Self { if_match: IfMatch::Absent, if_none_match: IfNoneMatch::Absent };
 
     /// Whether a record of this version may be written.
@@ -91,25 +91,25 @@ impl Preconditions {
         self.if_match.allows(version) && !unwanted
     }
 
-    /// Holds them against what there is to write over: a version, or nothing.
+    /// Evaluates them against the current version, or none.
     ///
     /// # Errors
-    /// `PreconditionFailed` when one of them does not hold.
+    /// `PreconditionFailed` when one of them is false.
     pub fn hold(&self, found: Option<u64>) -> Result<(), Error> {
         let holds = found.map_or(!self.if_match.is_sent(), |version| self.allow(version));
         if holds { Ok(()) } else { Err(FAILED) }
     }
 
-    /// Holds them against what is there to be read, in the order of RFC 9110 section 13.2.2, and says whether the caller has it
-    /// already.
+    /// Evaluates them for a read, in the order of RFC 9110 section 13.2.2. Returns whether the caller already has the
+    /// response.
     ///
     /// # Errors
-    /// `PreconditionFailed` when `If-Match` does not hold.
+    /// `PreconditionFailed` when `If-Match` is false.
     pub fn hold_read(&self, version: u64, tag: &str) -> Result<bool, Error> {
         if self.if_match.allows(version) { Ok(self.if_none_match.matches(tag)) } else { Err(FAILED) }
     }
 
-    /// The versions that `If-None-Match` names.
+    /// The versions in `If-None-Match`.
     pub fn unwanted_versions(&self) -> Vec<u64> {
         match &self.if_none_match {
             IfNoneMatch::Tags(tags) => tags.iter().filter_map(|tag| version(tag)).collect(),
@@ -117,23 +117,21 @@ impl Preconditions {
         }
     }
 
-    /// Whether the client has said which version it means: writing again on what somebody else has left would lose their
-    /// update.
+    /// Whether the client states a version: a retry on top of another client's write would lose that write.
     pub fn name_a_version(&self) -> bool {
         self.if_match.is_sent() || self.if_none_match != IfNoneMatch::Absent
     }
 }
 
-const FAILED: Error = Error::PreconditionFailed(
-    "what is there is not what If-Match asks for, or is what If-None-Match rules out: read it again",
-);
+const FAILED: Error =
+    Error::PreconditionFailed("The current ETag does not satisfy If-Match or If-None-Match; read the record again.");
 
 impl From<Option<Tags>> for IfMatch {
     fn from(tags: Option<Tags>) -> Self {
         match tags {
             None => Self::Absent,
             Some(Tags::Any) => Self::Any,
-            // A weak tag never matches strongly, nor does a tag that is not ours: they leave no version that could match.
+            // A weak tag never matches in a strong comparison, and a foreign tag never matches: neither yields a version.
             Some(Tags::Listed(tags)) => Self::Versions(tags.iter().filter_map(|tag| version(tag)).collect()),
         }
     }
@@ -152,18 +150,18 @@ impl From<Option<Tags>> for IfNoneMatch {
 }
 
 impl Preconditions {
-    /// The conditions in the values of two headers, or in the two members of a batch's operation that are written as they would
-    /// be. Each comes with its name, for the error.
+    /// The conditions in two header values, or in the equivalent members of a batch operation. Each comes with its name, for
+    /// errors.
     ///
     /// # Errors
-    /// `BadRequest` when a text is neither `*` nor entity tags.
+    /// `BadRequest` when a text is neither `*` nor a list of entity tags.
     pub fn parse(if_match: (&str, Option<&str>), if_none_match: (&str, Option<&str>)) -> Result<Self, Error> {
         let read = |(name, text): (&str, Option<&str>)| text.map_or(Ok(None), |text| parse(text, name));
         Ok(Self { if_match: read(if_match)?.into(), if_none_match: read(if_none_match)?.into() })
     }
 }
 
-/// Most entity tags in one header: each becomes an operand of the write's condition.
+/// Maximum number of entity tags in one header: each becomes an operand of the write condition.
 const MAX_TAGS: usize = 20;
 
 enum Tags {
@@ -181,28 +179,31 @@ fn parse(text: &str, name: &str) -> Result<Option<Tags>, Error> {
                 opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"')
             });
             if tags.len() > MAX_TAGS {
-                return Err(Error::bad_request("entity_tag", format!("{name} holds at most {MAX_TAGS} entity tags")));
+                return Err(Error::bad_request(
+                    "entity_tag",
+                    format!("{name} accepts at most {MAX_TAGS} entity tags; send fewer."),
+                ));
             }
             if well_formed {
                 Ok(Some(Tags::Listed(tags)))
             } else {
                 Err(Error::bad_request(
                     "entity_tag",
-                    format!("{name} holds * or entity tags in double quotes, as ETag gave them"),
+                    format!("{name} must be * or entity tags in double quotes, as received in ETag."),
                 ))
             }
         }
     }
 }
 
-/// The version in a tag of ours.
+/// The version in one of our tags.
 fn version(tag: &str) -> Option<u64> {
     let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
     let marked = tag.rsplit_once('-').filter(|(_, mark)| mark.len() == MARK);
     let tag = marked.map_or(tag, |(tag, _)| tag);
     let digits = tag.strip_suffix("-v").unwrap_or(tag);
     let version: u64 = digits.parse().ok()?;
-    // Tags are compared character by character: another spelling of the number is another tag.
+    // Tags are compared character by character, so another spelling of the number is a different tag.
     (version.to_string() == digits).then_some(version)
 }
 
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_of_ours_holds_its_version_and_no_other_does() {
+    fn only_our_tags_contain_a_version() {
         for whole in [true, false] {
             assert_eq!(version(&etag(7, whole)), Some(7));
             assert_eq!(version(&etag_of(7, whole, b"{}")), Some(7));

@@ -1,35 +1,35 @@
-//! What an answer weighs: the bytes it takes where it leaves, as one JSON string inside Lambda's own JSON answer. Lambda carries
-//! 6 MB of that, and a quote in a text takes four bytes by then.
+//! Response size: the bytes of a body as a JSON string inside Lambda's own JSON response. Lambda's limit is 6 MB for that
+//! response, and a quote inside a JSON text takes four bytes in it.
 //!
-//! Pages end before they grow too heavy; what cannot be paged is refused; and the edge looks once more at whatever leaves.
+//! Pages end before they exceed it, responses without pages are refused, and the edge checks every body before it is sent.
 
 use crate::error::Error;
 use serde_json::{Map, Value};
 
-/// The most a body may weigh. Lambda takes 6 MiB with the headers and all that is around them.
+/// Maximum weight of a body. Lambda's limit is 6 MiB including headers and envelope.
 pub const MOST: usize = 6_000_000;
-/// What the records of a page weigh at most, if there is more than one: half, so that what is expanded has room beside them.
+/// Maximum weight of a page's records, unless it is a single record: half, which leaves room for expanded records.
 pub const PAGE: usize = MOST / 2;
-/// What the server keeps beside a record's data weighs this much: id, times and version.
+/// The weight of a record's server-owned members: id, times and version.
 pub const BESIDE_DATA: usize = 250;
-/// The most that one byte of a body weighs: a control character.
+/// Maximum weight of one byte of a body: a control character.
 const HEAVIEST_BYTE: usize = 6;
 
-/// The answer where one would weigh too much.
+/// The error when a response would be too large.
 pub const TOO_LARGE: fn() -> Error = || {
     Error::refused(
         "answer_too_large",
-        "this answer would be larger than the 6 MB that Lambda carries: ask for less at a time, by a smaller limit, fewer \
-         records in a batch, or less to expand",
+        "This response would be larger than the 6 MB that Lambda can return. Request less at a time: a smaller limit, fewer \
+         records in a batch, or fewer relations to expand.",
     )
 };
 
-/// What a body of so many bytes weighs at most.
+/// Maximum weight of a body with this many bytes.
 pub fn at_most(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(HEAVIEST_BYTE)
 }
 
-/// What a body weighs.
+/// The weight of a body.
 pub fn of_body(body: &[u8]) -> usize {
     let weigh = |byte: &u8| match byte {
         b'"' | b'\\' => 2,
@@ -39,7 +39,7 @@ pub fn of_body(body: &[u8]) -> usize {
     body.iter().map(weigh).sum()
 }
 
-/// What members of a JSON object are going to weigh in a body.
+/// The weight of JSON object members in a body.
 pub fn of_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>) -> usize {
     members.map(|(name, value)| of_text(name) + of_value(value) + 2).sum()
 }
@@ -58,7 +58,7 @@ fn of_object(members: &Map<String, Value>) -> usize {
     of_members(members.iter())
 }
 
-/// A text is escaped twice: as JSON, and that again.
+/// A text is escaped twice: as JSON, and again inside Lambda's JSON.
 fn of_text(text: &str) -> usize {
     let weigh = |byte: u8| match byte {
         b'"' | b'\\' => 4,
@@ -74,13 +74,13 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    /// What the text takes as a string in JSON, without the quotes around it.
+    /// The length of the text as a JSON string, without its quotes.
     fn carried(body: &str) -> usize {
         serde_json::to_string(body).unwrap().len() - 2
     }
 
     #[test]
-    fn what_is_weighed_before_it_is_written_weighs_what_it_then_takes() {
+    fn the_weight_before_serialisation_matches_the_size_after_it() {
         for value in [
             json!({}),
             json!({ "a": "b", "list": [1, -2.5, true, null], "nested": { "x": [{}] } }),
@@ -94,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_body_takes_more_than_it_weighs(text in ".{0,50}", other in "[\"\\\\\u{0}-\u{1f}]{0,50}") {
+        fn no_body_exceeds_its_weight(text in ".{0,50}", other in "[\"\\\\\u{0}-\u{1f}]{0,50}") {
             for text in [&text, &other] {
                 prop_assert!(carried(text) <= of_body(text.as_bytes()));
                 prop_assert!(of_body(text.as_bytes()) <= at_most(text.len() as u64));

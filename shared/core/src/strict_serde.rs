@@ -1,19 +1,19 @@
-//! JSON read for what its members are called. What serde derives for a struct also takes an array, member after member; an
-//! array that passes for an object is the wrong type, and so is a null for a member that may be left out (R73).
+//! Strict deserialisation by member name. A derived struct deserializer also accepts an array of member values; here an array
+//! in place of an object is a type error, and so is null for an optional member (R73).
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
-/// A value whose objects are objects, all the way down.
+/// A value in which every object must be a JSON object, at every depth.
 #[derive(Debug)]
 pub struct Strict(pub Value);
 
-/// Reads a value by name.
+/// Reads a value by member names.
 ///
 /// # Errors
-/// Where the value is not of the shape of `T`.
+/// When the value does not have the shape of `T`.
 pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Strict(value))
 }
@@ -49,7 +49,7 @@ impl<'de> Deserializer<'de> for Strict {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
-            // An empty map would do for it.
+            // serde would also accept an empty map here.
             Value::Null => Err(Error::invalid_type(Unexpected::Unit, &visitor)),
             _ => self.deserialize_any(visitor),
         }
@@ -57,7 +57,7 @@ impl<'de> Deserializer<'de> for Strict {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Null => Err(Error::custom("null is no value of this member: leave it out")),
+            Value::Null => Err(Error::custom("null is not a value of this member; leave it out")),
             _ => visitor.visit_some(self),
         }
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_read_by_name_and_an_array_is_none() {
+    fn an_object_is_read_by_name_and_an_array_is_refused() {
         let any = json!([{ "a": [1, 1.5, null, "x", true, { "b": {} }] }]);
         let good = json!({ "name": "n", "inner": [{ "count": 1 }], "any": any });
         let read_by_name: Outer = read(good.clone()).unwrap();

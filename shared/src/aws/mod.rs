@@ -1,9 +1,9 @@
-//! Clients for AWS, built the lean way: everything comes from the environment that Lambda always sets, so no profile, no
-//! metadata service and no second TLS stack is looked for. Roots of trust are Amazon's own, pinned.
+//! AWS clients. All configuration comes from the environment that Lambda always sets, so profiles, the metadata service and a
+//! second TLS stack are not needed. The root certificates are Amazon's own, pinned.
 //!
-//! `AWS_ENDPOINT_URL` (or `AWS_ENDPOINT_URL_<SERVICE>`) points all of it elsewhere, as every AWS SDK reads it; plain
-//! `http://` endpoints work without TLS. `AWS_CA_BUNDLE` names a PEM file to trust instead of the pinned roots, and
-//! `AWS_MAX_ATTEMPTS` how often a call is tried.
+//! `AWS_ENDPOINT_URL` (or `AWS_ENDPOINT_URL_<SERVICE>`) overrides endpoints, as in every AWS SDK; plain `http://` endpoints
+//! work without TLS. `AWS_CA_BUNDLE` names a PEM file to trust instead of the pinned roots, and `AWS_MAX_ATTEMPTS` sets the
+//! number of attempts per call.
 
 pub mod objects;
 mod service;
@@ -33,10 +33,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use std::time::Duration;
 
-/// The roots under which every AWS endpoint's certificate stands.
+/// The root certificates of all AWS endpoints.
 const AMAZON_ROOTS: &str = include_str!("roots.pem");
 
-/// Everything needed to talk to AWS from one function.
+/// The configuration of one function's AWS clients.
 #[derive(Debug, Clone)]
 pub struct Aws {
     config: SdkConfig,
@@ -66,7 +66,7 @@ impl Aws {
             .sleep_impl(sleep.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(attempts(env)))
             .timeout_config(timeouts(env))
-            // What the deadlines above already end, and what never changes, needs no watching on every call.
+            // The timeouts above already end stalled calls, so stalled-stream protection is not needed.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .identity_cache(IdentityCache::no_cache())
             .build();
@@ -92,7 +92,7 @@ impl Aws {
         aws_sdk_sqs::Client::from_conf(config.build())
     }
 
-    /// Where a service is, when the environment says it is not at its usual address.
+    /// The endpoint of a service, if the environment overrides it.
     fn endpoint(&self, service: &str) -> Option<String> {
         self.env
             .optional(&format!("AWS_ENDPOINT_URL_{service}"))
@@ -119,11 +119,11 @@ fn trust_store(env: &Env) -> Result<TrustStore, Source> {
     Ok(TrustStore::empty().with_pem_certificate(roots.into_bytes()))
 }
 
-/// The longest a call to DynamoDB or SQS takes, retries included, in seconds.
+/// The maximum duration of a DynamoDB or SQS call, retries included, in seconds.
 pub const OPERATION_SECONDS: u64 = 5;
 
-/// A call to a table answers in milliseconds; one that does not is better tried again than waited for. `CALL_PATIENCE` makes all
-/// of it so many times longer, for an endpoint that is slower than AWS.
+/// The call timeouts. A call to a table takes milliseconds, so a slow one is better retried than awaited. `CALL_PATIENCE`
+/// multiplies all timeouts, for an endpoint slower than AWS.
 fn timeouts(env: &Env) -> TimeoutConfig {
     let patience = env.optional("CALL_PATIENCE").and_then(|times| times.parse().ok()).unwrap_or(1);
     let seconds = |seconds: u64| Duration::from_secs(seconds * patience);
@@ -134,13 +134,13 @@ fn timeouts(env: &Env) -> TimeoutConfig {
         .build()
 }
 
-/// How often a call is tried before its failure is the request's.
+/// How often a call is attempted before it fails the request.
 fn attempts(env: &Env) -> u32 {
     env.optional("AWS_MAX_ATTEMPTS").and_then(|times| times.parse().ok()).filter(|times| *times > 0).unwrap_or(3)
 }
 
-/// Counts round trips, and keeps from each what it would only say about itself: three headers that name the SDK, the operating
-/// system and the attempt cost as much as a record's way through rule and JSON.
+/// Counts round trips, and removes three headers that only describe the client (SDK, operating system, attempt): they cost as
+/// much time as evaluating a rule and writing a record as JSON.
 #[derive(Debug)]
 struct CountTrips;
 
@@ -154,7 +154,7 @@ impl Intercept for CountTrips {
         _: &BeforeSerializationInterceptorContextRef<'_>,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        const WHY: &str = "nobody reads it";
+        const WHY: &str = "no caller reads it";
         let state = config.interceptor_state();
         state.store_put(disable_interceptor::<UserAgentInterceptor>(WHY));
         state.store_put(disable_interceptor::<InvocationIdInterceptor>(WHY));

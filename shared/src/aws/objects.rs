@@ -1,8 +1,8 @@
-//! Objects in one S3 bucket: read by range, put whole or in parts, and links with which a browser does either itself. Called
-//! raw, as `service` calls SSM and SES.
+//! Objects in one S3 bucket: read by range, written whole or in parts, and presigned links for browsers. Calls S3 without its
+//! SDK, as `service` calls SSM and SES.
 //!
-//! Nothing here is tried again: what calls this is a job, and jobs come back. Every call may be repeated without harm; an
-//! upload that is begun twice leaves one that nobody completes, and the bucket lets go of it after a while.
+//! Calls are not retried here: the caller is a job, and jobs are retried. Every call may be repeated. Starting an upload
+//! twice leaves an incomplete one, which the bucket's lifecycle rule removes.
 
 use super::Aws;
 use crate::error::Source;
@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-/// How long one call may take: a part of a few megabytes on a slow day.
+/// Timeout of one call, sufficient for a part of a few megabytes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The objects of one bucket.
@@ -29,29 +29,29 @@ pub struct Objects {
     bucket: String,
 }
 
-/// What is known of an object.
+/// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Bytes.
     pub size: u64,
-    /// Its tag, quotes included: it changes with every byte.
+    /// Its ETag, quotes included. It changes with every byte.
     pub etag: String,
     /// Content type.
     pub content_type: String,
 }
 
-/// A link that needs no signature of its own. It may do what its signer's role may, on this one object.
+/// A presigned link. It permits what its signer's role permits, on this one object.
 #[derive(Debug, Clone, Copy)]
 pub struct Link<'a> {
-    /// What can be done with it.
+    /// The permitted operation.
     pub kind: LinkKind<'a>,
     /// The object.
     pub key: &'a str,
-    /// How long it is good: at most a week, and never longer than the credentials it was signed with.
+    /// Its lifetime: at most a week, and never longer than that of the signing credentials.
     pub good_for: Duration,
 }
 
-/// What can be done with a link.
+/// The operation of a link.
 #[derive(Debug, Clone, Copy)]
 pub enum LinkKind<'a> {
     /// GET; a browser saves it under this name.
@@ -59,16 +59,16 @@ pub enum LinkKind<'a> {
         /// A plain file name: letters, digits, `-`, `_` and `.`.
         saved_as: &'a str,
     },
-    /// PUT of exactly so many bytes of this type; any other is refused.
+    /// PUT of exactly this many bytes of this type; S3 refuses any other.
     Upload {
         /// Bytes.
         length: u64,
-        /// The `Content-Type` the upload has to have.
+        /// The required `Content-Type` of the upload.
         content_type: &'a str,
     },
 }
 
-/// S3's answer, whatever its status.
+/// S3's response, with any status.
 struct StoredResponse {
     status: u16,
     headers: HeaderMap,
@@ -81,10 +81,10 @@ impl Objects {
         Self { aws, bucket }
     }
 
-    /// What is known of an object; `None` where there is none.
+    /// The metadata of an object. `None` if it does not exist.
     ///
     /// # Errors
-    /// When S3 refuses or does not answer.
+    /// When S3 refuses or does not respond.
     pub async fn head(&self, key: &str) -> Result<Option<Head>, Source> {
         let answer = self.call(Method::HEAD, key, "", &[], Bytes::new()).await?;
         match answer.status {
@@ -93,11 +93,11 @@ impl Objects {
         }
     }
 
-    /// The bytes of an object in `range`, as many as there are; `None` where there is no object. Pass the tag of an earlier
-    /// read, and a changed object is an error instead of a mixture.
+    /// The bytes of an object in `range`, as far as they exist. `None` if the object does not exist. With the tag of an
+    /// earlier read, a changed object is an error instead of mixed content.
     ///
     /// # Errors
-    /// When S3 refuses or does not answer.
+    /// When S3 refuses or does not respond.
     pub async fn read(&self, key: &str, range: Range<u64>, etag: Option<&str>) -> Result<Option<Vec<u8>>, Source> {
         if range.is_empty() {
             return Ok(Some(Vec::new()));
@@ -108,36 +108,36 @@ impl Objects {
         let answer = self.call(Method::GET, key, "", &headers, Bytes::new()).await?;
         match (answer.status, answer.code().as_str()) {
             (404, "NoSuchKey") => Ok(None),
-            // Nothing of it lies in the range.
+            // The range is beyond the end of the object.
             (416, _) => Ok(Some(Vec::new())),
             _ => Ok(Some(answer.accepted("GetObject")?.body)),
         }
     }
 
-    /// Puts an object whole, in the place of whatever was there. Returns its tag.
+    /// Writes a whole object, replacing any existing one. Returns its tag.
     ///
     /// # Errors
-    /// When S3 refuses or does not answer.
+    /// When S3 refuses or does not respond.
     pub async fn put(&self, key: &str, content_type: &str, bytes: impl Into<Bytes>) -> Result<String, Source> {
         let answer = self.call(Method::PUT, key, "", &[("content-type", content_type)], bytes.into()).await?;
         Ok(answer.accepted("PutObject")?.header("etag"))
     }
 
-    /// Begins an object that arrives in parts. Returns the upload's id.
+    /// Starts a multipart upload. Returns the upload's id.
     ///
     /// # Errors
-    /// When S3 refuses or does not answer.
+    /// When S3 refuses or does not respond.
     pub async fn start_upload(&self, key: &str, content_type: &str) -> Result<String, Source> {
         let answer = self.call(Method::POST, key, "uploads=", &[("content-type", content_type)], Bytes::new()).await?;
         let answer = answer.accepted("CreateMultipartUpload")?;
-        Ok(answer.element("UploadId").ok_or("CreateMultipartUpload was answered without an UploadId")?)
+        Ok(answer.element("UploadId").ok_or("the response to CreateMultipartUpload has no UploadId")?)
     }
 
-    /// Puts one part: from 1 to 10,000, and at least 5 MiB unless it is the last. Returns its tag; `None` where there is no
-    /// such upload any more.
+    /// Uploads one part: number 1 to 10,000, and at least 5 MiB unless it is the last. Returns its tag. `None` if the upload
+    /// does not exist any more.
     ///
     /// # Errors
-    /// When S3 refuses or does not answer.
+    /// When S3 refuses or does not respond.
     pub async fn upload_part(
         &self,
         key: &str,
@@ -153,11 +153,11 @@ impl Objects {
         }
     }
 
-    /// Makes the parts, in this order and with these tags, the object. False where there is no such upload any more: it
-    /// has been completed or given up before.
+    /// Completes an upload from these parts and tags, in this order. False if the upload does not exist any more: it was
+    /// completed or aborted.
     ///
     /// # Errors
-    /// When S3 refuses or does not answer.
+    /// When S3 refuses or does not respond.
     pub async fn complete_upload(&self, key: &str, upload: &str, parts: &[(u32, String)]) -> Result<bool, Source> {
         let part = |(number, etag): &(u32, String)| {
             let etag = etag.replace('"', "&quot;");
@@ -167,7 +167,7 @@ impl Objects {
         let list = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         let query = format!("uploadId={}", encode(upload, false));
         let answer = self.call(Method::POST, key, &query, &[], list.into()).await?;
-        // S3 may begin its answer with 200 and think better of it.
+        // S3 may answer 200 and still report an error in the body.
         match answer.code().as_str() {
             "" => answer.accepted("CompleteMultipartUpload").map(|_| true),
             "NoSuchUpload" => Ok(false),
@@ -175,15 +175,15 @@ impl Objects {
         }
     }
 
-    /// Signs a link. Nothing is sent.
+    /// Signs a link. Sends nothing.
     ///
     /// # Errors
-    /// When the link would be good for less than a second or more than a week.
+    /// When the lifetime would be less than a second or more than a week.
     pub fn link(&self, link: &Link<'_>, now: SystemTime) -> Result<String, Source> {
         let (method, query, headers) = link.parts();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if link.good_for < Duration::from_secs(1) || link.good_for > Duration::from_secs(604_800) {
-            return Err("a link is good for at least a second and at most a week".into());
+            return Err("a link must be valid for at least a second and at most a week".into());
         }
         let mut settings = settings();
         settings.signature_location = SignatureLocation::QueryParams;
@@ -194,7 +194,7 @@ impl Objects {
         Ok(request.uri().to_string())
     }
 
-    /// Path-style where the environment names an endpoint, else at the bucket's own address.
+    /// Path-style if the environment overrides the endpoint, else virtual-hosted.
     fn address(&self, key: &str, query: &str) -> String {
         let (bucket, key) = (&self.bucket, encode(key, true));
         let mark = if query.is_empty() { "" } else { "?" };
@@ -216,7 +216,7 @@ impl Objects {
         for (name, value) in headers {
             request.headers_mut().insert(http::HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
         }
-        // S3 wants to be told even of nothing.
+        // S3 requires a length even for an empty body.
         request.headers_mut().insert(http::header::CONTENT_LENGTH, body.len().into());
         self.sign(&mut request, headers, SignableBody::Bytes(&body), settings(), SystemTime::now())?;
         crate::cost::trip();
@@ -256,7 +256,7 @@ impl Objects {
 }
 
 impl Link<'_> {
-    /// Method, query and the headers whoever uses the link has to send.
+    /// Method, query and the headers that the link's user must send.
     fn parts(&self) -> (Method, String, Vec<(&str, String)>) {
         match self.kind {
             LinkKind::Download { saved_as } => {
@@ -272,23 +272,23 @@ impl Link<'_> {
 }
 
 impl StoredResponse {
-    /// The answer, if it says yes.
+    /// The response, if it is a success.
     fn accepted(self, operation: &str) -> Result<Self, Source> {
         if (200..300).contains(&self.status) { Ok(self) } else { Err(self.refusal(operation)) }
     }
 
     fn refusal(&self, operation: &str) -> Source {
         let message = self.element("Message").unwrap_or_default();
-        format!("{operation} was answered {} {}: {message}", self.status, self.code()).into()
+        format!("{operation} failed with {} {}: {message}", self.status, self.code()).into()
     }
 
-    /// The error's name; empty where there is none.
+    /// The error code. Empty if there is none.
     fn code(&self) -> String {
         self.element("Code").unwrap_or_default()
     }
 
     fn head(&self) -> Result<Head, Source> {
-        let size = self.header("content-length").parse().map_err(|_| "HeadObject was answered without a length")?;
+        let size = self.header("content-length").parse().map_err(|_| "the response to HeadObject has no length")?;
         Ok(Head { size, etag: self.header("etag"), content_type: self.header("content-type") })
     }
 
@@ -296,8 +296,8 @@ impl StoredResponse {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     }
 
-    /// The text of an element of the answer's XML. What is looked for holds neither markup nor entities. An object's own
-    /// bytes are no answer of S3's.
+    /// The text of an element of the XML response. The elements read contain neither markup nor entities. An object's own
+    /// bytes are not an S3 response.
     fn element(&self, name: &str) -> Option<String> {
         if !self.header("content-type").contains("xml") || (200..300).contains(&self.status) && self.is_object() {
             return None;
@@ -312,7 +312,7 @@ impl StoredResponse {
     }
 }
 
-/// S3 signs paths as they are sent, and wants to know the body's hash.
+/// S3 signs paths as they are sent, and requires the body's hash.
 fn settings() -> SigningSettings {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -321,7 +321,7 @@ fn settings() -> SigningSettings {
     settings
 }
 
-/// Percent-encoding as signatures have it: everything but letters, digits and `-._~`.
+/// Percent-encoding as signatures require it: everything but letters, digits and `-._~`.
 fn encode(text: &str, keeps_slashes: bool) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keeps_slashes && byte == b'/');
     let each = text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });

@@ -1,5 +1,5 @@
-//! Calls to services of which we use one or two operations: SSM and SES. Signed with AWS's own signer and sent with AWS's
-//! own HTTP client; the generated SDK crates for them would more than double what a fresh clone compiles.
+//! Calls to SSM and SES, of which only one or two operations are needed. They use AWS's own signer and HTTP client; the
+//! generated SDK crates would more than double the compile time of a fresh clone.
 
 use super::Aws;
 use crate::error::Source;
@@ -10,7 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 use std::time::{Duration, SystemTime};
 
-/// How long an answer may take.
+/// Timeout of a call.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An AWS service called without its generated SDK.
@@ -32,14 +32,14 @@ impl Service {
     }
 }
 
-/// A service's answer, whatever its status.
+/// A service's response, with any status.
 #[derive(Debug)]
 pub struct StoredResponse {
     /// HTTP status.
     pub status: u16,
-    /// The error's name, where it comes in a header.
+    /// The error's name, if a header contains it.
     named: Option<String>,
-    /// The JSON body, `null` when there is none.
+    /// The JSON body, `null` if there is none.
     pub body: serde_json::Value,
 }
 
@@ -48,12 +48,12 @@ impl StoredResponse {
     pub fn error_type(&self) -> &str {
         let in_body = self.body.get("__type").and_then(serde_json::Value::as_str);
         let name = in_body.or(self.named.as_deref()).unwrap_or_default();
-        // Names come with a namespace in front or an address behind.
+        // The name may have a namespace in front or an address behind.
         let name = name.rsplit('#').next().unwrap_or(name);
         name.split(':').next().unwrap_or(name)
     }
 
-    /// What the service says went wrong.
+    /// The service's error message.
     pub fn error_message(&self) -> &str {
         ["message", "Message"]
             .iter()
@@ -63,10 +63,10 @@ impl StoredResponse {
 }
 
 impl Aws {
-    /// POSTs a JSON body to a service and returns its answer.
+    /// POSTs a JSON body to a service and returns its response.
     ///
     /// # Errors
-    /// When no answer arrives. An answer that says "no" is not an error here.
+    /// When no response arrives. An error response is not an error here.
     pub async fn post(
         &self,
         service: Service,

@@ -1,5 +1,5 @@
-//! What a route takes besides its path, its body and a key. Everything else is refused by name at the edge, before anything is
-//! done: a parameter or a condition that was ignored would look as if it had been heard.
+//! The query parameters and conditional headers that each route accepts. The edge refuses others by name before the handler
+//! runs, because silently ignoring a parameter or a condition would be misleading.
 
 use crate::error::{Error, Result};
 use crate::routes::Route;
@@ -7,11 +7,11 @@ use axum::extract::{MatchedPath, Query, Request};
 use axum::http::{Method, Uri};
 use std::sync::Arc;
 
-/// What the routes of a function take: of each row of the [table](crate::routes) what can be checked at the edge.
+/// The inputs that the routes of a function accept, from the columns of the [table](crate::routes) that the edge can check.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AllowedInputs(Arc<[Allowed]>);
 
-/// What one route takes.
+/// The inputs that one route accepts.
 #[derive(Debug)]
 struct Allowed {
     method: Method,
@@ -23,7 +23,7 @@ struct Allowed {
 }
 
 impl AllowedInputs {
-    /// What these routes take.
+    /// The inputs that these routes accept.
     pub fn of(routes: &[Route]) -> Self {
         let allowed = |route: &Route| Allowed {
             method: route.method.to_uppercase().parse().unwrap_or_default(),
@@ -36,7 +36,8 @@ impl AllowedInputs {
         Self(routes.iter().map(allowed).collect())
     }
 
-    /// What the route of a request takes. Which parameters a query may have, its handler's [`Query`](super::Query) knows.
+    /// The inputs of a request's route. The names of its query parameters are checked by its handler's
+    /// [`Query`](super::Query).
     fn find(&self, request: &Request) -> Option<&Allowed> {
         let path = request.extensions().get::<MatchedPath>()?.as_str();
         let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
@@ -48,7 +49,7 @@ impl AllowedInputs {
         self.find(request).is_none_or(|allowed| allowed.idempotency_key)
     }
 
-    /// Refuses what the route of a request does not take: the same whoever asks, and whatever is stored.
+    /// Refuses inputs that the request's route does not accept, independently of the caller and of stored data.
     ///
     /// # Errors
     /// `BadRequest`, naming the parameter or the header.
@@ -60,7 +61,7 @@ impl AllowedInputs {
         if !allowed.is_some_and(|allowed| allowed.query)
             && let Some(name) = first_parameter(request.uri())
         {
-            let detail = format!("`{name}` is no parameter of this request, which takes none: leave it out");
+            let detail = format!("This request accepts no query parameters. Leave out `{name}`.");
             return Err(Error::bad_request("query", detail));
         }
         let conditions = [
@@ -74,7 +75,7 @@ impl AllowedInputs {
     }
 }
 
-/// The longest name of a parameter that is repeated to whoever sent it, in characters.
+/// The maximum length of a parameter name quoted in an error, in characters.
 const MAX_NAME: usize = 100;
 
 fn first_parameter(uri: &Uri) -> Option<String> {
@@ -85,7 +86,7 @@ fn first_parameter(uri: &Uri) -> Option<String> {
 
 fn not_offered(header: &str) -> String {
     format!(
-        "{header} has nothing to be held against here: leave it out. Records and definitions take it at their own path; to \
-         make one only where there is none, PUT it with If-None-Match: *"
+        "{header} does not apply to this request. Leave it out. Records and definitions accept it at their own path; to create \
+         one only if it does not exist, send PUT with If-None-Match: *."
     )
 }

@@ -1,4 +1,4 @@
-//! Extractors that refuse well: a body, a query or a path that cannot be read says where and why, as a problem document.
+//! Extractors whose errors say where a body, a query or a path is wrong and why, as a problem document.
 
 use super::{Problem, json};
 use crate::error::{Error, FieldError};
@@ -13,10 +13,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Largest body accepted, in bytes.
+/// Largest accepted body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// A JSON body of a known shape. Unknown members are refused by name, and so is an array in the place of an object (R73).
+/// A JSON body of a known shape. Refuses unknown members by name, and an array in place of an object (R73).
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -33,7 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// A JSON Merge Patch (RFC 7396) of an object, also accepted as plain `application/json`.
+/// A JSON Merge Patch (RFC 7396) of an object, also accepted as `application/json`.
 #[derive(Debug)]
 pub struct MergePatch(pub Map<String, Value>);
 
@@ -44,12 +44,12 @@ impl<S: Send + Sync> FromRequest<S> for MergePatch {
         require_media_type(request.headers(), &["application/merge-patch+json", "application/json"])?;
         match json::parse(&read(request).await?)? {
             Value::Object(members) => Ok(Self(members)),
-            _ => Err(Error::field("", "type", "a patch of a record is a JSON object").into()),
+            _ => Err(Error::field("", "type", "A patch must be a JSON object.").into()),
         }
     }
 }
 
-/// The query string, as a shape whose unknown and repeated parameters are refused by name.
+/// The query string, as a shape. Refuses unknown and repeated parameters by name.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -63,7 +63,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The parameters of the path.
+/// The path parameters.
 #[derive(Debug)]
 pub struct Path<T>(pub T);
 
@@ -82,12 +82,12 @@ async fn read(request: Request) -> Result<Bytes, Error> {
     read_whole(request.into_body()).await
 }
 
-/// A whole body, if it is not too large.
+/// The whole body, if it is within the limit.
 pub(super) async fn read_whole(body: Body) -> Result<Bytes, Error> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(MAX_BODY_BYTES)),
-        Err(_) => Err(Error::bad_request("body", "the body ended early")),
+        Err(_) => Err(Error::bad_request("body", "The body ended before its Content-Length. Send the request again.")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who calls, as a handler's argument. It stands before the body: a stranger is refused before anything they sent is read.
+//! The caller, as a handler argument. Handlers take it before the body, so an unauthorised caller is refused before the body
+//! is read.
 
 use super::{Problem, note_caller};
 use crate::error::Error;
@@ -9,7 +10,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use std::sync::Arc;
 
-/// Who calls, by their bearer token (RFC 6750); anonymous without an `Authorization` header.
+/// The caller, identified by a bearer token (RFC 6750). Anonymous without an `Authorization` header.
 #[derive(Debug, Clone)]
 pub struct Bearer(pub Caller);
 
@@ -31,14 +32,16 @@ where
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
             .map(|(_, token)| token)
-            .ok_or(Error::Unauthenticated("send Authorization: Bearer <access token>"))?;
+            .ok_or(Error::Unauthenticated(
+                "The Authorization header is malformed. Send Authorization: Bearer <access token>.",
+            ))?;
         let caller = Arc::<Authenticator>::from_ref(state).caller(token).await?;
         note_caller(caller.kind());
         Ok(Self(caller))
     }
 }
 
-/// An admin. A handler that asks for one is for admins only.
+/// An admin. A handler with this argument accepts admins only.
 #[derive(Debug, Clone)]
 pub struct Admin(pub User);
 

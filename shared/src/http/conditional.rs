@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 section 13), as a handler's argument.
+//! Conditional requests (RFC 9110 section 13), as a handler argument.
 
 use super::Problem;
 use axum::extract::FromRequestParts;

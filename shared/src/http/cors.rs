@@ -1,11 +1,11 @@
-//! Which browsers may call (the Fetch standard's CORS protocol): a fixed list of origins, from one template parameter, the
-//! same on the laptop and in the cloud because the functions enforce it themselves.
+//! Allowed browser origins (the Fetch standard's CORS protocol): a fixed list from one template parameter. The functions
+//! enforce it themselves, so it works the same locally and in the cloud.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Seconds a browser may remember a preflight. Two hours is the most that Chromium honours.
+/// How long a browser may cache a preflight, in seconds. Chromium caps it at two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue =
@@ -13,12 +13,12 @@ const REQUEST_HEADERS: HeaderValue =
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("etag, location, x-request-id, undercroft-cost, retry-after, www-authenticate");
 
-/// The origins that may call, compared exactly (RFC 6454).
+/// The allowed origins, compared exactly (RFC 6454).
 #[derive(Debug, Clone, Default)]
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// Parses a list separated by commas. `*` and `null` name no origin and are left out.
+    /// Parses a comma-separated list. Leaves out `*` and `null`, which name no origin.
     pub fn parse(list: &str) -> Self {
         let origins = list.split(',').map(str::trim).filter(|origin| !matches!(*origin, "" | "*" | "null"));
         Self(origins.map(str::to_owned).collect())
@@ -28,7 +28,7 @@ impl Origins {
         origin.is_some_and(|origin| self.0.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()))
     }
 
-    /// The answer to a preflight, if the request is one. An origin not on the list gets no permission and no explanation.
+    /// The response to a preflight, if the request is one. An origin that is not allowed gets no CORS headers.
     pub fn preflight(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let asks = request.method() == Method::OPTIONS
@@ -46,7 +46,7 @@ impl Origins {
         })
     }
 
-    /// Lets a listed origin read the answer.
+    /// Allows a listed origin to read the response.
     pub fn allow(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = origin

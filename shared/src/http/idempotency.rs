@@ -1,5 +1,6 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): read and checked at the edge, together with a fingerprint
-//! of what is asked for; scoped to the caller and kept with the effect by [`store::idempotency`](crate::store::idempotency).
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the edge checks the header and computes a fingerprint of
+//! the request. [`store::idempotency`](crate::store::idempotency) scopes the key to the caller and stores the response with
+//! the effect.
 
 use super::body::read_whole;
 use super::method::is_safe;
@@ -22,7 +23,7 @@ pub const HEADER: &str = "idempotency-key";
 /// Longest key, in characters.
 const MAX_CHARS: usize = 255;
 
-/// The key of a request, if it has one; a handler's argument.
+/// The key of a request, if any; a handler argument.
 #[derive(Debug, Clone, Default)]
 pub struct IdempotencyKey(Option<Key>);
 
@@ -37,13 +38,13 @@ impl IdempotencyKey {
     /// The key in this caller's scope.
     ///
     /// # Errors
-    /// `BadRequest` for a caller without an account, who would share the scope with everybody else.
+    /// `BadRequest` for an anonymous caller, who would share the scope with all others.
     pub fn of(&self, caller: &Caller) -> Result<Option<ScopedKey>> {
         match (&self.0, caller) {
             (None, _) => Ok(None),
             (Some(_), Caller::Anonymous) => Err(Error::bad_request(
                 "anonymous_key",
-                "an Idempotency-Key needs a signed-in caller: leave it out, or sign in",
+                "An Idempotency-Key needs a signed-in caller. Sign in, or leave it out.",
             )),
             (Some(key), Caller::User(user)) => {
                 Ok(Some(ScopedKey::new(&user.id, &key.route, &key.key, &key.fingerprint)))
@@ -60,17 +61,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Notes the key of a request that writes, with the fingerprint of all that says what it asks for.
+/// Records the key of a writing request, with a fingerprint of everything that identifies the request.
 ///
 /// # Errors
-/// `BadRequest` when the header is not a key, `TooLarge` when the body is.
+/// `BadRequest` when the header is not a valid key, `TooLarge` when the body is too large.
 pub(super) async fn note(request: Request) -> Result<Request> {
     let Some(sent) = request.headers().get(HEADER).filter(|_| !is_safe(request.method())) else { return Ok(request) };
     let key = parse(sent.to_str().unwrap_or_default())?;
     let (mut parts, body) = request.into_parts();
     let body = read_whole(body).await?;
     let fingerprint = fingerprint(&parts, &body);
-    // However its characters are escaped, a path names one thing.
+    // Differently escaped paths name the same resource.
     let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
     let route = format!("{} {path}", parts.method);
     parts.extensions.insert(IdempotencyKey(Some(Key { key, route, fingerprint })));
@@ -82,7 +83,7 @@ fn parse(sent: &str) -> Result<String> {
     let wrong = || {
         Error::bad_request(
             "idempotency_key",
-            "Idempotency-Key is 1 to 255 characters in double quotes, as in \"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+            "An Idempotency-Key is 1 to 255 characters in double quotes, as in \"8e03978e-40d5-43dd-bc93-6894a57f9324\".",
         )
     };
     let inner = sent.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(wrong)?;
@@ -114,11 +115,11 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> String {
     id::base64url(context.finish().as_ref())
 }
 
-/// Does the work once. With a key that has been answered, gives that answer; whatever made the work fail then (the version has
-/// moved on, the record is gone, the key is taken) is the doing of the first time.
+/// Runs the work once. If a response is stored for the key, returns that response: an error of a repeated run (changed
+/// version, deleted record, stored key) is a consequence of the first run.
 ///
 /// # Errors
-/// Those of the work, where no answer is kept; `Refused` where the key answers another payload.
+/// The errors of the work, if no response is stored. `Refused` if the stored response belongs to a different payload.
 pub async fn idempotent<F>(scoped_key: Option<&ScopedKey>, responses: &StoredResponses, work: F) -> Result<Response>
 where
     F: Future<Output = Result<Response>>,

@@ -1,5 +1,4 @@
-//! JSON as it should arrive: one value, no name twice in an object, nested no deeper than a person would, and every number
-//! one that can be kept to the last digit.
+//! Strict JSON: one value, no duplicate names, limited nesting, and only numbers that can be stored exactly.
 
 use crate::error::{Error, FieldError};
 use crate::expr::number::{self, Inexact};
@@ -8,21 +7,21 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 use std::cell::{Cell, RefCell};
 
-/// Deepest nesting accepted.
+/// Maximum nesting depth.
 pub const MAX_DEPTH: usize = 30;
-/// How many problems of one body are reported.
+/// Maximum number of reported problems per body.
 const MAX_PROBLEMS: usize = 50;
-/// How `serde_json` hands on a number that is no machine integer: as an object with one member of this name. A client's
-/// object must never be taken for one.
+/// `serde_json` represents a number that is no machine integer as an object with one member of this name. A client's object
+/// must never be read as such a number.
 const NUMBER: &str = "$serde_json::private::Number";
-/// What all such names begin with.
+/// The prefix of all such names.
 const PRIVATE: &str = "$serde_json::private::";
 
-/// Parses a body. Numbers come out in the canonical form of [`number::exact`].
+/// Parses a body. Converts numbers to the canonical form of [`number::exact`].
 ///
 /// # Errors
-/// `Invalid` with pointers for repeated names, deep nesting and numbers that cannot be kept exactly; `BadRequest` with line
-/// and column for what is not JSON.
+/// `Invalid` with pointers for duplicate names, deep nesting and numbers that cannot be stored exactly. `BadRequest` with
+/// line and column for malformed JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
     let border = Border::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -33,16 +32,19 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
         return Err(Error::Invalid(problems));
     }
     let malformed = |reason: &dyn std::fmt::Display| {
-        Error::bad_request("malformed_json", format!("the body is not JSON this API reads: {reason}"))
+        Error::bad_request(
+            "malformed_json",
+            format!("The body is not valid JSON: {reason}. Correct it at that position."),
+        )
     };
     let value = read.map_err(|error| malformed(&error))?;
     if border.objects.get() != braces(bytes) {
-        return Err(malformed(&format_args!("no name begins with {PRIVATE}")));
+        return Err(malformed(&format_args!("a name must not begin with {PRIVATE}")));
     }
     Ok(value)
 }
 
-/// How many objects a JSON text holds: the braces that open outside its strings.
+/// The number of objects in a JSON text, counted by the opening braces outside its strings.
 fn braces(bytes: &[u8]) -> usize {
     let (mut count, mut inside, mut escaped) = (0, false, false);
     for byte in bytes {
@@ -57,14 +59,14 @@ fn braces(bytes: &[u8]) -> usize {
     count
 }
 
-/// What was met on the way through a body.
+/// The problems found while reading a body.
 #[derive(Default)]
 struct Border {
     problems: RefCell<Vec<FieldError>>,
     objects: Cell<usize>,
 }
 
-/// Where in the body a value stands.
+/// The place of a value in the body.
 #[derive(Clone, Copy)]
 enum Position<'a> {
     Body,
@@ -92,7 +94,7 @@ struct Strict<'a> {
 }
 
 impl Strict<'_> {
-    /// Notes a problem; reading goes on, so that all of them are told at once, but not without end.
+    /// Records a problem and continues, so that several problems are reported at once, up to the maximum.
     fn note<E: serde::de::Error>(&self, code: &'static str, message: impl Into<String>) -> Result<(), E> {
         let mut problems = self.border.problems.borrow_mut();
         problems.push(FieldError::new(self.place.pointer(), code, message));
@@ -114,7 +116,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         if self.depth > MAX_DEPTH {
-            self.note::<D::Error>("too_deep", format!("a body nests at most {MAX_DEPTH} levels deep"))?;
+            self.note::<D::Error>("too_deep", format!("A body may nest at most {MAX_DEPTH} levels deep."))?;
             return Err(D::Error::custom("too deep"));
         }
         deserializer.deserialize_any(self)
@@ -168,10 +170,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
             }
             let member = self.inside(Position::Member(&self.place, &name));
             if object.contains_key(&name) {
-                member.note::<A::Error>("duplicate_name", "this name appears twice in one object")?;
+                member.note::<A::Error>("duplicate_name", "This name appears twice in one object. Send it once.")?;
             }
             if name.starts_with(PRIVATE) {
-                member.note::<A::Error>("reserved_name", "no name begins like this")?;
+                member.note::<A::Error>("reserved_name", "Names with this prefix are reserved. Rename the member.")?;
             }
             let value = members.next_value_seed(member)?;
             object.insert(name, value);
@@ -198,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_json_is_read_as_it_is() {
+    fn ordinary_json_is_read_unchanged() {
         let text = r#"{"a":[1,-2,3.5,true,null,"ü😀"],"b":{"c":{}}}"#;
         assert_eq!(parse(text.as_bytes()).expect("valid"), serde_json::from_str::<Value>(text).expect("valid"));
     }
 
     #[test]
-    fn text_is_kept_as_sent() {
+    fn text_is_unchanged() {
         for text in ["é", "e\u{301}", "👩‍👩‍👧", "a\u{0}b", "\u{feff}", "\u{202e}", "𝔘\u{10ffff}"] {
             let body = serde_json::to_string(text).expect("a string");
             assert_eq!(parse(body.as_bytes()).expect("valid"), Value::from(text));
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_readers_could_read_differently_is_refused() {
+    fn ambiguous_json_is_refused() {
         for text in [
             "{} {}",
             "",
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_kept_to_the_last_digit_or_refused_by_its_place() {
+    fn a_number_is_kept_exactly_or_refused_with_its_pointer() {
         for (text, kept) in [
             ("1.0", "1"),
             ("-0", "0"),
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_object_passes_for_a_number() {
+    fn an_object_is_never_read_as_a_number() {
         for text in [
             r#"{"$serde_json::private::Number":"1"}"#,
             r#"{"a":{"\u0024serde_json::private::Number":"1"}}"#,
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_somewhere() {
+    fn nesting_is_limited() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert_eq!(problems(&nested(MAX_DEPTH + 2)), [("/0".repeat(MAX_DEPTH + 1), "too_deep")]);
@@ -302,9 +304,9 @@ mod tests {
     }
 
     proptest! {
-        /// What was read stays what it is on its way into a handler's shape.
+        /// A parsed number keeps its value when a handler's shape is read from it.
         #[test]
-        fn a_number_survives_being_put_into_a_shape(digits in "[1-9][0-9]{0,37}", exponent in -129i32..80) {
+        fn a_number_keeps_its_value_in_a_shape(digits in "[1-9][0-9]{0,37}", exponent in -129i32..80) {
             let read = parse(format!("{{\"n\":{digits}e{exponent}}}").as_bytes()).expect("in range");
             let shaped = Map::<String, Value>::deserialize(read.clone()).expect("an object");
             prop_assert_eq!(Value::Object(shaped), read.clone());

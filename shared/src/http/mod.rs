@@ -1,7 +1,7 @@
 //! The edge: what every HTTP function does before and after its handlers.
 //!
-//! `edge` gives a request its id, counts its cost, answers browsers' preflights, turns every failure into a problem
-//! document, adds the headers every answer has, and writes one log line. Handlers see none of it.
+//! `edge` assigns the request id, counts the cost, answers CORS preflights, turns every failure into a problem document, adds
+//! the common headers, and writes one log line. Handlers do none of this.
 
 mod allowed_inputs;
 mod body;
@@ -48,7 +48,7 @@ use std::time::Instant;
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// What the edge needs to know of its function.
+/// What the edge needs to know about its function.
 #[derive(Debug, Clone)]
 pub struct Edge {
     function: &'static str,
@@ -57,33 +57,33 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The edge of `function` and its routes, with the origins that `ALLOWED_ORIGINS` lists.
+    /// The edge of `function` and its routes, with the origins in `ALLOWED_ORIGINS`.
     pub fn new(function: &'static str, routes: &[Route], env: &Env) -> Self {
         let origins = Origins::parse(env.optional("ALLOWED_ORIGINS").unwrap_or_default());
         Self { function, origins, allowed: AllowedInputs::of(routes) }
     }
 
-    /// Admits a request whose headers say one thing each, and that holds nothing its route does not take.
+    /// Accepts a request without duplicate headers and without inputs that its route does not accept.
     async fn admit(&self, request: Request) -> Result<Request, Error> {
         check_duplicates(request.headers())?;
         self.allowed.check(&request)?;
         let is_keyed = request.headers().contains_key(idempotency::HEADER) && !is_safe(request.method());
-        // A key that would be ignored must not look as if it were kept.
+        // A route that stores no responses refuses a key instead of ignoring it.
         if is_keyed && !self.allowed.take_key(&request) { Err(NOT_OFFERED()) } else { idempotency::note(request).await }
     }
 
-    /// Puts the edge around a function's routes.
+    /// Wraps the edge around a function's routes.
     pub fn around(self, routes: Router) -> Router {
         routes.fallback(not_found).layer(from_fn_with_state(self, edge))
     }
 }
 
-/// The answer to a key where no answer is kept: see decision 24.
+/// The error for a key on a route that stores no responses: see decision 24.
 const NOT_OFFERED: fn() -> Error = || {
     Error::refused(
         "idempotency_not_offered",
-        "no Idempotency-Key is taken here, because these answers hold tokens, which are never stored: leave it out. Signing \
-         up, refreshing and signing out can be sent again as they are; after a lost sign-in or verification, sign in",
+        "This route accepts no Idempotency-Key because its responses contain tokens, which are never stored. Leave it out. \
+         Signing up, refreshing and signing out can be sent again as they are; after a lost sign-in or verification, sign in.",
     )
 };
 
@@ -95,14 +95,14 @@ pub async fn serve(routes: Router) -> Result<(), Source> {
     lambda_http::run(routes).await
 }
 
-/// The kind of caller, once a handler has asked for it.
+/// The kind of caller, recorded when a handler extracts it.
 struct Seen(Cell<&'static str>);
 
 tokio::task_local! {
     static CALLER: Seen;
 }
 
-/// Notes the kind of caller for the log line.
+/// Records the kind of caller for the log line.
 fn note_caller(kind: &'static str) {
     let _ = CALLER.try_with(|caller| caller.0.set(kind));
 }
@@ -129,10 +129,10 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let (response, outcome) = problem::finish(response, &request_id, &method);
     let mut response = without_length(response);
     edge.origins.allow(origin.as_ref(), response.headers_mut());
-    // What something cost that may not be seen would tell whether it is there.
+    // The cost of something hidden would reveal whether it exists.
     let absent = match response.status() {
         StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => true,
-        // A token that proves nothing was refused before anything was looked for; who sends none may have asked for something.
+        // An invalid token was refused before any lookup; an anonymous request may have caused one.
         StatusCode::UNAUTHORIZED => caller == Caller::Anonymous.kind(),
         _ => false,
     };
@@ -157,7 +157,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     response
 }
 
-/// Runs the handlers. A panic in one of them is this request's failure and nobody else's (R121).
+/// Runs the handlers. A panic fails only this request (R121).
 async fn run(request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
@@ -171,7 +171,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panic: {}", text.unwrap_or("no message"))
 }
 
-/// Lambda's request id. A client's `x-request-id` is never believed (R90).
+/// Lambda's request id. A client's `x-request-id` is ignored (R90).
 fn request_id(request: &Request) -> String {
     request
         .extensions()
@@ -182,14 +182,17 @@ fn request_id(request: &Request) -> String {
         .unwrap_or_else(|| id::new(&crate::clock::Clock::default()))
 }
 
-/// Two values where one decides who you are or what happens twice must not be guessed between. API Gateway joins duplicate
+/// Refuses duplicates of headers that decide identity or idempotency instead of choosing one. API Gateway joins duplicate
 /// headers with commas, so a comma means the same (R89).
 fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
     for name in ["authorization", idempotency::HEADER, "content-type"] {
         let mut values = headers.get_all(name).iter();
         let first = values.next();
         if values.next().is_some() || first.is_some_and(|value| value.as_bytes().contains(&b',')) {
-            return Err(Error::bad_request("duplicate_header", format!("the header {name} must be sent once")));
+            return Err(Error::bad_request(
+                "duplicate_header",
+                format!("The header {name} was sent more than once. Send it once."),
+            ));
         }
     }
     Ok(())
@@ -206,16 +209,16 @@ fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: Option<&Cost>) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    let told = [("x-request-id", Some(request_id.to_owned())), ("undercroft-cost", cost.map(ToString::to_string))];
-    for (name, value) in told {
+    let values = [("x-request-id", Some(request_id.to_owned())), ("undercroft-cost", cost.map(ToString::to_string))];
+    for (name, value) in values {
         if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
             headers.insert(name, value);
         }
     }
 }
 
-/// A 304 is about the answer the client has, and so would be the length it gives (RFC 9110 section 8.6): an empty body of a length
-/// nobody knows keeps it from saying 0.
+/// RFC 9110 section 8.6: a Content-Length in a 304 would be that of the omitted body. A body of unknown length keeps the
+/// server from sending 0.
 fn without_length(response: Response) -> Response {
     match response.status() {
         StatusCode::NOT_MODIFIED => {
@@ -225,7 +228,7 @@ fn without_length(response: Response) -> Response {
     }
 }
 
-/// 204, for what is done and has nothing to say.
+/// 204, for a request that succeeded without a response body.
 pub fn no_content() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }

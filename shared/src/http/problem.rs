@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457), and the one table from kinds of error to status codes.
+//! Problem documents (RFC 9457), and the table from error kinds to status codes.
 
 use super::method::is_safe;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An error on its way to being a problem document: what a handler answers where it fails.
+/// A handler's error, to be rendered as a problem document.
 #[derive(Debug)]
 pub struct Problem(pub Error);
 
@@ -17,15 +17,15 @@ impl From<Error> for Problem {
     }
 }
 
-/// What a handler answers.
+/// The result of a handler.
 pub type HandlerResult<T = Response> = Result<T, Problem>;
 
-/// The answer for a path that no route serves.
+/// The response for a path without a route.
 pub async fn not_found() -> Problem {
     Problem(Error::NotFound("route"))
 }
 
-/// A handler's error on its way through the response to the edge, which alone writes it down.
+/// A handler's error, carried in the response to the edge, which renders it.
 #[derive(Clone)]
 struct Failed(Arc<Mutex<Option<Error>>>);
 
@@ -37,7 +37,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The only table from error to status.
+/// The only table from error kinds to status codes.
 fn status(error: &Error) -> StatusCode {
     match error {
         Error::BadRequest { .. } | Error::Invalid(_) => StatusCode::BAD_REQUEST,
@@ -59,7 +59,7 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
-/// Writes the problem document of a failed response and logs what only we may know. Also returns the outcome for the log.
+/// Writes the problem document of a failed response and logs its internal cause. Also returns the outcome for the log.
 pub fn finish(response: Response, request_id: &str, method: &Method) -> (Response, &'static str) {
     let failed = response.extensions().get::<Failed>().cloned();
     let error = failed.and_then(|failed| failed.0.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -71,8 +71,8 @@ pub fn finish(response: Response, request_id: &str, method: &Method) -> (Respons
     (document(&error, request_id, method), code(&error))
 }
 
-/// axum answers a known path's unknown method by itself, and adds `Allow` outside of us; that answer becomes a problem
-/// document too.
+/// axum itself answers a known path with an unknown method, and adds `Allow` outside this code. This turns that answer into a
+/// problem document.
 fn unrouted(response: &Response) -> Option<Error> {
     (response.status() == StatusCode::METHOD_NOT_ALLOWED).then_some(Error::MethodNotAllowed)
 }
@@ -104,9 +104,9 @@ fn document(error: &Error, request_id: &str, method: &Method) -> Response {
     response
 }
 
-/// What is wrong with one operation of a batch.
+/// The error of one operation of a batch.
 fn of_operation(position: usize, error: &Error) -> Value {
-    let mut told = json!({
+    let mut problem = json!({
         "pointer": format!("/operations/{position}"),
         "status": status(error).as_u16(),
         "code": code(error),
@@ -116,10 +116,10 @@ fn of_operation(position: usize, error: &Error) -> Value {
         Error::Invalid(errors) => Some(json!(errors)),
         _ => None,
     };
-    if let (Some(members), Some(errors)) = (told.as_object_mut(), errors) {
+    if let (Some(members), Some(errors)) = (problem.as_object_mut(), errors) {
         members.insert("errors".into(), errors);
     }
-    told
+    problem
 }
 
 fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
@@ -166,18 +166,26 @@ fn detail(error: &Error) -> String {
             detail.clone()
         }
         Error::Gone { detail, .. } => detail.clone(),
-        Error::Invalid(errors) if errors.len() == 1 => "one member of the body is wrong: see errors".to_owned(),
-        Error::Invalid(errors) => format!("{} members of the body are wrong: see errors", errors.len()),
+        Error::Invalid(errors) if errors.len() == 1 => "One member of the body is wrong; see errors.".to_owned(),
+        Error::Invalid(errors) => format!("{} members of the body are wrong; see errors.", errors.len()),
         Error::Unauthenticated(why) | Error::Forbidden(why) | Error::PreconditionFailed(why) => (*why).to_owned(),
-        Error::NotFound(kind) => format!("no such {kind}, or it is not yours to see"),
-        Error::MethodNotAllowed => "this path does not take this method: Allow says which it takes".to_owned(),
-        Error::TooLarge(limit) => format!("the body may be at most {limit} bytes"),
-        Error::UnsupportedMediaType(accepted) => format!("send the body as {accepted}, in UTF-8"),
-        Error::Batch(_) => "nothing was written: operations says what is wrong with which".to_owned(),
+        Error::NotFound(kind) => format!("This {kind} does not exist, or you may not see it."),
+        Error::MethodNotAllowed => {
+            "This path does not support this method; use one listed in the Allow header.".to_owned()
+        }
+        Error::TooLarge(limit) => format!("The body may be at most {limit} bytes; send less."),
+        Error::UnsupportedMediaType(accepted) => {
+            format!("The Content-Type is not supported. Send the body as {accepted} in UTF-8.")
+        }
+        Error::Batch(_) => "Nothing was written; see operations for the error of each failed operation.".to_owned(),
         Error::PreconditionRequired(how) => (*how).to_owned(),
-        Error::NotBuilt(what) => format!("{what} is part of the design and not built yet"),
-        Error::Unavailable { .. } => "not available right now: try again".to_owned(),
-        Error::Internal(_) => "our fault: the request id names it in the logs".to_owned(),
+        Error::NotBuilt(what) => format!("This feature is designed and not built yet: {what}."),
+        Error::Unavailable { .. } => {
+            "The request cannot be served right now. Retry it after the time in Retry-After.".to_owned()
+        }
+        Error::Internal(_) => {
+            "The server failed to process this request. Report the request id to its operator.".to_owned()
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The last look at a body before it leaves: whether Lambda carries it.
+//! The last check of a response body: whether it fits into Lambda's limit.
 
 use super::Problem;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 
-/// The response, or the refusal of one that Lambda would not carry, for which the gateway would answer 502.
+/// The response, or an error if Lambda could not return it and API Gateway would answer 502.
 pub async fn carried(response: Response) -> Response {
     let is_light = |bytes: u64| response_size::at_most(bytes) <= response_size::MOST;
     if response.body().size_hint().upper().is_some_and(is_light) {
@@ -29,7 +29,7 @@ mod tests {
     use axum::http::StatusCode;
 
     #[tokio::test]
-    async fn a_body_leaves_as_it_is_or_not_at_all() {
+    async fn a_body_is_sent_unchanged_or_refused() {
         for (body, status) in [
             ("x".repeat(response_size::MOST), StatusCode::OK),
             ("x".repeat(response_size::MOST + 1), StatusCode::UNPROCESSABLE_ENTITY),

@@ -1,6 +1,6 @@
-//! The public half of the signing keys: an item in the `Records` table that `auth` alone may write, cached in memory. A
-//! token's key id only selects among these (R45); an unknown one is looked up at most every few seconds, so a flood of
-//! forged tokens costs no reads.
+//! The public signing keys: an item in the `Records` table that only `auth` may write, cached in memory. A token's key id
+//! selects one of them (R45). Unknown key ids cause a lookup at most every few seconds, so forged tokens cause almost no
+//! reads.
 
 use super::{Caller, User, token};
 use crate::clock::Clock;
@@ -17,11 +17,11 @@ use std::time::Duration;
 pub const KEYS_PARTITION: &str = "k";
 /// Sort key of the published keys.
 pub const KEYS_SORT: &str = "signing";
-/// How often, at most, an unknown key id makes us look for new keys, in milliseconds.
+/// Minimum time between two lookups for unknown key ids, in milliseconds.
 const REFETCH_MILLIS: u64 = 5_000;
-/// How long the keys are waited for before there is a request that needs them.
+/// How long start-up waits for the keys.
 const WARM_PATIENCE: Duration = Duration::from_secs(1);
-/// How many verified tokens are remembered, by hash, until they expire.
+/// Maximum number of verified tokens cached by hash until they expire.
 const REMEMBERED_TOKENS: usize = 1_000;
 
 /// One published key.
@@ -61,10 +61,10 @@ impl Authenticator {
         }
     }
 
-    /// The caller a bearer token speaks for.
+    /// The caller that a bearer token identifies.
     ///
     /// # Errors
-    /// `Unauthenticated` for a token that proves nothing; `Unavailable` when keys cannot be read, never access.
+    /// `Unauthenticated` for an invalid token. `Unavailable` when the keys cannot be read; access is never granted then.
     pub async fn caller(&self, token: &str) -> Result<Caller> {
         let hash = hash(token);
         let now = self.clock.seconds();
@@ -78,9 +78,9 @@ impl Authenticator {
         Ok(Caller::User(user))
     }
 
-    /// Fetches the keys ahead of the first token, if that does not take long: starting up has its own deadline.
+    /// Fetches the keys before the first token, within a time limit: start-up has its own deadline.
     pub async fn warm(&self) {
-        // An id that no key has: all there are get fetched.
+        // No key has this id, so all published keys are fetched.
         let _ = tokio::time::timeout(WARM_PATIENCE, self.key("")).await;
     }
 
@@ -104,7 +104,7 @@ impl Authenticator {
         if let Some(key) = self.known_key(kid) {
             return Ok(Some(key));
         }
-        // Whoever comes while another is fetching waits for what that brings.
+        // Concurrent requests wait for one fetch.
         let mut fetched_at = self.fetched_at.lock().await;
         if let Some(key) = self.known_key(kid) {
             return Ok(Some(key));
@@ -114,7 +114,7 @@ impl Authenticator {
             return Ok(None);
         }
         let keys = published(&self.records).await?;
-        // Until there are keys at all, the first token must not wait out the pause.
+        // While no keys are cached, the first token must not wait for the pause.
         if !keys.is_empty() {
             *fetched_at = now;
         }
@@ -133,12 +133,12 @@ impl Authenticator {
     }
 }
 
-const REFUSED: Error = Error::Unauthenticated("the access token is not valid, or no longer: sign in or refresh");
+const REFUSED: Error = Error::Unauthenticated("The access token is invalid or has expired. Sign in or refresh it.");
 
 /// The keys published in the `Records` table, newest first.
 ///
 /// # Errors
-/// `Unavailable` when the table does not answer.
+/// `Unavailable` when the table does not respond.
 pub async fn published(records: &Table) -> Result<Vec<PublicKey>> {
     let found = records.get(KEYS_PARTITION, KEYS_SORT, true).await?;
     found.map_or(Ok(Vec::new()), |found| published_in(&found))
@@ -147,7 +147,7 @@ pub async fn published(records: &Table) -> Result<Vec<PublicKey>> {
 /// The keys in the item that publishes them.
 ///
 /// # Errors
-/// `Internal` when it is not of our making.
+/// `Internal` when the item is malformed.
 pub fn published_in(found: &Item) -> Result<Vec<PublicKey>> {
     let keys = found.get("keys").map(item::to_json).unwrap_or_default();
     serde_json::from_value(keys).map_err(Error::internal)

@@ -1,4 +1,4 @@
-//! Who: a bearer token in, a `Caller` out. Every function verifies tokens by itself, from public keys alone.
+//! Authentication: a bearer token in, a `Caller` out. Every function verifies tokens itself, using only public keys.
 
 pub mod keys;
 pub mod parameters;

@@ -1,5 +1,5 @@
-//! Keys of this stack, in SSM Parameter Store as SecureStrings. Made on first use by whoever comes first, so an idle stack
-//! costs nothing and nobody has to make keys by hand (design section 8).
+//! This stack's keys, in SSM Parameter Store as SecureStrings. The first function that needs a key creates it, so an idle
+//! stack costs nothing and no key is created by hand (design section 8).
 
 use crate::aws::{Aws, Service, StoredResponse};
 use crate::error::{Error, Result};
@@ -18,10 +18,11 @@ impl Parameters {
         Self { aws, path }
     }
 
-    /// The value of a parameter, or the value `make` gives if nobody had made one yet. All callers at once get the same.
+    /// The value of a parameter, or the value of `make` if the parameter does not exist yet. Concurrent callers get the same
+    /// value.
     ///
     /// # Errors
-    /// `Unavailable` when SSM does not answer or refuses.
+    /// `Unavailable` when SSM does not respond or refuses.
     pub async fn get_or_create(&self, name: &str, make: impl FnOnce() -> String) -> Result<String> {
         if let Some(value) = self.get(name).await? {
             return Ok(value);
@@ -29,7 +30,7 @@ impl Parameters {
         let made = make();
         let body = json!({
             "Name": self.full_name(name), "Value": made, "Type": "SecureString", "Overwrite": false,
-            "Description": "Made by Undercroft on first use. Losing it signs everybody out.",
+            "Description": "Created by Undercroft on first use. Deleting it signs out every user.",
         });
         let answer = self.call("AmazonSSM.PutParameter", &body).await?;
         match answer.status {
@@ -41,10 +42,10 @@ impl Parameters {
         }
     }
 
-    /// The value of a parameter, if it was ever made.
+    /// The value of a parameter, if it exists.
     ///
     /// # Errors
-    /// `Unavailable` when SSM does not answer or refuses.
+    /// `Unavailable` when SSM does not respond or refuses.
     pub async fn get(&self, name: &str) -> Result<Option<String>> {
         let body = json!({ "Name": self.full_name(name), "WithDecryption": true });
         let answer = self.call("AmazonSSM.GetParameter", &body).await?;

@@ -1,7 +1,7 @@
-//! Sealing: authenticated encryption of small things that leave our hands and come back, cursors and mailed codes.
+//! Sealing: authenticated encryption of small values that clients or mails return, such as cursors and mailed codes.
 //!
-//! AES-256-GCM with a random 96-bit nonce. What a sealed text is for and who it belongs to goes in as associated data, so
-//! that it opens nowhere else. There is no default key: without Parameter Store nothing is sealed.
+//! AES-256-GCM with a random 96-bit nonce. The associated data contains purpose and owner, so a sealed value opens only in
+//! the same context. There is no default key: without Parameter Store nothing is sealed.
 
 use super::parameters::Parameters;
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::id;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use tokio::sync::OnceCell;
 
-/// A key that seals and opens, fetched when first needed.
+/// A key that seals and opens, fetched on first use.
 #[derive(Debug)]
 pub struct Seal {
     parameters: Parameters,
@@ -18,12 +18,12 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// The key named `name` among this stack's parameters.
+    /// The key named `name` in this stack's parameters.
     pub fn new(parameters: Parameters, name: &'static str) -> Self {
         Self { parameters, name, key: OnceCell::new() }
     }
 
-    /// Seals `plain` for the use that `associated` names.
+    /// Seals `plain` for the purpose in `associated`.
     ///
     /// # Errors
     /// `Unavailable` when the key cannot be fetched.
@@ -37,7 +37,7 @@ impl Seal {
         Ok(id::base64url(&[nonce.as_slice(), &sealed].concat()))
     }
 
-    /// Opens what `seal` made for the same use. `None` for anything else.
+    /// Opens what `seal` returned for the same purpose. `None` for anything else.
     ///
     /// # Errors
     /// `Unavailable` when the key cannot be fetched.

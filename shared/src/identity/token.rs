@@ -1,21 +1,21 @@
-//! Access tokens: JWTs of type `at+jwt` (RFC 9068), signed with Ed25519, living ten minutes (RFC 8725 throughout).
+//! Access tokens: JWTs of type `at+jwt` (RFC 9068), signed with Ed25519, valid for ten minutes (RFC 8725 throughout).
 
 use super::{User, signature};
 use crate::id;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-/// How long an access token lives, in seconds. Ending a session ends new access tokens at once and old ones within this.
+/// Lifetime of an access token, in seconds. Ending a session ends its access tokens within this time.
 pub const ACCESS_TOKEN_SECONDS: u64 = 600;
-/// How far two clocks may differ, in seconds.
+/// The tolerated clock difference, in seconds.
 pub const LEEWAY_SECONDS: u64 = 30;
-/// Longest token that is looked at.
+/// Maximum length of a token.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 const AUDIENCE: &str = "undercroft";
 const TYPE: &str = "at+jwt";
 
-/// The claims of an access token. Each member must be there, once, with this type; nothing else may be (R48, R49).
+/// The claims of an access token. Each member must be present exactly once with this type; no other is allowed (R48, R49).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
@@ -29,9 +29,9 @@ pub struct Claims {
     pub sid: String,
     /// Canonical address.
     pub email: String,
-    /// Whether the address was proven.
+    /// Whether the address is verified.
     pub email_verified: bool,
-    /// Roles when issued.
+    /// The roles when issued.
     pub roles: Vec<String>,
     /// Issued at, seconds since the epoch.
     pub iat: u64,
@@ -39,11 +39,11 @@ pub struct Claims {
     pub nbf: u64,
     /// Expires at, seconds since the epoch.
     pub exp: u64,
-    /// Names this token in logs.
+    /// Identifies this token in logs.
     pub jti: String,
 }
 
-/// The header of an access token: three members and no more, so a key or a key's address can never come with it (R45).
+/// The header of an access token: exactly three members, so it cannot contain a key or a key's address (R45).
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrictHeader {
@@ -52,7 +52,7 @@ struct StrictHeader {
     kid: String,
 }
 
-/// The issuer that a stack's tokens name.
+/// The issuer of a stack's tokens.
 pub fn issuer(stack: &str) -> String {
     format!("urn:undercroft:{stack}")
 }
@@ -87,12 +87,12 @@ pub fn sign(
     Ok(jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(pkcs8))?)
 }
 
-/// The key id a token names, if its header is exactly of the one form we issue. Done before any key is looked for.
+/// The key id of a token, if its header has exactly our format. Checked before any key lookup.
 pub fn key_id(token: &str) -> Option<String> {
     if token.len() > MAX_TOKEN_BYTES || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return None;
     }
-    // Both parts are objects, whose first bytes are these: what reads them would also take an array, member after member.
+    // Both parts must be objects and so begin with these bytes; the deserializer would also accept an array of members.
     if !token.split('.').take(2).all(|part| part.starts_with("ey")) {
         return None;
     }
@@ -101,14 +101,14 @@ pub fn key_id(token: &str) -> Option<String> {
     (header.alg == "EdDSA" && header.typ == TYPE).then_some(header.kid)
 }
 
-/// The user a token speaks for at `now`, if the signature, issuer, audience and times all hold.
+/// The user of a token at `now`, if signature, issuer, audience and times are valid.
 pub fn verify(token: &str, issuer: &str, public_key: &[u8], now: u64) -> Option<(User, u64)> {
     signature::install();
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[AUDIENCE]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    // Times are compared below against our own clock, both ends and with our own leeway.
+    // Times are checked below with our own clock and leeway.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(public_key), &validation).ok()?.claims;

@@ -1,4 +1,4 @@
-//! Operations that write, one or several, as intents.
+//! Write operations, single or batched, as intents.
 
 use super::input::check_new_id;
 use super::operations::Operations;
@@ -13,29 +13,29 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-/// One write that a client asks for.
+/// One write that a client requests.
 #[derive(Debug, Clone)]
 pub struct Operation {
     /// The collection's name.
     pub collection: String,
-    /// What is to be written.
+    /// The kind of write.
     pub kind: OperationKind,
-    /// Under which conditions.
+    /// The operation's conditions.
     pub preconditions: Preconditions,
 }
 
-/// What an operation writes.
+/// The kind of a write.
 #[derive(Debug, Clone)]
 pub enum OperationKind {
-    /// A new record, with an id of the server's.
+    /// Create a record with a server-generated id.
     Create(Map<String, Value>),
-    /// The record of this id: replaced (`If-Match`), or made (`If-None-Match: *`).
+    /// Replace (`If-Match`) or create (`If-None-Match: *`) the record with this id.
     Put(String, Map<String, Value>),
-    /// A JSON Merge Patch (RFC 7396) of the record of this id.
+    /// Apply a JSON Merge Patch (RFC 7396) to the record with this id.
     Patch(String, Map<String, Value>),
-    /// The record of this id becomes a tombstone.
+    /// Delete the record with this id.
     Delete(String),
-    /// The record of this id comes back from its tombstone.
+    /// Undelete the record with this id.
     Undelete(String),
 }
 
@@ -55,8 +55,8 @@ impl Operation {
     /// Checks what can be checked before any definition is read.
     ///
     /// # Errors
-    /// `PreconditionRequired` for a PUT that does not say whether it replaces or makes a record; `BadRequest` for an id that no new
-    /// record may have.
+    /// `PreconditionRequired` for a PUT that does not state whether it replaces or creates a record. `BadRequest` for an id
+    /// that a new record may not have.
     pub fn check(&self, now: u64) -> Result<()> {
         let OperationKind::Put(id, _) = &self.kind else { return Ok(()) };
         match (self.preconditions.if_match.is_sent(), &self.preconditions.if_none_match) {
@@ -70,21 +70,21 @@ impl Operation {
 }
 
 impl Operations {
-    /// The intent of one operation, if the caller may.
+    /// The intent of one operation, if the caller is allowed.
     ///
     /// # Errors
-    /// As the definitions and the rules have them, before any record is read; as a missing tombstone and unreachable targets do.
+    /// The errors of definitions and rules before any record is read; then those of missing tombstones and unreachable
+    /// targets.
     pub async fn intent(&self, caller: &Caller, operation: Operation) -> Result<Intent> {
         let prepared = self.prepare(caller, operation).await?;
         let completed = complete(self, caller, vec![prepared]).await?;
-        completed.into_iter().next().ok_or_else(|| Error::internal("an operation without an intent"))?
+        completed.into_iter().next().ok_or_else(|| Error::internal("an operation produced no intent"))?
     }
 
-    /// The intents of several operations. All their collections are looked up together, and no record is read while one of them is
-    /// refused.
+    /// The intents of several operations. Looks up all their collections together. Reads no record if one of them is refused.
     ///
     /// # Errors
-    /// `Batch`, with what is wrong with each.
+    /// `Batch`, with the error of each failed operation.
     pub async fn intents(&self, caller: &Caller, operations: Vec<Operation>) -> Result<Vec<Intent>> {
         let named = operations.iter().map(|operation| operation.collection.as_str()).collect();
         let missing = self.definitions.prefetch(named, matches!(caller, Caller::Anonymous)).await?;
@@ -94,9 +94,11 @@ impl Operations {
         });
         let mut written = HashSet::new();
         let distinct = join_all(prepared).await.into_iter().map(|prepared| match prepared {
-            Ok(prepared) if !written.insert(prepared.writes()) => {
-                Err(Error::field("/path", "twice", "an earlier operation writes this record"))
-            }
+            Ok(prepared) if !written.insert(prepared.writes()) => Err(Error::field(
+                "/path",
+                "twice",
+                "An earlier operation of this batch writes the same record. Combine them.",
+            )),
             prepared => prepared,
         });
         let prepared = all_or_errors(distinct.collect())?;
@@ -120,7 +122,7 @@ impl Operations {
     }
 }
 
-/// All of them, or `Batch` with what is wrong with which. An error that is nobody's fault is of the whole.
+/// All results, or `Batch` with the error of each failed operation. An internal error fails the whole batch.
 ///
 /// # Errors
 /// See above.

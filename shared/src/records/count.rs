@@ -1,4 +1,4 @@
-//! `count=true` of a list: how many records it holds, from what the change log counts, where it holds whole partitions.
+//! `count=true`: the number of records in a list that consists of whole partitions, from the change log.
 
 use super::operations::Operations;
 use crate::error::{Error, Result};
@@ -8,41 +8,41 @@ use crate::store::change_log::Partition;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The partitions whose counts together are the count of a planned list.
+/// The partitions whose counts add up to the count of a planned list.
 ///
 /// # Errors
-/// `Refused` where the collection is not counted, or the list holds only a part of a partition.
+/// `Refused` if the collection is not counted, or if the list covers only part of a partition.
 pub fn partitions(collection: &Collection, plan: &Plan) -> Result<Vec<Partition>> {
     let counted = collection.definition().counted_since.ok_or_else(|| Error::Refused {
         code: "counts_off",
-        detail: "the records of this collection are not counted: put its definition with what stands in `patch`"
+        detail: "The records of this collection are not counted. Add the members in `patch` to its definition."
             .to_owned(),
         advice: Map::from_iter([("patch".to_owned(), json!({ "counts": true }))]),
     })?;
     if collection.definition().counting {
         return Err(Error::refused(
             "counts_building",
-            "the records from before counting was turned on are being counted: ask again when the collection's job is done",
+            "A job is still counting the existing records of this collection. Retry when the collection's job is done.",
         ));
     }
     if !is_counted_whole(plan) {
         return Err(Error::refused(
             "count_needs_partition",
-            "a count is kept of the whole collection and of each partition of an index: list one of those, with equality on \
-             every partition field and nothing besides, or leave out count",
+            "Only the whole collection and each partition of an index are counted. List one of those, with equality on every \
+             partition field and no other filter, or leave out count.",
         ));
     }
     let partitions = plan.ranges.iter().flat_map(|range| Partition::of_range(collection, counted, range));
-    // Two alternatives may say the same in other words.
+    // Two alternatives may select the same partition.
     Ok(partitions.collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// Reads the count of these partitions.
+/// Reads the total count of these partitions.
 pub async fn counted(operations: &Operations, partitions: &[Partition]) -> Result<Value> {
     Ok(json!({ "records": operations.change_log.count(partitions).await?, "eventual": true }))
 }
 
-/// Whether the list is nothing but whole partitions, and no record lies in two of them.
+/// Whether the list consists of whole partitions that do not overlap.
 fn is_counted_whole(plan: &Plan) -> bool {
     let index = |range: &Range| match range {
         Range::Records { .. } => None,

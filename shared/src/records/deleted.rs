@@ -1,5 +1,5 @@
-//! Listing what is deleted and not yet gone, with when and by whom. For admins; everybody else learns nothing of the collection, not
-//! even whether it exists.
+//! `deleted=true`: lists tombstones with time and author of the deletion. For admins; other callers do not learn whether the
+//! collection exists.
 
 use super::list_request::ListRequest;
 use super::operations::Operations;
@@ -12,10 +12,10 @@ use crate::policy::{Grant, allow};
 use crate::store::deleted::Deleted;
 use serde_json::{Value, json};
 
-/// Items read for a page unless asked otherwise.
+/// Default number of items read per page.
 const SCAN: u32 = 1_000;
 
-/// Lists what is deleted, by id.
+/// Lists tombstones, ordered by id.
 pub async fn list(
     operations: &Operations,
     caller: &Caller,
@@ -24,12 +24,14 @@ pub async fn list(
     request: &ListRequest,
 ) -> Result<Value> {
     match caller {
-        Caller::Anonymous => return Err(Error::Unauthenticated("sign in first")),
-        Caller::User(user) if !user.is_admin() => return Err(Error::Forbidden("only admins see what is deleted")),
+        Caller::Anonymous => return Err(Error::Unauthenticated("Sign in to send this request.")),
+        Caller::User(user) if !user.is_admin() => {
+            return Err(Error::Forbidden("Only admins may list deleted records."));
+        }
         Caller::User(_) => {}
     }
     if let Some(other) = excluded(request) {
-        let detail = format!("deleted=true is answered by id: it goes with limit, scan and cursor, not with {other}");
+        let detail = format!("deleted=true lists by id and accepts only limit, scan and cursor. Leave out {other}.");
         return Err(Error::bad_request("deleted", detail));
     }
     let collection = operations.collection(name, caller, Rule::List).await?;
@@ -42,7 +44,7 @@ pub async fn list(
     Ok(page(operations, &purpose, items, next.as_deref()).await?.into())
 }
 
-/// A parameter of the request that does not go with `deleted=true`.
+/// A parameter that cannot be combined with `deleted=true`.
 fn excluded(request: &ListRequest) -> Option<&'static str> {
     let asked = [
         ("filter", request.filter.is_some()),

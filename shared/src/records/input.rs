@@ -1,4 +1,4 @@
-//! What a client sent to be stored, on its way to being data: nothing that only the server writes, every default in its place, valid.
+//! Checks what a client sends and completes it to data: no server-owned members, all defaults, valid.
 
 use super::operations::Operations;
 use crate::error::{Error, FieldError, Result};
@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 /// How far a client's clock may be ahead of the server's, in milliseconds.
 const MAX_CLOCK_SKEW_MILLIS: u64 = 60_000;
 
-/// Takes the id out of a body that repeats the one in the path (R63), and refuses what clients do not write (R67).
+/// Removes the id from a body that repeats the one in the path (R63), and refuses members that clients may not write (R67).
 ///
 /// # Errors
-/// `Invalid`, naming each member.
+/// `Invalid`, with every wrong member.
 pub fn strip(
     collection: &Collection,
     caller: &Caller,
@@ -26,7 +26,11 @@ pub fn strip(
 ) -> Result<()> {
     if let (Some(path_id), Some(sent)) = (path_id, body.get("id")) {
         if sent.as_str() != Some(path_id) {
-            return Err(Error::field("/id", "conflict", "the id in the body is not the id in the path"));
+            return Err(Error::field(
+                "/id",
+                "conflict",
+                "The id in the body differs from the id in the path. Leave it out of the body.",
+            ));
         }
         body.remove("id");
     }
@@ -34,23 +38,27 @@ pub fn strip(
     let kept = body
         .keys()
         .filter(kept)
-        .map(|name| FieldError::new(format!("/{name}"), "read_only", "the server keeps this field: leave it out"));
-    // Taking away what is no field leaves nothing for the schema to find.
+        .map(|name| FieldError::new(format!("/{name}"), "read_only", "The server sets this field. Leave it out."));
+    // After unknown members are removed, the schema reports none of them again.
     let unknown = body
         .iter()
         .filter(|(name, value)| value.is_null() && !is_system(name) && collection.field(name).is_none())
         .map(|(name, _)| {
             let pointer = format!("/{}", json_pointer::escape(name));
-            FieldError::new(pointer, "unknown_field", "there is no such field")
+            FieldError::new(
+                pointer,
+                "unknown_field",
+                "The schema has no such field. Leave it out, or add it to the schema.",
+            )
         });
     let errors: Vec<FieldError> = kept.chain(unknown).collect();
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }
 
-/// Completes the data of a new record: defaults, validation, one form for times. Requests and imports pass through this one gate.
+/// Completes the data of a new record: defaults, validation, canonical times. Requests and imports both use it.
 ///
 /// # Errors
-/// `Invalid`, naming each member.
+/// `Invalid`, with every wrong member.
 pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> Result<()> {
     collection.apply_defaults(data);
     collection.validate(data).map_err(Error::Invalid)?;
@@ -58,30 +66,31 @@ pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> R
     Ok(())
 }
 
-/// Checks that a record may be made under this id.
+/// Checks that a new record may have this id.
 ///
 /// # Errors
-/// The reason why not.
+/// The reason why it may not.
 pub fn check_new_id(id: &str, now: u64) -> Result<(), &'static str> {
     match id::millis(id) {
-        None => Err("an id is a UUIDv7 in lower case with hyphens (RFC 9562)"),
-        Some(made) if made > now + MAX_CLOCK_SKEW_MILLIS => {
-            Err("the time in this id has not come yet: createdAt is taken from it")
-        }
+        None => Err("The id is not a UUIDv7 in lower case with hyphens (RFC 9562). Send such an id."),
+        Some(made) if made > now + MAX_CLOCK_SKEW_MILLIS => Err(
+            "The time in this id is in the future. Generate the id with the current time, because createdAt is derived from \
+             it.",
+        ),
         Some(_) => Ok(()),
     }
 }
 
-/// A record's id from the path. What is no id names no record.
+/// A record's id from the path. A malformed id counts as a missing record.
 ///
 /// # Errors
-/// `NotFound`, as for a record that is not there.
+/// `NotFound`, as for a missing record.
 pub fn record_id(text: &str) -> Result<&str> {
     if id::is_valid(text) { Ok(text) } else { Err(Error::NotFound("record")) }
 }
 
-/// The records that these members point at and that the write has to see: alive, and the caller's to point at. Their own account
-/// needs no look: the token has proven it.
+/// The records that these members refer to, which the write must check for existence and permission. The caller's own account
+/// needs no check: the token proves it.
 pub async fn targets(
     operations: &Operations,
     collection: &Collection,

@@ -1,4 +1,4 @@
-//! Listing records: a page of them, or how the page would be read. What is deleted is listed in `deleted`.
+//! Lists records, or explains how the list would be read. `deleted` lists tombstones.
 
 use super::expand::Expand;
 use super::list_request::ListRequest;
@@ -14,7 +14,7 @@ use crate::store::list::Listed;
 use serde_json::{Map, Value, json};
 
 impl Operations {
-    /// Lists records: a page of them, or with `explain` how it would be read.
+    /// Lists records: one page, or with `explain` its plan.
     ///
     /// # Errors
     /// `Unauthenticated`, `NotFound`; `BadRequest`, naming the parameter; `Refused`, naming the index that the list needs.
@@ -60,7 +60,7 @@ async fn read(
     Ok(page.into())
 }
 
-/// How the list would be read and what that is going to cost, or why it would be refused: `explain=true` is never a 422.
+/// The plan of the list and its expected cost, or its refusal: `explain=true` never answers 422.
 async fn explain(
     operations: &Operations,
     caller: &Caller,
@@ -102,7 +102,7 @@ fn planned(grant: &Grant, request: &ListRequest) -> Result<Plan> {
     plan(layout, &query).map_err(refusal::of_list)
 }
 
-/// What a cursor is bound to: this caller, this definition of this collection, this question.
+/// What a cursor is bound to: this caller, this version of the collection's definition, this query.
 fn purpose(grant: &Grant, caller: &Caller, request: &ListRequest) -> String {
     let definition = grant.collection().definition();
     json!([
@@ -118,14 +118,14 @@ fn purpose(grant: &Grant, caller: &Caller, request: &ListRequest) -> String {
     .to_string()
 }
 
-/// The fields asked for; `None`: all of them.
+/// The requested fields. `None`: all of them.
 fn fields(grant: &Grant, request: &ListRequest) -> Result<Option<Vec<String>>> {
     let visible = &grant.collection().layout().fields;
     let fields = request.fields.as_deref().map(|fields| parse_fields(fields, visible)).transpose();
     fields.map_err(|error| Error::bad_request("fields", format!("fields, {error}")))
 }
 
-/// Only the fields asked for; the id is always there.
+/// Only the requested fields, always with the id.
 fn project(record: Map<String, Value>, fields: Option<&[String]>) -> Map<String, Value> {
     let Some(fields) = fields else { return record };
     record.into_iter().filter(|(name, _)| name == "id" || fields.contains(name)).collect()

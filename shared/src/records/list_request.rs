@@ -1,35 +1,35 @@
-//! What a client asks of a list.
+//! The parameters of a list.
 
 use crate::error::{Error, Result};
 use serde::Deserialize;
 
-/// Records on a page unless asked otherwise, and at most.
+/// Default and maximum number of records per page.
 const PAGE: (usize, usize) = (30, 100);
-/// Most items a scan may read.
+/// Maximum number of items a scan may read.
 const MOST_SCANNED: u32 = 1_000;
 
-/// What to list. The members are the parameters of the HTTP request.
+/// The request. The members are the parameters of the HTTP request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListRequest {
-    /// Which records, in the expression language.
+    /// The filter, in the expression language.
     pub filter: Option<String>,
-    /// In which order: fields, each with `-` where it descends.
+    /// The sort order: fields, each with `-` for descending.
     pub sort: Option<String>,
-    /// How many.
+    /// The maximum number of records.
     pub limit: Option<usize>,
-    /// Where to go on: the `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<String>,
-    /// Which members to show.
+    /// The members to return.
     pub fields: Option<String>,
-    /// How many items may be read where no index holds exactly the records asked for.
+    /// How many items may be read if no index contains exactly the requested records.
     pub scan: Option<u32>,
     /// Explain the list instead of reading it.
     #[serde(default)]
     pub explain: bool,
     /// The relations to expand.
     pub expand: Option<String>,
-    /// List what is deleted.
+    /// List tombstones.
     #[serde(default)]
     pub deleted: bool,
     /// Count all records of the list.
@@ -38,16 +38,19 @@ pub struct ListRequest {
 }
 
 impl ListRequest {
-    /// How many records a page of this list has.
+    /// The number of records on a page of this list.
     pub(super) fn page_size(&self) -> Result<usize> {
         if self.scan.is_some_and(|scan| !(1..=MOST_SCANNED).contains(&scan)) {
-            return Err(Error::bad_request("scan", "scan is from 1 to 1000: the most items to read"));
+            return Err(Error::bad_request(
+                "scan",
+                "scan is the maximum number of items to read and must be from 1 to 1000.",
+            ));
         }
         let limit = self.limit.unwrap_or(PAGE.0);
         let least = if self.count { 0 } else { 1 };
         if (least..=PAGE.1).contains(&limit) {
             return Ok(limit);
         }
-        Err(Error::bad_request("limit", "limit is from 1 to 100, or 0 with count=true for the count alone"))
+        Err(Error::bad_request("limit", "limit must be from 1 to 100, or 0 with count=true to get only the count."))
     }
 }

@@ -1,8 +1,8 @@
-//! What can be done with records, whoever asks and by whichever door they come: REST, batches, imports.
+//! Operations on records, shared by REST requests, batches and imports.
 //!
-//! Every operation asks for permission first. A write is prepared from what the client sent (`prepare`): the collection is there,
-//! the caller may as far as definitions say, the body is valid. It becomes an [`Intent`](crate::store::intent::Intent), which [`store::write`](crate::store)
-//! decides upon the stored record and makes. Reads come back as JSON, as the caller may see it.
+//! Every operation checks permission first. `prepare` turns what the client sent into an [`Intent`](crate::store::intent::Intent):
+//! the collection exists, the definitions permit the caller, the body is valid. [`store::write`](crate::store) decides the intent
+//! against the stored record and commits it. Reads return JSON as the caller may see it.
 
 pub mod batch;
 mod changes;

@@ -1,4 +1,4 @@
-//! What every operation works with, and the collection it is about.
+//! The dependencies of every operation, and the lookup of its collection.
 
 use crate::clock::Clock;
 use crate::cursor::Cursors;
@@ -19,16 +19,16 @@ pub struct Operations {
     pub definitions: Arc<Definitions>,
     /// The `Records` table.
     pub records: Records,
-    /// Counts and changes.
+    /// The change log, with counts and changes.
     pub change_log: ChangeLog,
-    /// Seals and opens cursors.
+    /// Creates and opens cursors.
     pub cursors: Arc<Cursors>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
 impl Operations {
-    /// The collection of that name. The error is the same whether it does not exist or is closed to the caller.
+    /// The collection with that name. The error is the same whether it does not exist or is closed to the caller.
     ///
     /// # Errors
     /// `Unauthenticated` or `NotFound` when there is none.
@@ -41,10 +41,10 @@ impl Operations {
     }
 }
 
-/// The error where the caller gets no collection.
+/// The error when the caller may not use the collection.
 pub(super) fn absent(caller: &Caller, action: Rule) -> Error {
     match caller {
-        Caller::Anonymous => Error::Unauthenticated("sign in first"),
+        Caller::Anonymous => Error::Unauthenticated("Sign in to send this request."),
         Caller::User(_) => invisible(action),
     }
 }

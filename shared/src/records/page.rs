@@ -1,10 +1,10 @@
-//! Pages of lists, and the cursors between them.
+//! Pages of lists, with their cursors.
 
 use super::operations::Operations;
 use crate::error::Result;
 use serde_json::{Map, Value};
 
-/// A page, with the cursor to the next one.
+/// A page, with the cursor of the next one.
 pub(super) async fn page(
     operations: &Operations,
     purpose: &str,
@@ -19,7 +19,7 @@ pub(super) async fn page(
 }
 
 impl Operations {
-    /// The position in a cursor, if there is one.
+    /// The position in a cursor, if the request has one.
     ///
     /// # Errors
     /// `BadRequest` for a cursor of another list.

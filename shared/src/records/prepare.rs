@@ -1,8 +1,9 @@
-//! From what a client sent to an intent: the collection exists, the caller may as far as definitions say, and the body is valid and
-//! theirs to write. Every write begins here, alone or in a batch.
+//! Turns what a client sent into an intent: the collection exists, the definitions permit the caller, and the body is valid
+//! and writable. Every write begins here, alone or in a batch.
 //!
-//! It takes two steps. A write is *prepared* from definitions alone: whoever may not is refused before any record is read. Then it is
-//! *completed* with its tombstone and with the records it points at; those of a batch are read together.
+//! There are two steps. A write is *prepared* from definitions alone, so a caller without permission is refused before any
+//! record is read. It is then *completed* with its tombstone and the records it points at; those of a batch are read
+//! together.
 
 use super::input;
 use super::operations::Operations;
@@ -21,12 +22,12 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A write that is prepared: no record has been read for it.
+/// A prepared write. No record has been read for it.
 #[derive(Debug)]
 pub struct Prepared {
-    /// What is known of it: not what it points at.
+    /// The intent, without its targets.
     intent: Intent,
-    /// The right by which a record may be brought back if not by the intent's own.
+    /// The right that permits the undelete if the intent's own grant does not.
     or_by: Option<Grant>,
 }
 
@@ -40,17 +41,17 @@ impl Prepared {
         (self.intent.grant.collection().name().to_owned(), self.intent.id.clone())
     }
 
-    /// The tombstone that it wants back, if it does.
+    /// The tombstone that it undeletes, if it does.
     fn wants(&self) -> Option<(Vec<Grant>, &str)> {
         let Intent { grant, id, what: What::Undelete, .. } = &self.intent else { return None };
         Some((std::iter::once(grant).chain(&self.or_by).cloned().collect(), id))
     }
 }
 
-/// Completes writes: their tombstones are read together, and so are the collections that they point into.
+/// Completes writes: reads their tombstones together, and looks up the collections that they refer to.
 ///
 /// # Errors
-/// For each, when its tombstone is not there or when it cannot point where it does; for all when the table does not answer.
+/// For each write: its tombstone does not exist, or it may not refer to a target. For all: the table does not respond.
 pub(super) async fn complete(
     operations: &Operations,
     caller: &Caller,
@@ -79,7 +80,7 @@ pub(super) async fn complete(
     Ok(join_all(each).await)
 }
 
-/// The members that an intent gives its record, which may be those of its tombstone.
+/// The members that an intent writes, which may be those of its tombstone.
 fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
     match &intent.what {
         What::Create(data) => Cow::Borrowed(data),
@@ -89,15 +90,15 @@ fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, M
     }
 }
 
-/// A replacement with its defaults. Kept apart from what was sent: what the caller does not see stays as it is stored, and only
-/// then comes a default.
+/// A replacement's defaults. They are kept apart from the sent members: a field that the caller may not see keeps its stored
+/// value and gets the default only if it has none.
 fn filled(collection: &Collection, body: &Map<String, Value>) -> Map<String, Value> {
     let mut filled = body.clone();
     collection.apply_defaults_again(&mut filled);
     filled
 }
 
-/// To make a record with an id of the server's.
+/// Prepares creating a record with a server-generated id.
 pub(super) async fn create(
     operations: &Operations,
     caller: &Caller,
@@ -107,7 +108,7 @@ pub(super) async fn create(
     make(operations, caller, name, id::new(&operations.clock), body).await
 }
 
-/// To make a record with an id of the client's.
+/// Prepares creating a record with a client-generated id.
 pub(super) async fn create_with_id(
     operations: &Operations,
     caller: &Caller,
@@ -132,7 +133,7 @@ async fn make(
     Ok(Prepared::new(grant, id, What::Create(data), Preconditions::NONE))
 }
 
-/// Validates new data and asks for the grant to write it. Who could never create hears nothing of the schema.
+/// Validates new data and gets the grant to write it. A caller who could never create records gets no schema errors.
 fn granted(
     operations: &Operations,
     caller: &Caller,
@@ -149,8 +150,8 @@ fn granted(
     Ok((ask(&data)?, data))
 }
 
-/// To replace a record. The client must have said which version it means: a replacement that did not look first loses
-/// somebody's update.
+/// Prepares replacing a record. The client must state the version it replaces, so that it cannot overwrite a concurrent
+/// update.
 pub(super) async fn replace(
     operations: &Operations,
     caller: &Caller,
@@ -170,7 +171,7 @@ pub(super) async fn replace(
     Ok(Prepared::new(grant, id.to_owned(), What::Replace(body), preconditions))
 }
 
-/// To merge a patch into a record.
+/// Prepares merging a patch into a record.
 pub(super) async fn merge(
     operations: &Operations,
     caller: &Caller,
@@ -191,7 +192,7 @@ pub(super) async fn merge(
     Ok(Prepared::new(grant, id.to_owned(), What::Merge(patch), preconditions))
 }
 
-/// To delete a record.
+/// Prepares deleting a record.
 pub(super) async fn delete(
     operations: &Operations,
     caller: &Caller,
@@ -203,8 +204,8 @@ pub(super) async fn delete(
     Ok(Prepared::new(grant, id, What::Delete, preconditions))
 }
 
-/// To bring a deleted record back: for those whom the rule `undelete` lets, and for whoever deleted it, while they still may. What
-/// it points at must be there, and theirs to point at.
+/// Prepares undeleting a record: for callers that the rule `undelete` permits, and for the caller who deleted it while they
+/// may still delete it. Its targets must exist, and the caller must be allowed to refer to them.
 pub(super) async fn undelete(
     operations: &Operations,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! The JSON Schema (2020-12) of a record as the caller sees it. Whoever may list, read or create records may have it.
+//! The JSON Schema (2020-12) of a record as the caller sees it. Available to callers who may list, read or create records.
 
 use super::operations::Operations;
 use super::operations::absent;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct PublishedSchema {
     /// Its entity tag.
     pub etag: String,
-    /// The schema; `None` where the caller has it already (`If-None-Match`).
+    /// The schema. `None` if the caller already has it (`If-None-Match`).
     pub schema: Option<Value>,
 }
 
@@ -24,7 +24,7 @@ impl Operations {
     /// The schema of a collection's records.
     ///
     /// # Errors
-    /// `Unauthenticated`, `NotFound`; `PreconditionFailed` when `If-Match` does not hold.
+    /// `Unauthenticated`, `NotFound`; `PreconditionFailed` when `If-Match` does not match.
     pub async fn published_schema(
         &self,
         caller: &Caller,
@@ -49,8 +49,8 @@ impl Operations {
     }
 }
 
-/// Whether the caller could do any of the three to some record. What a new one would hold is not known yet, so a `create` rule
-/// is asked as of a patch that says nothing.
+/// Whether the caller could do any of the three with some record. A new record's data is unknown, so the `create` rule is
+/// evaluated as for an empty patch.
 fn may_know(caller: &Caller, collection: &Arc<Collection>, now: u64) -> bool {
     let nothing = Map::new();
     let reads =

@@ -1,4 +1,4 @@
-//! Reading one record.
+//! Reads one record.
 
 use super::expand::Expand;
 use super::input::record_id;
@@ -11,23 +11,23 @@ use crate::preconditions::{Preconditions, etag, etag_of};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How a record is read.
+/// The parameters of a read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadRequest {
-    /// Sees every write that was answered before, at twice the price.
+    /// Whether the read is strongly consistent, at twice the price.
     #[serde(default)]
     pub consistent: bool,
     /// The relations to expand.
     pub expand: Option<String>,
 }
 
-/// A record that was read.
+/// The result of a read.
 #[derive(Debug)]
 pub struct Found {
     /// Its entity tag, as this caller sees it.
     pub etag: String,
-    /// The record as this caller sees it, with what was expanded; `None` where they have it already (`If-None-Match`).
+    /// The record as this caller sees it, with its expanded records. `None` if the caller already has it (`If-None-Match`).
     pub shown: Option<Value>,
 }
 
@@ -35,7 +35,7 @@ impl Operations {
     /// Reads a record. One round trip, half a read unit, and one more trip for each level of `expand`.
     ///
     /// # Errors
-    /// `Unauthenticated`, `NotFound`; `PreconditionFailed` when `If-Match` does not hold; as expanding has them.
+    /// `Unauthenticated`, `NotFound`; `PreconditionFailed` when `If-Match` does not match; the errors of `expand`.
     pub async fn read(
         &self,
         caller: &Caller,

@@ -1,8 +1,9 @@
-//! Stored records brought to what their definition says, one by one, by a job and not for a caller: no data is changed here
-//! and none is shown, so there is no grant. What is changed is what the store keeps beside the data.
+//! Backfill: brings stored records in line with their collection's definition, one at a time. It runs in a job and not for a
+//! caller, so it needs no grant. It changes only the attributes the store keeps beside the data, never the data, and returns
+//! no data.
 //!
-//! Each write is on the condition that the record is of the version seen, so it never undoes what a client wrote meanwhile;
-//! and it leaves version and time alone, because the record is the same.
+//! Each write is conditional on the version that was read, so it never overwrites a client's write. It leaves version and
+//! time unchanged because the record itself does not change.
 
 use super::item::{self, Item, number, string, text};
 use super::keys::record_partition;
@@ -17,34 +18,34 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// What a stored record has against the definition that is to be in force.
+/// How a stored record disagrees with the pending definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disagreement {
-    /// What is wrong, with JSON pointers into the record's data. Empty: nothing.
+    /// JSON pointers into the record's data, each with a message. Empty if the record conforms.
     pub errors: Vec<FieldError>,
-    /// What it keeps from coming into force.
+    /// What this disagreement keeps from coming into force.
     pub refused: Blocked,
 }
 
-/// What stored records have against a definition.
+/// How stored records disagree with a definition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Disagreements {
-    /// How many do.
+    /// The number of records that disagree.
     pub count: u64,
     /// The first of them.
     pub first: Vec<Listed>,
-    /// How many items were read.
+    /// The number of items read.
     pub checked: usize,
-    /// Whether those were all.
+    /// Whether every record was read.
     pub complete: bool,
 }
 
-/// A stored record that disagrees.
+/// A stored record that disagrees with the definition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Listed {
-    /// Its id.
+    /// The record's id.
     pub id: String,
-    /// What is wrong.
+    /// The errors found in it.
     pub errors: Vec<FieldError>,
 }
 
@@ -57,11 +58,11 @@ impl Disagreements {
     }
 }
 
-/// What the store keeps beside a record: the attribute, and its value unless it must be absent.
+/// An attribute the store keeps beside a record's data. `None`: the attribute must be absent.
 type Kept = Vec<(String, Option<AttributeValue>)>;
 
 impl Records {
-    /// Up to `limit` items of one shard in the order of their ids, after the id `after`: living records and tombstones.
+    /// Up to `limit` items of one shard, ordered by id, after the id `after`. Includes tombstones.
     pub async fn in_shard(
         &self,
         _: &System,
@@ -83,11 +84,11 @@ impl Records {
             .await
     }
 
-    /// Holds up to `most` stored records against what is to come, without a write. Of those that disagree it lists the first; no data
-    /// of a record is returned.
+    /// Checks up to `most` stored records against the pending definition without writing. Returns the first disagreements,
+    /// but no data.
     ///
     /// # Errors
-    /// As every read of the table.
+    /// As for every read of the table.
     pub async fn disagreements(&self, collection: &Collection, most: usize, listed: usize) -> Result<Disagreements> {
         let mut found = Disagreements { complete: true, ..Disagreements::default() };
         let mut claimed = HashMap::new();
@@ -104,7 +105,7 @@ impl Records {
                 for record in page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted) {
                     found.note(&record, disagreement(collection, &record, &mut claimed)?, listed);
                 }
-                // Tombstones count as read, and may fill a page alone.
+                // Tombstones count as read. A page may consist of tombstones only.
                 match page.last_key.as_ref().and_then(|key| text(key, "sk")) {
                     Some(last) => after = Some(last.to_owned()),
                     None => break,
@@ -114,11 +115,11 @@ impl Records {
         Ok(found)
     }
 
-    /// Brings a stored record to what `collection` says: its places in the indexes, no leftovers of dropped ones, and its
-    /// unique values claimed. Says what it has against the schema, the indexes and the constraints that are to come.
+    /// Brings one stored record in line with `collection`: writes its index keys, removes keys of dropped indexes and claims
+    /// its unique values. Returns how it disagrees with the pending schema, indexes and constraints.
     ///
     /// # Errors
-    /// `Unavailable` when the record is written faster than it can be read.
+    /// `Unavailable` when the record keeps changing between read and write.
     pub async fn settle(&self, collection: &Collection, found: Item) -> Result<Disagreement> {
         let mut found = found;
         for _ in 0..TRIES {
@@ -126,7 +127,7 @@ impl Records {
             let Some(record) = Record::from_item(&found) else { return Ok(Disagreement::default()) };
             let (kept, mut disagreement) = kept(collection, &record)?;
             match self.keep(&found, &kept, record.version).await? {
-                // Purged since.
+                // The record was purged in the meantime.
                 WriteOutcome::ConditionFailed(None) => return Ok(Disagreement::default()),
                 WriteOutcome::ConditionFailed(Some(now)) => found = now,
                 WriteOutcome::Done(()) => {
@@ -163,7 +164,7 @@ impl Records {
         })
     }
 
-    /// Claims what the constraints that are to come ask of this record. A value another record holds is a disagreement.
+    /// Claims the record's values for the pending constraints. A value that another record holds is a disagreement.
     async fn claim_all(&self, collection: &Collection, record: &Record, against: &mut Disagreement) -> Result<()> {
         let claims = collection.definition().claims();
         if record.deleted || claims.is_empty() {
@@ -177,8 +178,8 @@ impl Records {
         Ok(())
     }
 
-    /// Claims a value for a record, unless another holds it, which is returned. A record that lets go of the value right now
-    /// leaves a marker that its next claimant takes over.
+    /// Claims a value for a record. If another record holds the value, returns that record. A record that is releasing the
+    /// value at this moment leaves a marker, and the next claimant takes it over.
     async fn claim(&self, collection: &Collection, record: &Record, marker: &Marker) -> Result<Option<String>> {
         let table = self.table().name();
         let mut found = match self.table().put(marker.named(&record.id), marker.free_for(&record.id)).await? {
@@ -204,11 +205,11 @@ impl Records {
     }
 }
 
-/// What a stored record has against what is to come, found without a write. `claimed` holds the unique values met so far, each
-/// with the record that holds it.
+/// Checks a stored record against the pending definition without writing. `claimed` maps the unique values seen so far to the
+/// records that hold them.
 ///
 /// # Errors
-/// None that a caller could cause.
+/// None that a caller can cause.
 fn disagreement(
     collection: &Collection,
     record: &Record,
@@ -227,7 +228,7 @@ fn disagreement(
 
 impl Disagreement {
     fn note_holder(&mut self, marker: &Marker, holder: &str) {
-        let message = format!("the record {holder} has this {} already", marker.fields().join(" and "));
+        let message = format!("The record {holder} already has this {}.", marker.fields().join(" and "));
         let pointer = marker.fields().first().map(|field| format!("/{field}")).unwrap_or_default();
         self.errors.push(FieldError::new(pointer, "not_unique", message));
         self.refused.unique.push(marker.fields().clone());
@@ -235,9 +236,9 @@ impl Disagreement {
 }
 
 const TOO_FAST: fn() -> Error =
-    || Error::Unavailable { retry_after: 1, source: Some("a record is written faster than it can be read".into()) };
+    || Error::Unavailable { retry_after: 1, source: Some("the record kept changing between read and write".into()) };
 
-/// What is to be kept beside a record, and what the record has against it.
+/// The attributes to keep beside a record, and how the record disagrees with the definition.
 fn kept(collection: &Collection, record: &Record) -> Result<(Kept, Disagreement)> {
     let mut against = Disagreement::default();
     let declared = &collection.definition().indexes;

@@ -1,4 +1,4 @@
-//! Many items by key at once. DynamoDB gives back the keys it had no room or no strength for; they are asked for again.
+//! BatchGetItem. DynamoDB returns the keys it did not process (`UnprocessedKeys`); the table requests them again.
 
 use super::Table;
 use super::item::Item;
@@ -10,24 +10,24 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::future::try_join_all;
 use std::time::Duration;
 
-/// Most keys of one call.
+/// Maximum number of keys in one call.
 const KEYS: usize = 100;
-/// How often what is given back is asked for again before that is reported.
+/// Maximum number of rounds for unprocessed keys.
 pub(super) const ROUNDS: usize = 8;
-/// Longest pause after the first round, in milliseconds; it doubles with every round.
+/// Longest pause after the first round, in milliseconds. It doubles with every round.
 const FIRST_PAUSE: u64 = 20;
 
 impl Table {
-    /// Several items of this table by key, each key named once: a round trip per hundred, those side by side. What is not
-    /// there is left out.
+    /// Reads several items of this table by key. The keys must be distinct. Makes one call per hundred keys, in parallel.
+    /// Leaves out items that do not exist.
     ///
     /// # Errors
-    /// `Unavailable` when DynamoDB still gives keys back after eight rounds: never a part of the items as if it were all.
+    /// `Unavailable` when DynamoDB still leaves keys unprocessed after eight rounds. Never returns a partial result.
     pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>> {
         self.batch_get_by(keys, false).await
     }
 
-    /// The same, with every write that was answered before, at twice the price.
+    /// The same with strongly consistent reads, at twice the price.
     ///
     /// # Errors
     /// As [`Table::batch_get`].
@@ -50,10 +50,13 @@ impl Table {
             }
             tokio::time::sleep(pause(round)).await;
         }
-        Err(Error::Unavailable { retry_after: 1, source: Some("DynamoDB keeps giving keys back".into()) })
+        Err(Error::Unavailable {
+            retry_after: 1,
+            source: Some("DynamoDB left keys unprocessed after every retry".into()),
+        })
     }
 
-    /// One call: the items it brought, and the keys it gave back.
+    /// One call: the items found, and the unprocessed keys.
     async fn get_some(&self, keys: &[Item], consistent: bool) -> Result<(Vec<Item>, Vec<Item>)> {
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(keys.to_vec()))
@@ -71,14 +74,14 @@ impl Table {
         let left: Vec<Item> =
             answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
         answer.consumed_capacity.iter().flatten().for_each(|capacity| cost::read(Some(capacity), 0));
-        // Counted alike whether there is an item or not, as a single read is.
+        // Counts a missing item the same as an existing one, as GetItem does.
         cost::read(None, keys.len().saturating_sub(left.len()));
         Ok((answer.responses.unwrap_or_default().into_values().flatten().collect(), left))
     }
 }
 
-/// How long to wait after this round: up to 20, 40, 80, ... milliseconds, by chance, so that those who were throttled, or in each
-/// other's way, together do not come back together.
+/// How long to wait after this round: a random time of up to 20, 40, 80, ... milliseconds, so that callers throttled at the
+/// same time do not retry at the same time.
 pub(super) fn pause(round: usize) -> Duration {
     let [chance] = id::random::<1>();
     Duration::from_millis((FIRST_PAUSE << round.min(ROUNDS)) * u64::from(chance) / 255)
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_and_never_pass_their_bound() {
+    fn pauses_double_up_to_their_limit() {
         for round in 0..ROUNDS {
             let longest = (0..200).map(|_| pause(round)).max().unwrap_or_default();
             let bound = Duration::from_millis(FIRST_PAUSE << round);

@@ -1,4 +1,4 @@
-//! Records by id, of several collections at once, each under its own grant: what one level of `expand` reads.
+//! Reads records by id from several collections at once, each under its own grant. One level of `expand` uses it.
 
 use super::item::{Item, text};
 use super::record::{Record, key};
@@ -9,16 +9,16 @@ use crate::policy::Grant;
 use crate::response_size;
 use std::collections::HashMap;
 
-/// How many records are read before it is looked whether what they weigh is too much already.
+/// How many records to read before checking their total size.
 const AT_ONCE: usize = 200;
 
 impl Records {
-    /// The records with these ids, those of one grant beside each other: for every member of `wanted`, in its order, the
-    /// records by id that are there and that its grant allows. All collections share the round trips, one per hundred
-    /// records, two of them side by side; a record wanted twice is read once. Eventually consistent.
+    /// Reads the records with these ids. The result has one map per member of `wanted`, in the same order, with the records
+    /// that exist and that the member's grant allows. All collections share the round trips: one per hundred records, two in
+    /// parallel. A record requested twice is read once. Eventually consistent.
     ///
     /// # Errors
-    /// `Unavailable` when DynamoDB does not give all of them, `Refused` when the visible ones are more than an answer carries.
+    /// `Unavailable` when DynamoDB does not return all of them. `Refused` when the visible records exceed the response limit.
     pub async fn get_each(&self, wanted: &[(&Grant, Vec<&str>)]) -> Result<Vec<HashMap<String, Record>>> {
         let mut places: HashMap<ItemKey, (Item, Vec<&Grant>)> = HashMap::new();
         for (grant, ids) in wanted {

@@ -1,5 +1,6 @@
-//! Making decided writes, all or none: a single one alone where nothing else depends on it; else one transaction with the unique
-//! values they claim, a look at the records they point at, and the answer to keep for an idempotency key.
+//! Commits decided writes, all or none. A single write without dependencies is one conditional write. Otherwise one
+//! transaction contains the writes, the unique values they claim, checks of the records they point at, and the response
+//! stored for an idempotency key.
 
 use super::batch::pause;
 use super::idempotency::in_progress;
@@ -16,10 +17,10 @@ use crate::schema::Collection;
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use std::collections::HashMap;
 
-/// Most items of a transaction: DynamoDB's limit.
+/// Maximum number of items in a transaction (DynamoDB).
 const MAX_ITEMS: usize = 100;
 
-/// A unique value on its way to the record, from another that was seen not to hold it any more.
+/// A claim of a unique value, possibly taken over from a record that no longer holds it.
 struct Claim<'a> {
     position: usize,
     write: &'a Write<'a>,
@@ -27,28 +28,30 @@ struct Claim<'a> {
     from: Option<String>,
 }
 
-/// A record that was seen not to hold a value, and of which version it then was, if it was there.
+/// A record that was read and no longer holds a value, with the version it had, if it existed.
 struct Unheld {
     key: Item,
     version: Option<u64>,
 }
 
-/// What stands in a transaction whatever the claims are, in this order: the writes, the looks at their targets, the references to
-/// them, the answer to keep.
+/// The items that a transaction contains regardless of claims, in this order: the writes, the target checks, the references
+/// to the targets, the stored response.
 struct Fixed<'a> {
     items: Vec<TransactWriteItem>,
     writes: usize,
     targets: Vec<TargetCheck<'a>>,
     keeps_answer: bool,
-    /// Claims that records which the caller may not read would make if they held every unique value: how many they hold is not told.
+    /// Claims to count for records the caller may not read, as if they claimed every unique value, so the count does not
+    /// reveal which values they hold.
     claims_withheld: usize,
 }
 
 impl Records {
-    /// Makes the writes.
+    /// Commits the writes.
     ///
     /// # Errors
-    /// `Conflict` when a unique value belongs to another record, `Invalid` when a target is not there; for each write that is why.
+    /// `Conflict` when another record holds a unique value. `Invalid` when a target does not exist. Each error names its
+    /// write.
     pub(super) async fn commit(
         &self,
         writes: &[Write<'_>],
@@ -56,7 +59,7 @@ impl Records {
     ) -> Result<Committed, Failed> {
         self.in_time(writes.iter().map(|write| write.intent))?;
         if writes.iter().any(|write| write.intent.may_claim()) {
-            // Who has a value, or had it, may not be the caller's to know: neither may that a price is kept from them.
+            // The caller may not know who holds or held a value, so the cost is withheld whether or not anyone does.
             cost::withhold();
         }
         let mut claims = claims(writes)?;
@@ -75,8 +78,9 @@ impl Records {
             for seen in unheld.values() {
                 fixed.look_at(seen, &mut all, self)?;
             }
-            if all.len() + fixed.claims_withheld > MAX_ITEMS {
-                return Err(Failed::Whole(TOO_MANY()));
+            let items = all.len() + fixed.claims_withheld;
+            if items > MAX_ITEMS {
+                return Err(Failed::Whole(too_many(items)));
             }
             let reasons = match self.table().transact(all).await? {
                 TransactionOutcome::Done => return Ok(Committed::Done),
@@ -85,7 +89,7 @@ impl Records {
                 {
                     return Err(Failed::Whole(in_progress()));
                 }
-                // Many may look at the same target at once, and each look is in the way of the others (TransactionConflict).
+                // Concurrent checks of the same target can fail with TransactionConflict.
                 TransactionOutcome::Conflicted(_) => {
                     tokio::time::sleep(pause(round)).await;
                     continue;
@@ -100,12 +104,12 @@ impl Records {
         }
         Err(Failed::Whole(Error::Unavailable {
             retry_after: 1,
-            source: Some("the same items, or a unique value, are written by others too fast".into()),
+            source: Some("other requests kept writing the same items or claiming the same unique value".into()),
         }))
     }
 
-    /// Looks at the records that hold values which were refused to the writes. One that has let go of its value since lets the claim
-    /// take it over, on the condition that it stays as it was seen.
+    /// Reads the records that hold the refused values. If such a record no longer holds its value, the claim takes the value
+    /// over on the condition that the record has not changed since.
     async fn look_at_holders(
         &self,
         writes: &[Write<'_>],
@@ -113,7 +117,7 @@ impl Records {
         claims: &mut [Claim<'_>],
         unheld: &mut HashMap<String, Unheld>,
     ) -> Result<(), Failed> {
-        // A record that had let go has been written since: look again at whoever holds the value now.
+        // A record that had released its value has been written since: read the current holder of the value again.
         if of_claims.iter().skip(claims.len()).any(Option::is_some) {
             unheld.clear();
             claims.iter_mut().for_each(|claim| claim.from = None);
@@ -131,7 +135,7 @@ impl Records {
         Ok(())
     }
 
-    /// One write that nothing else depends on: one conditional put or update.
+    /// A single write without dependencies: one conditional put or update.
     async fn alone(&self, write: &Write<'_>) -> Result<Committed> {
         let condition = write.condition.clone();
         let written = match write.intent.what {
@@ -185,7 +189,7 @@ impl Records {
         Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: pending.is_some(), claims_withheld })
     }
 
-    /// That the record a marker names, seen not to hold the value, must stay as it was seen.
+    /// Requires that the record a marker names, which no longer holds the value, has not changed since it was read.
     async fn no_longer_held(&self, collection: &Collection, marker: &Marker, holder: &str) -> Result<Unheld> {
         let record = self.stored(collection, holder, true).await?;
         if record.as_ref().is_some_and(|record| marker.is_held_by(collection, record)) {
@@ -196,7 +200,8 @@ impl Records {
 }
 
 impl Fixed<'_> {
-    /// That a record stays as it was seen. A transaction names an item once: of a target it is asked in the look at that.
+    /// Requires that a record has not changed since it was read. A transaction may name an item only once, so for a target
+    /// the requirement joins its target check.
     fn look_at(&self, seen: &Unheld, all: &mut Vec<TransactWriteItem>, records: &Records) -> Result<()> {
         let table = records.table().name();
         let at = self.targets.iter().position(|look| look.target.key() == seen.key);
@@ -208,8 +213,8 @@ impl Fixed<'_> {
         Ok(())
     }
 
-    /// What a refused transaction says of what does not change between tries. A missing target is the client's error, and so is
-    /// an answer that is kept already: the edge gives it.
+    /// The failure reasons of a refused transaction that a retry cannot change. A missing target is the client's error. An
+    /// already stored response is returned by the edge.
     fn settled(&self, reasons: &[Option<Option<Item>>]) -> Result<Option<Committed>, Failed> {
         if self.keeps_answer && reasons.last().is_some_and(Option::is_some) {
             return Err(Failed::Whole(in_progress()));
@@ -233,9 +238,13 @@ impl Write<'_> {
 }
 
 impl Target {
-    /// The answer when it is not there.
+    /// The error when the target does not exist.
     pub fn nowhere(&self) -> Error {
-        Error::field(format!("/{}", self.field), "relation", "there is no such record to point at")
+        Error::field(
+            format!("/{}", self.field),
+            "relation",
+            "This record does not exist, or you may not refer to it. Send the id of a record you may read.",
+        )
     }
 
     fn is(&self, write: &Write<'_>) -> bool {
@@ -243,7 +252,7 @@ impl Target {
     }
 }
 
-/// The values that the writes claim, each once. What a record holds already, and will hold, it need not claim again.
+/// The values that the writes claim, each once. Leaves out values that a record holds now and after the write.
 fn claims<'a>(writes: &'a [Write<'a>]) -> Result<Vec<Claim<'a>>, Failed> {
     let mut claims: Vec<Claim<'a>> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
@@ -267,8 +276,8 @@ fn claims_withheld(write: &Write<'_>) -> usize {
     grant.collection().definition().unique.len().saturating_sub(claimed)
 }
 
-/// The records to be seen alive, each once, and by the right to point at them unless they were pointed at already. What is written
-/// here as well needs no look, unless it is deleted here.
+/// The targets to check, each once. Each needs the right to refer to it unless the record pointed at it before. A record that
+/// this transaction writes needs no check unless it is deleted here.
 fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<TargetCheck<'a>>, Failed> {
     let mut looks: Vec<TargetCheck> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
@@ -277,7 +286,7 @@ fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<TargetCheck<'a>>, Failed> 
             let nowhere = || Failed::Each(vec![(position, target.nowhere())]);
             match writes.iter().find(|other| target.is(other)) {
                 Some(other) if other.record.deleted => return Err(nowhere()),
-                // Written here or not, it must be one to point at.
+                // The right to refer applies even to a record written in this transaction.
                 Some(other) if by_right && !target.may_be_referred_to(&other.record) => return Err(nowhere()),
                 Some(_) => continue,
                 None if by_right && target.grants.is_empty() => return Err(nowhere()),
@@ -293,7 +302,7 @@ fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<TargetCheck<'a>>, Failed> 
     Ok(looks)
 }
 
-/// Whether the record that holds a claimed value is written here as well, and gives it up.
+/// Whether the record that holds a claimed value is written in the same transaction and releases it.
 fn lets_go(writes: &[Write<'_>], claim: &Claim<'_>, holder: &str) -> bool {
     let collection = claim.write.intent.grant.collection();
     let same =
@@ -307,12 +316,13 @@ impl Target {
     }
 }
 
-const TOO_MANY: fn() -> Error = || {
-    Error::bad_request(
-        "too_many_writes",
-        "together with the unique values and relations to check these are more than 100 writes: split them",
-    )
-};
+fn too_many(items: usize) -> Error {
+    let detail = format!(
+        "This request needs {items} DynamoDB items for its records, unique values and relations, and a transaction takes \
+         {MAX_ITEMS}; send fewer operations."
+    );
+    Error::bad_request("too_many_writes", detail)
+}
 
 fn conditional_put(table: &str, written: Item, condition: &Expression) -> Result<TransactWriteItem> {
     let put = Put::builder()

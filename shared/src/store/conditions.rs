@@ -1,4 +1,4 @@
-//! What must be true of a stored record for a write to happen, as conditions that DynamoDB checks with the write.
+//! Write conditions: what must hold for the stored record. DynamoDB checks them with the write.
 
 use super::Expression;
 use super::item::{self, number};
@@ -8,14 +8,15 @@ use crate::policy::Grant;
 use crate::preconditions::{IfMatch, IfNoneMatch, Preconditions};
 use crate::query::condition;
 
-pub(super) const OTHER_VERSION: Error =
-    Error::PreconditionFailed("the record is not of the version the conditions of the request name: read it again");
+pub(super) const OTHER_VERSION: Error = Error::PreconditionFailed(
+    "The record's current version does not satisfy If-Match or If-None-Match; read the record again.",
+);
 
 pub(super) fn alive() -> Expression {
     Expression::new("attribute_exists(pk) AND attribute_not_exists(del)")
 }
 
-/// The conditions of the request on the version that is stored.
+/// The request's conditions on the stored version.
 pub(super) fn version_condition(preconditions: &Preconditions) -> Expression {
     let wanted = match &preconditions.if_match {
         IfMatch::Versions(versions) => is_one_of("v", versions),
@@ -23,7 +24,7 @@ pub(super) fn version_condition(preconditions: &Preconditions) -> Expression {
     };
     let unwanted = match preconditions.if_none_match {
         IfNoneMatch::Absent => return wanted,
-        // Whatever is there is not wanted, and to what is not there nothing is done.
+        // `If-None-Match: *` rules out any existing record, and a missing record is nothing to change.
         IfNoneMatch::Any => is_one_of("n", &[]),
         IfNoneMatch::Tags(_) => {
             let versions = is_one_of("n", &preconditions.unwanted_versions());
@@ -34,14 +35,14 @@ pub(super) fn version_condition(preconditions: &Preconditions) -> Expression {
 }
 
 fn is_one_of(prefix: &str, versions: &[u64]) -> Expression {
-    // No version at all can match: a version that no record has says so.
+    // No version can match. `v` compared with a version that no record has expresses that.
     let versions = if versions.is_empty() { &[0][..] } else { versions };
     let placeholders: Vec<String> = (0..versions.len()).map(|at| format!(":{prefix}{at}")).collect();
     let start = Expression::new(format!("v IN ({})", placeholders.join(", ")));
     placeholders.iter().zip(versions).fold(start, |all, (name, version)| all.value(name, number(*version)))
 }
 
-/// What is left of the rule as a condition on the write. `None` where DynamoDB cannot be asked.
+/// The residual rule as a write condition. `None` if DynamoDB cannot evaluate it.
 pub(super) fn rule_condition(grant: &Grant) -> Option<Expression> {
     if *grant.residual() == Expr::True {
         return Some(Expression::default());

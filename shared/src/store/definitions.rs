@@ -1,7 +1,7 @@
-//! Definitions of collections: items of the `Records` table, and a cache in front of them.
+//! Definitions of collections: items of the `Records` table, with a cache.
 //!
-//! What a function remembers of a definition is a lease (see [`lease`](super::lease)): what a definition takes away is taken
-//! away when no function acts on the one before any more, and what has to be done to stored records begins then.
+//! A cached definition is a lease (see [`lease`](super::lease)). A withdrawal takes effect when no function acts on the
+//! previous definition any more, and the job on stored records starts then.
 
 use super::idempotency::StoredResponses;
 use super::item::{self, Item, string, text};
@@ -15,30 +15,30 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most collections of a stack.
+/// Maximum number of collections in a stack.
 pub const MAX_COLLECTIONS: usize = 200;
-/// Of how many names it is remembered that they name no collection.
+/// Maximum number of cached names without a collection.
 const MOST_ABSENT: usize = 1_000;
 
-/// A definition as it is stored.
+/// A stored definition.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The definition.
     pub definition: Definition,
-    /// What it is in force for.
+    /// The stage of its collection.
     pub stage: State,
 }
 
-/// What a stored definition is in force for.
+/// The stage of a stored definition's collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Reading and writing.
+    /// Open for reads and writes.
     Ready,
-    /// Nothing: the collection was deleted. What stays is its generation, so that a later one of the same name never meets
-    /// what is left of this one.
+    /// Deleted. The definition keeps its generation, so that a later collection of the same name never sees this one's
+    /// leftovers.
     Gone,
-    /// Nothing: the collection was empty when it was deleted, and a job has yet to see that it still is. What was written
-    /// before every function had heard of the deletion takes it back.
+    /// Deleted while empty; a job still has to confirm that. A record written before every function saw the deletion undoes
+    /// the deletion.
     Closing,
 }
 
@@ -56,12 +56,12 @@ pub struct Definitions {
     clock: Clock,
     lease: Lease,
     cache: Mutex<HashMap<String, Cached>>,
-    /// Names that named no collection, and when that was seen.
+    /// Names without a collection, with the time of the lookup.
     absent: Mutex<HashMap<String, u64>>,
     fetching: Mutex<HashMap<String, Arc<Fetching>>>,
 }
 
-/// A collection that is being fetched, for all who ask for it meanwhile. `None`: it could not be.
+/// A fetch in progress, shared by everyone who needs that collection. `None`: the fetch failed.
 type Fetching = tokio::sync::OnceCell<Option<Option<Arc<Collection>>>>;
 
 #[derive(Debug, Clone)]
@@ -71,17 +71,17 @@ struct Cached {
 }
 
 impl Definitions {
-    /// Definitions in `table`, each remembered for a lease.
+    /// Definitions in `table`. Each is cached for one lease.
     pub fn new(table: Table, clock: Clock, lease: Lease) -> Self {
         Self { table, clock, lease, cache: Mutex::default(), absent: Mutex::default(), fetching: Mutex::default() }
     }
 
-    /// How long a definition is remembered.
+    /// How long a definition is cached.
     pub fn lease(&self) -> Lease {
         self.lease
     }
 
-    /// A collection, as it was a lease ago at most. `None` if there is none right now.
+    /// A collection, at most one lease old. `None` if it does not exist.
     pub async fn collection(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         if !is_collection_name(name) {
             return Ok(None);
@@ -92,8 +92,8 @@ impl Definitions {
         }
     }
 
-    /// The same for a caller who has not signed in: that there is no such collection is remembered for a second, so that whoever
-    /// asks for names that are not there causes no reads. Others always see a collection once it was made.
+    /// The same for an anonymous caller. A missing collection is cached for a second, so guessing names causes no reads. A
+    /// signed-in caller always sees a collection as soon as it exists.
     pub async fn collection_for_anonymous(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         if self.was_absent(name) {
             return Ok(None);
@@ -101,15 +101,15 @@ impl Definitions {
         self.collection(name).await
     }
 
-    /// Whether it was seen a moment ago that there is no collection of this name.
+    /// Whether a recent lookup found no collection of this name.
     fn was_absent(&self, name: &str) -> bool {
         let now = self.clock.millis();
         let seen = locked(&self.absent).get(name).copied();
         seen.is_some_and(|seen| now < seen + self.lease.absent_millis()) && self.fresh(name).is_none()
     }
 
-    /// Reads the collections of these names that are not remembered, all together: a round trip for each hundred. Returns the
-    /// names among them that name none. For a caller who has not signed in, what is not there is remembered as well: see
+    /// Reads the collections of these names that are not cached, one round trip per hundred. Returns the names that have no
+    /// collection. For an anonymous caller, missing collections are cached too: see
     /// [`Definitions::collection_for_anonymous`].
     pub async fn prefetch(&self, names: HashSet<&str>, for_anonymous: bool) -> Result<HashSet<String>> {
         let is_none = |name: &str| !is_collection_name(name) || (for_anonymous && self.was_absent(name));
@@ -142,8 +142,7 @@ impl Definitions {
         fresh.map(|cached| cached.collection.clone())
     }
 
-    /// Fetches a collection. Whoever comes while another is fetching it, as every operation of a batch does, waits for what that
-    /// brings: one round trip for all.
+    /// Fetches a collection. Concurrent callers, such as the operations of a batch, share one round trip.
     async fn fetched_together(&self, name: &str) -> Result<Option<Arc<Collection>>> {
         let fetchings = || self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         let fetching = fetchings().entry(name.to_owned()).or_default().clone();
@@ -160,7 +159,7 @@ impl Definitions {
         if fetchings.get(name).is_some_and(|current| Arc::ptr_eq(current, &fetching)) {
             fetchings.remove(name);
         }
-        // Why it could not be fetched is told by whoever tried.
+        // The caller that started the fetch reports its error.
         found.ok_or_else(|| failure.unwrap_or(Error::Unavailable { retry_after: 1, source: None }))
     }
 
@@ -173,7 +172,7 @@ impl Definitions {
         self.remember(name, found, now)
     }
 
-    /// Remembers what was read of a name by a call that began at `read_at`.
+    /// Caches what a call that began at `read_at` read for a name.
     fn remember(&self, name: &str, found: Option<Stored>, read_at: u64) -> Result<Option<Arc<Collection>>> {
         let mut cache = locked(&self.cache);
         let Some(found) = found.filter(|stored| stored.stage.is_ready()) else {
@@ -185,7 +184,7 @@ impl Definitions {
             absent.insert(name.to_owned(), read_at);
             return Ok(None);
         };
-        // Compiling costs more than reading: what has not changed is not compiled again.
+        // Compiling costs more than reading, so an unchanged definition is not compiled again.
         let known = cache.get(name).filter(|cached| *cached.collection.definition() == found.definition);
         let collection = match known {
             Some(cached) => cached.collection.clone(),
@@ -198,7 +197,7 @@ impl Definitions {
         Ok(Some(collection))
     }
 
-    /// A definition as it is stored right now, even of a collection that is gone.
+    /// A stored definition, read now. Includes deleted collections.
     pub async fn get(&self, name: &str) -> Result<Option<Stored>> {
         if !is_collection_name(name) {
             return Ok(None);
@@ -224,24 +223,24 @@ impl Definitions {
         }
     }
 
-    /// Stores a definition if the one stored is still of version `previous` (0: there is none).
+    /// Stores a definition if the stored one still has version `previous` (0: none is stored).
     ///
     /// # Errors
-    /// `Conflict` when somebody else has changed it meanwhile.
+    /// `Conflict` when another request has changed it.
     pub async fn put(&self, definition: &Definition, state: State, previous: u64) -> Result<()> {
         let written = to_item(definition, state)?;
         match self.table.put(written.clone(), is_version(previous)).await? {
             WriteOutcome::Done(()) => Ok(()),
-            // Our own retry after a lost answer: the first try had arrived.
+            // The SDK retried after a lost response: the first attempt succeeded.
             WriteOutcome::ConditionFailed(Some(old)) if old == written => Ok(()),
             WriteOutcome::ConditionFailed(_) => Err(CHANGED()),
         }
     }
 
-    /// Stores a definition as [`Definitions::put`] does, and with it what must be written with it: all, or nothing.
+    /// Stores a definition as [`Definitions::put`] does, together with other items: all or none.
     ///
     /// # Errors
-    /// `Conflict` when somebody else has changed it, or another definition that changes with it, meanwhile.
+    /// `Conflict` when another request has changed it, or another definition in the same transaction.
     pub async fn put_with(
         &self,
         definition: &Definition,
@@ -261,7 +260,7 @@ impl Definitions {
         }
     }
 
-    /// The storing of a definition as a part of a transaction.
+    /// Storing the definition as one item of a transaction.
     pub fn putting(&self, definition: &Definition, state: State, previous: u64) -> Result<TransactWriteItem> {
         let condition = is_version(previous);
         let put = Put::builder()
@@ -274,7 +273,7 @@ impl Definitions {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// The responses that are stored beside definitions.
+    /// The idempotent responses stored beside definitions.
     pub fn stored_responses(&self) -> StoredResponses {
         StoredResponses::new(self.table.clone(), self.clock.clone())
     }
@@ -292,7 +291,7 @@ fn is_version(previous: u64) -> Expression {
 }
 
 const CHANGED: fn() -> Error =
-    || Error::conflict("changed", "somebody else has changed this definition: read it and try again");
+    || Error::conflict("changed", "Another request has changed this definition. Read it again and retry.");
 
 fn to_item(definition: &Definition, state: State) -> Result<Item> {
     let mut found = item::key(DEFINITIONS, &definition.name);

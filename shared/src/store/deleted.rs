@@ -1,4 +1,4 @@
-//! What is deleted and not yet gone: the tombstones of a collection, for admins to look at.
+//! Tombstones of a collection, listed for admins.
 
 use super::item::{Item, integer, text};
 use super::list::readers;
@@ -14,7 +14,7 @@ use crate::response_size;
 /// A deleted record.
 #[derive(Debug)]
 pub struct Deleted {
-    /// The record as it was, but for its version and `updatedAt`, which the deletion moved on.
+    /// The record as it was, except for version and `updatedAt`, which the deletion advanced.
     pub record: Record,
     /// When it was deleted, RFC 3339.
     pub at: String,
@@ -23,8 +23,8 @@ pub struct Deleted {
 }
 
 impl Records {
-    /// Up to `limit` deleted records by id, after `position`; and where to go on. Living records lie between them and are read
-    /// and left out, so at most `scan` items are read: a page may be empty and not the last.
+    /// Up to `limit` deleted records ordered by id, after `position`, and the position to continue from. Living records
+    /// between them are read and skipped, so at most `scan` items are read: a page may be empty without being the last.
     pub async fn deleted(
         &self,
         grant: &Grant,
@@ -33,7 +33,7 @@ impl Records {
         position: Option<&[u8]>,
     ) -> Result<(Vec<Deleted>, Option<Vec<u8>>)> {
         let everything = ListQuery { rule: &Expr::True, filter: None, sort: &[], scan: None };
-        // By id is the one order that every collection has, so this is never refused.
+        // Every collection is ordered by id, so this plan is never refused.
         let Ok(plan) = plan(grant.collection().layout(), &everything) else { return Ok((Vec::new(), None)) };
         let bounds = Bounds { forward: plan.forward, limit, allowance: scan, weight: response_size::PAGE };
         let now = self.seconds();
@@ -49,7 +49,7 @@ impl Records {
 }
 
 impl Deleted {
-    /// The tombstone in an item. `None` for a living record, and for one whose time is over though DynamoDB has not removed it.
+    /// The tombstone in an item. `None` for a living record, and for an expired tombstone that DynamoDB has not removed yet.
     fn read(found: &Item, now: u64) -> Option<Self> {
         let at = text(found, "del")?.to_owned();
         let is_kept = integer(found, "ttl").is_none_or(|until| now < until);

@@ -1,5 +1,5 @@
-//! What is going to be done and what that costs, for `explain=true`: said before anything is read, so in items and not yet in
-//! the bytes that DynamoDB charges for.
+//! `explain=true`: how a request will run and what it will cost, computed before anything is read. The unit is items, because
+//! the bytes that DynamoDB charges for are not known yet.
 
 use super::intent::{Intent, Target, What};
 use super::list::{allowance, readers};
@@ -9,30 +9,30 @@ use crate::query::Plan;
 use crate::schema::ReadReason;
 use serde::Serialize;
 
-/// How DynamoDB counts a query.
-const QUERY: &str = "for each trip half a unit for every 4 KB, begun or full, of the items it reads taken together";
-/// How DynamoDB counts a batch read.
+/// How DynamoDB charges for a query.
+const QUERY: &str = "Each round trip costs half a unit per started 4 KB of the total size of the items it reads.";
+/// How DynamoDB charges for a batch read.
 const BATCH: &str =
-    "half a unit for every 4 KB, begun or full, of each record by itself; half a unit for one that is not there";
+    "Each record costs half a unit per started 4 KB of its own size; a missing record costs half a unit.";
 
-/// What a read is going to cost.
+/// The expected cost of a read.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Expected {
-    /// Round trips, side by side, as long as nothing is in the way.
+    /// Round trips, made in parallel, if nothing has to be skipped.
     pub trips: usize,
-    /// Items read, at most, as long as nothing is in the way.
+    /// Items read at most, if nothing has to be skipped.
     pub items: usize,
-    /// Items read, at most, where tombstones are in the way, or a scan has to look for what it wants.
+    /// Items read at most, if tombstones or a scan's mismatches have to be skipped.
     pub most_items: usize,
     /// Read units for `items` of 1 KB each.
     pub rru_at_1kb: f64,
-    /// How to reckon with other sizes.
+    /// How to calculate the units for other sizes.
     pub rru: &'static str,
 }
 
 impl Records {
-    /// What a page of `limit` records by `plan` is going to cost.
+    /// The expected cost of a page of `limit` records by `plan`.
     pub fn expected(&self, grant: &Grant, plan: &Plan, limit: usize) -> Expected {
         let readers = readers::<()>(grant.collection(), plan, None);
         let trips = readers.len();
@@ -44,27 +44,27 @@ impl Records {
 }
 
 impl Expected {
-    /// What reading up to `records` records by id is going to cost.
+    /// The expected cost of reading up to `records` records by id.
     pub fn batch(records: usize) -> Self {
         let trips = records.div_ceil(100);
         Self { trips, items: records, most_items: records, rru_at_1kb: records as f64 * units(1), rru: BATCH }
     }
 }
 
-/// How a patch is going to be written.
+/// How a patch will be written.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PatchPlan {
-    /// Why the record is read first. Nothing: it is not.
+    /// Why the record is read first. `None`: it is not.
     pub read_because: Vec<String>,
-    /// Why records that it points at are read before it is written. Nothing: they are not.
+    /// Why the records it points at are read before the write. `None`: they are not.
     pub targets_read_because: Vec<String>,
-    /// DynamoDB's operation that writes it.
+    /// The DynamoDB operation that writes it.
     pub write: &'static str,
 }
 
 impl Records {
-    /// How a patch is going to be written; with or without an answer to keep for an `Idempotency-Key`.
+    /// How a patch will be written, with or without a response to store for an `Idempotency-Key`.
     pub fn plan(&self, patch: &Intent, keeps_answer: bool) -> PatchPlan {
         let kept = keeps_answer.then_some(ReadReason::Kept);
         let looks: Vec<ReadReason> = self.read_reasons(patch).into_iter().chain(kept).collect();
@@ -77,7 +77,7 @@ impl Records {
         let read = others.filter(|target| target.right().is_none());
         let because = |target: &Target| {
             format!(
-                "whether the caller may point at what `{}` names is no single condition that DynamoDB can check",
+                "DynamoDB cannot check in one condition whether the caller may refer to the record in `{}`.",
                 target.field
             )
         };
@@ -90,8 +90,8 @@ impl Records {
 }
 
 impl PatchPlan {
-    /// Round trips, once definitions and keys are known, and as long as nobody else writes the same meanwhile. Two more where a
-    /// unique value was another record's before, one less where the record points there already.
+    /// Round trips once definitions and keys are cached, without concurrent writes. Two more if a unique value belonged to
+    /// another record before; one less if the record already points there.
     pub fn trips(&self) -> usize {
         1 + usize::from(!self.read_because.is_empty()) + usize::from(!self.targets_read_because.is_empty())
     }
@@ -106,8 +106,8 @@ fn is_another(patch: &Intent, target: &Target) -> bool {
     target.id != patch.id || target.collection.name() != patch.grant.collection().name()
 }
 
-/// Whether it may come to hold unique values that it does not hold now: those it changes, and those that are still to be claimed
-/// by every record.
+/// Whether it may come to hold unique values that it does not hold now: the values it changes, and those of constraints that
+/// are still being built.
 fn may_claim(patch: &Intent) -> bool {
     let definition = patch.grant.collection().definition();
     let What::Merge(patch) = &patch.what else { return false };
@@ -118,7 +118,7 @@ fn may_claim(patch: &Intent) -> bool {
     definition.unique.iter().any(|fields| is_set(fields))
 }
 
-/// Read units for so many kilobytes in one reading.
+/// Read units for this many kilobytes in one read.
 fn units(kilobytes: usize) -> f64 {
     kilobytes.div_ceil(4) as f64 / 2.0
 }

@@ -1,9 +1,9 @@
-//! The text of a condition, a change or a key condition, with the placeholders that stand in it.
+//! The text of a condition, an update or a key condition, with its placeholders.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
-/// An expression with its placeholders. Values reach DynamoDB through placeholders only (R74).
+/// An expression with its placeholders. Values reach DynamoDB only through placeholders (R74).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expression {
     /// The text, as in `attribute_not_exists(pk) AND v = :v`.
@@ -15,7 +15,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// An expression without placeholders yet.
+    /// An expression without placeholders.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
@@ -32,12 +32,12 @@ impl Expression {
         self
     }
 
-    /// Both must hold.
+    /// Requires both conditions.
     pub fn and(mut self, other: Self) -> Self {
         self.text = match (self.text.is_empty(), other.text.is_empty()) {
             (true, _) => other.text,
             (_, true) => self.text,
-            // DynamoDB refuses a second pair of parentheses around the first.
+            // DynamoDB rejects redundant parentheses.
             _ if is_enclosed(&other.text) => format!("{} AND {}", self.text, other.text),
             _ => format!("{} AND ({})", self.text, other.text),
         };
@@ -46,7 +46,7 @@ impl Expression {
         self
     }
 
-    /// Takes the placeholders of another expression along, not its text.
+    /// Adds the placeholders of another expression, but not its text.
     pub(crate) fn with_placeholders_of(mut self, other: &Self) -> Self {
         self.names.extend(other.names.clone());
         self.values.extend(other.values.clone());
@@ -62,7 +62,8 @@ impl Expression {
     }
 }
 
-/// Whether one pair of parentheses holds all of an expression. There are none in it but its own: values are placeholders.
+/// Whether one pair of parentheses encloses the whole expression. Values are placeholders, so parentheses occur only as
+/// syntax.
 fn is_enclosed(text: &str) -> bool {
     let mut depth = 0_u32;
     let closes_at_end = text.char_indices().all(|(at, char)| {

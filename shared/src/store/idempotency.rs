@@ -1,7 +1,8 @@
-//! ScopedKey: the answer to a request that carries an `Idempotency-Key`, written in the same transaction as its effect (R94).
+//! Stored responses: the response to a request with an `Idempotency-Key`, written in the same transaction as its effect
+//! (R94).
 //!
-//! There is no state in between. Either effect and answer are there, and whoever comes with the key again gets the answer;
-//! or neither is, and the request may run. A request that failed had no effect and left nothing, so it may be tried again.
+//! There is no intermediate state. Either effect and response are stored, and a repeated request gets that response; or
+//! neither is, and the request may run. A failed request has no effect and stores nothing, so it may be retried.
 
 use super::item::{self, Item, string, text};
 use super::keys::{IDEMPOTENCY_SORT, idempotency_partition};
@@ -13,12 +14,12 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How long an answer is kept, in seconds (R96). Compared here; DynamoDB removes expired items late.
+/// How long a response is stored, in seconds (R96). The code compares the time because DynamoDB removes expired items late.
 pub const KEEP_SECONDS: u64 = 86_400;
-/// The largest answer that can be kept beside its effect, in bytes: an item holds 400 KB.
+/// The largest response that can be stored, in bytes: an item holds 400 KB.
 const MAX_ANSWER_BYTES: usize = 350_000;
 
-/// An answer, in the shape it is kept in.
+/// A response as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredResponse {
@@ -30,12 +31,12 @@ pub struct StoredResponse {
     /// `Location`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
-    /// The body, if there is one.
+    /// The body, if any.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub body: Option<Value>,
 }
 
-/// Where responses are stored: beside their effects, in the `Records` table.
+/// Where responses are stored: in the `Records` table, beside their effects.
 #[derive(Debug, Clone)]
 pub struct StoredResponses {
     table: Table,
@@ -49,7 +50,7 @@ impl StoredResponses {
     }
 }
 
-/// One caller's key on one route, and what was asked for under it.
+/// One caller's key on one route, with a fingerprint of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopedKey {
     partition: String,
@@ -64,16 +65,16 @@ impl ScopedKey {
         Self { partition: idempotency_partition(&hash), fingerprint: fingerprint.to_owned() }
     }
 
-    /// Keeps the answer if nothing is kept under this key, as one item of the transaction that has the effect.
+    /// Stores the response if none is stored for this key, as one item of the transaction that has the effect.
     ///
     /// # Errors
-    /// `BadRequest` when the answer is too large to keep.
+    /// `BadRequest` when the response is too large to store.
     pub fn keep(&self, responses: &StoredResponses, answer: &StoredResponse) -> Result<TransactWriteItem> {
         let kept = serde_json::to_string(answer).map_err(Error::internal)?;
         if kept.len() > MAX_ANSWER_BYTES {
             return Err(Error::bad_request(
                 "answer_too_large",
-                "the answer is too large to be kept for an Idempotency-Key: write less at a time",
+                "The response is too large to be stored for an Idempotency-Key. Send fewer operations per request.",
             ));
         }
         let now = responses.clock.seconds();
@@ -93,10 +94,10 @@ impl ScopedKey {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Keeps the answer to a request that had nothing to do: asked again, it shall not do something else.
+    /// Stores the response to a request that had no effect, so that a repeated request has none either.
     ///
     /// # Errors
-    /// `Conflict` when an answer is kept already.
+    /// `Conflict` when a response is already stored.
     pub async fn keep_alone(&self, responses: &StoredResponses, answer: &StoredResponse) -> Result<()> {
         match responses.table.transact(vec![self.keep(responses, answer)?]).await? {
             TransactionOutcome::Done => Ok(()),
@@ -104,10 +105,12 @@ impl ScopedKey {
         }
     }
 
-    /// Has an effect, in whichever tables, and keeps its answer: both, or neither. `Refused` gives the effect's reasons first.
+    /// Commits an effect, in any number of tables, and stores its response: both or neither. `Refused` lists the effect's
+    /// reasons first.
     ///
     /// # Errors
-    /// `Conflict` when the key has an answer or is being given one right now; `Unavailable` when others write the same items.
+    /// `Conflict` when a response for this key is stored or being stored. `Unavailable` when other requests write the same
+    /// items.
     pub async fn together(
         &self,
         responses: &StoredResponses,
@@ -124,10 +127,11 @@ impl ScopedKey {
         }
     }
 
-    /// The answer kept under this key, if there is one.
+    /// The response stored for this key, if any.
     ///
     /// # Errors
-    /// `Refused` when it answers another payload (draft-ietf-httpapi-idempotency-key-header, section 2.7).
+    /// `Refused` when the stored response belongs to a different payload (draft-ietf-httpapi-idempotency-key-header, section
+    /// 2.7).
     pub async fn kept(&self, responses: &StoredResponses) -> Result<Option<StoredResponse>> {
         let Some(found) = responses.table.get(&self.partition, IDEMPOTENCY_SORT, true).await? else { return Ok(None) };
         if item::integer(&found, "ttl").is_none_or(|until| until <= responses.clock.seconds()) {
@@ -136,14 +140,14 @@ impl ScopedKey {
         if text(&found, "fp") != Some(&self.fingerprint) {
             return Err(Error::refused(
                 "key_reused",
-                "this Idempotency-Key was used for another request: take a new key for a new request",
+                "This Idempotency-Key was used for a different request. Send a new key with a new request.",
             ));
         }
         serde_json::from_str(text(&found, "answer").unwrap_or_default()).map(Some).map_err(Error::internal)
     }
 }
 
-/// The answer when the same request is being done right now.
+/// The error when the same request is being processed.
 pub fn in_progress() -> Error {
-    Error::conflict("in_progress", "a request with this Idempotency-Key is being done right now: ask again in a second")
+    Error::conflict("in_progress", "A request with this Idempotency-Key is being processed. Retry in a second.")
 }

@@ -1,6 +1,6 @@
-//! What a caller wants written, and what was decided of it: the types that the write path hands on.
+//! The types that the write path passes on: what a caller wants written, and the decision.
 //!
-//! An [`Intent`] is decided in `write` upon the stored record and becomes a [`Write`], which `commit` makes.
+//! `write` decides an [`Intent`] against the stored record and turns it into a [`Write`]; `commit` writes it.
 
 use super::Expression;
 use super::idempotency::{ScopedKey, StoredResponse};
@@ -14,33 +14,33 @@ use crate::schema::{Collection, OnDelete};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// A record that another one points at, to be seen alive by the write that makes it point there.
+/// A record that a write points at. The transaction checks that it exists.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The field that names it.
+    /// The field that holds the id.
     pub field: String,
-    /// What its deletion means for the record that points at it.
+    /// What its deletion does to the record that points at it.
     pub on_delete: OnDelete,
     /// Its collection.
     pub collection: Arc<Collection>,
-    /// The rights to point at records of that collection, as far as they are known without the record. One is enough.
+    /// The rights to refer to records of that collection, as far as they are known without the record. One is enough.
     pub grants: Vec<Grant>,
     /// Its id.
     pub id: String,
 }
 
-/// What is to become of a record.
+/// The change to a record.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// It is made, with this data, which has been validated.
+    /// Create it with this data, which is validated.
     Create(Map<String, Value>),
-    /// It gets these members, and only these.
+    /// Replace its members with these.
     Replace(Map<String, Value>),
-    /// It gets a JSON Merge Patch (RFC 7396).
+    /// Apply a JSON Merge Patch (RFC 7396).
     Merge(Map<String, Value>),
-    /// It becomes a tombstone.
+    /// Delete it: it becomes a tombstone.
     Delete,
-    /// It comes back from its tombstone.
+    /// Undelete it.
     Undelete,
 }
 
@@ -53,7 +53,7 @@ impl What {
         }
     }
 
-    /// The members of which it says something.
+    /// The members that the change names.
     pub(super) fn named(&self, collection: &Collection) -> Map<String, Value> {
         match self {
             Self::Replace(body) => collection.named_by_replacement(body),
@@ -62,29 +62,29 @@ impl What {
     }
 }
 
-/// What a caller who may wants written.
+/// A requested write that the caller's grant permits so far.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    /// That they may, as far as it can be known without the record.
+    /// The grant, as far as it can be decided without the record.
     pub grant: Grant,
     /// The record's id.
     pub id: String,
-    /// What is to become of it.
+    /// The change.
     pub what: What,
-    /// Under which conditions.
+    /// The request's conditions.
     pub preconditions: Preconditions,
     /// The records it will point at.
     pub targets: Vec<Target>,
 }
 
 impl Intent {
-    /// Whether others may restrict its record from being deleted.
+    /// Whether other records may restrict the deletion of its record.
     pub fn is_restricted(&self) -> bool {
         let referrers = &self.grant.collection().definition().referrers;
         referrers.iter().any(|referrer| referrer.on_delete == OnDelete::Restrict)
     }
 
-    /// Whether its targets are what this data points at. A user is there anyhow.
+    /// Whether this data is what its targets were collected from. A user always exists.
     pub(super) fn looks_where(&self, data: &Map<String, Value>) -> bool {
         let looked_at = |field: &str| self.targets.iter().find(|target| target.field == field);
         let mut relations = self.grant.collection().relations().filter(|(_, relation)| relation.collection != "users");
@@ -94,26 +94,26 @@ impl Intent {
     }
 }
 
-/// A write that has been decided.
+/// A decided write.
 #[derive(Debug)]
 pub(super) struct Write<'a> {
     pub intent: &'a Intent,
-    /// The record as it will be.
+    /// The record after the write.
     pub record: Record,
-    /// What must hold of what is stored.
+    /// The condition on the stored record.
     pub condition: Expression,
-    /// The unique values that the record holds, and goes on holding as long as the condition does.
+    /// The unique values that the record holds and keeps holding while the condition holds.
     pub held: Vec<Marker>,
-    /// The fields that point where they pointed before.
+    /// The fields whose target does not change.
     pub unmoved: Vec<String>,
 }
 
 /// Why nothing was written.
 #[derive(Debug)]
 pub enum Failed {
-    /// For a reason that is of no single intent.
+    /// A reason that concerns the request as a whole.
     Whole(Error),
-    /// For these intents, by position.
+    /// Errors of single intents, by position.
     Each(Vec<(usize, Error)>),
 }
 
@@ -124,20 +124,21 @@ impl From<Error> for Failed {
 }
 
 impl Failed {
-    /// Why the only intent failed.
+    /// The error of the only intent.
     pub fn single(self) -> Error {
         match self {
             Self::Whole(error) => error,
             Self::Each(errors) => match errors.into_iter().next() {
                 Some((_, error)) => error,
-                None => Error::internal("a failure without a reason"),
+                None => Error::internal("a write failed without a reason"),
             },
         }
     }
 }
 
 impl Intent {
-    /// Whether it may claim a unique value, by what the definition says and the client has sent: what is stored makes no difference.
+    /// Whether it may claim a unique value, according to the definition and the request alone. What is stored makes no
+    /// difference.
     pub(super) fn may_claim(&self) -> bool {
         let collection = self.grant.collection();
         let definition = collection.definition();
@@ -155,7 +156,7 @@ impl Intent {
 }
 
 impl Intent {
-    /// The key of its record, if what becomes of it depends on what it is.
+    /// The key of its record, if the decision depends on the stored record.
     pub(super) fn needs(&self) -> Option<Item> {
         match self.what {
             What::Create(_) => None,
@@ -171,19 +172,19 @@ impl Write<'_> {
     }
 }
 
-/// A key, and the answer to keep for it, once it is known what is written.
+/// An idempotency key, and the response to store once the written records are known.
 pub struct PendingResponse<'a> {
     /// The key.
     pub scoped_key: &'a ScopedKey,
-    /// The answer.
+    /// The response.
     pub answer: &'a (dyn Fn(&[&Record]) -> StoredResponse + Sync),
 }
 
-/// How a commit ended.
+/// The outcome of a commit.
 #[derive(Debug)]
 pub(super) enum Committed {
-    /// All of it was written.
+    /// Everything was written.
     Done,
-    /// Nothing was: what is stored is not what the write at this position was decided upon.
+    /// Nothing was written: the stored record differs from the one that the write at this position was decided on.
     Refused { position: usize, old: Option<Item> },
 }

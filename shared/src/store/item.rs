@@ -1,4 +1,4 @@
-//! Items: DynamoDB's typed attributes, and JSON in and out of them.
+//! Items: DynamoDB's typed attributes, and their conversion from and to JSON.
 
 use crate::expr::number::Decimal;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -28,12 +28,12 @@ pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// The value of a whole-number attribute.
+/// The value of an integer attribute.
 pub fn integer(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// JSON as an attribute.
+/// A JSON value as an attribute.
 pub fn from_json(value: &Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
@@ -50,11 +50,11 @@ pub fn from_members(members: &Map<String, Value>) -> Item {
     members.iter().map(|(name, value)| (name.clone(), from_json(value))).collect()
 }
 
-/// An attribute as JSON. Sets and binaries, which we never store in data, become `null`.
+/// An attribute as JSON. Sets and binaries, which never occur in data, become `null`.
 pub fn to_json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::Bool(value) => Value::Bool(*value),
-        // However the store spells a number, it is given back in the form it was taken in.
+        // DynamoDB may spell a number differently; this restores the form it was written in.
         AttributeValue::N(text) => {
             Value::Number(text.parse::<i64>().map_or_else(|_| Decimal::from_text(text).number(), Into::into))
         }
@@ -70,7 +70,7 @@ pub fn to_members(item: &Item) -> Map<String, Value> {
     item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect()
 }
 
-/// The size of an item as DynamoDB reckons it, or somewhat more: names and values, and what holds lists and maps together.
+/// The size of an item as DynamoDB calculates it, or slightly more: names, values and the overhead of lists and maps.
 pub fn size(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + size_of(value)).sum()
 }
@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn json_comes_back_as_it_went_in() {
+    fn json_survives_the_round_trip() {
         let value =
             json!({ "a": [1, -2.5, true, null, "ü😀", ""], "b": { "c": {} }, "big": u64::MAX, "small": i64::MIN });
         assert_eq!(to_json(&from_json(&value)), value);

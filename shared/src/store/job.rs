@@ -1,4 +1,4 @@
-//! A job: what the `Jobs` table holds of one, and what the API shows.
+//! A job: the item in the `Jobs` table and its API representation.
 
 use super::item::{self, Item, number, string};
 use crate::clock::rfc3339;
@@ -6,26 +6,26 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Where a job is on its way.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// Waiting for a worker.
     Queued,
-    /// A worker has it.
+    /// A worker is running it.
     Running,
-    /// Done.
+    /// Finished successfully.
     Succeeded,
-    /// Failed, and waiting to be tried again.
+    /// Failed, and waiting for another attempt.
     Retrying,
-    /// Failed as often as it may. Kept, and redrivable.
+    /// Out of attempts, or failed permanently. Kept, and can be redriven.
     Dead,
-    /// Taken back before it ran.
+    /// Cancelled before it ran.
     Cancelled,
 }
 
 impl Status {
-    /// The status as it is stored and shown.
+    /// The status as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -44,38 +44,38 @@ impl Status {
 pub struct Job {
     /// UUIDv7.
     pub id: String,
-    /// What it does, as in `email.send`.
+    /// Its type, as in `email.send`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where it is.
+    /// Its status.
     pub status: Status,
-    /// How often a worker has started it since it was last queued.
+    /// The number of attempts started since it was last queued.
     pub attempts: u32,
-    /// How often one may.
+    /// The maximum number of attempts.
     pub max_attempts: u32,
-    /// What it works on.
+    /// The input.
     pub payload: Map<String, Value>,
     /// Jobs of one group run one at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Why the last attempt failed.
+    /// The error of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// What it gave.
+    /// The result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// How far a long job has come, for its next slice and for whoever waits. Its shape is its type's.
+    /// The progress of a long job, for its next slice and for clients. Its shape depends on the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Value>,
     /// Seconds to wait before the first attempt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub delay_seconds: u32,
-    /// Counts how often it was put on the queue; a message of an earlier run is stale.
+    /// Counts how often it was queued. A message of an earlier run is stale.
     #[serde(default, skip_serializing)]
     pub run: u64,
-    /// The request that asked for it.
+    /// The id of the request that created it.
     pub request_id: String,
-    /// When it was asked for.
+    /// When it was created.
     pub created_at: String,
     /// When its status last changed.
     pub updated_at: String,
@@ -107,7 +107,7 @@ impl Job {
         }
     }
 
-    /// The item of a job that nobody has started.
+    /// The item of a job that has not been started.
     pub fn to_item(&self) -> Item {
         let members = serde_json::to_value(self).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
         let mut item = item::from_members(&members);
@@ -119,7 +119,7 @@ impl Job {
     /// The job in an item.
     ///
     /// # Errors
-    /// `Internal` when the item is not one of ours.
+    /// `Internal` when the item is malformed.
     pub fn from_item(found: &Item) -> Result<Self> {
         serde_json::from_value(Value::Object(item::to_members(found))).map_err(Error::internal)
     }

@@ -1,5 +1,5 @@
-//! Jobs: one item each in the `Jobs` table. A job is enqueued by one write; its stream tells the relay, which tells the
-//! worker. Every step from state to state is a condition on the write, so a step taken twice is taken once.
+//! Jobs: one item each in the `Jobs` table. One write enqueues a job; the table's stream notifies the relay, which notifies
+//! the worker. Every status transition is a conditional write, so repeating it has no effect.
 //!
 //! ```text
 //! queued ──start──> running ──succeed──> succeeded
@@ -9,8 +9,8 @@
 //!   └────────────go_on─┘                                                  (the next slice of a long job)
 //! ```
 //!
-//! A long job works in slices, each shorter than a worker may live. Between two it is queued again, a run further, with its
-//! `progress` in the item: a crash repeats one slice at most.
+//! A long job works in slices, each shorter than the worker's timeout. Between slices it is queued again with the next run
+//! number, and its `progress` is in the item: a crash repeats at most one slice.
 
 mod steps;
 mod undelivered;
@@ -24,25 +24,25 @@ use crate::error::{Error, Result};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde_json::Value;
 
-/// Longest delay SQS can keep a message, in seconds.
+/// Longest delay of an SQS message, in seconds.
 pub const MAX_DELAY_SECONDS: u32 = 900;
-/// How long a worker may hold a job before another may take it, in seconds: more than the worker's timeout.
+/// How long a worker may hold a job before another may start it, in seconds: longer than the worker's timeout.
 pub const LEASE_SECONDS: u64 = 90;
 /// How long a finished job is kept, in seconds.
 const KEEP_FINISHED: u64 = 7 * 86_400;
 /// How long a dead job is kept, in seconds.
 const KEEP_DEAD: u64 = 90 * 86_400;
-/// Index that lists jobs, newest first, and the dead ones apart.
+/// Index that lists jobs, newest first, with dead jobs listed separately.
 const LISTED_INDEX: &str = "listed";
 
-/// How an attempt to start a job ended.
+/// The outcome of trying to start a job.
 #[derive(Debug)]
 pub enum Start {
-    /// It is ours to run.
+    /// Started.
     Ours(Box<Job>),
-    /// Another worker has it, for at most this many seconds.
+    /// Another worker is running it, for at most this many seconds.
     Busy(u64),
-    /// There is nothing left to do: finished, cancelled, gone, or the message is of an earlier run.
+    /// Nothing to do: the job is finished, cancelled or gone, or the message belongs to an earlier run.
     Settled,
 }
 
@@ -59,10 +59,10 @@ impl Jobs {
         Self { table, clock }
     }
 
-    /// The enqueuing of a job as a part of a transaction, so that what asks for it is written with it or not at all.
+    /// Enqueuing a job as one item of a transaction, so that it is written with the change that requires it or not at all.
     ///
     /// # Errors
-    /// None that a caller could cause.
+    /// None that a caller can cause.
     pub fn enqueuing(&self, job: &Job) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(self.table.name())
@@ -73,14 +73,14 @@ impl Jobs {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Enqueues a job: one write, and the stream does the rest.
+    /// Enqueues a job with one write. The stream does the rest.
     pub async fn enqueue(&self, job: &Job) -> Result<()> {
         let condition = Expression::new("attribute_not_exists(id)");
         match self.table.put(job.to_item(), condition).await? {
             WriteOutcome::Done(()) => Ok(()),
-            // Our own retry after a lost answer: the first try had arrived.
+            // The SDK retried after a lost response: the first attempt succeeded.
             WriteOutcome::ConditionFailed(Some(old)) if text(&old, "requestId") == Some(&job.request_id) => Ok(()),
-            WriteOutcome::ConditionFailed(_) => Err(Error::conflict("exists", "a job with this id exists")),
+            WriteOutcome::ConditionFailed(_) => Err(Error::conflict("exists", "A job with this id already exists.")),
         }
     }
 
@@ -90,8 +90,8 @@ impl Jobs {
         found.map(|found| Job::from_item(&found)).transpose()
     }
 
-    /// Jobs newest first, after the job `after`: all that are not dead, or the dead ones. Also the id after which the next
-    /// page begins, if there is one.
+    /// Jobs, newest first, after the job `after`: either all but the dead ones, or the dead ones. Also returns the id after
+    /// which the next page begins, if there is a next page.
     pub async fn list(&self, dead: bool, limit: i32, after: Option<&str>) -> Result<(Vec<Job>, Option<String>)> {
         let listed = string(if dead { "dead" } else { "live" });
         let condition = match after {
@@ -110,10 +110,10 @@ impl Jobs {
         Ok((jobs, last_key.and_then(|last| text(&last, "id").map(str::to_owned))))
     }
 
-    /// Starts an attempt, unless somebody else has the job or it is settled.
+    /// Starts an attempt, unless another worker has the job or it is finished.
     pub async fn start(&self, id: &str, run: u64) -> Result<Start> {
         let now = self.clock.seconds();
-        // Names this start, so that our own retry after a lost answer is known as ours.
+        // Identifies this start, so that the SDK's retry after a lost response is recognised.
         let starter = crate::id::base64url(&crate::id::random::<12>());
         let condition = Expression::new(
             "run = :run AND attempts < maxAttempts AND (#status IN (:queued, :retrying) OR (#status = :running AND lease < :now))",
@@ -146,17 +146,17 @@ impl Jobs {
         }
     }
 
-    /// Ends a job whose last attempt never came back: its worker was killed, and it may not be tried again.
+    /// Ends a job whose last attempt never reported back: its worker was killed, and no attempts are left.
     async fn bury(&self, job: &Job) -> Result<Start> {
         let condition = Expression::new("run = :run AND #status = :running AND lease < :now")
             .value(":run", number(job.run))
             .value(":running", string(Status::Running.as_str()))
             .value(":now", number(self.clock.seconds()));
-        let change = self.to_dead("").value(":error", string("the worker was killed during the last attempt"));
+        let change = self.to_dead("").value(":error", string("The worker was killed during the last attempt."));
         self.table.update(key(&job.id), change, condition).await.map(|_| Start::Settled)
     }
 
-    /// Ends a job well: its result stays, its progress goes. Only the attempt that started it can.
+    /// Ends a job successfully: stores its result and removes its progress. Only the attempt that started it can do so.
     pub async fn succeed(&self, job: &Job, result: Option<&Value>) -> Result<()> {
         let set = if result.is_some() { ", #ttl = :ttl, #result = :result" } else { ", #ttl = :ttl" };
         let mut change = self
@@ -169,8 +169,8 @@ impl Jobs {
         self.finish(job, change).await
     }
 
-    /// Ends an attempt badly. Returns whether there will be another: where it `may_pass` and attempts are left. `progress`:
-    /// from where that goes on, if not from where this one did.
+    /// Ends a failed attempt. Returns whether another attempt follows: only if the error `may_pass` and attempts are left.
+    /// `progress` is where that attempt continues, if not where this one did.
     pub async fn fail(&self, job: &Job, error: &str, may_pass: bool, progress: Option<&Value>) -> Result<bool> {
         let again = may_pass && job.attempts < job.max_attempts;
         let set = if progress.is_some() { ", progress = :progress" } else { "" };
@@ -186,8 +186,8 @@ impl Jobs {
         Ok(again)
     }
 
-    /// Ends a slice of a long job and queues the next, to start after `delay_seconds`, with all attempts anew. Only the
-    /// attempt that started this slice can.
+    /// Ends a slice of a long job and queues the next one with a full set of attempts, to start after `delay_seconds`. Only
+    /// the attempt that started this slice can do so.
     pub async fn go_on(&self, job: &Job, progress: &Value, delay_seconds: u32) -> Result<()> {
         let set = ", progress = :progress, run = run + :one, attempts = :zero, delaySeconds = :delay";
         let change = self
@@ -208,14 +208,14 @@ impl Jobs {
             .value(":running", string(Status::Running.as_str()));
         match self.table.update(key(&job.id), change, condition).await? {
             WriteOutcome::Done(_) => Ok(()),
-            // Our own retry after a lost answer: the first try had arrived.
+            // The SDK retried after a lost response: the first attempt succeeded.
             WriteOutcome::ConditionFailed(Some(old)) if is_ended(&old, job, &ended) => Ok(()),
-            // Somebody else has taken it over since: what became of it is theirs to say.
-            WriteOutcome::ConditionFailed(_) => Err(Error::conflict("lost", "another worker has taken this job over")),
+            // Another worker has started it since and reports its outcome.
+            WriteOutcome::ConditionFailed(_) => Err(Error::conflict("lost", "Another worker is running this job now.")),
         }
     }
 
-    /// Whether it has been kept for long enough. Time to live removes items late, so the time is compared here as well.
+    /// Whether its retention has ended. Time to live removes items late, so the time is compared here too.
     fn is_over(&self, found: &Item) -> bool {
         integer(found, "ttl").is_some_and(|until| until <= self.clock.seconds())
     }
@@ -248,7 +248,7 @@ fn is_running(found: &Item, run: u64) -> bool {
     text(found, "status") == Some(Status::Running.as_str()) && integer(found, "run") == Some(run)
 }
 
-/// Whether an item is this very attempt, ended this way. What is a run further has had its slice, whoever wrote it down.
+/// Whether an item is this attempt, ended this way. A later run means that this slice ended, no matter who recorded it.
 fn is_ended(found: &Item, job: &Job, status: &str) -> bool {
     if status == Status::Queued.as_str() {
         return integer(found, "run").is_some_and(|run| run > job.run);

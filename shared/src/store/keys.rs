@@ -1,17 +1,17 @@
-//! Every key of the `Records` table, in one place. The first letters of a partition key say who may write it: the IAM
-//! policies in template.yaml name these prefixes.
+//! Every key of the `Records` table. The first letters of a partition key determine who may write it: the IAM policies in
+//! template.yaml name these prefixes.
 //!
 //! | prefix | what | written by |
 //! |---|---|---|
 //! | `k` | published signing keys | auth |
-//! | `d` | definitions of collections | collections, and worker when their work is done |
-//! | `c#` | records | records (auth for `users`, worker what is kept beside the data) |
-//! | `u#` | uniqueness markers | records, and worker for records from before a constraint |
-//! | `r#` | references that restrict a record's deletion | records, and worker when it deletes what others point at |
-//! | `i#` | answers kept for idempotency keys | records, collections, jobs |
+//! | `d` | definitions of collections | collections, and worker when a job on a definition is done |
+//! | `c#` | records | records (auth for `users`, worker for the attributes beside the data) |
+//! | `u#` | uniqueness markers | records, and worker for records older than a constraint |
+//! | `r#` | references that restrict a record's deletion | records, and worker when it deletes referring records |
+//! | `i#` | responses stored for idempotency keys | records, collections, jobs |
 //! | `n#` | the change log's heads: counts and last sequences | relay |
-//! | `f#` | the change log's entries: what changed, in order | relay |
-//! | `m#` | the change log's markers: which stream records it holds | relay |
+//! | `f#` | the change log's entries, in order | relay |
+//! | `m#` | the change log's markers: the stream records already applied | relay |
 
 use ring::digest::{SHA256, digest};
 
@@ -23,47 +23,47 @@ pub fn record_partition(collection: &str, generation: u32, shard: u16) -> String
     format!("c#{collection}#{generation}#{shard}")
 }
 
-/// The collection and the generation in the name of a partition that records lie in; `None` for any other partition.
+/// The collection and the generation in the name of a partition of records; `None` for any other partition.
 pub fn of_record_partition(partition: &str) -> Option<(&str, u32)> {
     let mut parts = partition.strip_prefix("c#")?.split('#');
     Some((parts.next()?, parts.next()?.parse().ok()?))
 }
 
-/// Which of `shards` (a power of two) a record lives in; how many count for it, the definition tells from the time in its id.
-/// The id's last bytes are random, so they spread evenly.
+/// Which of `shards` (a power of two) holds a record. The definition gives the number of shards for the time in the record's
+/// id. The last bytes of an id are random, so records spread evenly.
 pub fn shard_of(id: &str, shards: u16) -> u16 {
     let tail = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
     u16::from_str_radix(tail, 16).unwrap_or(0) % shards.max(1)
 }
 
-/// Partition of the marker that reserves a unique value. Values are hashed: a key holds at most 2 KB, a value may be longer.
+/// Partition of the marker that reserves a unique value. The value is hashed because a key holds at most 2 KB.
 pub fn unique_partition(collection: &str, generation: u32, fields: &[String], values: &str) -> String {
     let hash = crate::id::base64url(digest(&SHA256, values.as_bytes()).as_ref());
     format!("u#{collection}#{generation}#{}#{hash}", fields.join(","))
 }
 
-/// What a change log is kept of: a collection and its generation, as both stand in the keys of its records.
+/// What a change log belongs to: a collection and its generation, as in the keys of its records.
 pub fn change_log_scope(collection: &str, generation: u32) -> String {
     format!("{collection}#{generation}")
 }
 
-/// Key of the head of a partition's change log. All heads of a collection lie together, so that they can be found again when it
-/// is gone. Partitions are hashed: with what stands before it, one of 2 KB would be too long for a key.
+/// Key of the head of a partition's change log. All heads of a collection share one partition key, so that a purge can find
+/// them. Partition names are hashed: a name of 2 KB with a prefix would exceed the key length.
 pub fn head_key(scope: &str, counted: u64, partition: &str) -> (String, String) {
     (format!("n#{scope}"), format!("{counted}#{}", crate::id::sha256(partition.as_bytes())))
 }
 
-/// Partition of the entries of a partition's change log, since the feed was turned on.
+/// Partition of the entries of a partition's change log since changes were turned on.
 pub fn feed_partition(scope: &str, followed: u64, partition: &str) -> String {
     format!("f#{scope}#{followed}#{}", crate::id::sha256(partition.as_bytes()))
 }
 
-/// Sort key of an entry: by time, so that the oldest one kept is found without reading those past it.
+/// Sort key of an entry: by time, so that the oldest unexpired entry is found without reading expired ones.
 pub fn entry_sort(time: u64, sequence: u64) -> String {
     format!("{time:014}#{sequence:014}")
 }
 
-/// Partition of the marker that a stream record has been taken into the change log.
+/// Partition of the marker of a stream record that the change log has applied.
 pub fn taken_partition(event: &str) -> String {
     format!("m#{event}")
 }
@@ -74,17 +74,17 @@ pub const TAKEN_SORT: &str = "m";
 /// Sort key of every uniqueness marker.
 pub const UNIQUE_SORT: &str = "u";
 
-/// Partition of the references to a record: who points at it and restricts its deletion.
+/// Partition of the references to a record: the records that point at it and restrict its deletion.
 pub fn reference_partition(collection: &str, generation: u32, id: &str) -> String {
     format!("r#{collection}#{generation}#{id}")
 }
 
-/// Partition of the answer kept for an idempotency key, by the hash of the key and its scope.
+/// Partition of the response stored for an idempotency key, by the hash of the key and its scope.
 pub fn idempotency_partition(hash: &str) -> String {
     format!("i#{hash}")
 }
 
-/// Sort key of every kept answer.
+/// Sort key of every stored response.
 pub const IDEMPOTENCY_SORT: &str = "i";
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_always_lives_in_the_same_shard_and_shards_fill_evenly() {
+    fn a_record_stays_in_its_shard_and_shards_fill_evenly() {
         let clock = crate::clock::Clock::default();
         let mut filled = [0_u32; 8];
         for _ in 0..8_000 {

@@ -1,7 +1,7 @@
-//! A page of records, read by a plan: its ranges, in every shard they touch, walked side by side.
+//! A page of records, read by a plan: walks its ranges in every shard they touch, in parallel.
 //!
-//! A position in a list is the key of the last record given, without what differs between ranges. It holds on across
-//! restarts and concurrent writes: a page begins after that key, wherever it now is.
+//! A position in a list is the key of the last returned record, without the parts that differ between ranges. It survives
+//! restarts and concurrent writes: the next page begins after that key.
 
 use super::item::{self, Item, string};
 use super::keys::record_partition;
@@ -25,27 +25,26 @@ use aws_sdk_dynamodb::types::AttributeValue;
 pub struct Listed {
     /// The records, in order.
     pub records: Vec<Record>,
-    /// Where the next page begins, if there is one: after this position.
+    /// The position after which the next page begins, if there is one.
     pub next: Option<Vec<u8>>,
 }
 
-/// How many items a page may read that turn out not to belong on it: tombstones of deleted records.
+/// How many items a page may read and discard, such as tombstones of deleted records.
 const UNWANTED: usize = 1_000;
 
 impl Records {
-    /// Reads up to `limit` records by `plan`, after `position`. Each is held against the whole rule besides; what was read and is
-    /// not the caller's keeps what reading it cost to itself.
+    /// Reads up to `limit` records by `plan`, after `position`. Checks each against the whole rule. Discarded items do not
+    /// show in the cost.
     ///
-    /// A page that meets nothing but tombstones stops after a thousand of them, one with a scan budget in its plan when that is
-    /// spent, one of large records before it weighs too much, and one that takes long when its definition may no longer be acted
-    /// on: it may be short or empty and still have a `next`, which says how far it got.
+    /// A page stops early when it has read a thousand tombstones, spent the plan's scan budget, reached the size limit of a
+    /// response, or outlived the definition's lease. So it may be short or empty and still have a `next` position.
     pub async fn list(&self, grant: &Grant, plan: &Plan, limit: usize, position: Option<&[u8]>) -> Result<Listed> {
         let readers = readers(grant.collection(), plan, position);
         let allowance = allowance(plan, readers.len(), limit);
         let keep = |found: &Item| {
             let is_theirs = |record: &Record| !record.deleted && grant.allows(&record.view(), Input::None);
             let Some(record) = Record::from_item(found).filter(is_theirs) else {
-                // How much of this there is, and how large it is, is not the caller's to know.
+                // The number and size of discarded items are hidden from the caller.
                 cost::withhold();
                 return None;
             };
@@ -60,13 +59,13 @@ impl Records {
     }
 }
 
-/// How many items a page may read: what the scan allows, or what it needs and some more.
+/// How many items a page may read: the scan budget, or the page's own need plus a reserve.
 pub(super) fn allowance(plan: &Plan, readers: usize, limit: usize) -> usize {
     let scan = plan.scan.map(|scan| usize::try_from(scan).unwrap_or(usize::MAX));
     scan.unwrap_or(readers * (limit + 1) + UNWANTED)
 }
 
-/// Every range of the plan in every shard it touches, from after `position` on.
+/// Every range of the plan in every shard it touches, from `position` on.
 pub(super) fn readers<T>(collection: &Collection, plan: &Plan, position: Option<&[u8]>) -> Vec<Reader<T>> {
     plan.ranges.iter().flat_map(|range| of_range(collection, range, plan.forward, position)).collect()
 }
@@ -74,7 +73,7 @@ pub(super) fn readers<T>(collection: &Collection, plan: &Plan, position: Option<
 fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader<T>> {
     match range {
         Range::Records { lower, upper } => {
-            // One id lies in one shard.
+            // One id is in one shard.
             let one = (lower == upper && id::is_valid(lower)).then(|| key(collection, lower));
             let one = one.as_ref().and_then(|key| item::text(key, "pk")).map(str::to_owned);
             let Some((lower, upper)) = narrowed(lower.as_bytes(), upper.as_bytes(), 0, forward, position) else {
@@ -122,7 +121,7 @@ fn between(
     TableQuery { index, key, forward, ..TableQuery::default() }
 }
 
-/// The bounds that are left after `position`, both included. `None` if nothing is.
+/// The bounds that remain after `position`, both inclusive. `None` if the range is exhausted.
 fn narrowed(
     lower: &[u8],
     upper: &[u8],
@@ -132,9 +131,9 @@ fn narrowed(
 ) -> Option<(Vec<u8>, Vec<u8>)> {
     let (mut lower, mut upper) = (lower.to_vec(), upper.to_vec());
     if let Some(position) = position {
-        // What is the same for all of the range, `lower` always begins with. `upper` may be just after all that does.
+        // `lower` always begins with the range's common prefix. `upper` may be just past all keys with that prefix.
         let mut bound = [lower.get(..order_from).unwrap_or_default(), position].concat();
-        // Every key ends in an id of fixed length, so no key lies between a key and these two neighbours of it.
+        // Every key ends in an id of fixed length, so no key is between a key and either of these two neighbours.
         if forward {
             bound.push(b' ');
             lower = lower.max(bound);
@@ -163,15 +162,15 @@ mod tests {
         assert_eq!(narrowed(b"aa", b"bb", 0, true, Some(b"cc")), None);
     }
 
-    /// The end of a sort key after a prefix: a value of one byte, and an id of two.
+    /// The end of a sort key after a prefix: a one-byte value and a two-byte id.
     fn ends() -> impl Strategy<Value = Vec<u8>> {
         (any::<u8>(), "[0-9a-f]{2}").prop_map(|(value, id)| [&[value], id.as_bytes()].concat())
     }
 
     proptest! {
-        /// Prefixes end in whatever byte they like, 0xFF included: the end of their range is then another byte earlier.
+        /// A prefix may end in any byte, including 0xFF; the end of its range then carries into an earlier byte.
         #[test]
-        fn the_rest_of_a_range_is_what_lies_past_the_position_and_begins_with_its_prefix(
+        fn the_rest_of_a_range_is_past_the_position_and_keeps_the_prefix(
             kind in 0x10..=0xEF_u8, rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(u8::MAX)], 0..4),
             ends in prop::collection::vec(ends(), 1..20), at in any::<prop::sample::Index>(), forward in any::<bool>(),
         ) {

@@ -1,7 +1,7 @@
-//! Several ranges of keys, read side by side and merged in order, until there is enough or the allowance is spent.
+//! Reads several key ranges in parallel and merges them in order, until the page is full or the allowance is spent.
 //!
-//! What is read and not wanted (tombstones, what a scan leaves out) costs as much as what is. An allowance bounds it: a merge
-//! that has spent it stops, says how far it got, and goes on from there when asked again.
+//! Discarded items (tombstones, a scan's mismatches) cost as much as returned ones. The allowance bounds both: a merge that
+//! has spent it stops and returns the position to continue from.
 
 use super::item::{Item, text};
 use super::{Table, TableQuery};
@@ -10,46 +10,46 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use std::collections::{HashSet, VecDeque};
 
-/// Most items one call to DynamoDB reads here.
+/// Maximum number of items per call.
 const MOST_AT_ONCE: usize = 1_000;
 
-/// How far a merge goes.
+/// The limits of a merge.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Upwards by key.
+    /// Ascending by key.
     pub forward: bool,
-    /// How many to return.
+    /// How many items to return.
     pub limit: usize,
-    /// How many items to read for them; at least one of every range.
+    /// How many items to read; at least one per range.
     pub allowance: usize,
-    /// What they may weigh together, if there is more than one.
+    /// The maximum total size of the result, unless it is a single item.
     pub weight: usize,
 }
 
-/// One range of keys, and what was read of it.
+/// One range of keys and the items read from it.
 #[derive(Debug)]
 pub(super) struct Reader<T> {
     query: TableQuery,
-    /// The attribute that holds the sort key, and how much of it is the same for all of the range.
+    /// The sort key attribute, and the length of the prefix that the whole range shares.
     sort: String,
     order_from: usize,
     waiting: VecDeque<Met<T>>,
-    /// The last key that was read, wanted or not, and whether the range ends there.
+    /// The last key read, kept or not, and whether the range ends there.
     frontier: Option<Vec<u8>>,
     done: bool,
     step: Step,
 }
 
-/// How many items a range is asked for: at first its share of the page, then all that may be missing.
+/// How many items to request from a range: first its share of the page, then everything still missing.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    /// How many ranges lie side by side of which the records are spread evenly, by chance.
+    /// The number of parallel ranges over which the records are spread evenly.
     beside: usize,
     next: usize,
     whole: usize,
 }
 
-/// What was kept of an item, and where it stands in the order.
+/// A kept item and its place in the order.
 #[derive(Debug)]
 struct Met<T> {
     key: Vec<u8>,
@@ -58,8 +58,8 @@ struct Met<T> {
     weight: usize,
 }
 
-/// Reads what `keep` makes something of, and says what it weighs, in the order of the keys, each id once. Also the position after
-/// which to go on, if there may be more. ScopedKey it `is_late`, nothing more is read.
+/// Reads the items that `keep` accepts, with their sizes, in key order, each id once. Also returns the position to continue
+/// from, if there may be more. Reads nothing more once `is_late` holds.
 pub(super) async fn merge<T>(
     table: &Table,
     mut readers: Vec<Reader<T>>,
@@ -70,7 +70,7 @@ pub(super) async fn merge<T>(
     let mut left = bounds.allowance.max(readers.len());
     let (mut given, mut seen, mut last, mut weight) = (Vec::new(), HashSet::new(), None, 0);
     let mut begun = false;
-    // What no range was read of has no position to go on from: the first round is never late.
+    // Before the first round no range has a position to continue from, so the first round always runs.
     let mut is_over = || std::mem::replace(&mut begun, true) && is_late();
     for reader in &mut readers {
         reader.step = Step::of(bounds.limit, reader.step.beside);
@@ -80,7 +80,7 @@ pub(super) async fn merge<T>(
         let Some(met) = take_first(&mut readers, bounds.forward) else {
             return Ok((given, stopped_at(&readers, bounds.forward)));
         };
-        // A record that several ranges hold is met once in each.
+        // A record that is in several ranges occurs once in each.
         if seen.contains(&met.id) {
             last = Some(met.key);
             continue;
@@ -95,8 +95,8 @@ pub(super) async fn merge<T>(
     }
 }
 
-/// Reads on in every range that has nothing in hand and is not at its end, all at once, until none is left or the allowance
-/// does not reach for all of them. Returns how much of it was spent.
+/// Reads on, in parallel, in every range that has no item waiting and is not exhausted, until none is left or the allowance
+/// does not cover all of them. Returns how much was spent.
 async fn fill<T>(
     table: &Table,
     readers: &mut [Reader<T>],
@@ -117,14 +117,14 @@ async fn fill<T>(
 }
 
 impl<T> Reader<T> {
-    /// A range not yet read, whose sort key is the attribute `sort`, ordered by what follows its first `order_from` bytes. It is
-    /// one of `beside` that what is listed is spread over evenly.
+    /// An unread range with the sort key attribute `sort`, ordered by what follows its first `order_from` bytes. It is one of
+    /// `beside` ranges over which the records are spread evenly.
     pub fn new(query: TableQuery, sort: &str, order_from: usize, beside: usize) -> Self {
         let (waiting, frontier, step) = (VecDeque::new(), None, Step::of(0, beside));
         Self { query, sort: sort.to_owned(), order_from, waiting, frontier, done: false, step }
     }
 
-    /// How many items it is asked for first, for a page of `limit`.
+    /// How many items to request first, for a page of `limit`.
     pub fn first_step(&self, limit: usize) -> usize {
         Step::of(limit, self.step.beside).next
     }
@@ -133,7 +133,7 @@ impl<T> Reader<T> {
         self.waiting.is_empty() && !self.done
     }
 
-    /// Reads the next items, at most `share`. Returns how many there were.
+    /// Reads the next items, at most `share`. Returns how many were read.
     async fn read(
         &mut self,
         table: &Table,
@@ -158,7 +158,7 @@ impl<T> Reader<T> {
         Ok(page.items.len().min(share))
     }
 
-    /// Where an item stands in the order in which ranges are merged.
+    /// An item's place in the order in which ranges are merged.
     fn order_key(&self, found: &Item) -> Option<Vec<u8>> {
         let key = match found.get(&self.sort)? {
             AttributeValue::B(bytes) => bytes.as_ref(),
@@ -170,22 +170,22 @@ impl<T> Reader<T> {
 }
 
 impl Step {
-    /// The first step to a page of `limit`. One more than asked for tells whether there is a next page. What is spread evenly is
-    /// asked for twice the share it should have: most pages then need no second step, and none reads the page once for each.
+    /// The first request for a page of `limit`. One extra item shows whether there is a next page. A range with evenly spread
+    /// records requests twice its share: most pages then need no second request, and no range reads the whole page.
     fn of(limit: usize, beside: usize) -> Self {
         let whole = limit + 1;
         let share = if beside > 1 { (2 * limit).div_ceil(beside).max(2) } else { whole };
         Self { beside, next: share.min(whole), whole }
     }
 
-    /// On in bigger steps where most of what is met is unwanted.
+    /// Larger requests where most items are discarded.
     fn lengthen(&mut self, mostly_unwanted: bool) {
         let longer = if mostly_unwanted { self.next.saturating_mul(4) } else { self.next };
         self.next = longer.max(self.whole);
     }
 }
 
-/// The first waiting item in order, if nothing unread can come before it.
+/// The first waiting item in order, if no unread item can precede it.
 fn take_first<T>(readers: &mut [Reader<T>], forward: bool) -> Option<Met<T>> {
     let stop = stopped_at(readers, forward);
     let waiting = readers.iter_mut().filter(|reader| !reader.waiting.is_empty());
@@ -199,7 +199,7 @@ fn take_first<T>(readers: &mut [Reader<T>], forward: bool) -> Option<Met<T>> {
     if is_next { first.waiting.pop_front() } else { None }
 }
 
-/// Up to where every range has been read that has nothing in hand; `None` if all of those are at their end.
+/// The key up to which every range without a waiting item has been read. `None` if all of those are exhausted.
 fn stopped_at<T>(readers: &[Reader<T>], forward: bool) -> Option<Vec<u8>> {
     let behind = readers.iter().filter(|reader| reader.is_behind()).filter_map(|reader| reader.frontier.clone());
     if forward { behind.min() } else { behind.max() }

@@ -1,4 +1,4 @@
-//! The data of a record after a change: merged (RFC 7396) or replaced, valid, and with nothing changed that must not be.
+//! The data of a record after a change: merged (RFC 7396) or replaced, validated, with no immutable field changed.
 
 use super::intent::What;
 use super::record::Record;
@@ -8,7 +8,7 @@ use crate::policy::Grant;
 use crate::schema::Collection;
 use serde_json::{Map, Value};
 
-/// The data after a change: merged or replaced, in one form, valid, and with nothing changed that must not be.
+/// The data after a change: merged or replaced, normalised, validated, with no immutable field changed.
 pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<Map<String, Value>> {
     let collection = grant.collection();
     let unread = !grant.allows_reading(&stored.view());
@@ -20,7 +20,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         What::Delete | What::Undelete => stored.data.clone(),
         What::Merge(patch) => {
             let mut data = stored.data.clone();
-            // Into what they do not see nobody merges: whether the outcome is valid would tell what is there.
+            // A caller must not merge into an object they may not see: the validation result would reveal it.
             data.retain(|name, _| grant.is_admin() || !collection.is_hidden(name) || !patch.contains_key(name));
             merge(&mut data, patch);
             data
@@ -40,21 +40,25 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     };
     let mut names = data.keys().chain(stored.data.keys()).filter(fixed);
     let changed = |name: &&String| data.get(*name) != stored.data.get(*name);
-    // A guess is refused before anything else: which field is named first must not say whether it was right.
+    // Guesses are refused first: the order in which fields are named must not reveal whether a guess was right.
     match guessed(grant, change, unread).or_else(|| names.find(changed)) {
-        Some(name) => Err(Error::field(format!("/{name}"), "fixed", "this field cannot be changed")),
+        Some(name) => Err(Error::field(
+            format!("/{name}"),
+            "fixed",
+            "This field cannot be changed. Leave it out, or send the value you read.",
+        )),
         None => Ok(data),
     }
 }
 
-/// Why what becomes of a record depends on stored fields that its writer may not read: whether such a change is valid, or unique,
-/// would tell what is there.
+/// Why the outcome of a change depends on stored fields that the writer may not read. Whether such a change is valid, or
+/// unique, would reveal those fields.
 fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldError> {
     let stays: Box<dyn Fn(&str) -> bool> = match change {
         What::Merge(patch) => {
             if let Some((name, _)) = patch.iter().find(|(_, value)| value.is_object()) {
                 let message =
-                    "an object is merged into what is stored, which you may not read: replace the record with PUT";
+                    "A patch merges this object into the stored one, which you may not read. Send the record with PUT.";
                 return Some(FieldError::new(format!("/{name}"), "unreadable", message));
             }
             Box::new(|name| !patch.contains_key(name))
@@ -63,8 +67,8 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
         What::Create(_) | What::Delete | What::Undelete => return None,
     };
     if !collection.is_memberwise() && collection.field_names().any(|name| !collection.is_hidden(name) && stays(name)) {
-        let message = "the schema holds several fields against each other, and you may not read the stored ones: send every \
-                       field, with PUT, or ask for the right to read the record";
+        let message = "The schema validates several fields together, and you may not read the stored ones. Send every field \
+                       with PUT, or use an account that may read the record.";
         return Some(FieldError::new("", "unreadable", message));
     }
     let is_split = |fields: &&Vec<String>| {
@@ -72,20 +76,21 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
         kept > 0 && kept < fields.len()
     };
     let split = collection.definition().unique.iter().find(is_split)?;
+    let names = split.join(" and ");
     let message =
-        format!("{} are unique together, and you may not read the stored ones: send all of them", split.join(" and "));
+        format!("The values of {names} are unique together, and you may not read the stored ones. Send all of them.");
     Some(FieldError::new("", "unreadable", message))
 }
 
-/// A field of a change that cannot be changed, and is hidden from whoever makes it or is of a record that they may not read
-/// (`unread`). Were it taken where it says what is stored already, that would tell what is stored.
+/// The immutable field in a change that the writer may not read, either because the field is hidden or because the record is
+/// (`unread`). Accepting the stored value and refusing others would reveal the stored value.
 fn guessed<'a>(grant: &Grant, change: &'a What, unread: bool) -> Option<&'a String> {
     let collection = grant.collection();
     let is_fixed = |name: &&String| collection.write_once(name) && (unread || collection.is_hidden(name));
     change.sent().filter(|_| !grant.is_admin())?.keys().find(is_fixed)
 }
 
-/// A replacement by somebody who does not see or write a field leaves it as it is.
+/// A replacement keeps the stored value of a field that the writer may not read or write.
 fn keep_unseen(collection: &Collection, stored: &Record, unread: bool, data: &mut Map<String, Value>) {
     for (name, value) in &stored.data {
         if is_kept(collection, name, unread) && !data.contains_key(name) {
@@ -94,12 +99,12 @@ fn keep_unseen(collection: &Collection, stored: &Record, unread: bool, data: &mu
     }
 }
 
-/// Whether a replacement that leaves the field out keeps it. Of a record that its writer may not read (`unread`) they see none.
+/// Whether a replacement without this field keeps it. A writer who may not read the record (`unread`) sees no field.
 fn is_kept(collection: &Collection, name: &str, unread: bool) -> bool {
     collection.is_hidden(name) || collection.read_only(name) || (unread && collection.write_once(name))
 }
 
-/// RFC 7396 on an object.
+/// RFC 7396 for an object.
 fn merge(data: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (name, value) in patch {
         match (value, data.get_mut(name)) {
@@ -125,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_examples_of_rfc_7396_come_out_as_printed_there() {
+    fn the_examples_of_rfc_7396_have_their_printed_results() {
         for (stored, patch, result) in [
             (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),

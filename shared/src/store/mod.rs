@@ -1,7 +1,7 @@
-//! DynamoDB, one table at a time. Every call says what it consumed, every failure becomes a kind a client can act on, and a
-//! condition that does not hold comes back with the item that stood in its way, so nobody has to read first.
+//! DynamoDB, one table at a time. Every call reports its consumed capacity, and every failure becomes an error kind that a
+//! client can act on. A failed condition returns the stored item, so no separate read is needed.
 //!
-//! There is no `Scan` here, and there will be none: a page costs a page.
+//! The store never uses `Scan`: a page costs a page.
 
 pub mod backfill;
 mod batch;

@@ -1,4 +1,5 @@
-//! What is left of a deleted collection, removed a page at a time: for a job, when nobody can reach it any more.
+//! Removes what is left of a deleted collection, page by page. A job runs it when no function can reach the collection any
+//! more.
 
 use super::batch::{ROUNDS, pause};
 use super::item::{self, Item, text};
@@ -15,20 +16,20 @@ use aws_sdk_dynamodb::types::{DeleteRequest, ReturnConsumedCapacity, WriteReques
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-/// Items read at once.
+/// Number of items read at once.
 const PAGE: i32 = 100;
-/// Most items DynamoDB removes in one call.
+/// Maximum number of items in one BatchWriteItem call.
 const BATCH: usize = 25;
 
-/// A collection that was deleted, as the payload of the job that clears it.
+/// A deleted collection, as the payload of its purge job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deleted {
     /// Its name.
     pub collection: String,
-    /// Which collection of that name it was.
+    /// Its generation.
     pub generation: u32,
-    /// In how many shards it had records.
+    /// The number of its shards.
     pub shards: u8,
     /// Its unique constraints.
     pub unique: Vec<Vec<String>>,
@@ -37,7 +38,7 @@ pub struct Deleted {
 }
 
 impl Deleted {
-    /// What has to be known of a collection that is deleted at `now`.
+    /// The payload for a collection that is deleted at `now`.
     pub fn new(definition: &Definition, now: u64) -> Self {
         Self {
             collection: definition.name.clone(),
@@ -50,7 +51,7 @@ impl Deleted {
 }
 
 impl Records {
-    /// Whether a collection holds no record that is not deleted.
+    /// Whether a collection has no living record.
     pub async fn is_empty(&self, definition: &Definition) -> Result<bool> {
         for shard in 0..u16::from(definition.shards_ever()) {
             let partition = record_partition(&definition.name, definition.generation, shard);
@@ -70,14 +71,14 @@ impl Records {
         Ok(true)
     }
 
-    /// Removes the first items of a shard with the unique values they hold, and returns how many there were. None: the shard
-    /// is empty.
+    /// Removes the first items of a shard and the unique values they hold. Returns how many items there were; 0 means the
+    /// shard is empty.
     pub async fn purge_page(&self, gone: &Deleted, shard: u16) -> Result<usize> {
         let partition = record_partition(&gone.collection, gone.generation, shard);
         let found = self.table().query(&of_shard(partition)).await?.items;
         let records = found.iter().filter_map(Record::from_item);
         let held = records.flat_map(|record| markers_of(&gone.collection, gone.generation, &gone.unique, &record.data));
-        // Values first: once a record is gone, nothing tells which it held.
+        // Removes the unique values first: only the record says which ones it holds.
         self.remove_all(distinct(held.map(|marker| marker.key()).collect())).await?;
         let at = |found: &Item| item::key(text(found, "pk").unwrap_or_default(), text(found, "sk").unwrap_or_default());
         self.remove_all(found.iter().map(at).collect()).await?;
@@ -90,10 +91,10 @@ impl Records {
 }
 
 impl Table {
-    /// Removes up to [`BATCH`] items of this table by key, each a different one.
+    /// Removes up to [`BATCH`] items of this table. The keys must be distinct.
     ///
     /// # Errors
-    /// `Unavailable` when DynamoDB still gives some back after eight rounds; the others are gone.
+    /// `Unavailable` when DynamoDB still leaves items unprocessed after eight rounds. The others are removed.
     async fn batch_delete(&self, keys: Vec<Item>) -> Result<()> {
         let request = |key| {
             let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(Error::internal)?;
@@ -118,7 +119,10 @@ impl Table {
                 return Ok(());
             }
         }
-        Err(Error::Unavailable { retry_after: 1, source: Some("DynamoDB keeps giving deletions back".into()) })
+        Err(Error::Unavailable {
+            retry_after: 1,
+            source: Some("DynamoDB left deletions unprocessed after every retry".into()),
+        })
     }
 }
 
@@ -127,7 +131,7 @@ fn of_shard(partition: String) -> TableQuery {
     TableQuery { key, forward: true, limit: PAGE, consistent: true, ..TableQuery::default() }
 }
 
-/// Each key once: a batch that names one twice is refused.
+/// Each key once: DynamoDB rejects a batch that names a key twice.
 fn distinct(mut keys: Vec<Item>) -> Vec<Item> {
     let name = |key: &Item| text(key, "pk").unwrap_or_default().to_owned();
     keys.sort_by_key(name);

@@ -1,4 +1,4 @@
-//! A record: what a client wrote, and what the store keeps beside it.
+//! A record: the client's data and the attributes the store keeps beside it.
 //!
 //! | attribute | what |
 //! |---|---|
@@ -8,10 +8,11 @@
 //! | `ca`, `ua` | created and last changed, RFC 3339 |
 //! | `by`, `rid` | who wrote it last, and under which request |
 //! | `del`, `ttl` | when it was deleted, and when the tombstone may go |
-//! | `follow` | of a tombstone: what must happen to the records that point at it |
-//! | `lk`, `lr` | until when, and by which request, it is locked to be deleted |
-//! | `ix1p`, `ix1s`, ... | its places in the declared indexes |
-//! | `cn`, `cf` | since which definition it is counted and its changes followed, for the [`change_log`](super::change_log) |
+//! | `follow` | on a tombstone: what to do with the records that point at it |
+//! | `lk`, `lr` | until when, and by which request, it is locked for deletion |
+//! | `ix1p`, `ix1s`, ... | its keys in the declared indexes |
+//! | `cn`, `cf` | since which definition it is counted and its changes are logged, for the [`change_log`](super::change_log)
+//! |
 
 use super::item::{self, Item, integer, number, string, text};
 use super::keys::{record_partition, shard_of};
@@ -30,26 +31,26 @@ use serde_json::{Map, Value};
 pub struct Record {
     /// UUIDv7.
     pub id: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
     /// When it was last changed.
     pub updated_at: String,
-    /// How often it was written.
+    /// The number of writes.
     pub version: u64,
-    /// What the client wrote.
+    /// The client's data.
     pub data: Map<String, Value>,
-    /// Whether it was deleted and only its tombstone is left.
+    /// Whether it is a tombstone.
     pub deleted: bool,
-    /// When its tombstone goes, in seconds since the Unix epoch. DynamoDB is late in removing it.
+    /// When its tombstone expires, in seconds since the Unix epoch. DynamoDB removes it later.
     pub gone_at: Option<u64>,
-    /// Who wrote it last: of a tombstone, who deleted it.
+    /// Who wrote it last; for a tombstone, who deleted it.
     pub written_by: String,
     /// The request that wrote it last.
     pub request_id: String,
 }
 
 impl Record {
-    /// The record as rules and indexes see it.
+    /// The record as rules and indexes read it.
     pub fn view(&self) -> RecordRef<'_> {
         RecordRef {
             id: &self.id,
@@ -60,7 +61,7 @@ impl Record {
         }
     }
 
-    /// The record as this grant's caller sees it.
+    /// The record as the grant's caller may see it.
     pub fn shown(&self, grant: &Grant) -> Map<String, Value> {
         let mut shown = Map::new();
         shown.insert("id".into(), self.id.clone().into());
@@ -76,8 +77,8 @@ impl Record {
         shown
     }
 
-    /// The record as the answer to a write shows it: what this grant's caller sees of it, and of a record that they may not read
-    /// its id and version alone.
+    /// The record in the response to a write: what the grant's caller may see, or only id and version if they may not read
+    /// the record.
     pub fn shown_to_writer(&self, grant: &Grant) -> Map<String, Value> {
         if grant.allows_reading(&self.view()) {
             return self.shown(grant);
@@ -85,12 +86,12 @@ impl Record {
         Map::from_iter([("id".to_owned(), self.id.clone().into()), ("version".to_owned(), self.version.into())])
     }
 
-    /// What it weighs in the answer to a write.
+    /// Its size in the response to a write.
     pub fn weight_to_writer(&self, grant: &Grant) -> usize {
         if grant.allows_reading(&self.view()) { self.weight(grant) } else { BESIDE_DATA }
     }
 
-    /// What it weighs in an answer, as this grant's caller sees it: see [`response_size`].
+    /// Its size in a response, as the grant's caller sees it: see [`response_size`].
     pub fn weight(&self, grant: &Grant) -> usize {
         let hidden =
             |name: &str| !grant.is_admin() && grant.collection().field(name).is_some_and(|field| field.value.hidden);
@@ -115,7 +116,7 @@ impl Record {
     /// The item of this record.
     ///
     /// # Errors
-    /// `Invalid` when an index key would be longer than DynamoDB allows.
+    /// `Invalid` when an index key exceeds DynamoDB's limit.
     pub fn to_item(&self, collection: &Collection) -> Result<Item> {
         let mut written = key(collection, &self.id);
         written.extend([
@@ -130,11 +131,11 @@ impl Record {
         Ok(written)
     }
 
-    /// What the store keeps of a living record because of its definition, beside what the client wrote: its places in the
-    /// declared indexes, and whether the change log takes notice of it. `None`: the attribute must be absent.
+    /// The attributes that a definition adds to a living record beside the client's data: its keys in the declared indexes,
+    /// and whether the change log covers it. `None`: the attribute must be absent.
     ///
     /// # Errors
-    /// `Invalid` when an index key would be longer than DynamoDB allows.
+    /// `Invalid` when an index key exceeds DynamoDB's limit.
     pub fn derived(&self, collection: &Collection) -> Result<Vec<(String, Option<AttributeValue>)>> {
         let definition = collection.definition();
         let mut derived = vec![
@@ -158,7 +159,7 @@ pub fn key(collection: &Collection, id: &str) -> Item {
     item::key(&record_partition(&definition.name, definition.generation, shard), id)
 }
 
-/// The item of a new user's profile in the system collection `users`, for the transaction that makes the account.
+/// The item of a new user's profile in the system collection `users`, for the transaction that creates the account.
 pub fn profile_item(id: &str, email: &str) -> Item {
     let now = rfc3339(crate::id::millis(id).unwrap_or_default());
     let mut written = item::key(&record_partition("users", 1, 0), id);

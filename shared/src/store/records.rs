@@ -1,7 +1,7 @@
-//! Records, opened for a `Grant` and for nothing else.
+//! Records. Every access needs a `Grant`.
 //!
-//! Reading, and writing without reading first: the rule on the stored record is part of the write's condition, so deciding and
-//! writing are one step (R72). What cannot be written unread is decided in `write` and made in `commit`.
+//! Reads, and writes without a preceding read: the rule on the stored record is part of the write condition, so deciding and
+//! writing are one step (R72). `write` decides the writes that need a read, and `commit` commits them.
 
 use super::Table;
 use super::idempotency::StoredResponses;
@@ -13,9 +13,9 @@ use crate::expr::Input;
 use crate::policy::Grant;
 use crate::schema::Collection;
 
-/// How long a deleted record's tombstone stays, in seconds.
+/// How long a tombstone stays, in seconds.
 pub const TOMBSTONE_SECONDS: u64 = 30 * 86_400;
-/// How often a write without `If-Match` that met another write is tried again.
+/// How often a write without `If-Match` is retried after a concurrent write.
 pub(super) const TRIES: usize = 8;
 
 /// The `Records` table.
@@ -41,31 +41,34 @@ impl Records {
         self.clock.seconds()
     }
 
-    /// The responses that are stored beside records.
+    /// The idempotent responses stored beside records.
     pub fn stored_responses(&self) -> StoredResponses {
         StoredResponses::new(self.table.clone(), self.clock.clone())
     }
 
-    /// The table, for the store alone: what reads from it gets no further without a grant.
+    /// The table, for the store only: reading from it does not check a grant.
     pub(super) fn table(&self) -> &Table {
         &self.table
     }
 
-    /// A record, if it is there and the grant's rule allows it.
+    /// A record, if it exists and the grant's rule allows it.
     pub async fn get(&self, grant: &Grant, id: &str, consistent: bool) -> Result<Option<Record>> {
         let found = self.stored(grant.collection(), id, consistent).await?;
         Ok(found.filter(|record| !record.deleted && grant.allows(&record.view(), Input::None)))
     }
 
-    /// Whether what a definition decides may still begin. Later, another may be in force: see `lease`.
+    /// Checks that the definition may still be acted on. Later, another definition may be in force: see `lease`.
     ///
     /// # Errors
-    /// `Unavailable` when it may not: the request has taken too long, and is right to start anew.
+    /// `Unavailable` when it may not: the request took too long and should be retried.
     pub fn acts_in_time(&self, collection: &Collection) -> Result<()> {
         if self.clock.millis() <= collection.acted_on_until() {
             return Ok(());
         }
-        Err(Error::Unavailable { retry_after: 1, source: Some("a definition was remembered for too long".into()) })
+        Err(Error::Unavailable {
+            retry_after: 1,
+            source: Some("the cached definition expired before the write".into()),
+        })
     }
 
     pub(super) async fn stored(&self, collection: &Collection, id: &str, consistent: bool) -> Result<Option<Record>> {
@@ -74,7 +77,7 @@ impl Records {
         Ok(found.as_ref().and_then(Record::from_item))
     }
 
-    /// Whether the definitions that decided these writes may still be acted on: see `lease`.
+    /// Checks that the definitions behind these writes may still be acted on: see `lease`.
     pub(super) fn in_time<'a>(&self, intents: impl IntoIterator<Item = &'a Intent>) -> Result<()> {
         intents.into_iter().try_for_each(|intent| {
             self.acts_in_time(intent.grant.collection())?;
@@ -82,12 +85,12 @@ impl Records {
         })
     }
 
-    /// Whether the record, or its tombstone, is still kept.
+    /// Whether the record, or its tombstone, has not expired.
     pub(super) fn is_there(&self, record: &Record) -> bool {
         !record.deleted || record.gone_at.is_none_or(|gone| self.seconds() < gone)
     }
 
-    /// Now, as records keep it.
+    /// The current time in the form records store.
     pub(super) fn now(&self) -> String {
         rfc3339(self.clock().millis())
     }

@@ -1,10 +1,9 @@
-//! References: what `onDelete: restrict` rests on. Who points at a record is kept beside it in the base table, where it can be
-//! read consistently, and written in the transaction that makes it point there.
+//! References: the basis of `onDelete: restrict`. A reference to a record is an item beside it in the base table, where a
+//! consistent read sees it. The transaction that makes another record point at it writes the reference.
 //!
-//! Deleting a restricted record takes three steps. It is locked, so that nobody can begin to point at it; those who are said
-//! to point at it are looked at; then it is deleted, if the lock is still ours, or unlocked. A lock that nobody comes back
-//! for ends by itself. Nobody removes a reference when its record is deleted or points elsewhere: whoever meets it under
-//! a lock does.
+//! Deleting a restricted record takes three steps: lock it, so that no record can begin to point at it; read the records that
+//! the references name; then delete it if the lock still holds, or unlock it. An abandoned lock expires. References are not
+//! removed when their record is deleted or points elsewhere; the next check under a lock removes them.
 
 use super::conditions::alive;
 use super::definitions::Definitions;
@@ -23,19 +22,19 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// How long a lock holds, in seconds: longer than any write of whoever holds it.
+/// How long a lock holds, in seconds: longer than any write that depends on it.
 const LOCK_SECONDS: u64 = 60;
-/// Most references looked at for one deletion; the rest is left to the next try.
+/// Maximum number of references checked for one deletion; the next attempt checks the rest.
 const MOST_LOOKED_AT: usize = 1_000;
 
 impl Write<'_> {
-    /// Whether it deletes a record that others may restrict from being deleted.
+    /// Whether it deletes a record whose deletion other records may restrict.
     pub fn is_restricted(&self) -> bool {
         matches!(self.intent.what, What::Delete) && self.intent.is_restricted()
     }
 }
 
-/// The locks one request has taken, to be given back if nothing comes of it.
+/// The locks that one request holds, to be released if nothing is written.
 #[derive(Debug)]
 pub(super) struct Locks<'a> {
     request: &'a str,
@@ -43,18 +42,18 @@ pub(super) struct Locks<'a> {
 }
 
 impl<'a> Locks<'a> {
-    /// None yet.
+    /// No locks.
     pub fn of(request: &'a str) -> Self {
         Self { request, keys: Vec::new() }
     }
 }
 
 impl Records {
-    /// Locks what is about to be deleted and restricted, and makes sure nobody points at it. The writes then depend on the
-    /// locks. `false`: a record is not as it was read, or another request has locked it.
+    /// Locks the records to be deleted and checks that no record points at them. The writes then depend on the locks.
+    /// `false`: a record has changed since it was read, or another request has locked it.
     ///
     /// # Errors
-    /// `Conflict` for every write whose record is still pointed at.
+    /// `Conflict` for every write whose record another record still points at.
     pub(super) async fn lock_restricted(
         &self,
         writes: &mut [Write<'_>],
@@ -62,7 +61,7 @@ impl Records {
     ) -> Result<bool, Failed> {
         let began = self.seconds();
         if writes.iter().any(Write::is_restricted) {
-            // What points here, or ever did, may not be the caller's to know: neither may that a price is kept from them.
+            // The caller may not know which records point or pointed here, so the cost is withheld either way.
             cost::withhold();
         }
         for write in writes.iter().filter(|write| write.is_restricted()) {
@@ -76,7 +75,7 @@ impl Records {
                 errors.push((position, REFERENCED()));
             }
         }
-        // What is left of a lock must be longer than the writes that lean on it may take.
+        // The remaining lock time must exceed the duration of the writes that depend on the lock.
         if self.seconds() > began + LOCK_SECONDS / 2 {
             return Err(Failed::Whole(TOO_MANY()));
         }
@@ -95,26 +94,26 @@ impl Records {
             Expression::new("attribute_not_exists(lk) OR lk < :now OR lr = :lr").value(":now", number(self.seconds()));
         let condition = write.condition.clone().and(unlocked);
         let key = write.key();
-        // Noted before it is taken: whether it was is not known when the answer is lost.
+        // Recorded before the lock call: if its response is lost, the lock may be held.
         if !locks.keys.contains(&key) {
             locks.keys.push(key.clone());
         }
         Ok(matches!(self.table().update(key, change, condition).await?, WriteOutcome::Done(_)))
     }
 
-    /// Gives locks back after nothing was written. One that cannot be given back ends by itself.
+    /// Releases locks after nothing was written. A lock whose release fails expires.
     pub(super) async fn unlock(&self, locks: Locks<'_>) {
         let ours = alive().and(Expression::new("lr = :lr").value(":lr", string(locks.request)));
         let unlock = |key| self.table().update(key, Expression::new("REMOVE lk, lr"), ours.clone());
         for outcome in join_all(locks.keys.into_iter().map(unlock)).await {
             if let Err(error) = outcome {
-                tracing::warn!(requestId = locks.request, cause = %error, "a record stays locked for a while");
+                tracing::warn!(requestId = locks.request, cause = %error, "could not unlock a record; its lock will expire");
             }
         }
     }
 
-    /// Whether any record that is said to point at this one does, and will when these writes are done. References that are
-    /// no longer true are removed.
+    /// Whether any record named by a reference points at this one and still will after these writes. Removes stale
+    /// references.
     async fn is_pointed_at(&self, write: &Write<'_>, writes: &[Write<'_>]) -> Result<bool> {
         let definition = write.intent.grant.collection().definition();
         let partition = reference_partition(&definition.name, definition.generation, &write.intent.id);
@@ -137,8 +136,8 @@ impl Records {
         }
     }
 
-    /// Whether one of these references is true of `id` and stays so. Without one, those that are not true are removed; those
-    /// that these writes end are true until then.
+    /// Whether one of these references to `id` is true and stays true. If none is, removes the stale ones. References that
+    /// these writes end remain true until then.
     async fn hold(&self, references: &[Reference], id: &str, writes: &[Write<'_>]) -> Result<bool> {
         let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
         for reference in references {
@@ -158,14 +157,14 @@ impl Records {
         try_join_all(elsewhere.into_iter().map(|reference| self.forget(reference))).await.map(|_| false)
     }
 
-    /// The records with these keys, by their places, as they are right now.
+    /// The records with these keys, by key, from a consistent read.
     pub(super) async fn latest(&self, keys: impl Iterator<Item = &Item>) -> Result<HashMap<ItemKey, Record>> {
         let distinct: HashMap<ItemKey, &Item> = keys.map(|key| (place(key), key)).collect();
         let found = self.table().batch_get_latest(distinct.into_values().cloned().collect()).await?;
         Ok(found.iter().filter_map(|found| Some((place(found), Record::from_item(found)?))).collect())
     }
 
-    /// The record with each of these keys, which differ, as it is right now: one round trip for all, and none where there is no key.
+    /// The record with each of these distinct keys, from a consistent read: one round trip for all, none without keys.
     pub(super) async fn each(&self, keys: &[Option<Item>]) -> Result<Vec<Option<Record>>> {
         if let [Some(key)] = keys {
             let found = self.table().get_by(key.clone(), true).await?;
@@ -175,18 +174,18 @@ impl Records {
         Ok(keys.iter().map(|key| found.remove(&place(key.as_ref()?))).collect())
     }
 
-    /// Writes down whom a stored record points at through the fields that begin to restrict, for the job that goes through all
-    /// records. What the record is changed to meanwhile, whoever changes it writes down.
+    /// Writes the references of a stored record for the fields that begin to restrict, for the job that visits all records. A
+    /// concurrent write of the record writes its own references.
     ///
     /// # Errors
-    /// `Unavailable` when the table does not answer.
+    /// `Unavailable` when the table does not respond.
     pub async fn refer(&self, definitions: &Definitions, collection: &Collection, found: &Item) -> Result<()> {
         let fields = collection.definition().unreferenced();
         let Some(record) = Record::from_item(found).filter(|record| !record.deleted && !fields.is_empty()) else {
             return Ok(());
         };
         for (field, relation) in collection.relations().filter(|(field, _)| fields.iter().any(|known| known == field)) {
-            // What is no id points nowhere.
+            // A value that is not an id points at nothing.
             let id = record.data.get(field).and_then(Value::as_str).filter(|id| id::is_valid(id));
             let there = definitions.collection(&relation.collection).await?;
             let (Some(id), Some(there)) = (id, there) else { continue };
@@ -196,14 +195,14 @@ impl Records {
         Ok(())
     }
 
-    /// Removes a reference that is no longer true, unless it was written again since.
+    /// Removes a stale reference, unless it was written again since.
     async fn forget(&self, reference: &Reference) -> Result<()> {
         let as_seen = Expression::new("rv = :seen").value(":seen", number(reference.version));
         self.table().delete(reference.key.clone(), as_seen).await.map(|_| ())
     }
 }
 
-/// The reference by which `record` points through `field` at the record `id` of the collection `there`.
+/// The reference of a record that points through `field` at the record `id` of the collection `there`.
 fn reference(here: &Collection, record: &Record, field: &str, there: &Collection, id: &str) -> Item {
     let (at, here, there) = (key(here, &record.id), here.definition(), there.definition());
     let partition = reference_partition(&there.name, there.generation, id);
@@ -224,15 +223,15 @@ pub(super) fn place(found: &Item) -> ItemKey {
     ["pk", "sk"].map(|name| text(found, name).map(str::to_owned))
 }
 
-/// A reference as it is stored.
+/// A stored reference.
 #[derive(Debug)]
 struct Reference {
     key: Item,
     /// The record that points.
     record: Item,
-    /// The field by which it does.
+    /// The field that points.
     field: String,
-    /// The version of the record that wrote it.
+    /// The version of the record that wrote the reference.
     version: u64,
 }
 
@@ -243,20 +242,20 @@ impl Reference {
         Some(Self { key, record, field: text(found, "f")?.to_owned(), version: item::integer(found, "rv")? })
     }
 
-    /// Whether it is true of a record that this one points at `id`.
+    /// Whether this record points at `id` through the reference's field.
     fn is_of(&self, record: &Record, id: &str) -> bool {
         !record.deleted && record.data.get(&self.field).and_then(Value::as_str) == Some(id)
     }
 }
 
-const TOO_MANY: fn() -> Error = || Error::Unavailable {
-    retry_after: 1,
-    source: Some("many stale references: the rest is for the next try".into()),
-};
+const TOO_MANY: fn() -> Error =
+    || Error::Unavailable { retry_after: 1, source: Some("too many stale references for one attempt".into()) };
 
-/// The answer when a record is still pointed at. It does not say by what: that may not be the caller's to see.
-const REFERENCED: fn() -> Error =
-    || Error::conflict("referenced", "other records point at this one: delete them, or point them elsewhere, first");
+/// The error when another record still points at this one. It does not name that record because the caller may not be allowed
+/// to see it.
+const REFERENCED: fn() -> Error = || {
+    Error::conflict("referenced", "Other records refer to this record. Delete them or change their relations first.")
+};
 
 impl Target {
     /// The key of its record.
@@ -264,7 +263,7 @@ impl Target {
         key(&self.collection, &self.id)
     }
 
-    /// That it is there, and nobody is about to delete it; and what else has to hold of it.
+    /// Requires that the record exists and is not locked for deletion, plus the given condition.
     pub(super) fn is_there(&self, table: &str, now: u64, more: Expression) -> Result<TransactWriteItem> {
         let free = Expression::new("attribute_not_exists(lk) OR lk < :now").value(":now", number(now));
         let condition = alive().and(free).and(more);
@@ -280,7 +279,7 @@ impl Target {
         Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
-    /// The reference from a record to this target, where it restricts.
+    /// The reference from a record to this target, if the relation restricts.
     pub(super) fn reference(&self, table: &str, write: &Write<'_>) -> Result<Option<TransactWriteItem>> {
         if self.on_delete != OnDelete::Restrict || self.collection.name() == "users" {
             return Ok(None);

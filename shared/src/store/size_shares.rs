@@ -1,21 +1,22 @@
-//! How large a record with hidden fields may be. Each hidden field has a share of the item for itself, and what is visible has
-//! another. If all had one together, whoever fills their own part until there is no more room would learn how large the rest is.
+//! Size limits of a record with hidden fields. Each hidden field has its own share of the item, and the visible fields have
+//! another. With one common limit, a caller could fill the visible fields until they no longer fit and so learn the size of
+//! the hidden ones.
 
 use super::item::{self, Item};
 use crate::error::{Error, Result};
 use crate::schema::Collection;
 use serde_json::{Map, Value};
 
-/// The most bytes of the hidden fields of a record, an equal share each.
+/// Maximum total size of a record's hidden fields, in bytes, divided equally among them.
 const MOST_HIDDEN_BYTES: usize = 24_000;
-/// The most bytes of its visible fields. DynamoDB's 400 KB leave room beside both for index keys (15 KB) and for what patches add
-/// that are written unread: one of at most [`MOST_UNREAD`](crate::schema::MOST_UNREAD) for each field.
+/// Maximum total size of its visible fields, in bytes. The rest of DynamoDB's 400 KB is for index keys (15 KB) and for
+/// patches written without a read: one of at most [`MOST_UNREAD`](crate::schema::MOST_UNREAD) bytes for each field.
 const MOST_VISIBLE_BYTES: usize = 332_000;
 
-/// Checks what a change makes of a record, which was `before`. A part that was too large before may stay, and shrink.
+/// Checks the sizes after a change to a record that was `before`. A part that already exceeded its limit may stay or shrink.
 ///
 /// # Errors
-/// `BadRequest` when a hidden field, or all visible ones together, grow larger than their share.
+/// `BadRequest` when a hidden field, or all visible fields together, grow beyond their limit.
 pub(super) fn check(
     collection: &Collection,
     before: Option<&Map<String, Value>>,
@@ -42,8 +43,8 @@ pub(super) fn check(
 
 fn too_large(share: usize) -> Error {
     let detail = format!(
-        "a record of this collection holds at most {MOST_VISIBLE_BYTES} bytes in its visible fields, and {share} bytes in each \
-         hidden one"
+        "A record of this collection holds at most {MOST_VISIBLE_BYTES} bytes in its visible fields and {share} bytes in each \
+         hidden field; store less in it."
     );
     Error::bad_request("item_too_large", detail)
 }

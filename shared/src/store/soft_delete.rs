@@ -1,4 +1,4 @@
-//! Deleting softly: a record becomes a tombstone, absent for everybody and kept for whoever undeletes it.
+//! Soft deletion: a record becomes a tombstone that no read returns and that can be undeleted.
 
 use super::Expression;
 use super::item::{number, string};
@@ -7,8 +7,8 @@ use crate::policy::Grant;
 use crate::schema::{OnDelete, Referrer};
 
 impl Records {
-    /// How a record becomes a tombstone: its places in the indexes go, its data stays for whoever undeletes it. What must follow in
-    /// the records that point at it is written down with it, so that the stream can tell.
+    /// The update that turns a record into a tombstone: removes its index keys and keeps its data for an undelete. It also
+    /// stores what must happen to the records that point at it, so that the stream can start it.
     pub(super) fn soft_delete(&self, grant: &Grant, request: &str) -> Expression {
         let definition = grant.collection().definition();
         let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();

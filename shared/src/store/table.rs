@@ -1,5 +1,5 @@
-//! One table: every call reports what it consumed, every failure becomes a kind a client can act on, and a condition that does not
-//! hold comes back with the item that stood in its way, so nobody has to read first.
+//! One table. Every call reports its consumed capacity, every failure becomes an error kind that a client can act on, and a
+//! failed condition returns the stored item, so no separate read is needed.
 
 use super::Expression;
 use super::item::{self, Item};
@@ -12,12 +12,12 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
-/// How a conditional write ended.
+/// The outcome of a conditional write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteOutcome<T = ()> {
-    /// It was written.
+    /// Written.
     Done(T),
-    /// The condition did not hold; this is what stood there, if anything.
+    /// The condition did not hold. Contains the stored item, if there is one.
     ConditionFailed(Option<Item>),
 }
 
@@ -26,26 +26,26 @@ pub enum WriteOutcome<T = ()> {
 pub struct Page {
     /// The items, in key order.
     pub items: Vec<Item>,
-    /// Whether DynamoDB stopped before the end, and after which key.
+    /// The key after which DynamoDB stopped, if it stopped before the end.
     pub last_key: Option<Item>,
 }
 
 /// What to read from a table or an index.
 #[derive(Debug, Clone, Default)]
 pub struct TableQuery {
-    /// The index, or the table itself.
+    /// The index, or `None` for the table.
     pub index: Option<String>,
     /// Key condition with its placeholders.
     pub key: Expression,
-    /// Filter text over further placeholders; read items that it drops are paid for.
+    /// Filter text with further placeholders. Filtered items are still charged.
     pub filter: Option<Expression>,
     /// Ascending by sort key.
     pub forward: bool,
     /// Most items to read.
     pub limit: i32,
-    /// Start after this key.
+    /// The exclusive start key.
     pub after: Option<Item>,
-    /// See every write that was answered before, at twice the price. Tables only.
+    /// Whether the read is strongly consistent, at twice the price. Tables only.
     pub consistent: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of this name.
+    /// The table with this name.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
@@ -70,12 +70,12 @@ impl Table {
     /// An item by partition and sort key.
     ///
     /// # Errors
-    /// As every call here: `Unavailable` when trying again may help, `Internal` otherwise.
+    /// As for every call here: `Unavailable` when a retry may help, `Internal` otherwise.
     pub async fn get(&self, pk: &str, sk: &str, consistent: bool) -> Result<Option<Item>> {
         self.get_by(item::key(pk, sk), consistent).await
     }
 
-    /// An item by its whole key.
+    /// An item by its full key.
     pub async fn get_by(&self, key: Item, consistent: bool) -> Result<Option<Item>> {
         let answer = self
             .client
@@ -87,7 +87,7 @@ impl Table {
             .send()
             .await
             .map_err(failed)?;
-        // Counted alike whether there is an item or not: what a caller may not see must not show in what it cost.
+        // Counts a missing item the same as an existing one: the cost must not reveal whether a hidden item exists.
         cost::read(answer.consumed_capacity(), 1);
         Ok(answer.item)
     }
@@ -123,8 +123,8 @@ impl Table {
         }
     }
 
-    /// Changes an item if the condition holds, and returns it as it is afterwards. `change` and `condition` share one name
-    /// space of placeholders.
+    /// Updates an item if the condition holds, and returns the updated item. `change` and `condition` share one namespace of
+    /// placeholders.
     pub async fn update(&self, key: Item, change: Expression, condition: Expression) -> Result<WriteOutcome<Item>> {
         let all = change.clone().with_placeholders_of(&condition);
         let sent = self
@@ -158,7 +158,7 @@ impl Table {
         }
     }
 
-    /// Removes an item if the condition holds.
+    /// Deletes an item if the condition holds.
     pub async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome> {
         let sent = self
             .client
@@ -213,7 +213,7 @@ impl Table {
         Ok(Page { items: answer.items.unwrap_or_default(), last_key: answer.last_evaluated_key })
     }
 
-    /// Writes several items, in this and other tables, all or nothing. Refused comes with a reason for each item.
+    /// Writes several items, in this and other tables, all or none. A refusal carries a reason for each item.
     pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<TransactionOutcome> {
         let sent = self
             .client
@@ -242,19 +242,19 @@ impl Table {
     }
 }
 
-/// How a transaction ended.
+/// The outcome of a transaction.
 #[derive(Debug, PartialEq)]
 pub enum TransactionOutcome {
-    /// All of it was written.
+    /// Everything was written.
     Done,
-    /// Nothing was: others were writing the items at these positions. Trying again is right.
+    /// Nothing was written because other requests were writing the items at these positions. A retry may succeed.
     Conflicted(Vec<usize>),
-    /// Nothing was. For each item: whether its condition failed, and what stood there.
+    /// Nothing was written. For each item: whether its condition failed, with the stored item.
     Cancelled(Vec<Option<Option<Item>>>),
 }
 
 impl TransactionOutcome {
-    /// The answer where others were writing the same items.
+    /// The error when other requests write the same items.
     pub const CONFLICT: Error = Error::Unavailable { retry_after: 1, source: None };
 
     /// Whether the condition of the item at `position` was one that failed.
@@ -280,18 +280,19 @@ fn condition_failed(reason: &CancellationReason) -> Option<Option<Item>> {
     (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item.clone())
 }
 
-/// The answer when DynamoDB cannot hold an item.
-const TOO_LARGE: fn() -> Error = || Error::bad_request("item_too_large", "a record may be at most 400 KB");
+/// The error when an item exceeds DynamoDB's limit.
+const TOO_LARGE: fn() -> Error =
+    || Error::bad_request("item_too_large", "A record may be at most 400 KB; store less in it.");
 
-/// The answer when a transaction cannot hold all that it would have to write.
+/// The error when a transaction exceeds DynamoDB's limit.
 pub(super) const TOO_MUCH: fn() -> Error = || {
     Error::bad_request(
         "too_many_writes",
-        "what is to be written together is at most 4 MB, the whole of every record that changes counted: split it",
+        "A transaction holds at most 4 MB, counting the whole of every changed record; send fewer operations.",
     )
 };
 
-/// What a failed call means to the client. Everything DynamoDB may recover from by itself is worth another try.
+/// Maps a failed call to an error kind. A failure that DynamoDB may recover from is retryable.
 pub(super) fn failed<E>(error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

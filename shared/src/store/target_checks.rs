@@ -1,8 +1,8 @@
-//! Looking at the records that writes point at: each must be there when the write is made, and be one that the caller may point
-//! at. What is left of that rule is a part of the check that the write makes anyway; a rule that DynamoDB cannot be asked, or
-//! one of two, costs a read, and the record must then stay of the version that was read.
+//! Target checks: each record that a write points at must exist when the write commits, and the caller must be allowed to
+//! refer to it. The residual rule becomes part of the condition check. If DynamoDB cannot evaluate the rule, or one of two
+//! rules, the target is read first and the check requires the version that was read.
 //!
-//! A record that the caller may not point at looks like one that is not there (R64).
+//! A record that the caller may not refer to is treated as missing (R64).
 
 use super::Expression;
 use super::conditions::rule_condition;
@@ -16,28 +16,28 @@ use crate::error::{Error, Result};
 use crate::expr::Input;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
-/// A look at a target, for the write at this position.
+/// A check of a target, for the write at this position.
 pub(super) struct TargetCheck<'a> {
     pub position: usize,
     pub target: &'a Target,
-    /// Whether the caller needs the right to point at it.
+    /// Whether the caller needs the right to refer to it.
     pub by_right: bool,
-    /// Of which version it must be.
+    /// The version that the check requires, if any.
     pub version: Option<u64>,
 }
 
 impl Records {
-    /// Reads the targets whose rule cannot be a condition, all together, and says of which version each is.
+    /// Reads the targets whose rule cannot become a condition, all together, and records their versions.
     ///
     /// # Errors
-    /// For each that is not there, or that the caller may not point at.
+    /// One for each target that does not exist or that the caller may not refer to.
     pub(super) async fn seen<'a>(&self, mut looks: Vec<TargetCheck<'a>>) -> Result<Vec<TargetCheck<'a>>, Failed> {
         let unasked: Vec<Item> =
             looks.iter().filter(|look| look.condition().is_none()).map(|look| look.target.key()).collect();
         if unasked.is_empty() {
             return Ok(looks);
         }
-        // How large they are may not be the caller's to know.
+        // The caller may not know the size of these records.
         cost::withhold();
         let found = self.latest(unasked.iter()).await?;
         let mut errors = Vec::new();
@@ -53,12 +53,13 @@ impl Records {
 }
 
 impl Target {
-    /// Whether the caller may point at this record.
+    /// Whether the caller may refer to this record.
     pub(super) fn may_be_referred_to(&self, record: &Record) -> bool {
         self.grants.iter().any(|grant| grant.allows(&record.view(), Input::None))
     }
 
-    /// What is left of the caller's right to point at it, as a condition; `None` where DynamoDB cannot be asked, and it is read.
+    /// The residual of the caller's right to refer to it, as a condition. `None` if DynamoDB cannot evaluate it and the
+    /// target is read instead.
     pub(super) fn right(&self) -> Option<Expression> {
         match self.grants.as_slice() {
             [grant] => rule_condition(grant),
@@ -69,14 +70,14 @@ impl Target {
 }
 
 impl TargetCheck<'_> {
-    /// The check of it in a transaction; of this version, where another reason asks for it.
+    /// Its check in a transaction, requiring this version if another check needs one.
     pub fn check(&self, table: &str, now: u64, version: Option<u64>) -> Result<TransactWriteItem> {
         let version = version.or(self.version);
         let seen = version.map(|version| Expression::new("v = :seen").value(":seen", number(version)));
         self.target.is_there(table, now, self.condition().unwrap_or_default().and(seen.unwrap_or_default()))
     }
 
-    /// What is left of the right to point at it; `None` where DynamoDB cannot be asked.
+    /// The residual of the right to refer to it. `None` if DynamoDB cannot evaluate it.
     fn condition(&self) -> Option<Expression> {
         if self.by_right { self.target.right() } else { Some(Expression::default()) }
     }
@@ -85,8 +86,8 @@ impl TargetCheck<'_> {
         !self.by_right || self.target.may_be_referred_to(record)
     }
 
-    /// Why a check of it failed: it is not there or not for this caller, or it is being written or deleted by somebody who may yet
-    /// be refused.
+    /// Why its check failed: the target is missing or hidden from this caller, or a concurrent request that may still fail is
+    /// writing or deleting it.
     pub fn refusal(&self, old: Option<&Item>) -> Error {
         let visible = old.and_then(Record::from_item).filter(|record| !record.deleted && self.allows(record));
         match visible {

@@ -1,5 +1,5 @@
-//! The records that a write makes its own point at, found in what is to be written. Whether they are there, and whether the
-//! caller may point at them, the write itself has to see.
+//! Collects the records that a write points at. The write itself checks that they exist and that the caller may refer to
+//! them.
 
 use super::definitions::Definitions;
 use super::intent::{Intent, Target};
@@ -15,9 +15,10 @@ use std::sync::Arc;
 /// Who makes a record point at others.
 #[derive(Debug, Clone, Copy)]
 pub enum Referring<'a> {
-    /// A caller, who may point at what they may read or what its rule `refer` lets them. Their own account a token has proven.
+    /// A caller. They may refer to records they may read or that the rule `refer` allows. Their own account needs no check:
+    /// the token proves it.
     Caller(&'a Caller),
-    /// A job, which may point at everything.
+    /// A job. It may refer to every record.
     System(&'a System),
 }
 
@@ -34,16 +35,16 @@ impl Referring<'_> {
     }
 }
 
-/// The collections that these members of a record point into.
+/// The collections that these members refer to.
 pub fn related<'a>(collection: &'a Collection, members: &Map<String, Value>) -> impl Iterator<Item = &'a str> {
     let is_named = |field: &str| members.get(field).and_then(Value::as_str).is_some_and(id::is_valid);
     collection.relations().filter(move |(field, _)| is_named(field)).map(|(_, relation)| relation.collection.as_str())
 }
 
-/// What these members of a record point at.
+/// The records that these members refer to.
 ///
 /// # Errors
-/// `Invalid` for what is no id, and for a collection that is not there.
+/// `Invalid` for a value that is not an id, and for a collection that does not exist.
 pub async fn targets(
     definitions: &Definitions,
     collection: &Collection,
@@ -57,7 +58,13 @@ pub async fn targets(
         if relation.collection == "users" && referring.is_account(id) {
             continue;
         }
-        let nowhere = || Error::field(format!("/{field}"), "relation", "there is no such record to point at");
+        let nowhere = || {
+            Error::field(
+                format!("/{field}"),
+                "relation",
+                "This record does not exist, or you may not refer to it. Send the id of a record you may read.",
+            )
+        };
         if !id::is_valid(id) {
             return Err(nowhere());
         }
@@ -68,11 +75,12 @@ pub async fn targets(
     Ok(targets)
 }
 
-/// The fields by which a stored record points at the targets of its change already: who keeps it so needs no right anew. A
-/// tombstone points nowhere, but where whoever brings it back does not see the field: they have not chosen the target.
+/// The fields through which a stored record already points at the same targets: keeping a target needs no new right. A
+/// tombstone points at nothing, except through fields that the caller who undeletes it may not see: they did not choose those
+/// targets.
 pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
     let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
-    // Of a field that they do not see, this would tell whoever guesses where it points.
+    // For a hidden field, this would reveal where it points to a caller who guesses.
     let grant = &intent.grant;
     let is_read = !stored.deleted && grant.allows_reading(&stored.view());
     let is_seen = |target: &&Target| grant.is_admin() || (is_read && !grant.collection().is_hidden(&target.field));

@@ -1,4 +1,4 @@
-//! Back from a tombstone: what a deleted record was, and whether it may be that again.
+//! Undelete: the data of a tombstone, and whether it may become a record again.
 
 use super::intent::{Failed, Intent, What, Write};
 use super::item::Item;
@@ -11,11 +11,11 @@ use crate::policy::Grant;
 use serde_json::{Map, Value};
 
 impl Records {
-    /// Of tombstones, each by its id and by grants of one caller and one collection: the data, and which of the grants lets it be
-    /// brought back. One round trip for all.
+    /// Reads tombstones by id, each with the grants of one caller in one collection. Returns the data and the grant that
+    /// permits the undelete. One round trip for all.
     ///
     /// # Errors
-    /// For each, `NotFound` when there is none, `Conflict` when the record is not deleted.
+    /// For each: `NotFound` when it does not exist, `Conflict` when the record is not deleted.
     pub async fn tombstones(
         &self,
         wanted: Vec<(Vec<Grant>, &str)>,
@@ -40,14 +40,14 @@ impl Records {
     }
 }
 
-/// Whether this grant's caller may bring a tombstone back: by the rule `undelete`, or because they deleted the record and may
+/// Whether this grant's caller may undelete a tombstone: by the rule `undelete`, or because they deleted the record and may
 /// still delete it.
 fn may_bring_back(grant: &Grant, stored: &Record) -> bool {
     let is_theirs = !grant.caller().is_empty() && stored.written_by == grant.caller();
     grant.allows(&stored.view(), Input::None) && (!grant.is_by(Rule::Delete) || is_theirs)
 }
 
-/// The data of a tombstone that is to be a record again: what it was, if the definition still allows that.
+/// The data of a tombstone that becomes a record again: its old data, if the definition still allows it.
 pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<String, Value>> {
     let Intent { grant, .. } = intent;
     if !stored.deleted {
@@ -58,7 +58,10 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
         return Err(Error::NotFound("record"));
     }
     if !intent.looks_where(&stored.data) {
-        return Err(Error::Unavailable { retry_after: 1, source: Some("deleted again since it was read".into()) });
+        return Err(Error::Unavailable {
+            retry_after: 1,
+            source: Some("the record was deleted again after it was read".into()),
+        });
     }
     let mut data = stored.data.clone();
     grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, stored, &errors))?;
@@ -66,7 +69,7 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
     Ok(data)
 }
 
-/// The failure of a commit, without what it says of fields that whoever brings a record back does not see.
+/// The error of a commit, without details of fields that the undeleting caller does not see.
 pub(super) fn withheld(failed: Failed, writes: &[Write<'_>]) -> Failed {
     let Failed::Each(errors) = failed else { return failed };
     let withheld = |(position, error): (usize, Error)| match (writes.get(position), &error) {
@@ -80,8 +83,8 @@ pub(super) fn withheld(failed: Failed, writes: &[Write<'_>]) -> Failed {
     Failed::Each(errors.into_iter().map(withheld).collect())
 }
 
-/// Why a record does not come back that is not what its collection holds now. Of what the caller does not see, fields that were
-/// taken away among it, they hear nothing more.
+/// The error when a record no longer fits its collection. Errors of fields that the caller does not see, including removed
+/// fields, are left out.
 fn no_longer_valid(grant: &Grant, stored: &Record, errors: &[FieldError]) -> Error {
     let is_readable = grant.allows_reading(&stored.view());
     let is_seen = |error: &&FieldError| {
@@ -89,15 +92,16 @@ fn no_longer_valid(grant: &Grant, stored: &Record, errors: &[FieldError]) -> Err
         let is_shown = grant.collection().field(name).is_some_and(|field| !field.value.hidden);
         grant.is_admin() || (is_readable && is_shown)
     };
-    let told: Vec<String> =
+    let visible: Vec<String> =
         errors.iter().filter(is_seen).map(|error| format!("{}: {}", error.pointer, error.message)).collect();
-    let told = if told.is_empty() { "a field that is not shown".to_owned() } else { told.join("; ") };
+    let visible = if visible.is_empty() { "a field you may not see".to_owned() } else { visible.join("; ") };
     Error::conflict(
         "no_longer_valid",
         format!(
-            "the definition has changed since this record was deleted, and does not allow it any more ({told}): make a new one"
+            "This record no longer fits the definition, which has changed since the deletion ({visible}). Create a new record."
         ),
     )
 }
 
-const NOT_DELETED: fn() -> Error = || Error::conflict("not_deleted", "the record is not deleted");
+const NOT_DELETED: fn() -> Error =
+    || Error::conflict("not_deleted", "This record is not deleted, so it cannot be undeleted.");

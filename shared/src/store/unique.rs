@@ -1,8 +1,8 @@
-//! Uniqueness: a marker item per value, written in the same transaction as the record (R79), never an index.
+//! Unique values: one marker item per value, written in the same transaction as the record (R79), never an index.
 //!
-//! A marker names the record that holds the value. Nobody removes markers when a record is deleted or its value changes, so
-//! those writes stay single; instead, who meets a marker looks whether its record still holds the value, and takes the
-//! marker over if not, on the condition that both marker and record are still as seen.
+//! A marker names the record that holds the value. Markers stay when a record is deleted or its value changes, so those
+//! writes need no transaction. A write that finds a marker checks whether its record still holds the value. If not, it takes
+//! the marker over, on the condition that marker and record have not changed since.
 
 use super::Expression;
 use super::item::{self, Item, string, text};
@@ -20,13 +20,13 @@ pub struct Marker {
     fields: Vec<String>,
 }
 
-/// The markers a record with this data needs. A constraint with an absent or null field constrains nothing.
+/// The markers that a record with this data needs. A constraint with an absent or null field does not apply.
 pub fn markers(collection: &Collection, data: &Map<String, Value>) -> Vec<Marker> {
     let definition = collection.definition();
     markers_of(&definition.name, definition.generation, &definition.unique, data)
 }
 
-/// The same, for a collection of which nothing but this is known any more.
+/// The same for a deleted collection, of which only its generation and constraints are known.
 pub fn markers_of(name: &str, generation: u32, unique: &[Vec<String>], data: &Map<String, Value>) -> Vec<Marker> {
     let marker = |fields: &Vec<String>| {
         let values: Vec<&Value> =
@@ -49,7 +49,7 @@ impl Marker {
         &self.fields
     }
 
-    /// The value, as the name of its partition.
+    /// A hash of the value, for the marker's partition key.
     pub fn value(&self) -> &str {
         &self.partition
     }
@@ -61,12 +61,12 @@ impl Marker {
         written
     }
 
-    /// That the value is nobody's, or this record's already.
+    /// Requires that no record, or this one, holds the value.
     pub fn free_for(&self, id: &str) -> Expression {
         Expression::new("attribute_not_exists(pk) OR rec = :id").value(":id", string(id))
     }
 
-    /// Reserves the value for a record, unless another has it. `taken_from` is a record that was seen to hold it no longer.
+    /// Reserves the value for a record, unless another holds it. `taken_from` is a record that no longer holds the value.
     pub fn reserve(&self, table: &str, id: &str, taken_from: Option<&str>) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(table)
@@ -80,7 +80,7 @@ impl Marker {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// The record that a marker's item names.
+    /// The record that a marker names.
     pub fn holder(found: &Item) -> Option<&str> {
         text(found, "rec")
     }
@@ -90,7 +90,7 @@ impl Marker {
         !record.deleted && markers(collection, &record.data).iter().any(|marker| marker.partition == self.partition)
     }
 
-    /// That a record which was seen not to hold the value is still as it was seen: the same version, or absent.
+    /// Requires that a record which does not hold the value has not changed since it was read: same version, or still absent.
     pub fn still_unheld(table: &str, key: Item, seen: Option<u64>) -> Result<TransactWriteItem> {
         let check = ConditionCheck::builder().table_name(table).set_key(Some(key));
         let check = match seen {
@@ -102,13 +102,13 @@ impl Marker {
         Ok(TransactWriteItem::builder().condition_check(check.build().map_err(Error::internal)?).build())
     }
 
-    /// Whether it reserves the same value.
+    /// Whether both reserve the same value.
     pub fn is(&self, other: &Self) -> bool {
         self.partition == other.partition
     }
 
-    /// The answer when another record holds the value.
+    /// The error when another record holds the value.
     pub fn taken(&self) -> Error {
-        Error::conflict("not_unique", format!("another record has this {}", self.fields.join(" and ")))
+        Error::conflict("not_unique", format!("Another record already has this {}.", self.fields.join(" and ")))
     }
 }

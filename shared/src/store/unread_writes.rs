@@ -1,5 +1,5 @@
-//! Writing without reading first: the rule on the stored record is part of the write's condition, so deciding and writing are one
-//! step (R72). One round trip, one write.
+//! Writes without a preceding read: the rule on the stored record is part of the write condition, so deciding and writing are
+//! one step (R72). One round trip, one write.
 
 use super::conditions::{OTHER_VERSION, alive, rule_condition, version_condition};
 use super::intent::{Intent, What};
@@ -15,7 +15,7 @@ use crate::schema::ReadReason;
 use serde_json::{Map, Value};
 
 impl Records {
-    /// Does what an intent says without reading the record, where that can be: one round trip, one write. `None` where it cannot.
+    /// Applies an intent without reading the record, if possible: one round trip, one write. `None` if a read is needed.
     pub(super) async fn unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         self.in_time([intent])?;
         match &intent.what {
@@ -27,7 +27,7 @@ impl Records {
         }
     }
 
-    /// Why what an intent says needs the stored record first; nothing where it is written unread.
+    /// Why an intent needs the stored record first. `None` if it is written without a read.
     pub(super) fn read_reasons(&self, intent: &Intent) -> Vec<ReadReason> {
         let What::Merge(patch) = &intent.what else { return Vec::new() };
         let related = intent.targets.iter().map(|target| ReadReason::Related(target.field.clone()));
@@ -35,7 +35,7 @@ impl Records {
         intent.grant.collection().read_reasons(patch).chain(related).chain(by_rule).collect()
     }
 
-    /// Changes a record. The patch has been validated, member by member.
+    /// Patches a record. The patch is validated, member by member.
     async fn patch_unread(&self, intent: &Intent, patch: &Map<String, Value>, request: &str) -> Result<Option<Record>> {
         let Intent { grant, id, preconditions, .. } = intent;
         let Some(rule) = rule_condition(grant) else { return Ok(None) };
@@ -61,7 +61,7 @@ impl Records {
         if !removes.is_empty() {
             change.text.push_str(&format!(" REMOVE {}", removes.join(", ")));
         }
-        // The SDK's own retry after a lost answer must not count as another write.
+        // The SDK's retry after a lost response must not count as another write.
         let first = Expression::new("attribute_not_exists(rid) OR rid <> :rid");
         let condition = alive().and(first).and(version_condition(preconditions)).and(rule);
         match self.table().update(key(grant.collection(), id), change, condition).await? {
@@ -71,7 +71,8 @@ impl Records {
         }
     }
 
-    /// Deletes a record: it becomes a tombstone, absent for everybody at once and gone after [`TOMBSTONE_SECONDS`](super::records::TOMBSTONE_SECONDS).
+    /// Deletes a record: it becomes a tombstone, hidden from every read at once and removed after
+    /// [`TOMBSTONE_SECONDS`](super::records::TOMBSTONE_SECONDS).
     async fn delete_unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         let Some(rule) = rule_condition(&intent.grant) else { return Ok(None) };
         let condition = alive().and(version_condition(&intent.preconditions)).and(rule);
@@ -88,7 +89,8 @@ fn written_by(old: &Item, request: &str) -> bool {
     item::text(old, "rid") == Some(request)
 }
 
-/// Why a write was refused, told from what stood there: what the caller may not see does not exist (R64), then the version.
+/// Derives the error of a refused write from the stored item: a record the caller may not see counts as missing (R64), then
+/// the version is compared.
 fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
     let visible =
         old.and_then(Record::from_item).filter(|record| !record.deleted && intent.grant.allows(&record.view(), input));
@@ -98,16 +100,19 @@ fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
             withhold_price(intent, &record);
             OTHER_VERSION
         }
-        Some(_) => Error::Unavailable { retry_after: 1, source: Some("a condition failed that holds".into()) },
+        Some(_) => Error::Unavailable {
+            retry_after: 1,
+            source: Some("a write condition failed although the stored item satisfies it".into()),
+        },
     }
 }
 
-/// What was written unread.
+/// The record after a write without a read.
 fn written(intent: &Intent, item: &Item) -> Option<Record> {
     Record::from_item(item).inspect(|record| withhold_price(intent, record))
 }
 
-/// What a record costs to write would tell whoever may not read it how large it is.
+/// The write's cost would reveal the record's size to a caller who may not read it.
 pub(super) fn withhold_price(intent: &Intent, record: &Record) {
     if !intent.grant.allows_reading(&record.view()) {
         cost::withhold_units();

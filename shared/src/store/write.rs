@@ -1,5 +1,5 @@
-//! What callers want written, decided: each intent and the record it is about become a write, with the condition under
-//! which that decision still holds. `commit` makes them, all or none.
+//! Decides what callers want written: each intent and its stored record become a write, with the condition under which the
+//! decision still holds. `commit` commits the writes, all or none.
 
 use super::Expression;
 use super::conditions::{OTHER_VERSION, alive};
@@ -22,11 +22,11 @@ use crate::id;
 use serde_json::{Map, Value};
 
 impl Records {
-    /// Does what one intent says, by the shortest way there is: one conditional write where schema, rule and the absence of a
-    /// key to keep allow it.
+    /// Applies one intent by the shortest path: one conditional write if schema, rule and the absence of an idempotency key
+    /// allow it.
     ///
     /// # Errors
-    /// `NotFound`, `PreconditionFailed`, `Conflict`, `Invalid`: as each kind of intent has them.
+    /// `NotFound`, `PreconditionFailed`, `Conflict` or `Invalid`, depending on the intent.
     pub async fn write_one(
         &self,
         intent: &Intent,
@@ -39,13 +39,13 @@ impl Records {
             return Ok(record);
         }
         let written = self.write(std::slice::from_ref(intent), request, pending).await.map_err(Failed::single)?;
-        written.into_iter().next().ok_or_else(|| Error::internal("a write without a record"))
+        written.into_iter().next().ok_or_else(|| Error::internal("a write returned no record"))
     }
 
-    /// Does what all intents say, or nothing. Without a version to hold on to it tries again on what another has left.
+    /// Applies all intents or none. Without a required version it retries after a concurrent write.
     ///
     /// # Errors
-    /// Every intent that cannot be done, and why.
+    /// Every intent that cannot be applied, with its error.
     pub async fn write(
         &self,
         intents: &[Intent],
@@ -78,7 +78,7 @@ impl Records {
             match self.commit(&writes, pending).await.map_err(|failed| undelete::withheld(failed, &writes))? {
                 Committed::Done => return Ok(writes.into_iter().map(|write| write.record).collect()),
                 Committed::Refused { position, old } => {
-                    // Our own retry after a lost answer: the first try had arrived.
+                    // The SDK retried after a lost response: the first attempt succeeded.
                     if old.as_ref().and_then(|old| item::text(old, "rid")) == Some(request) {
                         return Ok(writes.into_iter().map(|write| write.record).collect());
                     }
@@ -90,11 +90,11 @@ impl Records {
         }
         Err(Failed::Whole(Error::Unavailable {
             retry_after: 1,
-            source: Some("a record is written faster than it can be read".into()),
+            source: Some("the record kept changing between read and write".into()),
         }))
     }
 
-    /// The records as they are, where the decisions need them: one round trip for all.
+    /// The stored records that the decisions need, in one round trip.
     async fn before(&self, intents: &[Intent]) -> Result<Vec<Option<Record>>> {
         self.each(&intents.iter().map(Intent::needs).collect::<Vec<_>>()).await
     }
@@ -122,7 +122,7 @@ impl Records {
         Ok(Write { intent, record, condition, held, unmoved })
     }
 
-    /// A new record. It is as old as its id says: lists by time read the ids.
+    /// A new record. Its `createdAt` is the time in its id, because lists by time read the ids.
     fn made(&self, intent: &Intent, data: &Map<String, Value>, request: &str) -> Result<Record> {
         let created_at = rfc3339(id::millis(&intent.id).ok_or(Error::NotFound("record"))?);
         Ok(Record {
@@ -138,8 +138,8 @@ impl Records {
         })
     }
 
-    /// A stored record as it will be, if the caller may and the conditions hold. What they may not see does not exist (R64),
-    /// and what is wrong with a change is told to those who may make one.
+    /// A stored record after the change, if rule and conditions allow it. A record the caller may not see counts as missing
+    /// (R64). Validation errors go only to callers who may make the change.
     fn after(&self, intent: &Intent, stored: Record, request: &str) -> Result<Record> {
         let Intent { grant, preconditions, .. } = intent;
         let nowhere = || Error::NotFound("record");
@@ -178,9 +178,9 @@ impl Records {
     }
 }
 
-/// The unique values that are this record's already: they need no claim, and where a constraint is still to come its job claims
-/// them. Of a record that the caller may not read, what they send is claimed anew: whether that takes an item of a transaction would
-/// tell whether it is stored.
+/// The unique values that this record already holds. They need no claim; a job claims those of a constraint that is still
+/// being built. If the caller may not read the record, every value they send is claimed again, because the number of
+/// transaction items would reveal whether the value is stored.
 fn held(intent: &Intent, stored: &Record) -> Vec<Marker> {
     if stored.deleted {
         return Vec::new();
@@ -194,13 +194,15 @@ fn held(intent: &Intent, stored: &Record) -> Vec<Marker> {
     markers.filter(|marker| !marker.fields().iter().any(|field| sent.contains_key(field))).collect()
 }
 
-/// What a refused write means where trying again would not be right: the record is not what the client said it is.
+/// The error of a refused write that a retry cannot fix: the stored record differs from what the client required.
 fn lost(intent: &Intent) -> Option<Error> {
     match intent.what {
         What::Create(_) => {
-            // That the id is taken cannot be hidden; how large the record is can.
+            // That the id exists cannot be hidden, but the size of the record can.
             cost::withhold();
-            Some(Error::PreconditionFailed("a record with this id exists, or has existed"))
+            Some(Error::PreconditionFailed(
+                "A record with this id exists or was deleted; replace it with If-Match, or use another id.",
+            ))
         }
         _ if intent.preconditions.name_a_version() => Some(OTHER_VERSION),
         _ => None,

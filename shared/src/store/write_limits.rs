@@ -1,5 +1,5 @@
-//! Whether there is room for what is to be written: in one transaction of DynamoDB's, and in one answer of Lambda's. Looked at
-//! before anything is, since a write that was made cannot be answered with a refusal.
+//! Checks that a write fits into one DynamoDB transaction and its response into Lambda's limit. Runs before the write because
+//! a committed write cannot be refused.
 
 use super::TransactWriteItem;
 use super::intent::Write;
@@ -8,13 +8,13 @@ use super::table::TOO_MUCH;
 use crate::error::Result;
 use crate::response_size;
 
-/// What a transaction holds, in bytes of items: DynamoDB's limit.
+/// Maximum size of a transaction's items, in bytes (DynamoDB).
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// Checks that `writes` fit into one answer, and the items they come down to into one transaction.
+/// Checks that the response to `writes` fits into one answer, and that their items fit into one transaction.
 ///
 /// # Errors
-/// `BadRequest` or `Refused`, each saying what is too much.
+/// `BadRequest` or `Refused`, naming the exceeded limit.
 pub(super) fn check(writes: &[Write<'_>], items: &[TransactWriteItem]) -> Result<()> {
     let written = |item: &TransactWriteItem| item.put().map_or(0, |put| size(put.item()));
     if items.iter().map(written).sum::<usize>() > MOST_BYTES {

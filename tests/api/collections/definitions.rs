@@ -87,7 +87,10 @@ async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may
     let make = async |body: Value| ada.post(stays, body).await;
     make(json!({ "room": "1", "day": "mon" })).await.expect(201);
     let taken = make(json!({ "room": "1", "day": "mon", "guest": "Eve" })).await.expect(409);
-    assert_eq!((taken.code(), &taken.body["detail"]), ("not_unique", &json!("another record has this room and day")));
+    assert_eq!(
+        (taken.code(), &taken.body["detail"]),
+        ("not_unique", &json!("Another record already has this room and day."))
+    );
     for free in [
         json!({ "room": "1", "day": "tue" }),
         json!({ "room": "2", "day": "mon" }),

@@ -109,7 +109,7 @@ async fn a_record_is_dated_by_its_id_and_never_ahead_of_time() {
             };
             assert_eq!(answer.status < 300, is_taken, "{millis} {name}: {}", answer.text);
             if !is_taken {
-                assert!(answer.status == 400 && answer.text.contains("has not come yet"), "{}", answer.text);
+                assert!(answer.status == 400 && answer.text.contains("is in the future"), "{}", answer.text);
                 ada.get(&path).await.expect(404);
                 continue;
             }

@@ -49,7 +49,10 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
     let closed = json!({ "name": "closed", "schema": { "type": "object", "additionalProperties": false, "properties": { "a": { "type": "string" } } } });
     world.admin().await.put("/v1/collections/closed", closed).await.expect(201);
     for path in ["/v1/collections/closed/records", "/v1/collections/nowhere/records"] {
-        assert_eq!(bob.get(path).await.expect(404).body["detail"], "no such collection, or it is not yours to see");
+        assert_eq!(
+            bob.get(path).await.expect(404).body["detail"],
+            "This collection does not exist, or you may not see it."
+        );
         bob.post(path, json!({ "a": "b" })).await.expect(404);
         let one = format!("{path}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
         for (method, path) in [(Method::GET, path), (Method::POST, path), (Method::GET, &one), (Method::PATCH, &one)] {

@@ -201,21 +201,21 @@ async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() 
     let ada = world.user("ada").await;
     posts(&ada, "expand=author,parent,comments_via_post").await.expect(200);
     for (expand, says) in [
-        ("", "column 1: a relation's name"),
-        ("title", "column 1: there is no relation `title`"),
-        ("author,nothing", "column 8: there is no relation `nothing`"),
-        ("author.name", "column 8: there is no relation `name`"),
-        ("author.company.x", "column 16: a path follows at most 2"),
+        ("", "column 1: A relation's name"),
+        ("title", "column 1: There is no relation `title`"),
+        ("author,nothing", "column 8: There is no relation `nothing`"),
+        ("author.name", "column 8: There is no relation `name`"),
+        ("author.company.x", "column 16: A path follows at most 2"),
         ("author,author", "column 8: `author` is named twice"),
         ("author:3", "column 1: `author` leads to one record"),
-        ("comments_via_post:21", "column 19: a limit is a number from 1 to 20"),
-        ("comments_via_by", "column 1: there is no relation"),
-        ("_via_", "column 1: there is no relation"),
+        ("comments_via_post:21", "column 19: A limit must be a number from 1 to 20"),
+        ("comments_via_by", "column 1: There is no relation"),
+        ("_via_", "column 1: There is no relation"),
         ("comments_via_post:20,comments_via_post:1", "two limits"),
-        ("%23author", "column 1: a relation's name"),
-        ("author[name]", "column 1: a relation's name"),
-        ("comments_via_post:20", "this could expand 600 records"),
-        ("comments_via_post:10.by", "this could expand 600 records"),
+        ("%23author", "column 1: A relation's name"),
+        ("author[name]", "column 1: A relation's name"),
+        ("comments_via_post:20", "This could expand 600 records"),
+        ("comments_via_post:10.by", "This could expand 600 records"),
     ] {
         let refused = posts(&ada, &format!("expand={expand}")).await.expect(400);
         assert_eq!(refused.code(), "expand");
@@ -229,7 +229,7 @@ async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() 
         "rules": { "list": "true" } });
     world.admin().await.put("/v1/collections/own", own).await.expect(201);
     let refused = ada.get("/v1/collections/own/records?expand=post").await.expect(400);
-    assert!(refused.body["detail"].as_str().unwrap().contains("own has a field `expanded`"), "{}", refused.text);
+    assert!(refused.body["detail"].as_str().unwrap().contains("own has its own field `expanded`"), "{}", refused.text);
 }
 
 #[tokio::test]

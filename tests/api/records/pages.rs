@@ -316,7 +316,7 @@ async fn admins_see_what_is_deleted_by_whom_and_when_until_it_is_gone() {
         let refused = ada.get(&deleted).await.expect(403);
         assert!(
             !refused.headers.contains_key("undercroft-cost")
-                && refused.body["detail"] == "only admins see what is deleted"
+                && refused.body["detail"] == "Only admins may list deleted records."
         );
         world.stranger().get(&deleted).await.expect(401);
     }

@@ -63,5 +63,5 @@ async fn a_hidden_field_that_was_taken_away_is_not_seen_with_what_comes_back() {
     assert!(refused.code() == "no_longer_valid" && !refused.text.contains("pin"), "{}", refused.text);
     assert!(!refused.text.contains("CANARY"));
     let refused = admin.post(&format!("{card}/undelete"), json!({})).await.expect(409);
-    assert!(refused.text.contains("/pin: there is no such field"), "{}", refused.text);
+    assert!(refused.text.contains("/pin: The schema has no such field"), "{}", refused.text);
 }

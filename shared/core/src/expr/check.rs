@@ -1,4 +1,5 @@
-//! The third step of an expression: held against a collection's field types, and every `!` pushed down to a test.
+//! Type checking, the third step of an expression: checks it against a collection's field types and pushes every `!` down to
+//! a test.
 
 use serde_json::Value;
 
@@ -9,40 +10,40 @@ use super::parse::{Node, NodeKind};
 use super::tree::{AuthField, Expr, Op, Operand, Test, Variable};
 use super::types::{FieldType, FieldTypes, Kind, Rule, is_system};
 
-/// Checks a filter, in which fields stand bare and hidden fields do not exist.
+/// Checks a filter. Its fields have no prefix, and hidden fields count as missing.
 pub(super) fn filter(node: &Node, fields: &FieldTypes) -> Result<Expr, ExprError> {
     Checker { fields, rule: None }.condition(node, true)
 }
 
-/// Checks a rule, in which every name has its owner.
+/// Checks a rule. Every name has a prefix.
 pub(super) fn rule(node: &Node, fields: &FieldTypes, rule: Rule) -> Result<Expr, ExprError> {
     Checker { fields, rule: Some(rule) }.condition(node, true)
 }
 
-/// All the functions there are.
+/// All functions.
 const FUNCTIONS: [&str; 3] = ["has", "changed", "startsWith"];
 
 struct Checker<'a> {
     fields: &'a FieldTypes,
-    /// The rule being checked; `None` for a filter.
+    /// The rule being checked. `None` for a filter.
     rule: Option<Rule>,
 }
 
-/// An operand and what is known of its type; `None` for the literal `null`.
+/// An operand and its type. `None` for the literal `null`.
 #[derive(Clone)]
 struct Typed {
     column: usize,
     operand: Operand,
     kind: Option<Kind>,
     nullable: bool,
-    /// Whether it is hidden from those whom the rule is asked of.
+    /// Whether it is hidden from callers.
     hidden: bool,
-    /// Whether it is what clients send, or stored as they sent it.
+    /// Whether a client sends it or sent the stored value.
     chosen: bool,
 }
 
 impl Checker<'_> {
-    /// What the node asks, or its negation when `positive` is false.
+    /// The node's condition, or its negation when `positive` is false.
     fn condition(&self, node: &Node, positive: bool) -> Result<Expr, ExprError> {
         match &node.kind {
             NodeKind::And(parts) => self.join(parts, positive, positive),
@@ -56,7 +57,7 @@ impl Checker<'_> {
             }
             NodeKind::Name(_) | NodeKind::Select(..) => self.flag(node, positive),
             NodeKind::Literal(_) | NodeKind::List(_) => {
-                Err(ExprError::at(node.column, "a condition was expected, not a value"))
+                Err(ExprError::at(node.column, "A condition was expected, not a value."))
             }
         }
     }
@@ -66,13 +67,13 @@ impl Checker<'_> {
         Ok(if all { Expr::all(parts) } else { Expr::any(parts) })
     }
 
-    /// A boolean field standing as a condition.
+    /// A boolean field as a condition.
     fn flag(&self, node: &Node, positive: bool) -> Result<Expr, ExprError> {
         let typed = self.operand(node)?;
         if typed.kind != Some(Kind::Flag) {
             return Err(ExprError::at(
                 node.column,
-                format!("a condition was expected, and this is {}", typed.kind_name()),
+                format!("A condition was expected, and this is {}.", typed.kind_name()),
             ));
         }
         let wanted = Operand::Constant(Value::Bool(positive));
@@ -99,7 +100,7 @@ impl Checker<'_> {
         let Some(Kind::List(element)) = &list.kind else {
             return Err(ExprError::at(
                 list.column,
-                format!("a list was expected after `in`, and this is {}", list.kind_name()),
+                format!("A list was expected after `in`, and this is {}.", list.kind_name()),
             ));
         };
         let element = Typed { kind: Some(*element.clone()), nullable: true, ..list.clone() };
@@ -108,7 +109,7 @@ impl Checker<'_> {
         Ok(settled(Test::In { item: item.operand, list: list.operand }, positive))
     }
 
-    /// `item in [a, b]`. A list of constants stays one test; any other is the comparisons it stands for.
+    /// `item in [a, b]`. A list of constants stays one test; any other list becomes comparisons.
     fn one_of(&self, item: Typed, elements: &[Node], positive: bool) -> Result<Expr, ExprError> {
         let mut operands = Vec::new();
         for element in elements {
@@ -137,9 +138,10 @@ impl Checker<'_> {
             (None, "has", [argument]) => self.has(argument),
             (None, "changed", [argument]) => self.changed(column, argument),
             (Some(text), "startsWith", [prefix]) => self.starts_with(text, prefix),
-            (_, known, _) if FUNCTIONS.contains(&known) => {
-                Err(ExprError::at(column, format!("`{function}` is written has(f), changed('f') or f.startsWith('x')")))
-            }
+            (_, known, _) if FUNCTIONS.contains(&known) => Err(ExprError::at(
+                column,
+                format!("`{function}` is called wrongly. Write has(f), changed('f') or f.startsWith('x')."),
+            )),
             _ => Err(unknown_function(column, function)),
         }
     }
@@ -147,24 +149,24 @@ impl Checker<'_> {
     fn has(&self, argument: &Node) -> Result<Test, ExprError> {
         match self.operand(argument)?.operand {
             Operand::Variable(place @ (Variable::Record(_) | Variable::Input(_))) => Ok(Test::Has(place)),
-            _ => Err(ExprError::at(argument.column, "`has` asks for a field of a record")),
+            _ => Err(ExprError::at(argument.column, "`has` needs a field of a record.")),
         }
     }
 
     fn changed(&self, column: usize, argument: &Node) -> Result<Test, ExprError> {
         if self.rule != Some(Rule::Update) {
-            return Err(ExprError::at(column, "`changed` is known to update rules only"));
+            return Err(ExprError::at(column, "`changed` is available only in update rules."));
         }
         match &argument.kind {
             NodeKind::Literal(Value::String(field)) if is_system(field) => {
-                Err(ExprError::at(argument.column, format!("`{field}` is kept by the server")))
+                Err(ExprError::at(argument.column, format!("`{field}` is set by the server. Test another field.")))
             }
             NodeKind::Literal(Value::String(field)) => {
                 let hidden = self.field(argument.column, field)?.hidden;
-                // Whether a guess differs from what is stored would tell what is stored.
+                // Whether a guess differs from the stored value would reveal it.
                 Ok(if hidden { Test::Sent(field.clone()) } else { Test::Changed(field.clone()) })
             }
-            _ => Err(ExprError::at(argument.column, "`changed` wants a field's name in quotes")),
+            _ => Err(ExprError::at(argument.column, "`changed` needs a field's name in quotes.")),
         }
     }
 
@@ -174,7 +176,7 @@ impl Checker<'_> {
             if side.kind != Some(Kind::Text) {
                 return Err(ExprError::at(
                     side.column,
-                    format!("`startsWith` wants text, and this is {}", side.kind_name()),
+                    format!("`startsWith` needs text, and this is {}.", side.kind_name()),
                 ));
             }
         }
@@ -192,27 +194,28 @@ impl Checker<'_> {
             }
             NodeKind::Name(name) => Err(self.lone_name(column, name)),
             NodeKind::Select(owner, name) => self.select(column, owner, name),
-            NodeKind::List(_) => Err(ExprError::at(column, "a list stands only after `in`")),
+            NodeKind::List(_) => Err(ExprError::at(column, "A list is allowed only after `in`.")),
             NodeKind::Call { function, .. } if !FUNCTIONS.contains(&function.as_str()) => {
                 Err(unknown_function(column, function))
             }
-            _ => {
-                Err(ExprError::at(column, "a value was expected, not a condition; put it in parentheses with its `!`"))
-            }
+            _ => Err(ExprError::at(
+                column,
+                "A value was expected, not a condition. Put the condition in parentheses with its `!`.",
+            )),
         }
     }
 
     fn select(&self, column: usize, owner: &Node, name: &str) -> Result<Typed, ExprError> {
         let NodeKind::Name(owner) = &owner.kind else {
-            return Err(ExprError::at(column, "fields inside fields are not part of this language"));
+            return Err(ExprError::at(column, "Nested fields are not supported."));
         };
         match (owner.as_str(), self.rule) {
-            (_, None) => Err(ExprError::at(column, "in a filter a field stands bare, without a dot")),
+            (_, None) => Err(ExprError::at(column, "A filter names fields without a prefix or a dot.")),
             ("auth", Some(_)) => auth_field(column, name),
             ("request", Some(_)) if name == "time" => {
                 Ok(Typed::place(column, Variable::Now, &FieldType::plain(Kind::Moment)))
             }
-            ("request", Some(_)) => Err(ExprError::at(column, format!("`request` has `time`, not `{name}`"))),
+            ("request", Some(_)) => Err(ExprError::at(column, format!("`request` has no `{name}`. It has `time`."))),
             ("record", Some(rule)) if rule.knows_record() => {
                 let field = self.field(column, name)?;
                 Ok(Typed::place(column, Variable::Record(name.to_owned()), field))
@@ -222,10 +225,10 @@ impl Checker<'_> {
                 Ok(Typed::place(column, Variable::Input(name.to_owned()), field))
             }
             ("input", Some(rule)) if rule.knows_input() => {
-                Err(ExprError::at(column, format!("`{name}` is kept by the server")))
+                Err(ExprError::at(column, format!("`{name}` is set by the server and not a member of `input`.")))
             }
             ("record" | "input", Some(rule)) => {
-                Err(ExprError::at(column, format!("`{owner}` is not known to the {} rule", rule.name())))
+                Err(ExprError::at(column, format!("`{owner}` is not available in the {} rule.", rule.name())))
             }
             (_, Some(_)) => Err(self.lone_name(column, owner)),
         }
@@ -233,21 +236,23 @@ impl Checker<'_> {
 
     fn lone_name(&self, column: usize, name: &str) -> ExprError {
         let message = match name {
-            "auth" | "record" | "input" | "request" => format!("`{name}` needs a field behind it, like `{name}.id`"),
-            _ if self.fields.get(name).is_some() => format!("`{name}` needs its owner here: `record.{name}`"),
-            _ => format!("there is no `{name}`; a rule knows auth, record, input and request"),
+            "auth" | "record" | "input" | "request" => format!("`{name}` needs a field, like `{name}.id`."),
+            _ if self.fields.get(name).is_some() => {
+                format!("`{name}` needs a prefix in a rule. Write `record.{name}`.")
+            }
+            _ => format!("There is no `{name}`. A rule may use auth, record, input and request."),
         };
         ExprError::at(column, message)
     }
 
     fn field(&self, column: usize, name: &str) -> Result<&FieldType, ExprError> {
         let found = if self.rule.is_some() { self.fields.get(name) } else { self.fields.visible(name) };
-        found.ok_or_else(|| ExprError::at(column, format!("there is no field `{name}`")))
+        found.ok_or_else(|| ExprError::at(column, format!("There is no field `{name}`.")))
     }
 }
 
 fn unknown_function(column: usize, function: &str) -> ExprError {
-    ExprError::at(column, format!("the function `{function}` is not part of this language"))
+    ExprError::at(column, format!("The function `{function}` does not exist."))
 }
 
 fn auth_field(column: usize, name: &str) -> Result<Typed, ExprError> {
@@ -256,12 +261,17 @@ fn auth_field(column: usize, name: &str) -> Result<Typed, ExprError> {
         "email" => (AuthField::Email, Kind::Text),
         "verified" => (AuthField::Verified, Kind::Flag),
         "roles" => (AuthField::Roles, Kind::List(Box::new(Kind::Text))),
-        _ => return Err(ExprError::at(column, format!("`auth` has id, email, roles and verified, not `{name}`"))),
+        _ => {
+            return Err(ExprError::at(
+                column,
+                format!("`auth` has no `{name}`. It has id, email, roles and verified."),
+            ));
+        }
     };
     Ok(Typed::place(column, Variable::Auth(field), &FieldType::plain(kind)))
 }
 
-/// A test as an expression, decided at once where it holds no places.
+/// A test as an expression, decided at once if it contains no places.
 fn settled(test: Test, positive: bool) -> Expr {
     let constants: Option<Vec<&Value>> = test.operands().into_iter().map(Operand::constant).collect();
     match constants.as_deref() {
@@ -270,24 +280,24 @@ fn settled(test: Test, positive: bool) -> Expr {
     }
 }
 
-/// Refuses to hold a hidden field against what a caller may choose: by trying one value after another they would learn what
-/// the field holds. `narrowing` tests tell by halves, so that an account with a fitting name or address is enough of a choice.
+/// Refuses a comparison of a hidden field with a value that a caller may choose: repeated guesses would reveal the field. A
+/// `narrowing` test halves the possible values, so there a chosen account id or address is enough.
 fn must_not_tell(left: &Typed, right: &Typed, narrowing: bool) -> Result<(), ExprError> {
     let is_chosen = |side: &Typed| side.chosen || narrowing && side.is_name_of_caller();
     for (hidden, other) in [(left, right), (right, left)] {
         if hidden.hidden && is_chosen(other) {
             return Err(ExprError::at(
                 hidden.column,
-                "this field is hidden, and held against what callers may choose it could be guessed: compare it with a \
-                 constant, `request.time` or a readOnly field, or by == and `in` with `auth`; whether it is being \
-                 written is changed('field')",
+                "This field is hidden, and comparing it with a value that callers choose lets them guess it. Compare it with a \
+                 constant, `request.time` or a readOnly field, or by == or `in` with `auth`. To test whether it is written, \
+                 use changed('field').",
             ));
         }
     }
     Ok(())
 }
 
-/// Both sides, if they can be compared; a time literal in its canonical form.
+/// Both sides, if they can be compared. A time literal is returned in canonical form.
 fn agree(left: Typed, right: Typed) -> Result<(Typed, Typed), ExprError> {
     let (left, right) = (left.as_moment_beside(&right)?, right.as_moment_beside(&left)?);
     for side in [&left, &right] {
@@ -297,7 +307,7 @@ fn agree(left: Typed, right: Typed) -> Result<(Typed, Typed), ExprError> {
         (None, Some(_)) => right.must_be_nullable(),
         (Some(_), None) => left.must_be_nullable(),
         (Some(a), Some(b)) if a != b => {
-            Err(ExprError::at(right.column, format!("{} cannot be compared with {}", a.name(), b.name())))
+            Err(ExprError::at(right.column, format!("Cannot compare {} with {}.", a.name(), b.name())))
         }
         _ => Ok(()),
     }?;
@@ -322,7 +332,7 @@ impl Typed {
         Self { column, operand: Operand::Variable(place), kind, nullable, hidden, chosen }
     }
 
-    /// Whether it is what a caller is called, which they had a hand in.
+    /// Whether it is the caller's id or address, which the caller may influence.
     fn is_name_of_caller(&self) -> bool {
         matches!(self.operand, Operand::Variable(Variable::Auth(AuthField::Id | AuthField::Email)))
     }
@@ -333,9 +343,10 @@ impl Typed {
 
     fn must_have_order(&self, op: Op) -> Result<(), ExprError> {
         match &self.kind {
-            None | Some(Kind::Flag) => {
-                Err(ExprError::at(self.column, format!("{} has no order for `{}`", self.kind_name(), op.sign())))
-            }
+            None | Some(Kind::Flag) => Err(ExprError::at(
+                self.column,
+                format!("`{}` needs an order, and {} has none.", op.sign(), self.kind_name()),
+            )),
             Some(_) => Ok(()),
         }
     }
@@ -343,7 +354,7 @@ impl Typed {
     fn must_be_scalar(&self) -> Result<(), ExprError> {
         match &self.kind {
             Some(kind) if !kind.is_scalar() => {
-                Err(ExprError::at(self.column, format!("this is {} and cannot be compared", kind.name())))
+                Err(ExprError::at(self.column, format!("This is {} and cannot be compared.", kind.name())))
             }
             _ => Ok(()),
         }
@@ -353,17 +364,20 @@ impl Typed {
         if self.nullable {
             return Ok(());
         }
-        Err(ExprError::at(self.column, "this is never null; `has` asks whether it is there"))
+        Err(ExprError::at(self.column, "This is never null. Use `has` to test whether it is present."))
     }
 
-    /// Text beside a time is read as a time.
+    /// Text compared with a time is parsed as a time.
     fn as_moment_beside(&self, other: &Self) -> Result<Self, ExprError> {
         let Operand::Constant(Value::String(text)) = &self.operand else { return Ok(self.clone()) };
         if other.kind != Some(Kind::Moment) {
             return Ok(self.clone());
         }
         let canonical = moment::canonical(text).ok_or_else(|| {
-            ExprError::at(self.column, "a time was expected, like '2026-03-01T12:00:00Z', to the millisecond")
+            ExprError::at(
+                self.column,
+                "An RFC 3339 time with at most milliseconds was expected, like '2026-03-01T12:00:00Z'.",
+            )
         })?;
         Ok(Self { operand: Operand::Constant(Value::String(canonical)), kind: Some(Kind::Moment), ..self.clone() })
     }

@@ -1,20 +1,20 @@
-//! What is wrong with an expression, and how large one may be.
+//! Errors of expressions, and their maximum size.
 
 use serde::Serialize;
 
-/// The longest expression, in characters.
+/// Maximum length of an expression, in characters.
 pub const MAX_CHARS: usize = 4_000;
-/// How deep parentheses, lists and `!` may nest.
+/// Maximum nesting depth of parentheses, lists and `!`.
 pub const MAX_DEPTH: usize = 32;
-/// How many names and literals an expression may hold.
+/// Maximum number of names and literals in an expression.
 pub const MAX_TERMS: usize = 300;
 
-/// What is wrong with an expression, a `sort` or a `fields` parameter, and where.
+/// An error in an expression, a `sort` or a `fields` parameter, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExprError {
-    /// The character the trouble starts at, counted from 1.
+    /// The column of the error, counted from 1.
     pub column: usize,
-    /// What is wrong, in words a client can act on.
+    /// What is wrong and what to do.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! The answer to an expression: plain evaluation, and the few decisions it shares with folding.
+//! Evaluation, and the parts of it that folding shares.
 
 use std::cmp::Ordering;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Number, Value};
 use super::number;
 use super::tree::{AuthField, Expr, Op, Operand, Test, Variable};
 
-/// Who is asking, as expressions see them. Without a caller there is no `Auth`.
+/// The caller, as expressions see it. An anonymous caller has no `Auth`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Auth {
-    /// The account.
+    /// The account's id.
     pub id: String,
     /// The account's address.
     pub email: String,
@@ -25,47 +25,47 @@ pub struct Auth {
 pub struct RecordRef<'a> {
     /// Its id.
     pub id: &'a str,
-    /// When it was made, in the canonical form of [`moment`](super::moment).
+    /// When it was created, in the canonical form of [`moment`](super::moment).
     pub created_at: &'a str,
     /// When it was last changed, in the same form.
     pub updated_at: &'a str,
-    /// How often it was written.
+    /// The number of writes.
     pub version: u64,
     /// Its data fields.
     pub data: &'a Map<String, Value>,
 }
 
-/// What is being written.
+/// The data being written.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
     /// Nothing.
     None,
-    /// The data fields as they will be stored, all of them the client's.
+    /// A new record's data fields as they will be stored. The client chose all of them.
     Whole(&'a Map<String, Value>),
     /// A change to a stored record.
     Change {
         /// The data fields as they will be stored.
         whole: &'a Map<String, Value>,
-        /// The members that the client sent for it.
+        /// The members that the client sent.
         sent: &'a Map<String, Value>,
     },
-    /// The members of a JSON Merge Patch (RFC 7396); what it does not mention stays as it is stored. An object among
-    /// them would need the stored one to merge with, so whatever is asked of it is unknown.
+    /// The members of a JSON Merge Patch (RFC 7396). A field it leaves out stays as stored. An object would have to be merged
+    /// with the stored one, so a test of it is unknown.
     Patch(&'a Map<String, Value>),
 }
 
 /// What is known of a request before a record is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// Who is asking; `None` when nobody is signed in. Whatever is asked of `auth` is then unknown.
+    /// The caller. `None` if anonymous: every test of `auth` is then unknown.
     pub auth: Option<&'a Auth>,
-    /// When the request came in, in the canonical form of [`moment`](super::moment).
+    /// The time of the request, in the canonical form of [`moment`](super::moment).
     pub now: &'a str,
-    /// What is being written.
+    /// The data being written.
     pub input: Input<'a>,
 }
 
-/// A value met during evaluation.
+/// A value during evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Datum<'a> {
     /// `null`.
@@ -95,7 +95,7 @@ impl<'a> From<&'a Value> for Datum<'a> {
 }
 
 impl<'a> RecordRef<'a> {
-    /// The value of a field, the system's own included; `None` where there is none.
+    /// The value of a field, server-owned fields included. `None` if it has none.
     pub fn field(&self, name: &str) -> Option<Datum<'a>> {
         match name {
             "id" => Some(Datum::Text(self.id)),
@@ -108,17 +108,17 @@ impl<'a> RecordRef<'a> {
 }
 
 impl Expr {
-    /// Whether the expression is known to hold. What is missing makes a test unknown, and unknown is no.
+    /// Whether the expression is known to hold. A test with a missing value is unknown, and unknown counts as no.
     pub fn eval(&self, known: &Known, record: Option<&RecordRef>) -> bool {
         self.holds(&|test| answer(test, Some(known), record))
     }
 
-    /// Whether a record matches an expression that asks for nothing else: a filter, or what folding left of a rule.
+    /// Whether a record matches an expression that depends on the record alone: a filter, or a residual rule.
     pub fn matches(&self, record: &RecordRef) -> bool {
         self.holds(&|test| answer(test, None, Some(record)))
     }
 
-    /// Whether the expression is known to hold of these values alone.
+    /// Whether the expression is known to hold with these values alone.
     pub(crate) fn holds_given<'a>(&'a self, look_up: &impl Fn(&Variable) -> Option<Datum<'a>>) -> bool {
         self.holds(&|test| decide(test, look_up))
     }
@@ -154,7 +154,7 @@ fn answer(test: &Test, known: Option<&Known>, record: Option<&RecordRef>) -> Opt
     }
 }
 
-/// Whether the client sent the field; unknown where nothing is written.
+/// Whether the client sent the field. Unknown if nothing is written.
 pub(super) fn sent(input: Input, field: &str) -> Option<bool> {
     match input {
         Input::None => None,
@@ -173,7 +173,7 @@ fn has_input(field: &str, input: Input, record: Option<&RecordRef>) -> Option<bo
     }
 }
 
-/// What a member of a merge patch leaves: a value, or nothing for `null`. `None` for an object, which would be merged.
+/// The result of a merge patch's member: a value, or nothing for `null`. `None` for an object, which would be merged.
 pub(super) fn patched(member: &Value) -> Option<Option<&Value>> {
     match member {
         Value::Null => Some(None),
@@ -198,7 +198,7 @@ fn look_up<'a>(place: &Variable, known: Option<&Known<'a>>, record: Option<&Reco
     }
 }
 
-/// What is known of the caller under that name.
+/// The value of a caller field.
 pub(super) fn caller(auth: &Auth, field: AuthField) -> Datum<'_> {
     match field {
         AuthField::Id => Datum::Text(&auth.id),
@@ -208,7 +208,7 @@ pub(super) fn caller(auth: &Auth, field: AuthField) -> Datum<'_> {
     }
 }
 
-/// Whether the test holds, given the places' values; `None` where that is unknown.
+/// The result of a test with these values. `None` if unknown.
 pub(super) fn decide<'a>(test: &'a Test, look_up: impl Fn(&Variable) -> Option<Datum<'a>>) -> Option<bool> {
     let value = |operand: &'a Operand| match operand {
         Operand::Constant(value) => Some(Datum::from(value)),
@@ -268,7 +268,7 @@ fn same_or_absent(left: Option<&Value>, right: Option<&Value>) -> bool {
     }
 }
 
-/// Whether two values are the same, numbers by value and not by notation.
+/// Whether two values are equal. Numbers are compared by value, not by notation.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Array(left), Value::Array(right)) => {

@@ -1,27 +1,27 @@
-//! The first step of an expression: from text to words, each with the column it starts at.
+//! The lexer, the first step of an expression: from text to tokens, each with its column.
 
 use serde_json::Number;
 
 use super::error::{ExprError, MAX_CHARS};
 use super::number::{self, Inexact};
 
-/// A word of the language and where it starts.
+/// A token and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
-    /// The character it starts at, counted from 1.
+    /// Its column, counted from 1.
     pub column: usize,
-    /// What it is.
+    /// The token.
     pub word: Word,
 }
 
-/// What a token is.
+/// A kind of token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Word {
     /// A name, keywords included.
     Name(String),
     /// A text literal, unescaped.
     Text(String),
-    /// A number literal; a minus sign is a symbol of its own.
+    /// A number literal. A minus sign is a separate symbol.
     Number(Number),
     /// An operator or a bracket.
     Symbol(&'static str),
@@ -30,7 +30,7 @@ pub(super) enum Word {
 }
 
 impl Word {
-    /// The word as an error message shows it.
+    /// The token as error messages show it.
     pub fn shown(&self) -> String {
         match self {
             Self::Name(name) => format!("`{name}`"),
@@ -48,10 +48,13 @@ const SYMBOLS: [&str; 26] = [
     "{", "}", "=", "&",
 ];
 
-/// Cuts an expression into words, the last of which is [`Word::End`].
+/// Splits an expression into tokens. The last is [`Word::End`].
 pub(super) fn tokens(source: &str) -> Result<Vec<Token>, ExprError> {
     if source.chars().count() > MAX_CHARS {
-        return Err(ExprError::at(MAX_CHARS + 1, format!("an expression has at most {MAX_CHARS} characters")));
+        return Err(ExprError::at(
+            MAX_CHARS + 1,
+            format!("An expression has at most {MAX_CHARS} characters. Shorten it."),
+        ));
     }
     let mut lexer = Lexer { rest: source, column: 1 };
     let mut tokens = Vec::new();
@@ -89,7 +92,7 @@ impl Lexer<'_> {
     fn symbol(&mut self, first: char) -> Result<Word, ExprError> {
         let symbol = SYMBOLS.into_iter().find(|symbol| self.rest.starts_with(symbol));
         let symbol = symbol
-            .ok_or_else(|| ExprError::at(self.column, format!("`{}` has no meaning here", first.escape_default())))?;
+            .ok_or_else(|| ExprError::at(self.column, format!("`{}` is not allowed here.", first.escape_default())))?;
         self.take(symbol.len());
         Ok(Word::Symbol(symbol))
     }
@@ -109,7 +112,7 @@ impl Lexer<'_> {
             text.push_str(&self.take_while(|char| char.is_ascii_digit()));
         }
         if self.rest.starts_with(|char: char| char.is_ascii_alphanumeric() || char == '_') {
-            return Err(ExprError::at(column, "a number is written in decimal digits, like 5 or 1.5"));
+            return Err(ExprError::at(column, "Write a number in decimal digits, like 5 or 1.5."));
         }
         exact_number(&text).map(Word::Number).map_err(|message| ExprError::at(column, message))
     }
@@ -121,7 +124,9 @@ impl Lexer<'_> {
         loop {
             let column = self.column;
             match self.rest.chars().next() {
-                None | Some('\n' | '\r') => return Err(ExprError::at(start, "this text is not closed")),
+                None | Some('\n' | '\r') => {
+                    return Err(ExprError::at(start, "The closing quote of this text is missing."));
+                }
                 Some(char) if char == quote => {
                     self.take(1);
                     return Ok(Word::Text(text));
@@ -145,7 +150,7 @@ impl Lexer<'_> {
             Some('U') => self.code_point(8, column),
             _ => Err(ExprError::at(
                 column,
-                "this escape is not known; use \\\\ \\' \\\" \\n \\r \\t \\uXXXX or \\UXXXXXXXX",
+                "This escape is unknown. Use \\\\ \\' \\\" \\n \\r \\t \\uXXXX or \\UXXXXXXXX",
             )),
         }
     }
@@ -154,7 +159,7 @@ impl Lexer<'_> {
         let bad = || {
             ExprError::at(
                 column,
-                format!("\\{} needs {digits} hex digits of a character", if digits == 4 { 'u' } else { 'U' }),
+                format!("\\{} needs {digits} hex digits of a character.", if digits == 4 { 'u' } else { 'U' }),
             )
         };
         let hex =
@@ -169,7 +174,7 @@ impl Lexer<'_> {
         self.take(end)
     }
 
-    /// Takes `bytes` bytes, which end at a character.
+    /// Consumes `bytes` bytes, which end at a character boundary.
     fn take(&mut self, bytes: usize) -> String {
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         self.column += taken.chars().count();
@@ -178,12 +183,12 @@ impl Lexer<'_> {
     }
 }
 
-/// A number that holds every digit that was written, or a refusal.
+/// A number with every digit it was written with, or an error.
 fn exact_number(text: &str) -> Result<Number, &'static str> {
     let complete = text.parse::<f64>().is_ok()
         && text.split('.').nth(1).is_none_or(|fraction| fraction.starts_with(|char: char| char.is_ascii_digit()));
     if !complete {
-        return Err("this number is not complete");
+        return Err("This number is incomplete.");
     }
     number::exact(text).map_err(Inexact::message)
 }

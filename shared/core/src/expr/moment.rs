@@ -1,4 +1,4 @@
-//! Points in time as text: RFC 3339 in, one canonical form out, so that the order of the text is the order of time.
+//! Times as text: accepts RFC 3339 and returns one canonical form whose text order is the order of time.
 
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
@@ -8,10 +8,10 @@ use time::{OffsetDateTime, UtcOffset};
 const CANONICAL: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// The canonical form of an RFC 3339 time: UTC, milliseconds, `Z`. `None` if it is none, is finer than a millisecond, is a
-/// leap second (which has no millisecond of its own), or lies outside the years 0000 to 9999.
+/// The canonical form of an RFC 3339 time: UTC, milliseconds, `Z`. `None` if it is malformed, is finer than a millisecond, is
+/// a leap second (which has no separate millisecond), or is outside the years 0000 to 9999.
 pub fn canonical(text: &str) -> Option<String> {
-    // The parser takes any character between date and time; the schema's format does not.
+    // The parser accepts any character between date and time, unlike the schema's format.
     let separated = text.as_bytes().get(10).is_some_and(|separator| separator.eq_ignore_ascii_case(&b'T'));
     if !separated {
         return None;
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_write_a_time_becomes_one() {
+    fn every_notation_of_a_time_has_one_canonical_form() {
         for (text, expected) in [
             ("2026-03-01T12:00:00Z", Some("2026-03-01T12:00:00.000Z")),
             ("2026-03-01T14:00:00.5+02:00", Some("2026-03-01T12:00:00.500Z")),
@@ -65,7 +65,7 @@ mod tests {
             ("2026-W09-7T12:00:00Z", None),
             ("20260301T120000Z", None),
             ("２０２６-03-01T12:00:00Z", None),
-            // A leap second has no place of its own in UTC milliseconds: it would become another moment.
+            // UTC milliseconds cannot represent a leap second; it would become another time.
             ("2016-12-31T23:59:60Z", None),
             ("2016-12-31T23:59:60.5Z", None),
             ("2017-01-01T00:59:60+01:00", None),
@@ -93,7 +93,7 @@ mod tests {
         }
     }
 
-    /// A time as clients write them, now and then impossible.
+    /// A time as clients write it, sometimes invalid.
     fn written() -> impl Strategy<Value = String> {
         let date = (prop_oneof![Just(2026), 0..10_000], 1..13, 1..32);
         let time = (0..24, 0..60, 0..61, prop_oneof![Just(None), (0..1_000).prop_map(Some)]);

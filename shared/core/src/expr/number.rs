@@ -1,13 +1,13 @@
-//! Numbers as the decimals their text spells: kept exactly or refused, written in one way, and put in one order.
+//! Exact decimal numbers: stored exactly or refused, with one notation and one order.
 //!
-//! DynamoDB keeps 38 digits and orders by value. A binary float keeps about 16, so nothing here goes through one: what
-//! comes in is made one canonical text at the border ([`exact`]), and that text is stored, compared and given back.
+//! DynamoDB stores 38 digits and orders by value. A binary float stores about 16, so no number passes through one: input is
+//! converted to one canonical text ([`exact`]), which is stored, compared and returned.
 
 use std::cmp::Ordering;
 
 use serde_json::Number;
 
-/// A decimal in its one canonical form: `0.d1d2d3... * 10^exponent`, without leading or trailing zeros.
+/// A decimal in canonical form: `0.d1d2d3... * 10^exponent`, without leading or trailing zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
@@ -15,7 +15,7 @@ pub struct Decimal {
     digits: Vec<u8>,
 }
 
-/// Compares two numbers exactly, whatever their notation.
+/// Compares two numbers exactly, in any notation.
 pub fn compare(left: &Number, right: &Number) -> Ordering {
     match (left.as_i64(), right.as_i64()) {
         (Some(left), Some(right)) => left.cmp(&right),
@@ -23,15 +23,15 @@ pub fn compare(left: &Number, right: &Number) -> Ordering {
     }
 }
 
-/// The most significant digits a number may have, which is what DynamoDB keeps.
+/// Maximum number of significant digits (DynamoDB).
 pub const MAX_DIGITS: usize = 38;
 
-/// Why a number cannot be kept exactly.
+/// Why a number cannot be stored exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inexact {
     /// It has more than [`MAX_DIGITS`] significant digits.
     TooPrecise,
-    /// It is not zero and lies outside 1e-130 up to, but not including, 1e126.
+    /// It is not zero and is outside the range from 1e-130 up to, but not including, 1e126.
     OutOfRange,
 }
 
@@ -44,19 +44,19 @@ impl Inexact {
         }
     }
 
-    /// What is wrong and what to do instead, as a sentence.
+    /// What is wrong and what to do.
     pub fn message(self) -> &'static str {
         match self {
-            Self::TooPrecise => "a number has at most 38 significant digits: send a longer one as a string",
-            Self::OutOfRange => "a number is zero or lies between 1e-130 and 1e126: send it as a string",
+            Self::TooPrecise => "A number has at most 38 significant digits. Send a longer one as a string.",
+            Self::OutOfRange => "A number must be zero or between 1e-130 and 1e126 in magnitude. Send it as a string.",
         }
     }
 }
 
-/// The number that a JSON or CEL number spells, in its canonical form: every digit is kept, or it is refused.
+/// The canonical form of a JSON or CEL number with every digit, or an error.
 ///
 /// # Errors
-/// Why the store could not hold it.
+/// Why the store cannot hold it.
 pub fn exact(text: &str) -> Result<Number, Inexact> {
     let decimal = Decimal::from_text(text);
     match decimal.inexact() {
@@ -66,7 +66,7 @@ pub fn exact(text: &str) -> Result<Number, Inexact> {
 }
 
 impl Decimal {
-    /// The decimal a JSON number spells.
+    /// The decimal value of a JSON number.
     pub fn of(number: &Number) -> Self {
         Self::from_text(number.as_str())
     }
@@ -79,12 +79,12 @@ impl Decimal {
         }
     }
 
-    /// The one JSON number for this value: `150`, `0.5`, `1.5e-7`, `1e+50`.
+    /// The JSON notation of this value: `150`, `0.5`, `1.5e-7`, `1e+50`.
     ///
-    /// Written out as long as it has at most 38 digits before the point and four zeros after it, else with an exponent.
-    /// Binary floats that pass through `serde_json` come out in the same form, so there is one text for one value.
+    /// Without an exponent for at most 38 digits before the point and four zeros after it, else with one. `serde_json` writes
+    /// binary floats in the same notation, so each value has one text.
     pub fn number(&self) -> Number {
-        // What is written here is a JSON number by construction.
+        // This code writes valid JSON numbers only.
         self.spelled().parse().unwrap_or_else(|_| Number::from(0))
     }
 
@@ -110,7 +110,7 @@ impl Decimal {
         }
     }
 
-    /// The decimal that digits with an optional sign, point and exponent spell, as JSON and CEL write numbers.
+    /// The decimal value of digits with an optional sign, point and exponent, as in JSON and CEL.
     pub fn from_text(text: &str) -> Self {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -128,7 +128,7 @@ impl Decimal {
         Self { negative, exponent: exponent.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT) as i32, digits: kept }
     }
 
-    /// Bytes that sort as the numbers do, none of them a prefix of another.
+    /// Bytes that sort like the numbers. None is a prefix of another.
     pub fn key(&self) -> Vec<u8> {
         if self.digits.is_empty() {
             return vec![ZERO];
@@ -145,7 +145,7 @@ impl Decimal {
     }
 }
 
-/// `d.ddd` and an exponent, for digits that follow `0.` at `10^point`.
+/// `d.ddd` and an exponent, for digits after `0.` at `10^point`.
 fn scientific(sign: &str, digits: &str, point: i32) -> String {
     let exponent = point - 1;
     match digits.split_at_checked(1) {
@@ -155,13 +155,13 @@ fn scientific(sign: &str, digits: &str, point: i32) -> String {
     }
 }
 
-/// Exponents are kept within this distance of zero, far beyond what the store holds.
+/// Exponents are limited to this distance from zero, far beyond the store's range.
 const EXPONENT_LIMIT: i64 = 30_000;
 const NEGATIVE: u8 = 1;
 const ZERO: u8 = 2;
 const POSITIVE: u8 = 3;
 
-/// An exponent too long for an integer is as good as the largest one.
+/// An exponent that overflows an integer counts as the largest one.
 fn exponent_value(text: &str) -> i64 {
     let limit = i64::from(u32::MAX);
     match text.strip_prefix('-') {
@@ -190,7 +190,7 @@ impl PartialOrd for Decimal {
 }
 
 impl std::fmt::Display for Decimal {
-    /// One text for one value: `15e1` for 150, 150.0 and 1.5e2.
+    /// One text per value: `15e1` for 150, 150.0 and 1.5e2.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.digits.is_empty() {
             return f.write_str("0");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_one_form_however_it_is_written() {
+    fn every_notation_of_a_number_has_one_form() {
         for (texts, canonical) in [
             (["150", "150.0", "1.5e2"], "15e1"),
             (["0", "-0.0", "0e7"], "0"),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_as_a_person_would_write_it() {
+    fn a_number_is_written_in_common_notation() {
         for (text, written) in [
             ("1e0", "1"),
             ("-150.0", "-150"),
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(exact("1e126"), Err(Inexact::OutOfRange));
         assert_eq!(exact("1e-131"), Err(Inexact::OutOfRange));
         assert_eq!(exact(&"1".repeat(39)), Err(Inexact::TooPrecise));
-        exact(&format!("{}0000", "1".repeat(38))).expect("zeros at the end are no precision");
+        exact(&format!("{}0000", "1".repeat(38))).expect("trailing zeros are not significant");
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_cannot_hold_is_known() {
+    fn numbers_beyond_the_store_are_refused() {
         for held in ["0", "-1e-130", "9.99e125", "12345678901234567890"] {
             exact(held).expect(held);
         }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_exponent_neither_overflows_nor_panics() {
+    fn a_huge_exponent_neither_overflows_nor_panics() {
         let huge = Decimal::from_text("1e99999999999999999999");
         let tiny = Decimal::from_text("-1e-99999999999999999999");
         assert!(tiny < huge && tiny < Decimal::from_text("0"));

@@ -1,7 +1,7 @@
-//! The second step of an expression: from words to a tree, by CEL's grammar and precedence.
+//! The parser, the second step of an expression: from tokens to a tree, with CEL's grammar and precedence.
 //!
-//! Depth and size are bounded while the tree grows, so no text can exhaust the stack. CEL's operators that are left out
-//! (arithmetic, `?:`, indexing, maps) are refused by name.
+//! Depth and size are limited during parsing, so no text can exhaust the stack. Unsupported CEL operators (arithmetic, `?:`,
+//! indexing, maps) are refused by name.
 
 use serde_json::Value;
 
@@ -10,16 +10,16 @@ use super::lex::{Token, Word, tokens};
 use super::number;
 use super::tree::Op;
 
-/// A part of an expression and where it starts.
+/// A node and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    /// The character it starts at, counted from 1.
+    /// Its column, counted from 1.
     pub column: usize,
-    /// What it is.
+    /// The node.
     pub kind: NodeKind,
 }
 
-/// What a part of an expression is, before anything is known of types.
+/// A kind of node, before types are known.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum NodeKind {
     Literal(Value),
@@ -34,7 +34,7 @@ pub(super) enum NodeKind {
     In(Box<Node>, Box<Node>),
 }
 
-/// Reads one whole expression.
+/// Parses a whole expression.
 pub(super) fn parse(source: &str) -> Result<Node, ExprError> {
     let mut parser = Parser { tokens: tokens(source)?, position: 0, depth: 0, terms: 0 };
     let node = parser.either()?;
@@ -86,7 +86,7 @@ impl Parser {
         let Some(relation) = self.accept_relation() else { return Ok(left) };
         let right = self.unary()?;
         if self.accept_relation().is_some() {
-            return Err(ExprError::at(column, "comparisons do not chain; join them with &&"));
+            return Err(ExprError::at(column, "Comparisons cannot be chained. Join them with &&."));
         }
         let (left, right) = (Box::new(left), Box::new(right));
         let kind = match relation {
@@ -127,10 +127,7 @@ impl Parser {
 
     fn negative(&mut self, column: usize) -> Result<Node, ExprError> {
         let Token { word: Word::Number(number), .. } = self.advance() else {
-            return Err(ExprError::at(
-                column,
-                "`-` stands only before a number; arithmetic is not part of this language",
-            ));
+            return Err(ExprError::at(column, "`-` is allowed only before a number. Arithmetic is not supported."));
         };
         self.count_term(column)?;
         let negative =
@@ -151,7 +148,7 @@ impl Parser {
             Word::Text(text) => NodeKind::Literal(Value::String(text)),
             Word::Number(number) => NodeKind::Literal(Value::Number(number)),
             Word::Name(name) => self.name(name, column)?,
-            word => return Err(ExprError::at(column, format!("{} stands where a value was expected", word.shown()))),
+            word => return Err(ExprError::at(column, format!("A value was expected here, not {}.", word.shown()))),
         };
         self.count_term(column)?;
         Ok(Node { column, kind })
@@ -162,7 +159,7 @@ impl Parser {
             "true" => Ok(NodeKind::Literal(Value::Bool(true))),
             "false" => Ok(NodeKind::Literal(Value::Bool(false))),
             "null" => Ok(NodeKind::Literal(Value::Null)),
-            "in" => Err(ExprError::at(column, "`in` stands where a value was expected")),
+            "in" => Err(ExprError::at(column, "A value was expected here, not `in`.")),
             _ if self.accept("(") => {
                 let arguments = self.nested(|parser| parser.list(")"))?;
                 Ok(NodeKind::Call { target: None, function: name, arguments })
@@ -171,7 +168,7 @@ impl Parser {
         }
     }
 
-    /// `.field` and `.function(...)` behind a value. Deep chains mean nothing here, so they count as depth.
+    /// `.field` and `.function(...)` after a value. Deep chains have no meaning, so they count as depth.
     fn members(&mut self, first: Node) -> Result<Node, ExprError> {
         let mut node = first;
         let mut length = 0;
@@ -179,7 +176,7 @@ impl Parser {
             length += 1;
             let token = self.advance();
             let Word::Name(name) = token.word else {
-                return Err(ExprError::at(token.column, "a field name was expected after `.`"));
+                return Err(ExprError::at(token.column, "A field name was expected after `.`."));
             };
             if length > MAX_DEPTH {
                 return Err(too_deep(token.column));
@@ -223,7 +220,10 @@ impl Parser {
     fn count_term(&mut self, column: usize) -> Result<(), ExprError> {
         self.terms += 1;
         if self.terms > MAX_TERMS {
-            return Err(ExprError::at(column, format!("an expression has at most {MAX_TERMS} names and literals")));
+            return Err(ExprError::at(
+                column,
+                format!("An expression has at most {MAX_TERMS} names and literals. Shorten it."),
+            ));
         }
         Ok(())
     }
@@ -253,7 +253,7 @@ impl Parser {
             return Ok(());
         }
         match &self.peek().word {
-            Word::End => Err(ExprError::at(self.peek().column, format!("`{symbol}` is missing"))),
+            Word::End => Err(ExprError::at(self.peek().column, format!("`{symbol}` is missing."))),
             _ => Err(self.unexpected()),
         }
     }
@@ -261,18 +261,18 @@ impl Parser {
     fn unexpected(&self) -> ExprError {
         let Token { column, word } = self.peek();
         let message = match word {
-            Word::Symbol("+" | "-" | "*" | "/" | "%") => "arithmetic is not part of this language".to_owned(),
-            Word::Symbol("?" | ":") => "`? :` is not part of this language; use && and ||".to_owned(),
-            Word::Symbol("[") => "indexing is not part of this language".to_owned(),
-            Word::Symbol("{") => "maps are not part of this language".to_owned(),
-            Word::Symbol("=") => "`=` is not an operator; write ==".to_owned(),
-            Word::Symbol("&") => "`&` is not an operator; write &&".to_owned(),
-            word => format!("{} stands where an operator was expected", word.shown()),
+            Word::Symbol("+" | "-" | "*" | "/" | "%") => "Arithmetic is not supported.".to_owned(),
+            Word::Symbol("?" | ":") => "`? :` is not supported. Use && and ||.".to_owned(),
+            Word::Symbol("[") => "Indexing is not supported.".to_owned(),
+            Word::Symbol("{") => "Maps are not supported.".to_owned(),
+            Word::Symbol("=") => "`=` is not an operator. Write ==.".to_owned(),
+            Word::Symbol("&") => "`&` is not an operator. Write &&.".to_owned(),
+            word => format!("An operator was expected here, not {}.", word.shown()),
         };
         ExprError::at(*column, message)
     }
 }
 
 fn too_deep(column: usize) -> ExprError {
-    ExprError::at(column, format!("an expression nests at most {MAX_DEPTH} deep"))
+    ExprError::at(column, format!("An expression nests at most {MAX_DEPTH} levels deep. Flatten it."))
 }

@@ -1,4 +1,5 @@
-//! Folding: an expression with everything known of the request put in, which leaves what the stored record decides.
+//! Folding: inserts what is known of a request into an expression, which leaves the residual that depends on the stored
+//! record.
 
 use serde_json::{Map, Value};
 
@@ -6,8 +7,8 @@ use super::eval::{Datum, Input, Known, caller, decide, patched, sent};
 use super::tree::{Expr, Op, Operand, Test, Variable};
 
 impl Expr {
-    /// The expression with the caller, the time and the input folded to constants. What is left speaks of the stored
-    /// record alone, and matches exactly the records for which [`Expr::eval`] says yes.
+    /// The expression with caller, time and input folded to constants. The residual depends on the stored record alone, and
+    /// matches exactly the records for which [`Expr::eval`] says yes.
     #[must_use]
     pub fn partial(&self, known: &Known) -> Expr {
         match self {
@@ -46,7 +47,7 @@ fn fold(test: &Test, positive: bool, known: &Known) -> Expr {
     }
 }
 
-/// The test over both sides: decided if both are constants, unknown and so never granted if one has no value.
+/// The test with both sides folded: decided if both are constants; unknown, and so never true, if one has no value.
 fn settle(sides: (Option<Operand>, Option<Operand>), positive: bool, test: impl Fn(Operand, Operand) -> Test) -> Expr {
     let (Some(left), Some(right)) = sides else { return Expr::False };
     let decided = left.constant().is_some() && right.constant().is_some();
@@ -54,8 +55,8 @@ fn settle(sides: (Option<Operand>, Option<Operand>), positive: bool, test: impl 
     if decided { Expr::constant(decide(&test, |_| None) == Some(positive)) } else { Expr::test(test, positive) }
 }
 
-/// The answer to a comparison of a field with itself, which is what a patch that does not mention the field leaves of a
-/// comparison with what comes in. DynamoDB takes no such test. `<=` and `>=` are left: they ask for the kind of the value.
+/// The result of comparing a field with itself, which occurs when a patch leaves out a field that is compared with the input.
+/// DynamoDB rejects such a test. `<=` and `>=` remain because they test the kind of the value.
 fn of_one_field(settled: &Expr) -> Option<Expr> {
     let Expr::Is(test @ Test::Compare { left, op, .. }) = settled else { return None };
     let field = left.record_field().filter(|_| test.is_of_one_place())?;
@@ -66,8 +67,8 @@ fn of_one_field(settled: &Expr) -> Option<Expr> {
     }
 }
 
-/// Whether the operand can be of the kind a test asks for. What came in may be `null` or worse, and a constant that makes a
-/// test unknown for every record must not reach the store: it would be taken for a mistake there.
+/// Whether the operand's kind fits the test. Input may be `null` or of any kind, and DynamoDB rejects a constant of a kind
+/// that makes a test unknown for every record.
 fn may_be(operand: &Operand, fits: impl Fn(&Value) -> bool) -> bool {
     operand.constant().is_none_or(fits)
 }
@@ -97,7 +98,7 @@ fn fold_changed(field: &str, positive: bool, input: Input) -> Expr {
     Expr::test(Test::Stored { field: field.to_owned(), value: incoming.cloned() }, !positive)
 }
 
-/// The operand with what is known put in; `None` where it has no value.
+/// The operand with known values inserted. `None` if it has no value.
 fn put_in(operand: &Operand, known: &Known) -> Option<Operand> {
     let place = match operand {
         Operand::Constant(_) => return Some(operand.clone()),
@@ -145,7 +146,7 @@ impl Operand {
         }
     }
 
-    /// The field of the stored record, if it is one.
+    /// The stored field, if it is one.
     pub fn record_field(&self) -> Option<&str> {
         match self {
             Self::Variable(Variable::Record(field)) => Some(field),

@@ -1,4 +1,4 @@
-//! An expression as text again, for messages and plans; a record's fields stand bare, as in a filter.
+//! Writes an expression as text, for messages and plans. A record's fields have no prefix, as in a filter.
 
 use std::fmt::{Display, Formatter, Result};
 

@@ -1,64 +1,64 @@
-//! The checked expression: what parsing and checking leave, and what evaluation, folding and planning walk.
+//! The checked expression: the output of parsing and checking, and the input of evaluation, folding and planning.
 
 use serde_json::Value;
 
 /// A checked expression, with every `!` pushed down to a single [`Test`].
 ///
-/// Without negation above the tests, an unknown test can count as "no" wherever it stands and never turn into a "yes"
-/// on the way up.
+/// Because negation occurs only in tests, an unknown test can count as "no" everywhere and never turns into a "yes" further
+/// up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     /// Always.
     True,
     /// Never.
     False,
-    /// All of these, and there are at least two.
+    /// All of these, at least two.
     All(Vec<Expr>),
-    /// At least one of these, and there are at least two.
+    /// At least one of these, at least two.
     Any(Vec<Expr>),
     /// The test is known to hold.
     Is(Test),
-    /// The test is known not to hold. Never a [`Test::Compare`]: its operator turns round instead.
+    /// The test is known not to hold. Never a [`Test::Compare`], whose operator is inverted instead.
     Not(Test),
 }
 
-/// One question an expression asks.
+/// A single test of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {
-    /// `left op right`; a constant, if there is one, stands on the right.
+    /// `left op right`. A constant, if there is one, is on the right.
     Compare {
-        /// What is compared.
+        /// The left side.
         left: Operand,
-        /// How.
+        /// The operator.
         op: Op,
-        /// With what.
+        /// The right side.
         right: Operand,
     },
-    /// `item in list`; the list is an array constant or a place that holds an array.
+    /// `item in list`. The list is an array constant or a place that holds an array.
     In {
-        /// The element looked for.
+        /// The element.
         item: Operand,
-        /// Where it is looked for.
+        /// The list.
         list: Operand,
     },
     /// `text.startsWith(prefix)`.
     StartsWith {
-        /// The longer text.
+        /// The text.
         text: Operand,
-        /// What it should begin with.
+        /// The prefix.
         prefix: Operand,
     },
-    /// `has(place)`: there is a value, `null` included.
+    /// `has(place)`: the place has a value, which may be `null`.
     Has(Variable),
-    /// `changed('field')`: the stored field and the incoming one differ, absence included.
+    /// `changed('field')`: the stored field and the incoming one differ, including absence.
     Changed(String),
-    /// The client sent the field. What `changed` means of a field that is hidden from whoever sends it.
+    /// The client sent the field: the meaning of `changed` for a field that is hidden from that client.
     Sent(String),
-    /// The stored field is exactly this, or absent for `None`. What folding makes of [`Test::Changed`].
+    /// The stored field equals this value, or is absent for `None`: the result of folding [`Test::Changed`].
     Stored {
         /// The field of the stored record.
         field: String,
-        /// What it must be.
+        /// The value.
         value: Option<Value>,
     },
 }
@@ -66,29 +66,29 @@ pub enum Test {
 /// One side of a test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
-    /// A value written in the expression, or folded into it.
+    /// A constant, written in the expression or folded into it.
     Constant(Value),
-    /// A value looked up when the expression is evaluated.
+    /// A place, looked up during evaluation.
     Variable(Variable),
 }
 
-/// Where a value is looked up.
+/// A place that holds a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Variable {
-    /// `auth.x`: who is calling.
+    /// `auth.x`: the caller.
     Auth(AuthField),
-    /// `record.x`, or a bare name in a filter: the stored record.
+    /// `record.x`, or a name without prefix in a filter: the stored record.
     Record(String),
-    /// `input.x`: the record as it would be after the write.
+    /// `input.x`: the record after the write.
     Input(String),
-    /// `request.time`: when the request came in.
+    /// `request.time`: the time of the request.
     Now,
 }
 
-/// What is known of the caller; nothing of it when nobody is signed in.
+/// A field of the caller. An anonymous caller has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthField {
-    /// The account.
+    /// The account's id.
     Id,
     /// The account's address.
     Email,
@@ -98,7 +98,7 @@ pub enum AuthField {
     Verified,
 }
 
-/// How two values are compared.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// `==`
@@ -116,7 +116,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The operator that holds exactly where this one is known not to.
+    /// The operator that is known to hold exactly when this one is known not to.
     pub fn negated(self) -> Self {
         match self {
             Self::Eq => Self::Ne,
@@ -128,7 +128,7 @@ impl Op {
         }
     }
 
-    /// The operator that says the same with its sides swapped.
+    /// The equivalent operator for swapped sides.
     pub fn mirrored(self) -> Self {
         match self {
             Self::Lt => Self::Gt,
@@ -139,7 +139,7 @@ impl Op {
         }
     }
 
-    /// The operator as it is written.
+    /// The operator's symbol.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Eq => "==",
@@ -151,7 +151,7 @@ impl Op {
         }
     }
 
-    /// Whether it asks for an order, which `null` and booleans do not have.
+    /// Whether it compares by order, which `null` and booleans do not have.
     pub fn is_order(self) -> bool {
         !matches!(self, Self::Eq | Self::Ne)
     }
@@ -191,7 +191,7 @@ impl Expr {
         if kept.len() > 1 { Self::Any(kept) } else { kept.pop().unwrap_or(Self::False) }
     }
 
-    /// Both of these.
+    /// Both expressions.
     #[must_use]
     pub fn and(self, other: Expr) -> Self {
         Self::all([self, other])
@@ -203,7 +203,7 @@ impl Expr {
             (Test::Compare { left, op, right }, false) => Self::Is(Test::compare(left, op.negated(), right)),
             (Test::Compare { left, op, right }, true) => Self::Is(Test::compare(left, op, right)),
             (Test::In { item, list: Operand::Constant(Value::Array(list)) }, positive) if list.is_empty() => {
-                // Nothing is in an empty list; what is absent is not known to be outside it either.
+                // No item is in an empty list; a missing item is not known to be outside it either.
                 let present = item.record_field().map(|field| Test::Has(Variable::Record(field.to_owned())));
                 match (positive, present) {
                     (false, Some(present)) => Self::Is(present),
@@ -216,7 +216,7 @@ impl Expr {
         }
     }
 
-    /// The parts that must all hold: the members of an [`Expr::All`], nothing for [`Expr::True`], else itself.
+    /// The conjuncts: the members of an [`Expr::All`], none for [`Expr::True`], else the expression itself.
     pub fn conjuncts(&self) -> &[Expr] {
         match self {
             Self::All(parts) => parts,
@@ -239,12 +239,12 @@ impl Expr {
         }
     }
 
-    /// Whether it asks for `request.time`.
+    /// Whether it depends on `request.time`.
     pub fn asks_the_time(&self) -> bool {
         self.tests().into_iter().flat_map(Test::operands).any(|operand| *operand == Operand::Variable(Variable::Now))
     }
 
-    /// The fields of the stored record that it asks about.
+    /// The stored fields that it depends on.
     pub fn record_fields(&self) -> Vec<&str> {
         self.tests().into_iter().flat_map(Test::record_fields).collect()
     }
@@ -257,7 +257,7 @@ fn push_new(kept: &mut Vec<Expr>, part: Expr) {
 }
 
 impl Test {
-    /// A comparison with its constant, if it has one, on the right.
+    /// A comparison with its constant, if any, on the right.
     pub fn compare(left: Operand, op: Op, right: Operand) -> Self {
         match (&left, &right) {
             (Operand::Constant(_), Operand::Variable(_)) => {
@@ -267,7 +267,7 @@ impl Test {
         }
     }
 
-    /// What the test looks at.
+    /// The operands of the test.
     pub fn operands(&self) -> Vec<&Operand> {
         match self {
             Self::Compare { left, right, .. } => vec![left, right],
@@ -277,7 +277,7 @@ impl Test {
         }
     }
 
-    /// The fields of the stored record that it looks at.
+    /// The stored fields among them.
     pub fn record_fields(&self) -> Vec<&str> {
         match self {
             Self::Has(Variable::Record(field)) | Self::Changed(field) | Self::Stored { field, .. } => vec![field],
@@ -285,7 +285,7 @@ impl Test {
         }
     }
 
-    /// Whether its answers for one value after another tell by halves what the other is: an order or a prefix.
+    /// Whether repeated results narrow down the other value: an order or a prefix test.
     pub fn is_narrowing(&self) -> bool {
         match self {
             Self::Compare { op, .. } => op.is_order(),
@@ -293,7 +293,7 @@ impl Test {
         }
     }
 
-    /// Whether it holds one place against itself.
+    /// Whether it compares a place with itself.
     pub fn is_of_one_place(&self) -> bool {
         matches!(self.operands().as_slice(), [left, right] if left == right)
     }

@@ -1,23 +1,23 @@
-//! What an expression may speak of: the fields of a collection and their kinds, and the five rules.
+//! The names that an expression may use: the fields of a collection with their kinds, and the rules.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The fields every record has, kept by the server and never written by a client.
+/// The fields that the server sets on every record. Clients never write them.
 pub const SYSTEM_FIELDS: [&str; 4] = ["id", "createdAt", "updatedAt", "version"];
 
-/// Whether the server keeps this field of every record.
+/// Whether the server sets this field of every record.
 pub fn is_system(field: &str) -> bool {
     SYSTEM_FIELDS.contains(&field)
 }
 
-/// The kind of value a field holds, as far as expressions and indexes care.
+/// The kind of a field's values, for expressions and indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
     Text,
-    /// An integer or any other number: one order for all.
+    /// An integer or any other number. All have one order.
     Number,
     /// A boolean.
     Flag,
@@ -25,7 +25,7 @@ pub enum Kind {
     Moment,
     /// An array of one kind.
     List(Box<Kind>),
-    /// Objects, mixed arrays, mixed types: only `has` and `changed` apply.
+    /// Objects, mixed arrays and mixed types. Only `has` and `changed` apply.
     Other,
 }
 
@@ -35,7 +35,7 @@ impl Kind {
         matches!(self, Self::Text | Self::Number | Self::Flag | Self::Moment)
     }
 
-    /// The kind in a sentence.
+    /// The kind in a message.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -48,16 +48,16 @@ impl Kind {
     }
 }
 
-/// What an expression needs to know of one field.
+/// What an expression needs to know about a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldType {
     /// The kind of its values.
     pub kind: Kind,
     /// Whether `null` is among its values.
     pub nullable: bool,
-    /// Whether clients never see it: rules may use it, filters and sorts may not.
+    /// Whether it is hidden from clients. Rules may use it, filters and sorts may not.
     pub hidden: bool,
-    /// Whether clients never write it.
+    /// Whether clients cannot write it.
     pub read_only: bool,
 }
 
@@ -68,12 +68,12 @@ impl FieldType {
     }
 }
 
-/// The fields of a collection, the system's own included.
+/// The fields of a collection, server-owned fields included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldTypes(BTreeMap<String, FieldType>);
 
 impl FieldTypes {
-    /// These fields, and the four every record has.
+    /// These fields, and the four of every record.
     pub fn new(fields: impl IntoIterator<Item = (String, FieldType)>) -> Self {
         let system =
             [("id", Kind::Text), ("createdAt", Kind::Moment), ("updatedAt", Kind::Moment), ("version", Kind::Number)];
@@ -82,39 +82,39 @@ impl FieldTypes {
         Self(all)
     }
 
-    /// The field of that name, hidden or not.
+    /// The field with that name, hidden or not.
     pub fn get(&self, name: &str) -> Option<&FieldType> {
         self.0.get(name)
     }
 
-    /// The field of that name, unless it is hidden.
+    /// The field with that name, unless it is hidden.
     pub fn visible(&self, name: &str) -> Option<&FieldType> {
         self.get(name).filter(|field| !field.hidden)
     }
 }
 
-/// What a collection has rules for. A rule that is absent means admins only.
+/// The actions that a collection has rules for. A missing rule means admins only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {
-    /// Finding records.
+    /// Listing records.
     List,
     /// Reading one by id.
     Read,
-    /// Making one.
+    /// Creating one.
     Create,
     /// Changing one.
     Update,
-    /// Removing one.
+    /// Deleting one.
     Delete,
-    /// Bringing one back that somebody else has deleted. Absent: admins, as ever; whoever deleted it may besides.
+    /// Undeleting one that another caller deleted. If missing: admins, and whoever deleted it.
     Undelete,
-    /// Pointing at one from another record, for those who may not read it. Whoever may read it may point at it anyway.
+    /// Referring to one from another record without being able to read it. A caller who may read it may always refer to it.
     Refer,
 }
 
 impl Rule {
-    /// All of them, in the order they are written.
+    /// All of them, in their usual order.
     pub const ALL: [Self; 7] =
         [Self::List, Self::Read, Self::Create, Self::Update, Self::Delete, Self::Undelete, Self::Refer];
 
@@ -131,12 +131,12 @@ impl Rule {
         }
     }
 
-    /// Whether a stored record is at hand when the rule is asked.
+    /// Whether the rule may use a stored record.
     pub fn knows_record(self) -> bool {
         self != Self::Create
     }
 
-    /// Whether something is being written when the rule is asked.
+    /// Whether the rule may use the data being written.
     pub fn knows_input(self) -> bool {
         matches!(self, Self::Create | Self::Update)
     }

@@ -1,4 +1,4 @@
-//! Jobs: what kinds there are, who may ask for each, what a payload holds.
+//! Jobs: their kinds, who may create each, and their payloads.
 
 mod kinds;
 mod payloads;

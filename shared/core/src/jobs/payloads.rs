@@ -1,5 +1,5 @@
-//! What payloads hold. A payload is checked when the job is asked for, so that what can be known to fail is refused then and not
-//! after every attempt; the worker reads it as the same type.
+//! Job payloads. A payload is checked when the job is created, so a payload that cannot succeed is refused at once and not
+//! after every attempt. The worker reads it as the same type.
 
 use crate::email::Email;
 use crate::error::FieldError;
@@ -7,7 +7,7 @@ use crate::files::{Format, can_be_imported};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A mail to send. Its text is in the clear or sealed, never both.
+/// A mail to send. Its text is either plain or sealed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmailPayload {
@@ -15,40 +15,40 @@ pub struct EmailPayload {
     pub to: String,
     /// The subject.
     pub subject: String,
-    /// The text.
+    /// The plain text.
     pub text: Option<String>,
-    /// The text, sealed for the worker. Only the system seals one.
+    /// The text, sealed for the worker. Only the system creates it.
     pub sealed_text: Option<String>,
-    /// The same as HTML.
+    /// The HTML version.
     pub html: Option<String>,
 }
 
-/// What an export works on.
+/// The payload of an export.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Export {
     /// The collection.
     pub collection: String,
-    /// How its records are to be written.
+    /// The file format.
     pub format: Format,
-    /// Whether text that a spreadsheet would take for a formula gets an apostrophe before it. For CSV.
+    /// For CSV: whether text that a spreadsheet would read as a formula gets an apostrophe in front.
     #[serde(default)]
     pub escape_formulas: bool,
 }
 
-/// What an import works on.
+/// The payload of an import.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// The collection.
     pub collection: String,
-    /// The file, as whoever gave the link for the upload named it.
+    /// The key of the file, as the upload link returned it.
     pub key: String,
-    /// How its records stand in it.
+    /// The file format.
     pub format: Format,
 }
 
-/// What an export of CSV may be asked besides.
+/// The additional option of CSV exports.
 const ESCAPE_FORMULAS: &str = "escapeFormulas";
 
 pub(super) fn check_email(payload: &Map<String, Value>) -> Vec<FieldError> {
@@ -56,19 +56,19 @@ pub(super) fn check_email(payload: &Map<String, Value>) -> Vec<FieldError> {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     let mut wrong = |name: &str, code, message: &str| errors.push(error(name, code, message));
     if payload.contains_key("sealedText") {
-        wrong("sealedText", "unknown", "send text");
+        wrong("sealedText", "unknown", "Send text instead of sealedText.");
     }
     if text("to").is_none_or(|to| Email::parse(to).is_err()) {
-        wrong("to", "email", "an address such as name@example.com");
+        wrong("to", "email", "Send an address such as name@example.com.");
     }
     if text("subject").is_none_or(|subject| subject.is_empty() || subject.contains(['\r', '\n'])) {
-        wrong("subject", "required", "one line of text");
+        wrong("subject", "required", "Send a subject of one line.");
     }
     if text("text").is_none() && text("html").is_none() {
-        wrong("text", "required", "text, or html, or both");
+        wrong("text", "required", "Send text, html or both.");
     }
     let known = ["to", "subject", "text", "html", "sealedText"];
-    errors.extend(unknown(payload, &known, "email.send takes to, subject, text and html"));
+    errors.extend(unknown(payload, &known, "This member is unknown. email.send accepts to, subject, text and html."));
     errors
 }
 
@@ -79,9 +79,13 @@ pub(super) fn check_export(payload: &Map<String, Value>) -> Vec<FieldError> {
         _ => &["collection", "format"],
     };
     if takes.contains(&ESCAPE_FORMULAS) && payload.get(ESCAPE_FORMULAS).is_some_and(|escape| !escape.is_boolean()) {
-        errors.push(error(ESCAPE_FORMULAS, "type", "true or false"));
+        errors.push(error(ESCAPE_FORMULAS, "type", "Send true or false."));
     }
-    errors.extend(unknown(payload, takes, &format!("records.export takes {}", takes.join(", "))));
+    errors.extend(unknown(
+        payload,
+        takes,
+        &format!("This member is unknown. records.export accepts {}.", takes.join(", ")),
+    ));
     errors
 }
 
@@ -89,20 +93,25 @@ pub(super) fn check_import(payload: &Map<String, Value>) -> Vec<FieldError> {
     let (format, mut errors) = format_of(payload);
     let key = payload.get("key").and_then(Value::as_str);
     if !key.is_some_and(|key| format.is_none_or(|format| can_be_imported(key, format))) {
-        let message = "the key of an uploaded file of this format, as POST /v1/jobs/uploads gives it, or of an export";
+        let message =
+            "Send the key of an uploaded file of this format, as POST /v1/jobs/uploads returns it, or of an export.";
         errors.push(error("key", "key", message));
     }
     if payload.get("collection").and_then(Value::as_str) == Some("users") {
-        errors.push(error("collection", "users", "accounts are made by signing up"));
+        errors.push(error("collection", "users", "Users cannot be imported. Accounts are created by signing up."));
     }
     let takes = ["collection", "format", "key"];
-    errors.extend(unknown(payload, &takes, &format!("records.import takes {}", takes.join(", "))));
+    errors.extend(unknown(
+        payload,
+        &takes,
+        &format!("This member is unknown. records.import accepts {}.", takes.join(", ")),
+    ));
     errors
 }
 
 fn format_of(payload: &Map<String, Value>) -> (Option<Format>, Vec<FieldError>) {
     let format = payload.get("format").and_then(Value::as_str).and_then(Format::named);
-    let errors = if format.is_none() { vec![error("format", "enum", "ndjson or csv")] } else { Vec::new() };
+    let errors = if format.is_none() { vec![error("format", "enum", "Send ndjson or csv.")] } else { Vec::new() };
     (format, errors)
 }
 

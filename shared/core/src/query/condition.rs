@@ -1,22 +1,22 @@
-//! What is left of a rule, as a condition on the write itself: DynamoDB refuses the write if the stored record fails it.
+//! The residual rule as a write condition: DynamoDB refuses the write if the stored record does not satisfy it.
 //!
-//! No text a client sent becomes part of the expression: names and values travel through placeholders only.
+//! No client text becomes part of the expression: names and values are passed as placeholders only.
 
 use serde_json::Value;
 
 use crate::expr::{Expr, Op, Operand, Test, Variable, is_system};
 
-/// The longest condition the store takes, in bytes, with room for what the store adds itself.
+/// Maximum length of the condition, in bytes, with a reserve for what the store adds.
 const MAX_BYTES: usize = 3_500;
-/// The most operators and functions: DynamoDB takes 300 in one expression, with room for what the store adds itself.
+/// Maximum number of operators and functions: DynamoDB allows 300 per expression, minus a reserve for what the store adds.
 const MAX_OPERATORS: usize = 250;
-/// The most operands of `IN`.
+/// Maximum number of operands of `IN`.
 const MAX_IN: usize = 100;
 
 /// A condition expression with its placeholders.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Condition {
-    /// The text, in parentheses where it has to be joined to another.
+    /// The text, in parentheses if joining requires them.
     pub expression: String,
     /// `#c0` and the attribute it stands for.
     pub names: Vec<(String, String)>,
@@ -24,11 +24,11 @@ pub struct Condition {
     pub values: Vec<(String, Value)>,
 }
 
-/// The condition a stored record meets exactly when it matches `expr`, for items that keep their data fields in the map
-/// attribute `data` (and `id`, `version`, `createdAt`, `updatedAt` as `sk`, `v`, `ca`, `ua`). Placeholders begin with
-/// `#c` and `:c`. An item that is not there can meet it too, so join `attribute_exists(pk)` to it.
+/// The condition that a stored record satisfies exactly when it matches `expr`, for items that keep their data fields in the
+/// map attribute `data` (and `id`, `version`, `createdAt`, `updatedAt` as `sk`, `v`, `ca`, `ua`). Placeholders begin with
+/// `#c` and `:c`. A missing item can satisfy it too, so join `attribute_exists(pk)` to it.
 ///
-/// `None` if it cannot be said, or is [`Expr::True`] or [`Expr::False`] and need not be.
+/// `None` if DynamoDB cannot express it, or if it is [`Expr::True`] or [`Expr::False`] and not needed.
 pub fn condition(expr: &Expr, data: &str) -> Option<Condition> {
     let mut writer = Writer { data, condition: Condition::default() };
     let expression = writer.expression(expr)?;
@@ -38,8 +38,8 @@ pub fn condition(expr: &Expr, data: &str) -> Option<Condition> {
     Some(Condition { expression, ..writer.condition })
 }
 
-/// How many operators and functions an expression has: the words that are no placeholders, and what opens a parenthesis by
-/// name.
+/// The number of operators and functions in an expression: the words that are not placeholders, and the functions before a
+/// parenthesis.
 fn operators(expression: &str) -> usize {
     let words = expression.split(' ').filter(|word| !word.contains(['#', ':']));
     let functions = ["attribute_", "begins_with(", "contains("].map(|name| expression.matches(name).count());
@@ -57,7 +57,7 @@ impl Writer<'_> {
             Expr::True | Expr::False => None,
             Expr::All(parts) => self.joined(parts, " AND "),
             Expr::Any(parts) => self.joined(parts, " OR "),
-            // The operands of a test must be distinct.
+            // DynamoDB requires distinct operands.
             Expr::Is(test) | Expr::Not(test) if test.is_of_one_place() => None,
             Expr::Is(test) => self.holds(test),
             Expr::Not(test) => self.fails(test),
@@ -108,7 +108,7 @@ impl Writer<'_> {
         };
         let (name, other) = (self.operand(left)?, self.operand(right)?);
         let compared = format!("{name} {sign} {other}");
-        // `<>` holds of what is not there, and a comparison of two fields must find both.
+        // `<>` holds for a missing attribute, so a comparison of two fields requires both to exist.
         let exists =
             |operand: &Operand, name: &str| operand.record_field().map(|_| format!("attribute_exists({name}) AND "));
         match (op, right) {
@@ -128,9 +128,9 @@ impl Writer<'_> {
                 Some(format!("(attribute_exists({item}) AND {not}{item} IN ({}))", values.join(", ")))
             }
             Operand::Constant(_) => None,
-            // What `contains` makes of other kinds is the store's own affair.
+            // DynamoDB's `contains` differs for other types.
             Operand::Variable(_) if item.constant().is_some_and(|item| !item.is_string() && !item.is_number()) => None,
-            // Of a text, `contains` would ask for a part of it.
+            // For a text, `contains` would search a substring.
             Operand::Variable(_) => {
                 let (list, is_list) = (self.operand(list)?, self.value(&"L".into()));
                 let guard = item
@@ -166,7 +166,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The path of a field of the stored record.
+    /// The attribute path of a stored field.
     fn field(&mut self, field: &str) -> String {
         let attribute = match field {
             "id" => "sk",

@@ -1,18 +1,18 @@
-//! The key codec: values to bytes that sort as the values do, so that a range of keys is a range of values.
+//! The key codec: encodes values to bytes in the order of the values, so that a range of keys is a range of values.
 //!
-//! An index's sort key is its fields, one after the other, then the record's id. Each value starts with a byte for its
-//! kind, so that absent sorts before `null`, before booleans, numbers, text; and none is a prefix of another, except
-//! that a text without its end is a prefix of every text it begins. A descending field has all its bits turned over.
-//! The kinds leave out 0x00 and 0xFF, so those two bytes enclose every key there is.
+//! An index's sort key consists of its fields in order and the record's id. Each value starts with a byte for its kind, so
+//! absent sorts before `null`, then booleans, numbers and text. No encoding is a prefix of another, except that a text
+//! without its terminator is a prefix of every text that begins with it. A descending field has all bits inverted. Kinds
+//! never use 0x00 and 0xFF, so these two bytes are below and above every key.
 //!
-//! An index's partition key is readable text: collection, its generation, the index's generation, then the values.
+//! An index's partition key is readable text: collection, generation, the index's generation, then the values.
 
 use crate::expr::Datum;
 use crate::expr::number::Decimal;
 
-/// The longest partition key DynamoDB takes, in bytes.
+/// Maximum length of a partition key in DynamoDB, in bytes.
 pub const MAX_PARTITION_BYTES: usize = 2048;
-/// The longest sort key, in bytes: DynamoDB takes two more, which a page needs to begin right beside one.
+/// Maximum length of a sort key, in bytes: DynamoDB allows two more, which a page uses to begin directly after a key.
 pub const MAX_SORT_BYTES: usize = 1022;
 /// A sort key below every other.
 pub const LOWEST: u8 = 0x00;
@@ -27,7 +27,7 @@ const TEXT: u8 = 0x50;
 const TEXT_END: [u8; 2] = [0x00, 0x01];
 const ESCAPED_ZERO: [u8; 2] = [0x00, 0xFF];
 
-/// The bytes of a value in a sort key. An array or an object has no order and counts as absent.
+/// The bytes of a value in a sort key. Arrays and objects have no order and count as absent.
 pub fn encode(value: Option<&Datum>, descending: bool) -> Vec<u8> {
     let mut bytes = vec![kind(value)];
     match value {
@@ -42,17 +42,17 @@ pub fn encode(value: Option<&Datum>, descending: bool) -> Vec<u8> {
     turned(bytes, descending)
 }
 
-/// The bytes every text that begins with `prefix` begins with.
+/// The common prefix of all texts that begin with `prefix`.
 pub fn encode_prefix(prefix: &str, descending: bool) -> Vec<u8> {
     turned(std::iter::once(TEXT).chain(escaped(prefix)).collect(), descending)
 }
 
-/// The byte every value of the same kind begins with.
+/// The first byte of every value of the same kind.
 pub fn encode_kind(value: &Datum, descending: bool) -> Vec<u8> {
     turned(vec![kind(Some(value))], descending)
 }
 
-/// The least bytes above everything that begins with `prefix`. No key ends there, since keys end in an id.
+/// The smallest bytes above everything that begins with `prefix`. No key equals them, because keys end in an id.
 pub fn after(prefix: &[u8]) -> Vec<u8> {
     let kept = prefix.iter().rposition(|byte| *byte != u8::MAX);
     let Some((last, head)) = kept.and_then(|last| prefix.get(..=last)).and_then(<[u8]>::split_last) else {
@@ -61,7 +61,7 @@ pub fn after(prefix: &[u8]) -> Vec<u8> {
     head.iter().copied().chain(std::iter::once(last + 1)).collect()
 }
 
-/// A value in a partition key; `None` for what cannot be a part of one: `null`, arrays, objects.
+/// A value in a partition key. `None` for `null`, arrays and objects.
 pub fn partition_part(value: &Datum) -> Option<String> {
     match value {
         Datum::Flag(flag) => Some(format!("b:{flag}")),
@@ -112,7 +112,7 @@ mod tests {
         ]
     }
 
-    /// The promised order, without the codec.
+    /// The specified order, computed without the codec.
     fn order(left: &Option<Value>, right: &Option<Value>) -> Ordering {
         let kind = |value: &Option<Value>| match value {
             None => 0,
@@ -152,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn one_value_is_never_the_beginning_of_another(left in scalar(), right in scalar(), down in any::<bool>()) {
+        fn no_value_is_a_prefix_of_another(left in scalar(), right in scalar(), down in any::<bool>()) {
             let (left, right) = (key(&[left], &[down]), key(&[right], &[down]));
             prop_assert!(left == right || !right.starts_with(&left));
         }
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn every_key_lies_between_the_lowest_and_the_highest(value in scalar(), down in any::<bool>()) {
+        fn every_key_is_between_the_lowest_and_the_highest(value in scalar(), down in any::<bool>()) {
             let key = key(&[value], &[down]);
             prop_assert!(vec![LOWEST] < key && key < vec![HIGHEST]);
         }

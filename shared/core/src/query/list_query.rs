@@ -1,19 +1,18 @@
-//! What a list asks for.
+//! A list query.
 
 use crate::expr::Expr;
 
 use super::ordering::SortField;
 
-/// What a list asks for.
+/// A list query.
 #[derive(Debug, Clone, Copy)]
 pub struct ListQuery<'a> {
-    /// What folding left of the list rule.
+    /// The residual list rule.
     pub rule: &'a Expr,
-    /// The filter, if there is one.
+    /// The filter, if any.
     pub filter: Option<&'a Expr>,
-    /// The order asked for. Empty: the order of whatever serves the query, by `createdAt` where that is the collection
-    /// itself.
+    /// The requested order. Empty: the order of the access path, by `createdAt` for the collection itself.
     pub sort: &'a [SortField],
-    /// How many items may be read to find the ones asked for, where no index holds exactly those.
+    /// How many items may be read if no index contains exactly the requested records.
     pub scan: Option<u32>,
 }

@@ -1,8 +1,8 @@
-//! Says how a list is read: from a rule, a filter and a sort to ranges of keys, or to a refusal that names the index.
+//! The query planner: from a rule, a filter and a sort to key ranges, or to a refusal that names the missing index.
 //!
-//! A page costs a page: [`plan()`] answers only with ranges that hold exactly the records asked for, in the order asked
-//! for, unless the caller allows a scan. [`keys`] is what makes that possible, a codec whose bytes sort as the values
-//! do. [`condition()`] says the same of a single write: what must be true of the stored record for it to happen.
+//! A page costs a page: [`plan()`] returns only ranges that contain exactly the requested records in the requested order,
+//! unless the caller allows a scan. [`keys`] makes that possible with a codec whose bytes sort like the values.
+//! [`condition()`] expresses a rule for a single write: what the stored record must satisfy.
 
 mod condition;
 pub mod keys;

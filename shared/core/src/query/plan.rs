@@ -1,4 +1,4 @@
-//! The planner: which ranges of keys answer a list, in which direction, and what that leaves over.
+//! The planner: which key ranges answer a list, in which direction, and the residual filter.
 
 use serde_json::{Value, json};
 
@@ -10,30 +10,29 @@ use super::ordering::SortField;
 use super::ranges::{Branch, Range, Route, equals};
 use super::refuse::{Refusal, refuse};
 
-/// How many ranges one list may be merged from.
+/// Maximum number of ranges merged for one list.
 pub const MAX_RANGES: usize = 8;
 
 /// How a list is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The ranges to read. None: nothing can match. Several: merge them by [`Plan::order`], and leave out a record met
-    /// twice.
+    /// The ranges to read. Empty: nothing can match. Several: merge them by [`Plan::order`] and return duplicates once.
     pub ranges: Vec<Range>,
-    /// Whether keys are read upwards.
+    /// Whether keys are read ascending.
     pub forward: bool,
-    /// What each range is ordered by, from its `order_from` on; the id comes last.
+    /// The order of each range from its `order_from` on. The id is always last.
     pub order: Vec<SortField>,
-    /// What the ranges do not answer; [`Expr::True`] unless a scan was allowed.
+    /// The filter that the ranges do not answer. [`Expr::True`] unless a scan is allowed.
     pub residual_filter: Expr,
-    /// How many items may be read; only where something is left over.
+    /// How many items may be read, if there is a residual filter.
     pub scan: Option<u32>,
 }
 
-/// Finds the way to read a list: through the collection itself, or through an index that holds exactly the records
-/// asked for in the order asked for.
+/// Plans a list: through the collection itself, or through an index that contains exactly the requested records in the
+/// requested order.
 ///
 /// # Errors
-/// A [`Refusal`] that names the index that would serve it.
+/// A [`Refusal`] that names the missing index.
 pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
     let wanted = query.rule.clone().and(query.filter.cloned().unwrap_or(Expr::True));
     let opaque = vec![wanted.conjuncts().to_vec()];
@@ -51,20 +50,19 @@ pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
     })
 }
 
-/// The refusal of what an index will serve once it is built.
+/// The refusal of a list whose index is still being built.
 fn building(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Refusal> {
     let plan = exact(&layout.when_built(), branches, sort)?;
     let unready = layout.indexes.iter().filter(|index| !index.ready);
     let mut needed = unready.filter(|index| plan.ranges.iter().any(|range| range.is_of(&index.name)));
     let message = format!(
-        "the index `{}` serves this and is still being built: wait for it, or read with scan=N",
+        "The index `{}` serves this query and is still being built. Wait for it, or read with scan=N.",
         needed.next()?.name
     );
     Some(Refusal { code: "index_building", message, add_index: None })
 }
 
-/// Either side of every `||` and every member of every `in`, as conjunctions of their own; `None` if there are more
-/// than can be merged.
+/// Expands `||` and `in` to conjunctions, one per alternative. `None` if there are more than can be merged.
 fn alternatives(expr: &Expr) -> Option<Vec<Vec<Expr>>> {
     let branches = match expr {
         Expr::True => vec![Vec::new()],
@@ -89,7 +87,7 @@ fn product(left: &[Vec<Expr>], right: &[Vec<Expr>]) -> Option<Vec<Vec<Expr>>> {
     Some(left.iter().flat_map(|left| right.iter().map(|right| [left.as_slice(), right].concat())).collect())
 }
 
-/// The branches that do not contradict themselves, each once.
+/// The satisfiable branches, without duplicates.
 fn possible(alternatives: Vec<Vec<Expr>>) -> Vec<Branch> {
     let mut branches = Vec::new();
     for branch in alternatives.into_iter().filter_map(Branch::of) {
@@ -100,7 +98,7 @@ fn possible(alternatives: Vec<Vec<Expr>>) -> Vec<Branch> {
     branches
 }
 
-/// A plan that leaves nothing over: a way for the first branch that every other branch can be merged into.
+/// A plan without a residual filter: a path for the first branch with which every other branch can be merged.
 fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Plan> {
     let sort = unsettled(branches, sort);
     let (first, rest) = branches.split_first()?;
@@ -118,9 +116,9 @@ fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Pla
     })
 }
 
-/// A plan that leaves the least over and keeps the order. What the rule asks is never left over: a scan that read the records
-/// of others to leave them out would tell, by where it stops and what it costs, that they are there. Nor is anything else about
-/// the rule's fields: where the filter settles what the rule asks, it stands for the rule.
+/// A plan with the smallest residual filter in the requested order. The residual never contains tests of the rule: a scan
+/// that reads and discards records of others would reveal them by where it stops and what it costs. It contains no other
+/// tests of the rule's fields either: a filter that implies the rule takes its place.
 fn scanning(layout: &Layout, branches: &[Branch], query: &ListQuery, scan: u32) -> Option<Plan> {
     let sort = unsettled(branches, query.sort);
     let rule = query.rule.record_fields();
@@ -141,20 +139,20 @@ fn scanning(layout: &Layout, branches: &[Branch], query: &ListQuery, scan: u32) 
     })
 }
 
-/// A plan that reads all that the rule allows, and leaves the whole filter over.
+/// A plan that reads everything the rule allows, with the whole filter as residual.
 fn scanning_rule(layout: &Layout, query: &ListQuery, scan: u32) -> Option<Plan> {
     let plan = exact(layout, &possible(alternatives(query.rule)?), query.sort)?;
     Some(Plan { residual_filter: query.filter.cloned().unwrap_or(Expr::True), scan: Some(scan), ..plan })
 }
 
-/// Every way a branch can be read, the collection itself first.
+/// Every access path for a branch, the collection itself first.
 fn routes(layout: &Layout, branch: &Branch) -> Vec<Route> {
     let through = |index| (0..).map_while(move |skip| branch.through(layout, index, skip));
     let ready = layout.indexes.iter().filter(|index| index.ready);
     std::iter::once(branch.by_id()).chain(ready.flat_map(through)).collect()
 }
 
-/// The sort without the fields that have one value in all that is asked for.
+/// The sort without fields that have a single value in the result.
 fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortField> {
     let value = |branch: &Branch, by: &SortField| branch.value(&by.field).cloned();
     let settled = |by: &SortField| match branches.split_first() {
@@ -166,10 +164,10 @@ fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortField> {
     sort.iter().filter(|by| !settled(by)).cloned().collect()
 }
 
-/// Whether an order answers the one asked for: `Some(true)` read upwards, `Some(false)` read downwards.
+/// Whether an order satisfies the requested one: `Some(true)` read ascending, `Some(false)` read descending.
 ///
-/// Every order ends in the id, and the id starts with `createdAt`, so that one may be asked for at the end of any. Several
-/// records may be made at one time: behind `createdAt` comes nothing but the id, behind the id anything.
+/// Every order ends in the id, and the id begins with `createdAt`, so `createdAt` may end any requested order. Several
+/// records can share one `createdAt`: only the id may follow `createdAt`, and anything may follow the id.
 fn direction(order: &[SortField], wanted: &[SortField]) -> Option<bool> {
     let mut forward = None;
     for (position, wanted) in wanted.iter().enumerate() {
@@ -195,7 +193,7 @@ impl Plan {
         Self { ranges: Vec::new(), forward: true, order: Vec::new(), residual_filter: Expr::True, scan: None }
     }
 
-    /// The plan in words a developer can check, for `explain=true`.
+    /// The plan as JSON for developers, for `explain=true`.
     pub fn explain(&self) -> Value {
         let ranges: Vec<Value> = self.ranges.iter().map(Range::explain).collect();
         let order: Vec<String> = self.order.iter().map(ToString::to_string).chain(["id".to_owned()]).collect();

@@ -1,4 +1,4 @@
-//! One conjunction of tests to one range of keys: what an index or the collection itself can answer of it.
+//! From a conjunction of tests to one key range: the part that an index or the collection itself can answer.
 
 use serde_json::Value;
 
@@ -8,8 +8,7 @@ use super::keys::{self, HIGHEST, LOWEST, MAX_PARTITION_BYTES, MAX_SORT_BYTES};
 use super::layout::{Index, Layout};
 use super::ordering::SortField;
 
-/// Keys from `lower` to `upper`, both included, as `BETWEEN` takes them. Where a bound is to be left out it is a key
-/// that no record has.
+/// Keys from `lower` to `upper`, both inclusive, as for `BETWEEN`. To exclude a bound, it is a key that no record has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Range {
     /// Records by id, in every shard.
@@ -23,7 +22,7 @@ pub enum Range {
     Index {
         /// The index's name.
         name: String,
-        /// The store's generic index that holds it.
+        /// The generic index of the store that contains it.
         slot: u8,
         /// The partition key.
         partition: String,
@@ -31,13 +30,13 @@ pub enum Range {
         lower: Vec<u8>,
         /// The greatest sort key.
         upper: Vec<u8>,
-        /// Where in a sort key the order begins by which several ranges are merged.
+        /// The offset in the sort key of the order by which several ranges are merged.
         order_from: usize,
     },
 }
 
 impl Range {
-    /// Whether it holds all of the collection, or all of one partition of its index.
+    /// Whether it covers the whole collection, or a whole partition of its index.
     pub fn is_whole(&self) -> bool {
         match self {
             Self::Records { lower, upper } => lower == LEAST_ID && upper == GREATEST_ID,
@@ -46,26 +45,26 @@ impl Range {
     }
 }
 
-/// Tests that must all hold, the equalities apart from the rest.
+/// Tests that must all hold, with the equalities separate.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Branch {
     pub equal: Vec<(String, Value)>,
     pub others: Vec<Expr>,
 }
 
-/// A range and what it leaves undone.
+/// A range and its residual filter.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Route {
     /// `None` if no record can match.
     pub range: Option<Range>,
-    /// What the range is ordered by from `order_from` on; the id comes last.
+    /// The order of the range from `order_from` on. The id is always last.
     pub order: Vec<SortField>,
-    /// The tests that still have to be asked of every record.
+    /// The tests that remain for every record.
     pub residual_filter: Vec<Expr>,
 }
 
 impl Branch {
-    /// Sorts the tests; `None` if they contradict each other.
+    /// Sorts the tests. `None` if they contradict each other.
     pub fn of(tests: Vec<Expr>) -> Option<Self> {
         let mut branch = Self { equal: Vec::new(), others: Vec::new() };
         for test in tests {
@@ -84,7 +83,7 @@ impl Branch {
         holds.then_some(branch)
     }
 
-    /// What the field must equal.
+    /// The value that the field must equal.
     pub fn value(&self, field: &str) -> Option<&Value> {
         self.equal.iter().find(|(name, _)| name == field).map(|(_, value)| value)
     }
@@ -96,7 +95,7 @@ impl Branch {
         }
     }
 
-    /// Whether the equalities alone answer it.
+    /// Whether the equalities alone answer the test.
     fn decides(&self, expr: &Expr) -> bool {
         let known = |operand: &&Operand| match operand {
             Operand::Constant(_) => true,
@@ -105,14 +104,14 @@ impl Branch {
         expr.tests().iter().all(|test| !test.operands().is_empty() && test.operands().iter().all(&known))
     }
 
-    /// `has(f)` beside a test of `f` that only a present `f` can pass.
+    /// `has(f)` is redundant beside a test of `f` that only a present `f` can satisfy.
     fn implies(&self, expr: &Expr) -> bool {
         let Expr::Is(Test::Has(Variable::Record(field))) = expr else { return false };
         self.value(field).is_some()
             || self.others.iter().any(|other| range_test(other).is_some_and(|(by, _)| by == field))
     }
 
-    /// The way through an index, with its order counted from the `skip`-th sort field; `None` if there is none.
+    /// The route through an index, ordered from the `skip`-th sort field on. `None` if there is none.
     pub fn through(&self, layout: &Layout, index: &Index, skip: usize) -> Option<Route> {
         let part = |field: &String| keys::partition_part(&self.value(field)?.into());
         let parts = index.partition.iter().map(part).collect::<Option<Vec<_>>>()?;
@@ -141,7 +140,7 @@ impl Branch {
         Some(Route { range, order: index.sort.get(skip..).unwrap_or_default().to_vec(), residual_filter })
     }
 
-    /// The way through the collection itself, in the order of ids.
+    /// The route through the collection itself, ordered by id.
     pub fn by_id(&self) -> Route {
         if let Some(Value::String(id)) = self.value("id") {
             let range = usable_id(id).then(|| Range::Records { lower: id.clone(), upper: id.clone() });
@@ -159,7 +158,7 @@ impl Branch {
         Route { range, order: Vec::new(), residual_filter: self.left_after(&["createdAt"], Some("createdAt")) }
     }
 
-    /// The tests that neither the equalities on `used` nor a range on `ranged` take care of.
+    /// The tests that neither the equalities on `used` nor a range on `ranged` answer.
     fn left_after(&self, used: &[&str], ranged: Option<&str>) -> Vec<Expr> {
         let unequal = self.equal.iter().filter(|(field, _)| !used.contains(&field.as_str()));
         let unequal = unequal.map(|(field, value)| equals(field, value));
@@ -186,7 +185,7 @@ fn equality(expr: &Expr) -> Option<(&str, &Value)> {
     comparison(expr).filter(|(_, op, _)| *op == Op::Eq).map(|(field, _, value)| (field, value))
 }
 
-/// The field of a test that a range of keys can answer, and the test.
+/// The field of a test that a key range can answer, and the test.
 pub(super) fn range_test(expr: &Expr) -> Option<(&str, &Test)> {
     match expr {
         Expr::Is(test @ Test::Compare { op, .. }) if op.is_order() => comparison(expr).map(|(field, ..)| (field, test)),
@@ -195,7 +194,7 @@ pub(super) fn range_test(expr: &Expr) -> Option<(&str, &Test)> {
     }
 }
 
-/// The part of an index's partition that is still possible.
+/// The possible part of an index's partition.
 struct Bounds {
     lower: Vec<u8>,
     upper: Vec<u8>,
@@ -210,7 +209,7 @@ impl Bounds {
         }
     }
 
-    /// Narrowed by the tests on the next sort field; `None` if nothing is left.
+    /// Narrowed by the tests on the next sort field. `None` if the result is empty.
     fn narrowed(mut self, prefix: &[u8], by: Option<&SortField>, tests: &[Expr]) -> Option<(Vec<u8>, Vec<u8>)> {
         let tests = tests.iter().filter_map(range_test);
         for (by, test) in tests.filter_map(|(field, test)| by.filter(|by| by.field == field).map(|by| (by, test))) {
@@ -218,14 +217,14 @@ impl Bounds {
             self.lower = self.lower.max([prefix, &lower].concat());
             self.upper = self.upper.min([prefix, &upper].concat());
         }
-        // No stored key is longer than this, so cutting a bound there loses none.
+        // No stored key is longer than this, so truncating a bound there excludes none.
         self.lower.truncate(MAX_SORT_BYTES);
         self.upper.truncate(MAX_SORT_BYTES);
         (self.lower <= self.upper).then_some((self.lower, self.upper))
     }
 }
 
-/// The encoded values that pass a range test, from the first to just after the last.
+/// The encoded values that satisfy a range test, from the first to just after the last.
 fn span(test: &Test, descending: bool) -> Option<(Vec<u8>, Vec<u8>)> {
     let (op, bound) = match test {
         Test::StartsWith { prefix, .. } => {
@@ -252,7 +251,7 @@ const LEAST_ID: &str = "0";
 /// Above every id.
 const GREATEST_ID: &str = "g";
 
-/// Between which ids the records lie whose `createdAt` compares so.
+/// The id range of records with such a `createdAt`.
 fn ids_made(op: Op, moment: &Value) -> (String, String) {
     let (least, greatest) = (LEAST_ID.to_owned(), GREATEST_ID.to_owned());
     let Some(millis) = moment.as_str().and_then(moment::milliseconds) else { return (least, greatest) };
@@ -267,13 +266,13 @@ fn ids_made(op: Op, moment: &Value) -> (String, String) {
     }
 }
 
-/// What ids of that millisecond begin with (RFC 9562, UUIDv7): the record's `createdAt` is the time in its id.
+/// The prefix of all ids of that millisecond (RFC 9562, UUIDv7): the record's `createdAt` is the time in its id.
 fn id_prefix(milliseconds: i64) -> String {
     let bits = milliseconds.clamp(0, (1 << 48) - 1);
     format!("{:08x}-{:04x}", bits >> 16, bits & 0xFFFF)
 }
 
-/// Whether the text could be an id at all; what could not is not sent to the store.
+/// Whether the text has the form of an id. Other text is not sent to the store.
 fn usable_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_SORT_BYTES
 }

@@ -1,4 +1,4 @@
-//! The answer to a list that no index serves: why, and the index that would serve it, ready to merge in.
+//! The refusal of a list that no index serves: the reason, and the index to add.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,19 +10,19 @@ use super::list_query::ListQuery;
 use super::ordering::SortField;
 use super::ranges::{Branch, range_test};
 
-/// Why a list is refused.
+/// The refusal of a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Refusal {
-    /// `index_required`, or `index_building` where waiting is enough.
+    /// `index_required`, or `index_building` if waiting is enough.
     pub code: &'static str,
-    /// What stands in the way, and what to do.
+    /// What is missing, and what to do.
     pub message: String,
-    /// `{"name", "partition", "sort"}` to add to the definition's `indexes`; `None` where no index would do.
+    /// `{"name", "partition", "sort"}` to add to the definition's `indexes`. `None` if no index would help.
     #[serde(rename = "addIndex", skip_serializing_if = "Option::is_none")]
     pub add_index: Option<Value>,
 }
 
-/// The refusal for branches that could not be planned. `is_refused` says whether a query could not be either.
+/// The refusal for branches that could not be planned. `is_refused` tests a single query.
 pub(super) fn refuse(
     layout: &Layout,
     branches: &[Branch],
@@ -31,17 +31,17 @@ pub(super) fn refuse(
 ) -> Refusal {
     let alone = |branch: &&Branch| {
         let rule = Expr::all(branch.tests());
-        // A single one is why we are here.
+        // A single branch is the one that was refused.
         branches.len() == 1 || is_refused(&ListQuery { rule: &rule, filter: None, scan: None, ..*query })
     };
     let Some(branch) = branches.iter().find(alone) else {
-        return no_index("the alternatives of this query cannot be merged in one order".to_owned());
+        return no_index("The alternatives of this query cannot be merged in one order".to_owned());
     };
     match missing_index(&layout.fields, branch, query.sort) {
         Ok(index) => Refusal {
             code: "index_required",
             message: format!(
-                "no index serves {}; add the index in `addIndex`, or read with scan=N",
+                "No index serves {}. Add the index in `addIndex`, or read with scan=N.",
                 shown(branch, query.sort)
             ),
             add_index: Some(index),
@@ -53,7 +53,7 @@ pub(super) fn refuse(
 fn no_index(reason: String) -> Refusal {
     Refusal {
         code: "index_required",
-        message: format!("{reason}; read with scan=N, or ask differently"),
+        message: format!("{reason}. Read with scan=N, or change the query."),
         add_index: None,
     }
 }
@@ -68,12 +68,12 @@ fn shown(branch: &Branch, sort: &[SortField]) -> String {
     }
 }
 
-/// The definition of an index that would serve the branch in this order, or why there is none.
+/// The definition of an index for the branch in this order, or why there is none.
 fn missing_index(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Result<Value, String> {
     if let Some(test) = branch.others.iter().find(|test| range_test(test).is_none()) {
-        return Err(format!("no index can answer `{test}`"));
+        return Err(format!("No index can answer `{test}`"));
     }
-    // A partition is made of data alone; the server's own times lead the sort.
+    // Only data fields can be partition fields; the server's times come first in the sort.
     let (times, partition): (Vec<&str>, Vec<&str>) =
         branch.equal.iter().map(|(field, _)| field.as_str()).partition(|field| is_system(field));
     let wanted: Vec<SortField> = sort.iter().filter(|by| branch.value(&by.field).is_none()).cloned().collect();
@@ -82,12 +82,12 @@ fn missing_index(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Re
     let by_name = partition.iter().copied().chain(sort.iter().map(|by| by.field.as_str()));
     let usable = |field: &str| field != "id" && field != "version" && fields.visible(field).is_some();
     if !by_name.clone().all(usable) || branch.equal.iter().any(|(_, value)| value.is_null()) {
-        return Err("no index can answer this".to_owned());
+        return Err("No index can answer this query".to_owned());
     }
     Ok(json!({ "name": index_name(by_name), "partition": partition, "sort": sort }))
 }
 
-/// The sort an index needs so that the one field with a range on it comes first.
+/// The sort of such an index, with the range field first.
 fn with_range(branch: &Branch, mut sort: Vec<SortField>) -> Result<Vec<SortField>, String> {
     let mut ranged: Vec<&str> = branch.others.iter().filter_map(range_test).map(|(field, _)| field).collect();
     ranged.dedup();
@@ -96,9 +96,11 @@ fn with_range(branch: &Branch, mut sort: Vec<SortField>) -> Result<Vec<SortField
         ([field], None) => sort.push(SortField::ascending(field)),
         ([field], Some(first)) if first.field == *field => {}
         ([field], Some(first)) => {
-            return Err(format!("one index cannot cut a range of `{field}` and sort by `{}` first", first.field));
+            return Err(format!("An index cannot select a range of `{field}` and sort by `{}` first", first.field));
         }
-        _ => return Err(format!("an index answers a range on one field, and these are {}", ranged.join(", "))),
+        _ => {
+            return Err(format!("An index can answer a range on only one field, not on {}", ranged.join(", ")));
+        }
     }
     if sort.last().is_some_and(|by| by.field == "id" && !by.descending) {
         sort.pop();

@@ -1,13 +1,13 @@
-//! How much work a schema is: how often the schemas within it are applied to one value, which references and `allOf` can
-//! multiply without end, how deep they lead into each other, and how many patterns it has.
+//! The cost of a schema: how often its subschemas are applied to one value, which references and `allOf` multiply without
+//! end, how deep they nest, and how many patterns it has.
 //!
-//! A schema is taken as a graph. Some edges lead to schemas of the same value (`$ref`, `allOf`, `if`), others to schemas of
-//! what is inside it, by name or by place (`properties`, `items`). Every way through the first kind is one application, and so
-//! is every value that one is compared with by itself (`enum`, `const`).
+//! The schema is treated as a graph. Some edges lead to schemas of the same value (`$ref`, `allOf`, `if`), others to schemas
+//! of its members or elements (`properties`, `items`). Every path of the first kind counts as one application, and so does
+//! every value compared by `enum` or `const`.
 //!
-//! A value that references lead to in several ways is judged by each schema once, because the validator remembers. So there are two
-//! sums: of all ways, which is what telling the problems takes, and of the schemas that are reached at all, which is what
-//! finding out takes whether a record fits.
+//! If references lead to a schema of a value on several paths, the validator applies it once, because it caches results. So
+//! there are two sums: over all paths, which is the cost of reporting every error, and over all reached schemas, which is the
+//! cost of deciding whether a record is valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,37 +18,37 @@ use super::places::{Places, Target};
 use crate::error::FieldError;
 use crate::json_pointer::escape;
 
-/// Most applications to one value of a record nested as deep as most are.
+/// Maximum applications to one value at common depths.
 pub(super) const MOST_APPLIED: u64 = 10_000;
-/// How deep those nest. Deeper down a schema that contains itself may multiply: what that costs is weighed by the record.
+/// The common depth. Deeper down, a recursive schema may multiply; that cost is checked per record.
 const USUAL_DEPTH: usize = 4;
-/// How deep a value can stand in a record: no deeper than a body nests.
+/// Maximum depth of a value in a record: the nesting limit of a body.
 const DEEPEST: usize = 32;
-/// Most schemas of one value that lead into each other.
+/// Maximum length of a chain of schemas for one value.
 const LONGEST_CHAIN: usize = 32;
-/// Most work that finding out may be whether a record fits: a few seconds of a processor where all of it is long numbers.
+/// Maximum cost of deciding whether a record is valid: a few seconds of CPU time if all values are long numbers.
 const MOST_WORK: u64 = 20_000_000;
-/// What `multipleOf` costs beside other keywords: numbers are exact, and are divided as such.
+/// The cost of `multipleOf` relative to other keywords: numbers are exact, and so is the division.
 const DIVISION: u64 = 100;
-/// Most different patterns.
+/// Maximum number of different patterns.
 const MOST_PATTERNS: usize = 100;
 
 /// Keywords that apply schemas to the same value.
 const SAME: [&str; 10] =
     ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
 
-/// Whose schema an inner one is.
+/// The value that a subschema applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
-    /// Of the same value.
+    /// The same value.
     Same,
-    /// Of the member of this name.
+    /// The member with this name.
     Member(String),
-    /// Of any member.
+    /// Any member.
     Members,
-    /// Of the element at this place.
+    /// The element at this index.
     Element(usize),
-    /// Of any element.
+    /// Any element.
     Elements,
 }
 
@@ -56,15 +56,15 @@ struct Graph<'a> {
     pointers: Vec<&'a str>,
     edges: Vec<Vec<(Edge, usize)>>,
     own: Vec<u64>,
-    /// Which of them look for what no other schema of the same value has looked at.
+    /// The schemas with `unevaluatedProperties` or `unevaluatedItems`.
     finds_the_rest: Vec<bool>,
     root: usize,
 }
 
-/// How often schemas are applied to a value, by how deep it stands in a record.
+/// How often schemas are applied to a value, by its depth in a record.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
-    /// By every way that leads to it.
+    /// On every path that leads to it.
     by_every_way: Vec<u64>,
     /// Once each.
     once: Vec<u64>,
@@ -74,7 +74,7 @@ impl Bound {
     /// The bound of a schema.
     ///
     /// # Errors
-    /// Where it is too much work, too deep, endless, or has too many patterns.
+    /// When it is too costly, too deep or endless, or has too many patterns.
     pub fn of(schema: &Value) -> Result<Self, FieldError> {
         let Some(root) = schema.as_object() else { return Ok(Self { by_every_way: vec![1], once: vec![1] }) };
         let places = Places::of(root);
@@ -89,15 +89,15 @@ impl Bound {
         Ok(Self { by_every_way, once: graph.by_depth(&order, &applied, 1) })
     }
 
-    /// How many applications a record may take, by the values it is made of.
+    /// The number of applications for a record with these values.
     pub fn applied_to(&self, data: &Value) -> u64 {
         sum(&self.by_every_way, data)
     }
 
-    /// Whether it would take too long to find out if a record fits.
+    /// Whether validating the record would take too long.
     pub fn is_too_much(&self, data: &Value) -> bool {
         let most = self.once.iter().max().copied().unwrap_or_default();
-        // Most schemas are little work, wherever a value stands.
+        // Most schemas cost little at every depth.
         parts(data).saturating_mul(most) > MOST_WORK && sum(&self.once, data) > MOST_WORK
     }
 }
@@ -112,7 +112,7 @@ fn sum(by_depth: &[u64], data: &Value) -> u64 {
     if level.is_empty() { sum } else { u64::MAX }
 }
 
-/// How many values a value is, itself included.
+/// The number of values in a value, itself included.
 fn parts(value: &Value) -> u64 {
     match value {
         Value::Array(elements) => elements.iter().map(parts).sum::<u64>() + 1,
@@ -121,8 +121,8 @@ fn parts(value: &Value) -> u64 {
     }
 }
 
-/// How much work a schema is by itself. Texts of an `enum` are looked up by their hash; whatever else is among them makes it
-/// compare one after the other, numbers where the one sent is no small integer.
+/// The cost of a schema without its subschemas. Strings in an `enum` are looked up by hash; with any other value in it, the
+/// values are compared one by one, and numbers in full if the given one is not a small integer.
 fn own(schema: &Map<String, Value>) -> u64 {
     let is_looked_up = |values: &[Value]| values.iter().all(|value| value.is_string() || value.is_null());
     let compared = match schema.get("enum").and_then(Value::as_array).map(Vec::as_slice) {
@@ -150,9 +150,8 @@ fn inside(value: &Value) -> Vec<&Value> {
 
 fn too_much(pointer: &str, to_what: &str) -> FieldError {
     let message = format!(
-        "references, `allOf` and their like multiply, and so do the objects, lists and numbers of an `enum`: more than \
-         {MOST_APPLIED} schemas and values would be applied {to_what}; let fewer of them lead to the same schema, or name \
-         fewer values"
+        "This schema costs too much: references, `allOf` and similar keywords, and the values of an `enum`, add up to more \
+         than {MOST_APPLIED} schemas and values applied {to_what}. Refer to the same schema fewer times, or name fewer values."
     );
     FieldError::new(pointer, "too_complex", message)
 }
@@ -164,7 +163,7 @@ fn check_patterns(places: &Places) -> Result<(), FieldError> {
         let own = schema.get("pattern").and_then(Value::as_str);
         patterns.extend(named.map(String::as_str).chain(own));
         if patterns.len() > MOST_PATTERNS {
-            let message = format!("a schema has at most {MOST_PATTERNS} different patterns");
+            let message = format!("A schema has at most {MOST_PATTERNS} different patterns. Remove some.");
             return Err(FieldError::new(pointer, "too_many", message));
         }
     }
@@ -212,7 +211,7 @@ impl<'a> Graph<'a> {
         self.pointers.get(number).copied().unwrap_or("/schema")
     }
 
-    /// The schemas in an order in which each stands before those that it applies to the same value.
+    /// The schemas, ordered so that each precedes those it applies to the same value.
     fn inward(&self) -> Result<Vec<usize>, FieldError> {
         let mut waits_for = vec![0_usize; self.edges.len()];
         (0..self.edges.len()).flat_map(|from| self.same(from)).for_each(|to| bump(&mut waits_for, to, |n| n + 1));
@@ -231,14 +230,15 @@ impl<'a> Graph<'a> {
         match (0..self.edges.len()).find(|number| !free(&waits_for, *number)) {
             None => Ok(order),
             Some(number) => {
-                let message = "this leads back to itself without going into a member or an element: it would never end";
+                let message = "This schema refers to itself for the same value and would never end. Refer to it from a member \
+                               or an element.";
                 Err(FieldError::new(self.pointer(number), "endless", message))
             }
         }
     }
 
-    /// How many applications each schema is to the value it is applied to, itself included. One that looks for the rest applies
-    /// all the others once more, and below each of them all that these lead to, to find out what they have looked at.
+    /// For each schema, the number of applications to its value, itself included. An `unevaluated*` keyword applies all
+    /// sibling schemas again, and everything below them, to find the evaluated members or elements.
     fn applied(&self, order: &[usize]) -> Result<Vec<u64>, FieldError> {
         let mut applied = self.own.clone();
         let mut once_more = vec![0_u64; self.edges.len()];
@@ -253,7 +253,9 @@ impl<'a> Graph<'a> {
             let sum = if at(&self.finds_the_rest, from) { sum.saturating_add(again) } else { sum };
             let longest = self.same(from).map(|to| at(&chain, to)).max().unwrap_or_default() + 1;
             if longest > LONGEST_CHAIN {
-                let message = format!("more than {LONGEST_CHAIN} schemas of one value lead into each other");
+                let message = format!(
+                    "More than {LONGEST_CHAIN} schemas of one value refer to each other in a chain. Shorten the chain."
+                );
                 return Err(FieldError::new(self.pointer(from), "too_deep", message));
             }
             if sum > MOST_APPLIED {
@@ -265,8 +267,8 @@ impl<'a> Graph<'a> {
         Ok(applied)
     }
 
-    /// The most applications to a value at each depth, where each schema is reached so many times at most. Of two members only
-    /// the one that is more work counts: a record with both is larger by one value.
+    /// The maximum applications to a value at each depth, if each schema is reached this often. Of two members only the
+    /// costlier one counts: a record with both has one more value.
     fn by_depth(&self, order: &[usize], applied: &[u64], most: u64) -> Vec<u64> {
         let mut reached = vec![0_u64; self.edges.len()];
         bump(&mut reached, self.root, |_| 1);
@@ -283,7 +285,7 @@ impl<'a> Graph<'a> {
         by_depth
     }
 
-    /// What is applied to the values inside one to which schemas are applied so many times each.
+    /// The applications to the values inside a value to which each schema is applied this often.
     fn one_deeper(&self, reached: &[u64], applied: &[u64], limit: u64) -> (u64, Vec<u64>) {
         let mut inner: BTreeMap<&Edge, BTreeMap<usize, u64>> = BTreeMap::new();
         for (from, edges) in self.edges.iter().enumerate().filter(|(from, _)| at(reached, *from) > 0) {
@@ -323,7 +325,7 @@ fn is_element(edge: &Edge) -> bool {
     matches!(edge, Edge::Element(_))
 }
 
-/// What a keyword's inner schema, of that name or at that place within it, is applied to; `None` if to nothing.
+/// What a keyword's subschema, with that name or index, applies to. `None` if it applies to nothing.
 fn edge(keyword: &str, name: &str) -> Option<Edge> {
     match keyword {
         same if SAME.contains(&same) => Some(Edge::Same),

@@ -1,4 +1,4 @@
-//! A collection ready for use: what the functions ask of it while they serve a request.
+//! A compiled collection: what functions need while they serve a request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,11 +20,11 @@ use super::rules;
 pub struct Collection {
     definition: Definition,
     shape: CompiledSchema,
-    /// The schema that comes into force once every stored record fits it. What is written fits both.
+    /// The waiting schema, which comes into force once every stored record is valid by it. Writes must be valid by both.
     next: Option<CompiledSchema>,
     rules: BTreeMap<Rule, Expr>,
     layout: Layout,
-    /// Until when calls that it decides may begin, in milliseconds since the Unix epoch.
+    /// Until when it may decide calls, in milliseconds since the Unix epoch.
     acted_on_until: AtomicU64,
 }
 
@@ -32,7 +32,7 @@ impl Collection {
     /// Compiles a definition.
     ///
     /// # Errors
-    /// What [`Definition::parse`] would have refused of the fields.
+    /// The errors of fields that [`Definition::parse`] would have reported.
     pub fn compile(definition: Definition) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
         let shape = CompiledSchema::of(definition.schema.clone(), &mut problems);
@@ -49,7 +49,7 @@ impl Collection {
     /// The same collection without the indexes of some slots.
     ///
     /// # Errors
-    /// None for a collection that was compiled.
+    /// None for a compiled collection.
     pub fn without_indexes(&self, slots: &[u8]) -> Result<Self, Vec<FieldError>> {
         let mut definition = self.definition.clone();
         definition.indexes.retain(|index| !slots.contains(&index.slot));
@@ -58,13 +58,13 @@ impl Collection {
         Ok(without)
     }
 
-    /// Until when a call that this definition decides may begin, in milliseconds since the Unix epoch: the lease of what is
-    /// remembered, and a little time to begin.
+    /// Until when this definition may decide a call, in milliseconds since the Unix epoch: the end of its lease plus the time
+    /// to begin.
     pub fn acted_on_until(&self) -> u64 {
         self.acted_on_until.load(Ordering::Relaxed)
     }
 
-    /// Says until when: whoever read it again and found it the same says so of the same collection.
+    /// Sets that time: a second read that finds the definition unchanged extends it.
     pub fn may_be_acted_on_until(&self, millis: u64) {
         self.acted_on_until.store(millis, Ordering::Relaxed);
     }
@@ -79,23 +79,23 @@ impl Collection {
         &self.definition.name
     }
 
-    /// What the planner knows of it, field types included.
+    /// What the planner needs, field types included.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The rule; `None` means admins only.
+    /// The rule. `None` means admins only.
     pub fn rule(&self, rule: Rule) -> Option<&Expr> {
         self.rules.get(&rule)
     }
 
-    /// What the schema says of a data field.
+    /// The schema's information on a data field.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.shape.fields.get(name)
     }
 
-    /// The members of which a replacement says something: those it has, and those it leaves out and thereby removes. What the
-    /// caller does not write stays as it is.
+    /// The members that a replacement changes: those it contains, and those it removes by leaving them out. Fields that the
+    /// caller cannot write stay unchanged.
     pub fn named_by_replacement(&self, body: &Map<String, Value>) -> Map<String, Value> {
         let mut named = body.clone();
         let fields = self.shape.fields.keys();
@@ -106,12 +106,12 @@ impl Collection {
         named
     }
 
-    /// The data fields clients never see.
+    /// The data fields hidden from clients.
     pub fn hidden_fields(&self) -> impl Iterator<Item = &str> {
         self.shape.fields.iter().filter(|(_, field)| field.value.hidden).map(|(name, _)| name.as_str())
     }
 
-    /// Whether clients never see the field.
+    /// Whether the field is hidden from clients.
     pub fn is_hidden(&self, name: &str) -> bool {
         self.field(name).is_some_and(|field| field.value.hidden)
     }
@@ -121,21 +121,21 @@ impl Collection {
         self.field(name).is_some_and(|field| field.read_only)
     }
 
-    /// Whether the field stays as it was when the record was made.
+    /// Whether the field is writeOnce.
     pub fn write_once(&self, name: &str) -> bool {
         self.field(name).is_some_and(|field| field.write_once)
     }
 
-    /// The fields that point at records, and where.
+    /// The relation fields with their relations.
     pub fn relations(&self) -> impl Iterator<Item = (&str, &Relation)> {
         self.shape.fields.iter().filter_map(|(name, field)| Some((name.as_str(), field.relation.as_ref()?)))
     }
 
-    /// Checks a whole record's data, also against a schema that is to come. Unknown fields are refused, not left out. The
-    /// validator borrows the data and gives it back as it was.
+    /// Validates a whole record's data, also by the waiting schema. Unknown fields are errors. The validator borrows the data
+    /// and returns it unchanged.
     ///
     /// # Errors
-    /// Everything that is wrong, each with the JSON pointer of the place in the data.
+    /// Every error, each with its JSON pointer into the data.
     pub fn validate(&self, data: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
         let whole = Value::Object(std::mem::take(data));
         let valid = all_of(self.shape.problems(&whole), self.next.as_ref().map(|next| next.problems(&whole)));
@@ -145,8 +145,8 @@ impl Collection {
         valid
     }
 
-    /// Checks the data of a record that was `before`. Of what the schema that is to come has against it, only what this change brings
-    /// counts: the job finds the rest, and the caller may not see it.
+    /// Validates the data of a record that was `before`. Of the waiting schema's errors, only new ones count: the job finds
+    /// the others, and the caller may not be allowed to see them.
     ///
     /// # Errors
     /// As [`Collection::validate`].
@@ -168,15 +168,15 @@ impl Collection {
         valid
     }
 
-    /// Checks a JSON Merge Patch (RFC 7396) member by member, where [`Collection::judges_each`] says that is enough.
+    /// Validates a JSON Merge Patch (RFC 7396) member by member. Only valid where [`Collection::judges_each`] holds.
     ///
     /// # Errors
-    /// Everything that is wrong, each with the JSON pointer of the place in the patch.
+    /// Every error, each with its JSON pointer into the patch.
     pub fn validate_patch(&self, patch: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
         all_of(self.shape.problems_of_patch(patch), self.next.as_ref().map(|next| next.problems_of_patch(patch)))
     }
 
-    /// What is wrong with a stored record by the schema that is to come, if there is one.
+    /// The errors of a stored record by the waiting schema, if there is one.
     pub fn disagreements(&self, data: &Map<String, Value>) -> Vec<FieldError> {
         let of_next = |next: &CompiledSchema| [next.problems(&data.clone().into()), next.loose_times(data)].concat();
         self.next.as_ref().map(of_next).unwrap_or_default()
@@ -187,17 +187,17 @@ impl Collection {
         self.shape.fields.keys().map(String::as_str)
     }
 
-    /// Whether each member can be judged by itself, by the schema in force and by the one to come.
+    /// Whether each member can be validated separately, by the current and the waiting schema.
     pub fn is_memberwise(&self) -> bool {
         self.shape.memberwise && self.next.as_ref().is_none_or(|next| next.memberwise)
     }
 
-    /// Puts in the defaults of a new record where the client gave nothing.
+    /// Adds the defaults of a new record.
     pub fn apply_defaults(&self, data: &mut Map<String, Value>) {
         self.fill(data, |_| true);
     }
 
-    /// Puts in the defaults of a record that is replaced, but for the fields that a replacement does not change.
+    /// Adds the defaults of a replaced record, except for fields that a replacement does not change.
     pub fn apply_defaults_again(&self, data: &mut Map<String, Value>) {
         self.fill(data, |field| !field.read_only && !field.write_once);
     }
@@ -210,8 +210,8 @@ impl Collection {
         }
     }
 
-    /// Brings times into the one form they are stored in. Right after validation, before anything compares them: for
-    /// whole records and for patches.
+    /// Converts times to their stored form, directly after validation and before any comparison. For whole records and
+    /// patches.
     pub fn canonicalise(&self, data: &mut Map<String, Value>) {
         for (name, value) in data.iter_mut() {
             let is_moment = self.shape.is_moment(name) || self.next.as_ref().is_some_and(|next| next.is_moment(name));
@@ -221,10 +221,10 @@ impl Collection {
         }
     }
 
-    /// Where a record stands in every index: the slot, and the key unless the record is not in that index.
+    /// The keys of a record in every index: the slot, and the key unless the record is not in that index.
     ///
     /// # Errors
-    /// The indexes whose key would be longer than the store allows.
+    /// The indexes whose key would exceed DynamoDB's limit.
     pub fn index_keys(&self, record: &RecordRef) -> Result<Vec<(u8, Option<IndexKey>)>, Vec<FieldError>> {
         let (mut keys, mut problems) = (Vec::new(), Vec::new());
         for index in &self.layout.indexes {
@@ -232,8 +232,8 @@ impl Collection {
                 Ok(key) => keys.push((index.slot, key)),
                 Err(too_long) => {
                     let message = format!(
-                        "a value is too long for index `{}`: it takes about {} bytes of each partition field and {} bytes of \
-                         each sort field",
+                        "A value is too long for index `{}`, which allows about {} bytes for each partition field and {} bytes \
+                         for each sort field. Send a shorter value.",
                         too_long.index, too_long.of_partition, too_long.of_sort
                     );
                     problems.push(FieldError::new("", "index_key_too_long", message));
@@ -244,11 +244,11 @@ impl Collection {
     }
 }
 
-/// What is wrong by either schema, each thing once.
+/// The errors of both schemas, without duplicates.
 fn all_of(problems: Vec<FieldError>, by_next: Option<Vec<FieldError>>) -> Result<(), Vec<FieldError>> {
     let known = |found: &FieldError| problems.iter().any(|known| known.pointer == found.pointer);
     let to_come = |found: FieldError| {
-        let message = format!("{}, by the definition that is about to come into force", found.message);
+        let message = format!("{} This applies to the definition that is about to come into force.", found.message);
         FieldError { message, ..found }
     };
     let added: Vec<FieldError> = by_next.into_iter().flatten().filter(|found| !known(found)).map(to_come).collect();

@@ -1,7 +1,7 @@
-//! Whether a new schema allows all that an old one allows. Then stored records need no look.
+//! Schema compatibility: whether a new schema accepts everything an old one accepts. Stored records then need no check.
 //!
-//! It answers from the text of the two schemas, keyword by keyword, and says no where it cannot tell: the records are then
-//! looked at, which costs a job and no correctness.
+//! It compares the text of the two schemas, keyword by keyword, and answers no if it cannot tell. A job then checks the
+//! records, which costs time and not correctness.
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::expr::number;
 
-/// Keywords that say nothing of which values are valid.
+/// Annotation keywords, which do not affect validity.
 const SILENT: [&str; 12] = [
     "title",
     "description",
@@ -24,11 +24,11 @@ const SILENT: [&str; 12] = [
     "writeOnce",
     "relation",
 ];
-/// Keywords that allow more the smaller their number is.
+/// Keywords that are wider with a smaller number.
 const LEAST: [&str; 5] = ["minLength", "minItems", "minProperties", "minimum", "exclusiveMinimum"];
-/// Keywords that allow more the larger their number is.
+/// Keywords that are wider with a larger number.
 const MOST: [&str; 5] = ["maxLength", "maxItems", "maxProperties", "maximum", "exclusiveMaximum"];
-/// Keywords that can be left out for more to be allowed, and that we do not look into.
+/// Keywords whose removal widens the schema and whose values are not compared.
 const FORBIDDING: [&str; 13] = [
     "pattern",
     "format",
@@ -44,10 +44,10 @@ const FORBIDDING: [&str; 13] = [
     "dependentSchemas",
     "$ref",
 ];
-/// Keywords that change what others beside them mean.
+/// Keywords that change the meaning of sibling keywords.
 const FAR_REACHING: [&str; 4] = ["patternProperties", "unevaluatedProperties", "unevaluatedItems", "$anchor"];
 
-/// Whether every record that `old` allows is allowed by `new`. Both describe records: no members but the declared ones.
+/// Whether `new` accepts every record that `old` accepts. Both describe records with only declared members.
 pub(super) fn allows_as_much(old: &Value, new: &Value) -> bool {
     let closed = |schema: &Value| {
         let mut schema = schema.as_object().cloned().unwrap_or_default();
@@ -59,8 +59,8 @@ pub(super) fn allows_as_much(old: &Value, new: &Value) -> bool {
     old == new || (plain && all_keywords(&old, &new))
 }
 
-/// Whether every `$ref` inside points into `$defs`, whose parts must stay as they are: one that points at a property would
-/// turn a change there into a change elsewhere. Where a `$dynamicRef` points is not looked into.
+/// Whether every `$ref` points into `$defs`, whose schemas must stay unchanged: a reference to a property would make a change
+/// there apply elsewhere. A `$dynamicRef` is never accepted.
 fn refers_to_definitions_only<'a>(values: impl IntoIterator<Item = &'a Value>) -> bool {
     values.into_iter().all(|value| match value {
         Value::Array(items) => refers_to_definitions_only(items),
@@ -91,7 +91,7 @@ fn all_keywords(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
     keywords().all(|keyword| keyword_allows_as_much(keyword, old, new))
 }
 
-/// Whether this one demand of `new` is met by all that `old` allows.
+/// Whether everything `old` accepts satisfies this one keyword of `new`.
 fn keyword_allows_as_much(keyword: &str, old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
     let (before, after) = (old.get(keyword), new.get(keyword));
     if before == after {
@@ -124,7 +124,7 @@ fn keyword_allows_as_much(keyword: &str, old: &Map<String, Value>, new: &Map<Str
     }
 }
 
-/// Members by name: what one side does not name is as its `additionalProperties` says.
+/// Members by name. A member that one side does not name follows its `additionalProperties`.
 fn members_allow_as_much(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
     const OPEN: Value = Value::Bool(true);
     let rest = |schema: &Map<String, Value>| schema.get("additionalProperties").cloned().unwrap_or(OPEN);
@@ -152,7 +152,7 @@ fn includes(wide: &str, narrow: &str) -> bool {
     wide == narrow || (wide, narrow) == ("number", "integer")
 }
 
-/// The values a schema lists, if it lists them.
+/// The values of `enum` or `const`, if the schema has either.
 fn listed(schema: &Map<String, Value>) -> Option<Vec<Value>> {
     match (schema.get("const"), schema.get("enum")) {
         (Some(value), _) => Some(vec![value.clone()]),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_adds_values_is_recognised() {
+    fn a_wider_schema_is_recognised() {
         for (old, new) in [
             (json!({ "type": "string", "maxLength": 3 }), json!({ "type": "string", "maxLength": 4 })),
             (json!({ "type": "string", "maxLength": 3 }), json!({ "type": "string" })),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_exclude_a_value_never_passes() {
+    fn a_schema_that_could_exclude_a_value_is_refused() {
         for (old, new) in [
             (json!({ "type": "string", "maxLength": 3 }), json!({ "type": "string", "maxLength": 2 })),
             (json!({ "type": "string" }), json!({ "type": "string", "maxLength": 1000 })),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_a_record_may_be_added_and_not_taken_away() {
+    fn fields_of_a_record_may_be_added_and_not_removed() {
         let record = |properties: Value| json!({ "type": "object", "properties": properties });
         assert!(allows_as_much(
             &record(json!({ "a": true })),
@@ -243,22 +243,22 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_as_wide_as_what_it_names() {
+    fn a_reference_is_as_wide_as_its_target() {
         let record = |length: u32, target: &str| {
             json!({ "type": "object", "properties": { "a": { "$ref": target }, "b": { "maxLength": length } },
                     "$defs": { "d": { "maxLength": length } } })
         };
         assert!(
             !allows_as_much(&record(3, "#/$defs/d"), &record(4, "#/$defs/d")),
-            "a changed definition is not looked into"
+            "a changed definition is not compared"
         );
         let property = |length: u32| json!({ "type": "object", "properties": { "a": { "not": { "$ref": "#/properties/b" } }, "b": { "maxLength": length } } });
-        assert!(!allows_as_much(&property(3), &property(4)), "wider there is narrower here");
+        assert!(!allows_as_much(&property(3), &property(4)), "a wider target under `not` is narrower");
         let dynamic = |length: u32| json!({ "type": "object", "properties": { "a": { "not": { "$dynamicRef": "#/properties/b" } }, "b": { "maxLength": length } } });
-        assert!(!allows_as_much(&dynamic(3), &dynamic(4)), "however it is referred to");
+        assert!(!allows_as_much(&dynamic(3), &dynamic(4)), "also by a dynamic reference");
     }
 
-    /// Schemas made of the same few demands, so that pairs of them often lie within each other.
+    /// Schemas from few keywords, so that one of a pair often includes the other.
     fn demands() -> impl proptest::strategy::Strategy<Value = Value> {
         use proptest::prelude::*;
         let demand = prop_oneof![
@@ -281,7 +281,7 @@ mod tests {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn what_the_old_schema_allows_the_wider_one_allows(old in demands(), new in demands()) {
+        fn a_wider_schema_accepts_everything_the_old_one_does(old in demands(), new in demands()) {
             let values = [json!(0), json!(1), json!(2), json!(3), json!(1.5), json!(""), json!("a"), json!("bcd"), json!(null), json!([]), json!([1]), json!([2, "a"])];
             if property(old.clone(), new.clone()) {
                 let (old, new) = (jsonschema::validator_for(&old).unwrap(), jsonschema::validator_for(&new).unwrap());

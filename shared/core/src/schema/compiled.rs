@@ -1,4 +1,4 @@
-//! A schema ready to hold records against: its fields, and validators that are made when first needed.
+//! A compiled schema: its fields, and validators that are created on first use.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -13,20 +13,20 @@ use super::keywords;
 use super::validate::{self, BoundedValidator};
 use crate::json_pointer::escape;
 
-/// A schema compiled for use.
+/// A compiled schema.
 #[derive(Debug)]
 pub(super) struct CompiledSchema {
     schema: Value,
-    /// Whether the schema looks at one member at a time.
+    /// Whether each member can be validated separately.
     pub memberwise: bool,
     pub fields: BTreeMap<String, Field>,
-    /// Made on first use: reading a record needs no validator, and a cold start should not wait for one.
+    /// Created on first use: reading a record needs no validator, so a cold start does not compile one.
     records: OnceLock<Result<BoundedValidator, Vec<FieldError>>>,
     members: OnceLock<Result<BoundedValidator, Vec<FieldError>>>,
 }
 
 impl CompiledSchema {
-    /// Reads the fields out of a schema.
+    /// Reads the fields from a schema.
     pub fn of(schema: Value, problems: &mut Vec<FieldError>) -> Self {
         let fields = field::read(&schema, problems);
         Self {
@@ -38,21 +38,25 @@ impl CompiledSchema {
         }
     }
 
-    /// Everything wrong with a whole record's data, an object.
+    /// The errors in a whole record's data, an object.
     pub fn problems(&self, data: &Value) -> Vec<FieldError> {
         self.find(self.records.get_or_init(|| validate::of_records(&self.schema)), data)
     }
 
-    /// Everything wrong with a merge patch, member by member.
+    /// The errors in a merge patch, member by member.
     pub fn problems_of_patch(&self, patch: &Map<String, Value>) -> Vec<FieldError> {
         let (removed, set): (Map<_, _>, Map<_, _>) = patch.clone().into_iter().partition(|(_, value)| value.is_null());
         let mut problems = self.find(self.members.get_or_init(|| validate::of_members(&self.schema)), &set.into());
         for name in removed.keys() {
             let pointer = format!("/{}", escape(name));
             match self.fields.get(name) {
-                None => problems.push(FieldError::new(pointer, "unknown_field", "there is no such field")),
+                None => problems.push(FieldError::new(
+                    pointer,
+                    "unknown_field",
+                    "The schema has no such field. Leave it out, or add it to the schema.",
+                )),
                 Some(field) if field.required => {
-                    problems.push(FieldError::new(pointer, "required", "this field is required"))
+                    problems.push(FieldError::new(pointer, "required", "This field is required. Send a value."))
                 }
                 Some(_) => {}
             }
@@ -67,17 +71,17 @@ impl CompiledSchema {
         }
     }
 
-    /// Whether a member's value is a time, which is stored in one form only.
+    /// Whether a member's value is a time, which has only one stored form.
     pub fn is_moment(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment)
     }
 
-    /// The times of a stored record that are not in the form in which times compare.
+    /// The times of a stored record that are not in the comparable form.
     pub fn loose_times(&self, data: &Map<String, Value>) -> Vec<FieldError> {
         let canonical = |text: &str| moment::canonical(text).as_deref() == Some(text);
         let loose =
             |name: &str, value: &Value| self.is_moment(name) && value.as_str().is_some_and(|text| !canonical(text));
-        let message = "a time is stored in one form, like 2026-03-01T12:00:00.000Z: write this record again";
+        let message = "This time is not stored in the form 2026-03-01T12:00:00.000Z. Write the record again.";
         let loose = data.iter().filter(|(name, value)| loose(name, value));
         loose.map(|(name, _)| FieldError::new(format!("/{}", escape(name)), "format", message)).collect()
     }

@@ -1,4 +1,4 @@
-//! A collection's definition: what an admin put, checked, with what the server keeps beside it.
+//! A collection's definition: what an admin put, validated, with the members that the server adds.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::field::OnDelete;
 use super::transition::{Blocked, Withdrawal};
 use super::{field, index, joined, parse, places, rules, validate};
 
-/// A collection's definition, as it is stored.
+/// A collection's definition, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Definition {
@@ -22,92 +22,92 @@ pub struct Definition {
     pub name: String,
     /// The JSON Schema (2020-12) of a record's data.
     pub schema: Value,
-    /// Fields, or groups of fields, of which no two records may hold the same values.
+    /// Unique constraints: fields, or groups of fields, whose values are unique among the records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique: Vec<Vec<String>>,
-    /// The declared indexes, with the slots the server gave them; behind them those that serve until their successors are ready.
+    /// The declared indexes with their slots, followed by retiring ones that serve until their successors are ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Index>,
-    /// Who may do what, in the language of [`expr`](crate::expr). A rule that is absent means admins only.
+    /// The rules, in the language of [`expr`](crate::expr). A missing rule means admins only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<Rule, String>,
-    /// Over how many partitions records are spread: a power of two.
+    /// The number of partitions over which records are spread: a power of two.
     #[serde(default = "one_shard")]
     pub shards: u8,
-    /// Whose fields point at its records; kept by the server.
+    /// The relations that refer to its records; set by the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<Referrer>,
     /// Whether records are counted, so that a list may ask for `count=true`.
     #[serde(default, skip_serializing_if = "is_off")]
     pub counts: bool,
-    /// Whether changes can be followed at `/v1/changes`. What is followed is counted too.
+    /// Whether `/v1/changes` offers its changes. A collection with changes is also counted.
     #[serde(default, skip_serializing_if = "is_off")]
     pub changes: bool,
-    /// The version of the definition with which counting began: counts of another time are not mixed with these. Kept by
-    /// the server.
+    /// The version of the definition that turned counting on. Counts from different versions are never mixed. Set by the
+    /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_since: Option<u64>,
-    /// The version of the definition with which following began; kept by the server.
+    /// The version of the definition that turned change logging on; set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_since: Option<u64>,
-    /// Whether a job has yet to count the records from before; kept by the server.
+    /// Whether a job still has to count the older records; set by the server.
     #[serde(default, skip_serializing_if = "is_off")]
     pub counting: bool,
-    /// Which collection of this name, counted from 1; kept by the server.
+    /// The generation among collections with this name, counted from 1; set by the server.
     pub generation: u32,
-    /// Rises whenever the definition or what it is in force for changes; kept by the server.
+    /// Increases with every change of the definition or its stage; set by the server.
     pub version: u64,
-    /// Since when how many shards count, earliest first; empty while it was always [`Definition::shards`].
+    /// The number of shards by start time, earliest first. Empty while it was always [`Definition::shards`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shard_history: Vec<ShardsSince>,
-    /// What a job has yet to do to the stored records.
+    /// The work that a job still has to do on the stored records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Work>,
-    /// The job that last did all its work: how it knows that it did, should it be run again.
+    /// The last job that completed its work, so that a repeated run recognises it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_by: Option<String>,
-    /// What the last change took away, if anything.
+    /// The last withdrawal, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawal: Option<Withdrawal>,
 }
 
-/// How many shards count for records made from some time on.
+/// The number of shards for records created from a time on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShardsSince {
     /// Milliseconds since the Unix epoch, as in the id of a record.
     pub from: u64,
-    /// How many.
+    /// The number of shards.
     pub shards: u8,
 }
 
-/// What a job has yet to do to the stored records, so that the definition is in force as it was put. Indexes that are to be
-/// built say so themselves.
+/// The work that a job still has to do on the stored records before the definition is fully in force. Indexes to be built are
+/// marked on the indexes themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Work {
-    /// The job. Any other has been overtaken.
+    /// The job. Any other job is obsolete.
     pub job: String,
-    /// When the work came to be, in milliseconds since the Unix epoch.
+    /// When the work was created, in milliseconds since the Unix epoch.
     pub since: u64,
-    /// Unique constraints that not every stored record has claimed its values of.
+    /// Unique constraints whose values not every stored record has claimed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Vec<String>>,
-    /// Fields that begin to restrict the deletion of what they point at: not every stored record has its reference.
+    /// Fields that begin to restrict deletion: not every stored record has its reference yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
-    /// A definition, as it was put, that comes into force once every stored record fits its schema.
+    /// A definition, as it was put, that comes into force once every stored record is valid by its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Value>,
-    /// The rules from before a definition began to wait: until it has come, what they or its own refuse is refused.
+    /// The rules from before a definition began to wait. While it waits, these rules and its own must both allow a request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules_before: BTreeMap<Rule, String>,
-    /// What stored records stand in the way of, once the job has found so.
+    /// What stored records block, once the job has found it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
 }
 
-/// A field of some collection that points at records of this one.
+/// A relation field that refers to records of this collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Referrer {
@@ -115,7 +115,7 @@ pub struct Referrer {
     pub collection: String,
     /// The field.
     pub field: String,
-    /// What happens there when a record here is deleted.
+    /// The relation's `onDelete`.
     pub on_delete: OnDelete,
 }
 
@@ -135,10 +135,10 @@ impl Work {
 }
 
 impl Definition {
-    /// Reads what was put at a collection's path. An index that did not change keeps its slot in `previous`.
+    /// Parses a definition. An unchanged index keeps its slot in `previous`.
     ///
     /// # Errors
-    /// Everything that is wrong, each with the JSON pointer of the place in the body.
+    /// Every error, each with its JSON pointer into the body.
     pub fn parse(name: &str, body: Value, previous: Option<&Self>) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
         let body = parse::read(name, body, &mut problems);
@@ -175,11 +175,11 @@ impl Definition {
         if problems.is_empty() { Ok(definition) } else { Err(problems) }
     }
 
-    /// The relations that point at other collections whose records are deleted, by collection: what those keep of this one.
+    /// Its relations to other collections with deletable records, grouped by collection: what those store as referrers.
     pub fn referrals(&self) -> BTreeMap<String, Vec<Referrer>> {
         let mut referrals: BTreeMap<String, Vec<Referrer>> = BTreeMap::new();
         for (field, its) in field::read(&self.schema, &mut Vec::new()) {
-            // Users are not deleted yet.
+            // Users cannot be deleted yet.
             let Some(relation) = its.relation.filter(|relation| relation.collection != "users") else { continue };
             let referrer = Referrer { collection: self.name.clone(), field, on_delete: relation.on_delete };
             referrals.entry(relation.collection).or_default().push(referrer);
@@ -187,12 +187,12 @@ impl Definition {
         referrals
     }
 
-    /// Whether its schema names this field, so that a record may hold it.
+    /// Whether its schema names this field, so that a record may contain it.
     pub fn has_field(&self, name: &str) -> bool {
         self.schema.get("properties").is_some_and(|properties| properties.get(name).is_some())
     }
 
-    /// The definition as it was put, without what the server keeps: put again, it changes nothing.
+    /// The definition as it was put, without the server's members. Putting it again changes nothing.
     pub fn as_put(&self) -> Value {
         let index = |index: &Index| json!({ "name": index.name, "partition": index.partition, "sort": index.sort });
         json!({
@@ -207,17 +207,17 @@ impl Definition {
         })
     }
 
-    /// What was put last: the definition itself, or the one that is to come.
+    /// The last definition that was put: the current or the waiting one.
     pub fn last_put(&self) -> Value {
         self.next().cloned().unwrap_or_else(|| self.as_put())
     }
 
-    /// The definition that comes into force once every stored record fits it, as it was put.
+    /// The waiting definition, as it was put.
     pub fn next(&self) -> Option<&Value> {
         self.work.as_ref()?.next.as_ref()
     }
 
-    /// The unique constraints that not every stored record has claimed its values of.
+    /// The unique constraints whose values not every stored record has claimed.
     pub fn claims(&self) -> &[Vec<String>] {
         self.work.as_ref().map_or(&[], |work| &work.claims)
     }
@@ -227,7 +227,7 @@ impl Definition {
         self.work.as_ref().map_or(&[], |work| &work.references)
     }
 
-    /// The fields by which it restricts deletions, each with the collection it does so in.
+    /// The fields that restrict deletions, each with the collection it refers to.
     pub(super) fn restricting(&self) -> Vec<(String, String)> {
         let restricts = |referrer: &Referrer| referrer.on_delete == OnDelete::Restrict;
         let each = self.referrals().into_iter().flat_map(|(target, referrers)| {
@@ -236,16 +236,16 @@ impl Definition {
         each.collect()
     }
 
-    /// What takes something away and is not yet in force everywhere at `now`, in milliseconds since the Unix epoch.
+    /// The withdrawal that is not in force everywhere at `now`, in milliseconds since the Unix epoch.
     pub fn withdrawing(&self, now: u64) -> Option<&Withdrawal> {
         self.withdrawal.as_ref().filter(|withdrawal| now < withdrawal.in_force_at)
     }
 
-    /// Whether its rules can be read against its fields, and its list rule served: what holds while another definition waits was
-    /// put together from both.
+    /// Checks that its rules match its fields and that an index serves its list rule. The server combined the rules of a
+    /// definition whose successor waits, so nobody checked them before.
     ///
     /// # Errors
-    /// Each rule that cannot be held, and why.
+    /// The errors of each rule that fails.
     pub fn check_rules(&self) -> Result<(), Vec<FieldError>> {
         let mut problems = Vec::new();
         let fields = field::read(&self.schema, &mut problems);
@@ -253,12 +253,12 @@ impl Definition {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// What stored records stand in the way of.
+    /// What stored records block.
     pub fn blocked(&self) -> Option<&Blocked> {
         self.work.as_ref()?.blocked.as_ref()
     }
 
-    /// In one word, what the definition still waits for.
+    /// What the definition still waits for, in one word.
     pub fn status(&self) -> &'static str {
         if self.blocked().is_some() {
             "blocked"
@@ -271,17 +271,17 @@ impl Definition {
         }
     }
 
-    /// How many shards count for a record made at that time, in milliseconds since the Unix epoch: the time in its id.
+    /// The number of shards for a record created at that time, in milliseconds since the Unix epoch: the time in its id.
     pub fn shards_at(&self, made: u64) -> u8 {
         self.shard_history.iter().rev().find(|since| since.from <= made).map_or(self.shards, |since| since.shards)
     }
 
-    /// In how many shards there may be records. Those of fewer shards are among those of more.
+    /// The number of shards that may contain records. The shards of a smaller number are a subset.
     pub fn shards_ever(&self) -> u8 {
         self.shard_history.iter().map(|since| since.shards).fold(self.shards, u8::max)
     }
 
-    /// Where the collection's records can be found.
+    /// The access paths to the collection's records.
     pub(super) fn layout(&self, fields: &BTreeMap<String, field::Field>) -> Layout {
         let types = fields.iter().map(|(name, field)| (name.clone(), field.value.clone()));
         Layout {
@@ -293,7 +293,7 @@ impl Definition {
     }
 }
 
-/// The version with which something began that is on or off: what goes on keeps it, what begins anew does not get it back.
+/// The version that turned a feature on. A feature that stays on keeps it; one that is turned on again gets a new one.
 fn since(on: bool, before: Option<u64>, version: u64) -> Option<u64> {
     on.then(|| before.unwrap_or(version))
 }

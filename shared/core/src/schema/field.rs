@@ -1,4 +1,4 @@
-//! The fields of a collection: what each property of the schema says of its kind, its flags and what it points at.
+//! The fields of a collection: kind, flags and relation of each property of the schema.
 
 use std::collections::BTreeMap;
 
@@ -13,42 +13,42 @@ use super::keywords;
 use super::limits::{MAX_PROPERTIES, is_collection_name};
 use crate::json_pointer::{escape, look_up};
 
-/// The longest field name, in characters.
+/// Maximum length of a field name, in characters.
 const MAX_NAME: usize = 64;
-/// Names the expression language keeps for itself.
+/// Names reserved by the expression language.
 const RESERVED: [&str; 4] = ["true", "false", "null", "in"];
-/// How many local references are followed to find a field's kind.
+/// Maximum number of local references followed to find a field's kind.
 const MAX_HOPS: usize = 8;
 
-/// What a collection's schema says of one field.
+/// The schema's information on one field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
     /// The kind of its values, whether `null` is one, and whether clients see it.
     pub value: FieldType,
-    /// Whether every record has it.
+    /// Whether it is required.
     pub required: bool,
     /// Whether only the server writes it.
     pub read_only: bool,
-    /// Whether it stays as it was when the record was made.
+    /// Whether it stays as it was at creation.
     pub write_once: bool,
-    /// The record it points at.
+    /// The relation, if it has one.
     pub relation: Option<Relation>,
-    /// What a new record gets where the client gives nothing.
+    /// The default of a new record.
     pub default: Option<Value>,
 }
 
-/// A field that holds the id of a record of another collection.
+/// A field that contains the id of a record in another collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Relation {
     /// The other collection.
     pub collection: String,
-    /// What happens here when the other record is deleted.
+    /// What happens to this record when the other is deleted.
     #[serde(default)]
     pub on_delete: OnDelete,
 }
 
-/// What happens to a record when the one it points at is deleted.
+/// What happens to a record when the one it refers to is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnDelete {
@@ -61,13 +61,13 @@ pub enum OnDelete {
     SetNull,
 }
 
-/// Reads the fields out of a schema, which must describe an object and name all its properties.
+/// Reads the fields from a schema, which must describe an object and name all its properties.
 pub(super) fn read(schema: &Value, problems: &mut Vec<FieldError>) -> BTreeMap<String, Field> {
     let Some(root) = schema.as_object() else {
         problems.push(FieldError::new(
             "/schema",
             "type",
-            "a JSON Schema is needed: an object with `type` and `properties`",
+            "The schema must be a JSON Schema object with `type` and `properties`.",
         ));
         return BTreeMap::new();
     };
@@ -75,7 +75,7 @@ pub(super) fn read(schema: &Value, problems: &mut Vec<FieldError>) -> BTreeMap<S
     let empty = Map::new();
     let properties = root.get("properties").and_then(Value::as_object).unwrap_or(&empty);
     if properties.len() > MAX_PROPERTIES {
-        let message = format!("a collection has at most {MAX_PROPERTIES} fields");
+        let message = format!("A collection has at most {MAX_PROPERTIES} fields. Remove some.");
         problems.push(FieldError::new("/schema/properties", "too_many", message));
     }
     let required = |name: &str| {
@@ -97,18 +97,23 @@ fn check_name(name: &str, pointer: &str, problems: &mut Vec<FieldError>) {
     let plain =
         begins && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= MAX_NAME;
     if !plain {
-        let message = format!("a field's name is 1 to {MAX_NAME} letters, digits and _, not beginning with a digit");
+        let message =
+            format!("A field's name is 1 to {MAX_NAME} letters, digits and _, and does not begin with a digit.");
         problems.push(FieldError::new(pointer, "bad_name", message));
     }
     if is_system(name) {
         problems.push(FieldError::new(
             pointer,
             "reserved",
-            "every record has a field of this name already, kept by the server",
+            "The server sets a field with this name on every record. Rename the field.",
         ));
     }
     if RESERVED.contains(&name) {
-        problems.push(FieldError::new(pointer, "reserved", "this word belongs to the expression language"));
+        problems.push(FieldError::new(
+            pointer,
+            "reserved",
+            "This word is reserved by the expression language. Rename the field.",
+        ));
     }
 }
 
@@ -123,7 +128,7 @@ fn field(
         None => false,
         Some(Value::Bool(flag)) => *flag,
         Some(_) => {
-            problems.push(FieldError::new(format!("{pointer}/{name}"), "type", "true or false was expected"));
+            problems.push(FieldError::new(format!("{pointer}/{name}"), "type", "This must be true or false."));
             false
         }
     };
@@ -147,11 +152,15 @@ fn relation(property: &Value, kind: &Kind, pointer: &str, problems: &mut Vec<Fie
         problems.push(FieldError::new(
             format!("{pointer}/collection"),
             "bad_name",
-            "this cannot be a collection's name",
+            "A collection's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter.",
         ));
     }
     if *kind != Kind::Text {
-        problems.push(FieldError::new(pointer, "relation", "a relation holds a record's id, so its `type` is string"));
+        problems.push(FieldError::new(
+            pointer,
+            "relation",
+            "A relation field holds a record's id. Set its `type` to string.",
+        ));
     }
     Some(relation)
 }
@@ -182,7 +191,7 @@ fn kind_named(root: &Map<String, Value>, property: &Value, name: &str, hops: usi
         "integer" | "number" => Kind::Number,
         "boolean" => Kind::Flag,
         "array" if hops > 0 => match property.get("items").map(|items| kind(root, items, hops - 1)) {
-            // Times inside lists are kept as sent, so they compare as the text they are.
+            // Times inside lists are stored as sent, so they compare as text.
             Some((Kind::Moment, _)) => Kind::List(Box::new(Kind::Text)),
             Some((element, _)) if element.is_scalar() => Kind::List(Box::new(element)),
             _ => Kind::Other,

@@ -1,4 +1,4 @@
-//! Indexes and unique constraints: which fields they may be made of, and which slot of the store each index has.
+//! Indexes and unique constraints: which fields they may contain, and each index's slot in the store.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::field::Field;
 use super::limits::{MAX_INDEXES, MAX_UNIQUE, is_collection_name};
 use super::parse::IndexBody;
 
-/// The most fields of an index, partition and sort together.
+/// Maximum number of fields in an index, partition and sort together.
 const MAX_INDEX_FIELDS: usize = 8;
 
 /// Checks the declared indexes against the fields.
@@ -19,20 +19,24 @@ pub(super) fn check(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, pro
         problems.push(FieldError::new(
             "/indexes",
             "too_many",
-            format!("a collection has at most {MAX_INDEXES} indexes"),
+            format!("A collection has at most {MAX_INDEXES} indexes. Remove some."),
         ));
     }
     for (position, index) in indexes.iter().enumerate() {
         let pointer = format!("/indexes/{position}");
         if !is_collection_name(&index.name) {
-            let message = "an index's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter";
+            let message = "An index's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter.";
             problems.push(FieldError::new(format!("{pointer}/name"), "bad_name", message));
         }
         if indexes.iter().take(position).any(|earlier| earlier.name == index.name) {
-            problems.push(FieldError::new(format!("{pointer}/name"), "duplicate", "another index has this name"));
+            problems.push(FieldError::new(
+                format!("{pointer}/name"),
+                "duplicate",
+                "Another index has this name. Rename one of them.",
+            ));
         }
         if index.partition.is_empty() && index.sort.is_empty() {
-            problems.push(FieldError::new(&pointer, "empty", "an index needs a partition or a sort field"));
+            problems.push(FieldError::new(&pointer, "empty", "An index needs a partition or a sort field. Add one."));
         }
         check_fields(index, fields, &pointer, problems);
     }
@@ -45,7 +49,11 @@ fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &s
     let mut seen: Vec<&str> = Vec::new();
     for (place, name, in_sort) in partition.chain(sort) {
         if seen.contains(&name.as_str()) {
-            problems.push(FieldError::new(&place, "duplicate", format!("`{name}` is in this index already")));
+            problems.push(FieldError::new(
+                &place,
+                "duplicate",
+                format!("`{name}` occurs twice in this index. Remove one."),
+            ));
         }
         seen.push(name);
         let timestamp = in_sort && matches!(name.as_str(), "createdAt" | "updatedAt");
@@ -54,17 +62,21 @@ fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &s
         }
     }
     if seen.len() > MAX_INDEX_FIELDS {
-        problems.push(FieldError::new(pointer, "too_many", format!("an index has at most {MAX_INDEX_FIELDS} fields")));
+        problems.push(FieldError::new(
+            pointer,
+            "too_many",
+            format!("An index has at most {MAX_INDEX_FIELDS} fields. Remove some."),
+        ));
     }
 }
 
 /// Why a field cannot be part of an index.
 fn unfit(field: Option<&FieldType>) -> Option<String> {
     match field {
-        None => Some("is not a field of the schema".to_owned()),
-        // An index on it would let anyone who may sort feel their way to its values.
-        Some(field) if field.hidden => Some("is hidden".to_owned()),
-        Some(field) if !field.kind.is_scalar() => Some(format!("is {} and has no order", field.kind.name())),
+        None => Some("is not a field of the schema.".to_owned()),
+        // An index on it would let callers find its values by sorting.
+        Some(field) if field.hidden => Some("is hidden and cannot be in an index.".to_owned()),
+        Some(field) if !field.kind.is_scalar() => Some(format!("is {} and cannot be in an index.", field.kind.name())),
         Some(_) => None,
     }
 }
@@ -75,7 +87,7 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
         problems.push(FieldError::new(
             "/unique",
             "too_many",
-            format!("a collection has at most {MAX_UNIQUE} unique constraints"),
+            format!("A collection has at most {MAX_UNIQUE} unique constraints. Remove some."),
         ));
     }
     for (position, names) in unique.iter().enumerate() {
@@ -84,16 +96,16 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
             problems.push(FieldError::new(
                 &pointer,
                 "unique",
-                format!("a unique constraint names 1 to {MAX_UNIQUE} fields"),
+                format!("A unique constraint names 1 to {MAX_UNIQUE} fields."),
             ));
         }
         if unique.iter().take(position).any(|earlier| earlier == names) {
-            problems.push(FieldError::new(&pointer, "duplicate", "this constraint stands here twice"));
+            problems.push(FieldError::new(&pointer, "duplicate", "This unique constraint occurs twice. Remove one."));
         }
         for (at, name) in names.iter().enumerate() {
             let twice = names.iter().take(at).any(|earlier| earlier == name);
             let unfit = unfit_for_unique(fields.get(name).map(|field| &field.value));
-            if let Some(reason) = unfit.or(twice.then_some("is named twice")) {
+            if let Some(reason) = unfit.or(twice.then_some("is named twice. Remove one.")) {
                 let message = format!("`{name}` {reason}");
                 problems.push(FieldError::new(format!("{pointer}/{at}"), "bad_unique_field", message));
             }
@@ -104,19 +116,19 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
 /// Why a field cannot be part of a unique constraint.
 fn unfit_for_unique(field: Option<&FieldType>) -> Option<&'static str> {
     match field {
-        None => Some("is not a field of the schema"),
-        // Whoever may create records could guess at it: the refusal of a value that is taken says that it is there.
-        Some(field) if field.hidden => {
-            Some("is hidden, and that a value is taken would tell it: show the field, or leave it out of `unique`")
-        }
-        Some(field) if !field.kind.is_scalar() => Some("does not hold plain values"),
+        None => Some("is not a field of the schema."),
+        // A caller who may create records could guess its values: a `not_unique` error confirms a guess.
+        Some(field) if field.hidden => Some(
+            "is hidden, and a not_unique error would reveal its value. Show the field, or leave it out of `unique`.",
+        ),
+        Some(field) if !field.kind.is_scalar() => Some("is an object, a list or of mixed type and cannot be unique."),
         Some(_) => None,
     }
 }
 
-/// Gives every index a slot. One that did not change keeps its own; a new one takes, if it can, a slot that was empty,
-/// so that it does not wait for another's entries to be cleared, and is ready at once only in a collection that is new. The
-/// index it replaces under its name stays behind the declared ones until it is ready, if there is a slot for both.
+/// Assigns a slot to every index. An unchanged index keeps its slot. A new one gets an empty slot if possible, so that it
+/// need not wait until another's entries are cleared, and is ready at once only in a new collection. The index it replaces
+/// stays behind the declared ones until it is ready, if there are slots for both.
 pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&[Index]>, version: u64) -> Vec<Index> {
     let before = previous.unwrap_or_default();
     let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();

@@ -1,5 +1,5 @@
-//! Keywords that look at several fields of a record at once. One that looks at a hidden field is refused: whether what a caller
-//! sends beside that field is valid would tell them what the field holds.
+//! Keywords that validate several fields together. One that involves a hidden field is refused: whether the other fields are
+//! valid would reveal the hidden value.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use crate::error::FieldError;
 use crate::json_pointer::escape;
 
-/// Keywords at the top that look at all fields, whatever is written in them.
+/// Keywords at the top level that involve all fields, whatever their value.
 const ALL_FIELDS: [&str; 5] = ["minProperties", "maxProperties", "propertyNames", "const", "enum"];
-/// The same below a keyword that joins fields, where these do what properties and their absence do at the top.
+/// The same inside a combining keyword, where these involve the fields that they name or leave out.
 const ALL_FIELDS_BELOW: [&str; 5] =
     ["additionalProperties", "unevaluatedProperties", "patternProperties", "$ref", "$dynamicRef"];
 
-/// Refuses what would tell of a hidden field.
+/// Refuses keywords that would reveal a hidden field.
 pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
     let Some(root) = schema.as_object() else { return };
     let hidden = hidden(root);
@@ -23,14 +23,15 @@ pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
     }
     for (keyword, value) in root {
         let is_told = match keyword.as_str() {
-            // Of a field itself, and what is said of all of them by name.
+            // These apply to each field separately, or to all fields by name.
             "properties" | "required" => false,
             "$ref" | "$dynamicRef" => true,
             _ => tells(keyword, value, &hidden),
         };
         if is_told {
-            let message = "this looks at several fields at once, a hidden one among them: whether another field is valid would \
-                           tell what is hidden. Leave the hidden field out of it, or keep it in a collection of its own";
+            let message = "This keyword validates several fields together, including a hidden one, so whether the others are \
+                           valid would reveal the hidden value. Leave the hidden field out of it, or move it to its own \
+                           collection.";
             problems.push(FieldError::new(format!("/schema/{}", escape(keyword)), "tells_hidden", message));
         }
     }
@@ -42,7 +43,7 @@ fn hidden(root: &Map<String, Value>) -> BTreeSet<&str> {
     hidden.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Whether what a keyword says of the whole record depends on a hidden field.
+/// Whether a keyword's result for the whole record depends on a hidden field.
 fn tells(keyword: &str, value: &Value, hidden: &BTreeSet<&str>) -> bool {
     let is_hidden = |name: &Value| name.as_str().is_some_and(|name| hidden.contains(name));
     let names = |names: &Value| names.as_array().into_iter().flatten().any(is_hidden);
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_joins_a_hidden_field_with_others_is_refused_and_what_joins_others_is_not() {
+    fn a_keyword_over_several_fields_is_refused_only_with_a_hidden_one() {
         for fine in [
             json!({}),
             json!({ "dependentRequired": { "x": ["y"] } }),
@@ -88,7 +89,7 @@ mod tests {
         ] {
             assert_eq!(refused(&fine), [""; 0], "{fine}");
         }
-        for (told, pointer) in [
+        for (revealing, pointer) in [
             (json!({ "dependentRequired": { "x": ["pin"] } }), "/schema/dependentRequired"),
             (json!({ "dependentRequired": { "pin": ["x"] } }), "/schema/dependentRequired"),
             (json!({ "dependentSchemas": { "pin": {} } }), "/schema/dependentSchemas"),
@@ -102,7 +103,7 @@ mod tests {
             (json!({ "allOf": [{ "$ref": "#/$defs/a" }] }), "/schema/allOf"),
             (json!({ "$ref": "#/$defs/a" }), "/schema/$ref"),
         ] {
-            assert_eq!(refused(&told), [pointer], "{told}");
+            assert_eq!(refused(&revealing), [pointer], "{revealing}");
         }
     }
 }

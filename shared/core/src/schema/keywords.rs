@@ -1,8 +1,9 @@
-//! The keywords of a schema: all of JSON Schema 2020-12 and ours, where they may stand; a misspelt one is named.
+//! The keywords of a schema: all of JSON Schema 2020-12 and Undercroft's own, with their allowed places. Unknown keywords are
+//! errors.
 //!
-//! What is refused, and why: references out of the schema (`$id`, a `$ref` that is not local), since nothing is fetched;
-//! `$vocabulary` and an inner `$schema`, since there is one language; at the top whatever would let in fields that are not
-//! declared, since filters, indexes and rules go by the declared ones; and formats that could not be asserted.
+//! Refused are: references out of the schema (`$id`, a `$ref` that is not local), because nothing is fetched; `$vocabulary`
+//! and an inner `$schema`, because there is one dialect; top-level keywords that allow undeclared fields, because filters,
+//! indexes and rules use the declared ones; and formats that cannot be asserted.
 
 use serde_json::{Map, Value};
 
@@ -10,10 +11,10 @@ use crate::error::FieldError;
 
 use crate::json_pointer::escape;
 
-/// How deep schemas may nest.
+/// Maximum nesting depth of schemas.
 const MAX_DEPTH: usize = 16;
 
-/// Ours, on the properties of a record only.
+/// Undercroft's own keywords, allowed on the properties of a record only.
 const FLAGS: [&str; 3] = ["relation", "hidden", "writeOnce"];
 /// Keywords whose value is a schema.
 const ONE: [&str; 11] = [
@@ -31,9 +32,9 @@ const ONE: [&str; 11] = [
 ];
 /// Keywords whose value is a list of schemas.
 const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
-/// Keywords whose value names schemas.
+/// Keywords whose value maps names to schemas.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "$defs"];
-/// Keywords whose value is no schema.
+/// Keywords whose value is not a schema.
 const PLAIN: [&str; 38] = [
     "$schema",
     "$id",
@@ -74,7 +75,7 @@ const PLAIN: [&str; 38] = [
     "contentMediaType",
     "$vocabulary",
 ];
-/// The formats that are asserted: all of 2020-12 but the two that need the tables of international names.
+/// The formats that are asserted: all of 2020-12 except the two that need tables of international names.
 const FORMATS: [&str; 17] = [
     "date",
     "date-time",
@@ -94,7 +95,7 @@ const FORMATS: [&str; 17] = [
     "uri-template",
     "uuid",
 ];
-/// The keywords at the top of a schema that speak of one member at a time, or of none.
+/// Top-level keywords that apply to one member at a time, or to none.
 const MEMBERWISE: [&str; 11] = [
     "type",
     "properties",
@@ -108,17 +109,17 @@ const MEMBERWISE: [&str; 11] = [
     "examples",
     "default",
 ];
-/// The one version of JSON Schema that is understood.
+/// The supported dialect of JSON Schema.
 const SCHEMA_URI: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Checks the keywords of a collection's schema, at the top and all the way down.
+/// Checks the keywords of a collection's schema, at every depth.
 pub(super) fn check(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
     check_top(root, problems);
     check_below(root, "/schema", 0, problems);
 }
 
-/// Whether each member of a record can be checked by itself: nothing at the top speaks of several, and no reference leads
-/// anywhere but to a schema that the members share.
+/// Whether each member of a record can be validated separately: no top-level keyword involves several, and every reference
+/// leads to a shared definition.
 pub(super) fn is_memberwise(schema: &Value) -> bool {
     let top = schema.as_object().is_some_and(|root| root.keys().all(|key| MEMBERWISE.contains(&key.as_str())));
     top && refers_to_shared_only(schema)
@@ -137,29 +138,25 @@ fn refers_to_shared_only(value: &Value) -> bool {
     }
 }
 
-/// At the top stands an object whose properties are all named, so that what is unknown can be refused.
+/// The top-level schema must describe an object with named properties, so that unknown fields can be refused.
 fn check_top(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
     if root.get("type").and_then(Value::as_str) != Some("object") {
-        problems.push(FieldError::new(
-            "/schema/type",
-            "type",
-            "a record is an object: `\"type\": \"object\"` is needed",
-        ));
+        problems.push(FieldError::new("/schema/type", "type", "A record is an object. Add `\"type\": \"object\"`."));
     }
     if !root.get("properties").is_some_and(Value::is_object) {
         problems.push(FieldError::new(
             "/schema/properties",
             "required",
-            "a record's fields are declared in `properties`",
+            "A record's fields must be declared in `properties`. Add it.",
         ));
     }
     if root.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false)) {
-        let message = "a record has no fields but the declared ones; leave this out or false";
+        let message = "A record has only its declared fields. Leave this out or set it to false.";
         problems.push(FieldError::new("/schema/additionalProperties", "open_schema", message));
     }
     for keyword in ["patternProperties", "unevaluatedProperties", "$ref", "$dynamicRef"] {
         if root.get(keyword).is_some_and(|value| *value != Value::Bool(false)) {
-            let message = "a record's fields are declared one by one in `properties`";
+            let message = "A record's fields must be declared by name in `properties`. Declare them there.";
             problems.push(FieldError::new(format!("/schema/{keyword}"), "open_schema", message));
         }
     }
@@ -167,14 +164,18 @@ fn check_top(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
         problems.push(FieldError::new(
             "/schema/$schema",
             "schema_version",
-            format!("the schema language is {SCHEMA_URI}"),
+            format!("The supported JSON Schema dialect is {SCHEMA_URI}."),
         ));
     }
 }
 
 fn check_below(schema: &Map<String, Value>, pointer: &str, depth: usize, problems: &mut Vec<FieldError>) {
     if depth > MAX_DEPTH {
-        problems.push(FieldError::new(pointer, "too_deep", format!("schemas nest at most {MAX_DEPTH} deep")));
+        problems.push(FieldError::new(
+            pointer,
+            "too_deep",
+            format!("Schemas nest at most {MAX_DEPTH} levels deep. Flatten this one."),
+        ));
         return;
     }
     for (keyword, value) in schema {
@@ -189,38 +190,48 @@ fn check_below(schema: &Map<String, Value>, pointer: &str, depth: usize, problem
 fn check_keyword(keyword: &str, value: &Value, pointer: &str, here: &str, problems: &mut Vec<FieldError>) {
     let known = [&ONE[..], &LISTS, &NAMED, &PLAIN].iter().any(|keywords| keywords.contains(&keyword));
     if FLAGS.contains(&keyword) && !is_field(pointer) {
-        problems.push(FieldError::new(here, "misplaced", "this stands on a field of the record only"));
+        problems.push(FieldError::new(
+            here,
+            "misplaced",
+            "This keyword is allowed only on a field of the record. Move it there.",
+        ));
     } else if !known && !FLAGS.contains(&keyword) && !keyword.starts_with("x-") {
-        problems.push(FieldError::new(here, "unknown_keyword", "this is not a keyword of JSON Schema 2020-12"));
+        problems.push(FieldError::new(
+            here,
+            "unknown_keyword",
+            "This is not a keyword of JSON Schema 2020-12. Remove it or correct its spelling.",
+        ));
     }
     if let Some((code, message)) = refused(keyword, value, pointer) {
         problems.push(FieldError::new(here, code, message));
     }
 }
 
-/// Whether a field of the record is described there.
+/// Whether this pointer is a field of the record.
 pub(super) fn is_field(pointer: &str) -> bool {
     pointer.strip_prefix("/schema/properties/").is_some_and(|name| !name.contains('/'))
 }
 
-/// Why a keyword of JSON Schema is not taken here.
+/// Why a JSON Schema keyword is refused.
 fn refused(keyword: &str, value: &Value, pointer: &str) -> Option<(&'static str, String)> {
     let local = value.as_str().is_some_and(|reference| reference.starts_with('#'));
     match keyword {
         "$ref" | "$dynamicRef" if local => None,
         "$ref" | "$dynamicRef" | "$id" => {
-            Some(("remote_reference", "a schema refers to its own `$defs` only, by `#/$defs/name`".to_owned()))
+            Some(("remote_reference", "A schema may refer only to its own `$defs`, as `#/$defs/name`.".to_owned()))
         }
-        "$vocabulary" => Some(("misplaced", "this belongs in a meta-schema".to_owned())),
-        "$schema" if pointer != "/schema" => Some(("misplaced", "this stands at the top only".to_owned())),
+        "$vocabulary" => Some(("misplaced", "This keyword belongs in a meta-schema. Remove it.".to_owned())),
+        "$schema" if pointer != "/schema" => {
+            Some(("misplaced", "This keyword is allowed only at the top level. Remove it here.".to_owned()))
+        }
         "format" if value.as_str().is_some_and(|name| !FORMATS.contains(&name)) => {
-            Some(("unknown_format", format!("the formats are {}", FORMATS.join(", "))))
+            Some(("unknown_format", format!("This format is unknown. The formats are {}.", FORMATS.join(", "))))
         }
         _ => None,
     }
 }
 
-/// The schemas inside a keyword's value, each with its pointer.
+/// The subschemas in a keyword's value, each with its pointer.
 pub(super) fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> Vec<(String, &'a Map<String, Value>)> {
     let inner: Vec<(String, &Value)> = match value {
         value if ONE.contains(&keyword) => vec![(here.to_owned(), value)],
@@ -235,7 +246,7 @@ pub(super) fn inner_schemas<'a>(keyword: &str, value: &'a Value, here: &str) -> 
     inner.into_iter().filter_map(|(place, schema)| Some((place, schema.as_object()?))).collect()
 }
 
-/// Does something to a schema and to every schema inside it.
+/// Applies a function to a schema and to every subschema.
 pub(super) fn each(schema: &mut Map<String, Value>, change: &mut impl FnMut(&mut Map<String, Value>)) {
     change(schema);
     for (keyword, value) in schema.iter_mut() {

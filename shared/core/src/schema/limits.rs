@@ -1,17 +1,17 @@
-//! How large a definition may be, and what may name a collection.
+//! The maximum sizes of a definition, and the syntax of collection names.
 
-/// The largest definition, in bytes of JSON.
+/// Maximum size of a definition, in bytes of JSON.
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1024;
-/// The most fields of a collection.
+/// Maximum number of fields of a collection.
 pub const MAX_PROPERTIES: usize = 100;
-/// The most indexes of a collection, which is how many generic indexes the store has.
+/// Maximum number of indexes of a collection, which is the number of generic indexes in the store.
 pub const MAX_INDEXES: usize = 5;
-/// The most `unique` constraints of a collection, and the most fields of one.
+/// Maximum number of `unique` constraints of a collection, and of fields in one.
 pub const MAX_UNIQUE: usize = 5;
-/// The most shards of a collection; each takes about 1,000 writes a second.
+/// Maximum number of shards of a collection. Each handles about 1,000 writes a second.
 pub const MAX_SHARDS: u8 = 64;
 
-/// Whether it can name a collection or an index: `^[a-z][a-z0-9_]{0,62}$`.
+/// Whether this can be the name of a collection or an index: `^[a-z][a-z0-9_]{0,62}$`.
 pub fn is_collection_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|char: char| char.is_ascii_lowercase())

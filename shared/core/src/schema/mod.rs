@@ -1,8 +1,8 @@
-//! Says what a collection may hold: its definition as stored, and the same compiled for use.
+//! Schemas: a collection's definition as stored, and its compiled form.
 //!
-//! [`Definition::parse`] is the border: it checks everything an admin may get wrong and reports all of it at once. What
-//! passed is compiled into a [`Collection`], which validates records, names their index keys and holds the typed rules. What a
-//! definition put over another does to what is stored is a [`Change`].
+//! [`Definition::parse`] checks everything an admin may get wrong and reports all errors at once. A valid definition is
+//! compiled into a [`Collection`], which validates records, computes their index keys and contains the typed rules. A
+//! [`Change`] describes the effect of one definition put over another.
 
 mod bound;
 mod change;

@@ -1,4 +1,4 @@
-//! The shape of a definition's body: which members it has and what each may look like, before they are held together.
+//! The shape of a definition's body: its members and their types, before they are checked against each other.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::limits::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
 
 const MEMBERS: [&str; 8] = ["name", "schema", "unique", "indexes", "rules", "shards", "counts", "changes"];
 
-/// A definition's members, read but not yet held against each other.
+/// A definition's members, read but not yet checked against each other.
 pub(super) struct Body {
     pub schema: Value,
     pub unique: Vec<Vec<String>>,
@@ -27,10 +27,10 @@ pub(super) struct Body {
     pub changes: bool,
 }
 
-/// What the server keeps of a definition and shows beside it.
+/// Members that the server adds to a definition and shows.
 const KEPT: [&str; 4] = ["version", "status", "job", "next"];
 
-/// A declared index, as it is put.
+/// A declared index, as sent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IndexBody {
@@ -38,22 +38,22 @@ pub(super) struct IndexBody {
     pub partition: Vec<String>,
     #[serde(default)]
     pub sort: Vec<SortField>,
-    /// Kept by the server, and shown: what was read can be put again.
+    /// Set and shown by the server, and accepted so that a definition can be put back as it was read.
     #[serde(default, rename = "ready")]
     _ready: bool,
 }
 
-/// Reads the members of a body, leaving out what cannot be read.
+/// Reads the members of a body and leaves out what cannot be read.
 pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> Body {
     if body.to_string().len() > MAX_DEFINITION_BYTES {
         problems.push(FieldError::new(
             "",
             "too_large",
-            format!("a definition has at most {MAX_DEFINITION_BYTES} bytes"),
+            format!("A definition has at most {MAX_DEFINITION_BYTES} bytes. Shorten it."),
         ));
     }
     let Value::Object(mut members) = body else {
-        problems.push(FieldError::new("", "type", "a definition is an object"));
+        problems.push(FieldError::new("", "type", "A definition must be a JSON object."));
         return Body {
             schema: Value::Null,
             unique: Vec::new(),
@@ -64,13 +64,13 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
             changes: false,
         };
     };
-    // What the server keeps and shows beside it may come back: what was read can be put again.
+    // Server-owned members are accepted, so that a definition can be put back as it was read.
     members.retain(|member, _| !KEPT.contains(&member.as_str()));
     for member in members.keys().filter(|member| !MEMBERS.contains(&member.as_str())) {
         problems.push(FieldError::new(
             format!("/{}", escape(member)),
             "unknown_field",
-            "a definition has no such member",
+            "A definition has no such member. Remove it.",
         ));
     }
     check_name(name, members.get("name"), problems);
@@ -87,21 +87,25 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
 
 fn check_name(name: &str, inside: Option<&Value>, problems: &mut Vec<FieldError>) {
     if !is_collection_name(name) {
-        let message = "a collection's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter";
+        let message = "A collection's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter.";
         problems.push(FieldError::new("/name", "bad_name", message));
     }
     if inside.is_some_and(|inside| inside.as_str() != Some(name)) {
-        problems.push(FieldError::new("/name", "name_differs", "the name in the body is not the one in the path"));
+        problems.push(FieldError::new(
+            "/name",
+            "name_differs",
+            "The name in the body differs from the name in the path. Leave it out of the body.",
+        ));
     }
 }
 
-/// The elements of a list that may be absent.
+/// The elements of an optional list.
 fn list<T: DeserializeOwned>(members: &mut Map<String, Value>, name: &str, problems: &mut Vec<FieldError>) -> Vec<T> {
     let elements = match members.remove(name) {
         None => return Vec::new(),
         Some(Value::Array(elements)) => elements,
         Some(_) => {
-            problems.push(FieldError::new(format!("/{name}"), "type", "a list was expected"));
+            problems.push(FieldError::new(format!("/{name}"), "type", "This must be an array."));
             return Vec::new();
         }
     };
@@ -120,7 +124,7 @@ fn rules(member: Option<Value>, problems: &mut Vec<FieldError>) -> BTreeMap<Rule
         None => return BTreeMap::new(),
         Some(Value::Object(members)) => members,
         Some(_) => {
-            problems.push(FieldError::new("/rules", "type", "an object was expected"));
+            problems.push(FieldError::new("/rules", "type", "This must be an object."));
             return BTreeMap::new();
         }
     };
@@ -132,26 +136,28 @@ fn rules(member: Option<Value>, problems: &mut Vec<FieldError>) -> BTreeMap<Rule
             (Some(rule), Value::String(source)) => {
                 rules.insert(rule, source);
             }
-            (Some(_), _) => {
-                problems.push(FieldError::new(pointer, "type", "a rule is text; leave it out for admins only"))
-            }
+            (Some(_), _) => problems.push(FieldError::new(
+                pointer,
+                "type",
+                "A rule must be a string. Leave it out to allow admins only.",
+            )),
             (None, _) => problems.push(FieldError::new(
                 pointer,
                 "unknown_field",
-                "the rules are list, read, create, update and delete",
+                "There is no such rule. The rules are list, read, create, update, delete, undelete and refer.",
             )),
         }
     }
     rules
 }
 
-/// A member that is on or off, and off where it is absent.
+/// An optional boolean member, false by default.
 fn flag(members: &mut Map<String, Value>, name: &str, problems: &mut Vec<FieldError>) -> bool {
     match members.remove(name) {
         None => false,
         Some(Value::Bool(flag)) => flag,
         Some(_) => {
-            problems.push(FieldError::new(format!("/{name}"), "type", "true or false was expected"));
+            problems.push(FieldError::new(format!("/{name}"), "type", "This must be true or false."));
             false
         }
     }
@@ -166,7 +172,7 @@ fn shards(member: Option<Value>, problems: &mut Vec<FieldError>) -> u8 {
             problems.push(FieldError::new(
                 "/shards",
                 "shards",
-                format!("shards are a power of two, 1 to {MAX_SHARDS}"),
+                format!("shards must be a power of two from 1 to {MAX_SHARDS}."),
             ));
             1
         }

@@ -1,5 +1,5 @@
-//! Where a keyword means something, and what references reach: a keyword that is enforced on the fields of a record only is
-//! refused wherever it would be taken and not enforced, and so is a reference that would carry it there.
+//! The places of keywords and the targets of references. A keyword that is enforced only on the fields of a record is refused
+//! elsewhere, and so is a reference that would apply it elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::keywords::{inner_schemas, is_field};
 use crate::json_pointer::escape;
 use crate::json_pointer::look_up;
 
-/// What is enforced on a field of the record, and there alone.
+/// Keywords that are enforced only on a field of the record.
 const OF_FIELDS: [&str; 5] = ["relation", "hidden", "writeOnce", "readOnly", "default"];
-/// What looks like one of ours, and what to write.
+/// Keywords that resemble Undercroft's own, and the keyword to use.
 const OTHERS: [(&str, &str); 4] =
     [("writeOnly", "hidden"), ("x-hidden", "hidden"), ("x-writeOnce", "writeOnce"), ("x-relation", "relation")];
 
-/// The schemas of a definition, each with its pointer, and the anchors among them.
+/// The subschemas of a definition by pointer, and their anchors.
 pub(super) struct Places<'a> {
     /// By pointer: `/schema/properties/title`.
     pub schemas: BTreeMap<String, &'a Map<String, Value>>,
@@ -25,11 +25,11 @@ pub(super) struct Places<'a> {
     root: &'a Map<String, Value>,
 }
 
-/// Where a reference leads.
+/// The target of a reference.
 pub(super) enum Target<'a> {
-    /// To the schema at this pointer.
+    /// The schema at this pointer.
     Schema(&'a str),
-    /// To `true` or `false`, which is a schema too.
+    /// `true` or `false`, which is a schema too.
     Boolean,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// Where a reference leads; `None` if to no schema.
+    /// The target of a reference. `None` if it is not a schema.
     pub fn target(&self, reference: &str) -> Option<Target<'_>> {
         let fragment = percent_decoded(reference.strip_prefix('#')?)?;
         let pointer = match fragment.as_str() {
@@ -65,7 +65,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// A URI fragment as it was before it was written into a URI (RFC 3986 section 2.1).
+/// Decodes a URI fragment (RFC 3986 section 2.1).
 fn percent_decoded(fragment: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = fragment.bytes();
@@ -79,8 +79,8 @@ fn percent_decoded(fragment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Refuses keywords where they would not be enforced, and references that lead to no schema or to one that is more where it
-/// stands than it would be here.
+/// Refuses keywords where they would not be enforced, and references whose target is missing or has keywords that would not
+/// be enforced at the reference.
 pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
     let Some(root) = schema.as_object() else { return };
     let places = Places::of(root);
@@ -98,33 +98,33 @@ pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
 
 fn misplaced(keyword: &str, pointer: &str) -> Option<String> {
     if let Some((_, ours)) = OTHERS.iter().find(|(other, _)| *other == keyword) {
-        return Some(format!("this is not enforced: write `{ours}`, on a field of the record"));
+        return Some(format!("This keyword is not enforced. Use `{ours}` on a field of the record."));
     }
-    // The rest of ours is refused wherever a schema is read.
+    // Other keywords of ours are refused wherever keywords are checked.
     let is_loose = ["readOnly", "default"].contains(&keyword) && !is_field(pointer);
     is_loose.then(|| {
-        "this is enforced on a field of the record only, in `/schema/properties/{field}` itself: move it there or leave it out"
+        "This keyword is enforced only directly on a field, in `/schema/properties/{field}`. Move it there or leave it out."
             .to_owned()
     })
 }
 
-/// What is wrong with where a reference leads.
+/// The error of a reference, if any.
 fn astray(places: &Places, reference: &str) -> Option<(&'static str, String)> {
-    // What is not local is refused where keywords are checked.
+    // Non-local references are refused where keywords are checked.
     if !reference.starts_with('#') {
         return None;
     }
     let Some(target) = places.target(reference) else {
         return Some((
             "bad_reference",
-            "no schema stands there: refer to one of `$defs`, by `#/$defs/name`".to_owned(),
+            "This reference leads to no schema. Refer to one of `$defs`, as `#/$defs/name`.".to_owned(),
         ));
     };
     let of_fields = |pointer: &str| {
         let schema = places.schemas.get(pointer)?;
         OF_FIELDS.into_iter().find(|keyword| schema.contains_key(*keyword))
     };
-    // The record itself holds all its fields.
+    // A reference to the record includes all its fields.
     let keyword = match target {
         Target::Boolean => None,
         Target::Schema("/schema") => {
@@ -134,8 +134,8 @@ fn astray(places: &Places, reference: &str) -> Option<(&'static str, String)> {
     };
     keyword.map(|keyword| {
         let message = format!(
-            "what this refers to has `{keyword}`, which is enforced on the field itself only: put what they share into \
-             `$defs`, and refer to it from both"
+            "The target of this reference has `{keyword}`, which is enforced only on the field itself. Move the common part to \
+             `$defs` and refer to it from both."
         );
         ("misplaced", message)
     })

@@ -1,36 +1,36 @@
-//! A collection's schema as clients are told it: of a record they read, of the data they send, of a patch.
+//! The published JSON Schemas of a collection: of a record that clients read, of the data they send, of a patch.
 //!
-//! What is told is true of every record and every request; where a keyword speaks of a whole object whose members are not all
-//! told, it is left out rather than bent.
+//! A published schema holds for every record and every request. A keyword that involves a whole object is left out if not all
+//! members of the object are published.
 
 use serde_json::{Map, Value, json};
 
 use super::definition::Definition;
 use super::keywords;
 
-/// Keywords that speak of one member at a time, or of none.
+/// Keywords that apply to one member at a time, or to none.
 const MEMBERWISE: [&str; 4] = ["type", "title", "description", "$defs"];
-/// Ours, under the names a reader of plain JSON Schema knows to be extensions.
+/// Undercroft's own keywords, published with the prefix `x-` that JSON Schema tools ignore.
 const RENAMED: [(&str, &str); 3] = [("relation", "x-relation"), ("writeOnce", "x-writeOnce"), ("hidden", "x-hidden")];
 
 impl Definition {
-    /// The JSON Schema of a record as it is read: what the server keeps, and the data. Hidden fields are there only for those
-    /// who see them (`whole`).
+    /// The JSON Schema of a record as clients read it: server-owned members and data. It contains hidden fields only for
+    /// those who see them (`whole`).
     pub fn record_schema(&self, whole: bool) -> Value {
         let seen = |property: &Value| whole || !flag(property, "hidden");
-        let mut told = self.memberwise();
+        let mut published = self.memberwise();
         let mut properties = kept_by_the_server();
-        properties.extend(self.properties().into_iter().filter(|(_, property)| seen(property)).map(as_told));
+        properties.extend(self.properties().into_iter().filter(|(_, property)| seen(property)).map(as_published));
         let system = ["id", "createdAt", "updatedAt", "version"].map(str::to_owned);
         let required: Vec<String> =
             system.into_iter().chain(self.required().filter(|name| properties.contains_key(name))).collect();
-        told.insert("properties".into(), properties.into());
-        told.insert("required".into(), required.into());
-        finished(told)
+        published.insert("properties".into(), properties.into());
+        published.insert("required".into(), required.into());
+        finished(published)
     }
 
-    /// The JSON Schema of the data that makes or replaces a record. A hidden field is `writeOnly`; what has a default may be
-    /// left out.
+    /// The JSON Schema of the data that creates or replaces a record. A hidden field is `writeOnly`. A field with a default
+    /// is optional.
     pub fn input_schema(&self) -> Value {
         let all = self.properties();
         let sent: Map<String, Value> = all
@@ -40,19 +40,19 @@ impl Definition {
             .collect();
         let needed = |name: &String| sent.get(name).is_some_and(|property| property.get("default").is_none());
         let required: Vec<String> = self.required().filter(needed).collect();
-        let mut told = if sent.len() == all.len() { self.root() } else { self.memberwise() };
-        told.insert("properties".into(), sent.into_iter().map(as_told).map(as_sent).collect());
-        told.insert("required".into(), required.into());
-        told.insert("additionalProperties".into(), false.into());
-        finished(told)
+        let mut published = if sent.len() == all.len() { self.root() } else { self.memberwise() };
+        published.insert("properties".into(), sent.into_iter().map(as_published).map(as_sent).collect());
+        published.insert("required".into(), required.into());
+        published.insert("additionalProperties".into(), false.into());
+        finished(published)
     }
 
-    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes a field that need not be there.
+    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field.
     pub fn patch_schema(&self) -> Value {
         let required: Vec<String> = self.required().collect();
         let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
         let member = |(name, property): (String, Value)| {
-            let (name, property) = as_told((name, property));
+            let (name, property) = as_published((name, property));
             let patched = match (may_be_object(&property), required.contains(&name)) {
                 (true, _) => json!({}),
                 (false, true) => property,
@@ -62,10 +62,10 @@ impl Definition {
         };
         let properties: Map<String, Value> =
             self.properties().into_iter().filter(|(_, property)| !fixed(property)).map(member).collect();
-        let mut told = self.memberwise();
-        told.insert("properties".into(), properties.into());
-        told.insert("additionalProperties".into(), false.into());
-        finished(told)
+        let mut published = self.memberwise();
+        published.insert("properties".into(), properties.into());
+        published.insert("additionalProperties".into(), false.into());
+        finished(published)
     }
 
     fn root(&self) -> Map<String, Value> {
@@ -86,7 +86,7 @@ impl Definition {
     }
 }
 
-/// Points every `$ref` in a schema to where `target` says; one for which it says nothing is left out.
+/// Replaces every `$ref` in a schema by its `target`, and leaves out those without one.
 pub fn refer(schema: &mut Value, target: &dyn Fn(&str) -> Option<String>) {
     let Some(root) = schema.as_object_mut() else { return };
     keywords::each(root, &mut |schema| {
@@ -102,37 +102,37 @@ fn flag(property: &Value, name: &str) -> bool {
     property.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// A field of the collection's own that has such a name is shown instead.
+/// If the collection has its own field with this name, that field is published instead.
 fn kept_by_the_server() -> Map<String, Value> {
     let moment =
         |description| json!({ "type": "string", "format": "date-time", "readOnly": true, "description": description });
     Map::from_iter([
         ("id".to_owned(), json!({ "type": "string", "format": "uuid", "readOnly": true, "description": "UUIDv7" })),
-        ("createdAt".to_owned(), moment("when it was made")),
+        ("createdAt".to_owned(), moment("when it was created")),
         ("updatedAt".to_owned(), moment("when it was last changed")),
         (
             "version".to_owned(),
-            json!({ "type": "integer", "minimum": 1, "readOnly": true, "description": "how often it was written" }),
+            json!({ "type": "integer", "minimum": 1, "readOnly": true, "description": "the number of writes" }),
         ),
         (
             "expanded".to_owned(),
-            json!({ "type": "object", "readOnly": true, "description": "what `expand` asked for" }),
+            json!({ "type": "object", "readOnly": true, "description": "the records requested by `expand`" }),
         ),
     ])
 }
 
-fn as_told((name, mut property): (String, Value)) -> (String, Value) {
+fn as_published((name, mut property): (String, Value)) -> (String, Value) {
     if let Some(members) = property.as_object_mut() {
-        for (ours, told) in RENAMED {
+        for (ours, published) in RENAMED {
             if let Some(value) = members.remove(ours) {
-                members.insert(told.to_owned(), value);
+                members.insert(published.to_owned(), value);
             }
         }
     }
     (name, property)
 }
 
-/// Who sends a hidden field does not get it back.
+/// A hidden field can be sent and is not returned.
 fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
     if let (true, Some(members)) = (flag(&property, "x-hidden"), property.as_object_mut()) {
         members.insert("writeOnly".into(), true.into());
@@ -140,7 +140,7 @@ fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
     (name, property)
 }
 
-/// Whether a value of this property could be an object, which a merge patch may send in part.
+/// Whether a value of this property could be an object, of which a merge patch may send a part.
 fn may_be_object(property: &Value) -> bool {
     let is_object = |name: &Value| name == "object";
     match (property.get("type"), property.get("enum")) {
@@ -151,10 +151,10 @@ fn may_be_object(property: &Value) -> bool {
     }
 }
 
-/// Leaves out what nothing told refers to, and references to what is not told.
-fn finished(mut told: Map<String, Value>) -> Value {
-    let defined = told.remove("$defs").and_then(|defs| defs.as_object().cloned()).unwrap_or_default();
-    let mut schema = Value::Object(told);
+/// Leaves out definitions that nothing published refers to, and references to unpublished ones.
+fn finished(mut published: Map<String, Value>) -> Value {
+    let defined = published.remove("$defs").and_then(|defs| defs.as_object().cloned()).unwrap_or_default();
+    let mut schema = Value::Object(published);
     let (mut used, mut wanted) = (Map::new(), references(&schema));
     while let Some(reference) = wanted.pop() {
         let name = reference.strip_prefix("#/$defs/").and_then(|path| path.split('/').next());
@@ -170,11 +170,11 @@ fn finished(mut told: Map<String, Value>) -> Value {
         root.insert("$defs".into(), used.into());
     }
     let whole = schema.clone();
-    let told = |reference: &str| {
+    let target = |reference: &str| {
         let path = reference.strip_prefix('#').filter(|path| path.starts_with('/'))?;
         whole.pointer(path).map(|_| reference.to_owned())
     };
-    refer(&mut schema, &told);
+    refer(&mut schema, &target);
     if let Some(root) = schema.as_object_mut() {
         keywords::each(root, &mut |schema| {
             schema.remove("$anchor");
@@ -210,44 +210,44 @@ mod tests {
                 "note": { "type": "string" },
                 "owner": { "type": "string", "relation": { "collection": "users" } } } } });
         let mut definition = Definition::parse("notes", body, None).unwrap();
-        // Refused today; a definition may have been stored with them.
+        // Such keywords are refused today, but a stored definition may have them.
         definition.schema["minProperties"] = json!(2);
         definition.schema["properties"]["like"] = json!({ "$ref": "#/properties/secret" });
         definition
     }
 
     #[test]
-    fn a_reader_is_told_nothing_of_what_is_hidden() {
-        let told = definition().record_schema(false);
-        assert!(!told.to_string().contains("secret") && !told.to_string().contains("canary"), "{told}");
-        assert_eq!(told["required"], json!(["id", "createdAt", "updatedAt", "version", "title", "state", "kept"]));
+    fn a_reader_s_schema_contains_nothing_hidden() {
+        let published = definition().record_schema(false);
+        assert!(!published.to_string().contains("secret") && !published.to_string().contains("canary"), "{published}");
+        assert_eq!(published["required"], json!(["id", "createdAt", "updatedAt", "version", "title", "state", "kept"]));
         assert_eq!(
-            told["$defs"],
+            published["$defs"],
             json!({ "name": { "type": "string" },
             "place": { "type": "object", "properties": { "of": { "$ref": "#/$defs/name" } } } })
         );
-        assert_eq!(told["properties"]["like"], json!({}), "a reference to what is hidden leads nowhere");
-        assert_eq!(told["properties"]["title"], json!({ "type": "string", "x-writeOnce": true }));
-        assert_eq!(told["minProperties"], Value::Null, "the server's own members count too");
+        assert_eq!(published["properties"]["like"], json!({}), "a reference to a hidden field is left out");
+        assert_eq!(published["properties"]["title"], json!({ "type": "string", "x-writeOnce": true }));
+        assert_eq!(published["minProperties"], Value::Null, "the server's own members count too");
         assert!(definition().record_schema(true).to_string().contains("canary"));
     }
 
     #[test]
-    fn a_writer_is_told_what_may_be_sent() {
-        let told = definition().input_schema();
-        assert_eq!(told["required"], json!(["title", "secret"]));
-        assert_eq!(told["properties"]["kept"], Value::Null);
-        assert_eq!(told["properties"]["secret"]["writeOnly"], true);
-        assert_eq!(told["additionalProperties"], false);
+    fn a_writer_s_schema_contains_what_may_be_sent() {
+        let published = definition().input_schema();
+        assert_eq!(published["required"], json!(["title", "secret"]));
+        assert_eq!(published["properties"]["kept"], Value::Null);
+        assert_eq!(published["properties"]["secret"]["writeOnly"], true);
+        assert_eq!(published["additionalProperties"], false);
     }
 
     #[test]
-    fn a_patch_removes_by_null_what_need_not_be_there() {
-        let told = definition().patch_schema();
-        assert_eq!(told["properties"]["note"], json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }));
-        assert_eq!(told["properties"]["state"], json!({ "enum": ["open", "done"], "default": "open" }));
-        assert_eq!(told["properties"]["place"], json!({}), "an object is merged, and may be sent in part");
-        assert_eq!(told["properties"]["title"], Value::Null, "it stays as it was made");
-        assert_eq!(told["required"], Value::Null);
+    fn a_patch_removes_optional_fields_with_null() {
+        let published = definition().patch_schema();
+        assert_eq!(published["properties"]["note"], json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }));
+        assert_eq!(published["properties"]["state"], json!({ "enum": ["open", "done"], "default": "open" }));
+        assert_eq!(published["properties"]["place"], json!({}), "an object is merged, so a part of it may be sent");
+        assert_eq!(published["properties"]["title"], Value::Null, "writeOnce fields cannot be patched");
+        assert_eq!(published["required"], Value::Null);
     }
 }

@@ -1,34 +1,34 @@
-//! Why a merge patch needs the stored record: everything else is written unread, in one round trip.
+//! Why a merge patch needs the stored record. Any other patch is written without a read, in one round trip.
 
 use super::collection::Collection;
 use crate::response_size;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The most that a patch weighs which is written unread although there are hidden fields, in bytes: see
+/// Maximum weight of a patch that is written without a read although the collection has hidden fields, in bytes: see
 /// [`weight`](crate::response_size).
 pub const MOST_UNREAD: usize = 250;
 
 /// A reason to read a record before it is patched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadReason {
-    /// The schema does not judge each member by itself.
+    /// The schema cannot validate each member separately.
     Together,
-    /// This index moves with every write.
+    /// Every write changes this index.
     Updated(String),
-    /// This member is an object, to be merged with what is stored.
+    /// This member is an object to be merged with the stored one.
     Merged(String),
-    /// An index or a unique constraint is made of this field.
+    /// This field is in an index or a unique constraint.
     Keyed(String),
-    /// This field points at a record that has to be there.
+    /// This field refers to a record, which must exist.
     Related(String),
-    /// This field is written once.
+    /// This field is writeOnce.
     Once(String),
-    /// Its size has to be weighed apart from that of hidden fields.
+    /// The size of the visible fields must be checked separately from the hidden ones.
     Size,
-    /// DynamoDB cannot be asked for what the rule asks.
+    /// DynamoDB cannot evaluate the rule.
     Rule,
-    /// The answer is kept for an `Idempotency-Key`, and has to be known for that.
+    /// The response is stored for an `Idempotency-Key`, so it must be known before the write.
     Kept,
 }
 
@@ -37,31 +37,32 @@ impl fmt::Display for ReadReason {
         match self {
             Self::Together => write!(
                 f,
-                "the schema cannot be held one field at a time: a keyword of it looks at several, or refers to more than `$defs`"
+                "A keyword of the schema involves several fields or a reference outside `$defs`, so fields cannot be validated \
+                 separately."
             ),
             Self::Updated(index) => {
-                write!(f, "the index `{index}` is sorted by `updatedAt`, which every write changes")
+                write!(f, "The index `{index}` is sorted by `updatedAt`, which every write changes.")
             }
-            Self::Merged(field) => write!(f, "`{field}` is an object, which is merged with what is stored"),
-            Self::Keyed(field) => write!(f, "an index or a unique constraint is made of `{field}`"),
-            Self::Related(field) => write!(f, "`{field}` points at a record that has to be there"),
+            Self::Merged(field) => write!(f, "`{field}` is an object, which is merged with the stored one."),
+            Self::Keyed(field) => write!(f, "`{field}` is in an index or a unique constraint."),
+            Self::Related(field) => write!(f, "`{field}` refers to a record, which must exist."),
             Self::Once(field) => {
-                write!(f, "`{field}` is written once: only what is stored can tell whether this changes it")
+                write!(f, "`{field}` is writeOnce, so its stored value must be compared.")
             }
             Self::Size => {
                 write!(
                     f,
-                    "the collection has hidden fields, and more than {MOST_UNREAD} bytes are weighed apart from them"
+                    "The collection has hidden fields, and a patch of more than {MOST_UNREAD} bytes needs a separate size check."
                 )
             }
-            Self::Rule => write!(f, "the rule asks for what no condition of DynamoDB can"),
-            Self::Kept => write!(f, "the answer is kept for the Idempotency-Key, in one transaction with the change"),
+            Self::Rule => write!(f, "The rule contains a test that DynamoDB cannot evaluate."),
+            Self::Kept => write!(f, "The response is stored for the Idempotency-Key in the same transaction."),
         }
     }
 }
 
 impl Collection {
-    /// What the definition has against writing a merge patch unread.
+    /// The reasons in the definition against writing a merge patch without a read.
     pub fn read_reasons<'a>(&'a self, patch: &'a Map<String, Value>) -> impl Iterator<Item = ReadReason> + 'a {
         let indexes = self.definition().indexes.iter();
         let by_update = indexes.filter(|index| index.sort.iter().any(|by| by.field == "updatedAt"));
@@ -74,7 +75,7 @@ impl Collection {
             .chain(self.reasons_of_each(patch))
     }
 
-    /// Whether a merge patch can be judged by itself: the record that comes of it is valid when the patch is.
+    /// Whether a merge patch can be validated separately: if it is valid, so is the resulting record.
     pub fn judges_each(&self, patch: &Map<String, Value>) -> bool {
         self.is_memberwise() && !patch.values().any(Value::is_object)
     }

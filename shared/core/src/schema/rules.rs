@@ -1,4 +1,4 @@
-//! Rules: read against the fields, and the list rule held against the indexes before anyone can depend on it.
+//! Rules: checked against the fields. The list rule is also checked against the indexes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use crate::error::FieldError;
 use crate::expr::{Auth, AuthField, Expr, Input, Known, Op, Operand, Rule, Test, Variable};
 use crate::query::{Layout, ListQuery, Refusal, plan};
 
-/// How many questions about the caller alone a list rule may ask; every combination of answers is tried.
+/// Maximum number of tests about the caller alone in a list rule; every combination of results is tried.
 const MAX_CALLER_TESTS: usize = 6;
 
-/// How many of the texts in a list rule are tried as the names of callers.
+/// Maximum number of texts in a list rule that are tried as the id or address of a caller.
 const MAX_NAMES: usize = 16;
 
-/// Reads every rule.
+/// Parses every rule.
 fn read(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<FieldError>) -> BTreeMap<Rule, Expr> {
     let mut read = BTreeMap::new();
     for (rule, source) in rules {
@@ -28,7 +28,7 @@ fn read(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<Fiel
     read
 }
 
-/// Reads the rules of a stored definition. One that is not taken any more is left out: it allows admins only.
+/// Parses the rules of a stored definition. A rule that is no longer valid is left out and so allows admins only.
 pub(super) fn stored(rules: &BTreeMap<Rule, String>, layout: &Layout) -> BTreeMap<Rule, Expr> {
     let mut stored = read(rules, layout, &mut Vec::new());
     let may_read = stored.get(&Rule::Read).cloned().unwrap_or(Expr::False);
@@ -40,16 +40,15 @@ pub(super) fn stored(rules: &BTreeMap<Rule, String>, layout: &Layout) -> BTreeMa
     stored
 }
 
-/// A rule that compares what a caller may choose with what is stored only for those who may read the record: whether it differs
-/// from it, is more or less, or is in it, would tell others what is stored. For them nothing of that kind is known to hold, nor not
-/// to hold. A caller chooses what they send, and what a stored field holds that they sent before; in a comparison by order, also
-/// the name and address of an account that they make.
+/// For callers who may not read the record, a comparison of caller-chosen values with stored ones counts as unknown: its
+/// result would reveal the stored value. A caller chooses what they send, and stored fields that they sent before; in an
+/// order comparison also the id and address of an account they create.
 fn seen(update: &Expr, may_read: &Expr) -> Expr {
     match update {
         Expr::All(parts) => Expr::all(parts.iter().map(|part| seen(part, may_read))),
         Expr::Any(parts) => Expr::any(parts.iter().map(|part| seen(part, may_read))),
         Expr::Is(Test::Changed(_)) => update.clone().and(may_read.clone()),
-        // What a replacement leaves out is not sent, and is a change where it is stored.
+        // A field that a replacement leaves out is removed, which is a change if it is stored.
         Expr::Not(Test::Changed(field)) => update.clone().and(Expr::any([sent(field, false), may_read.clone()])),
         Expr::Is(test) | Expr::Not(test) => match untold(test) {
             Some(untold) => update.clone().and(Expr::any([untold, may_read.clone()])),
@@ -63,8 +62,8 @@ fn sent(field: &str, is_sent: bool) -> Expr {
     Expr::test(Test::Sent(field.to_owned()), is_sent)
 }
 
-/// When a test compares nothing that a caller may choose with what is stored; `None` where it never does so. `input.f` is the stored
-/// field where the client does not send it.
+/// When a test does not compare a caller-chosen value with a stored one. `None` if it never does. `input.f` is the stored
+/// field if the client does not send it.
 fn untold(test: &Test) -> Option<Expr> {
     let operands = test.operands();
     let fields = |of: fn(&Variable) -> Option<&String>| -> BTreeSet<String> {
@@ -90,21 +89,21 @@ fn untold(test: &Test) -> Option<Expr> {
     }
 }
 
-/// Reads every rule, and refuses a list rule that no index serves.
+/// Parses every rule, and refuses a list rule that no index serves.
 pub(super) fn check(rules: &BTreeMap<Rule, String>, layout: &Layout, problems: &mut Vec<FieldError>) {
     let read = read(rules, layout, problems);
     if let Some(refusal) = read.get(&Rule::List).and_then(|list| unserved(list, layout)) {
-        let index = refusal.add_index.map_or_else(String::new, |index| format!("; add to `indexes`: {index}"));
-        let message = format!("a list under this rule could not be read from an index: {}{index}", refusal.message);
+        let index = refusal.add_index.map_or_else(String::new, |index| format!(" Add this to `indexes`: {index}"));
+        let message = format!("No index serves a list under this rule. {}{index}", refusal.message);
         problems.push(FieldError::new("/rules/list", "rule_not_served", message));
     }
 }
 
-/// The refusal some caller would meet when listing under this rule, whatever they filter by; `None` if nobody would.
+/// The refusal that some caller would get when listing under this rule, with any filter. `None` if every caller is served.
 ///
-/// What a rule asks of the caller and the time alone is tried with every answer. Where it compares a record with the caller, which
-/// caller that is makes no difference to the plan, unless the record is also compared with what is written in the rule: callers
-/// of those names are tried as well. What is left without a caller is a part of what is left for each.
+/// Tests about the caller and the time alone are tried with both results. Which caller a record is compared with does not
+/// affect the plan, unless the rule also compares the record with constants: callers with those values are tried too. The
+/// residual rule of an anonymous caller is a part of every other caller's.
 pub fn unserved(list: &Expr, layout: &Layout) -> Option<Refusal> {
     let mut questions: Vec<Test> = Vec::new();
     for (question, _) in list.tests().into_iter().filter_map(about_caller) {
@@ -113,7 +112,7 @@ pub fn unserved(list: &Expr, layout: &Layout) -> Option<Refusal> {
         }
     }
     if questions.len() > MAX_CALLER_TESTS {
-        let message = format!("the rule asks more than {MAX_CALLER_TESTS} things of the caller alone");
+        let message = format!("The rule has more than {MAX_CALLER_TESTS} tests about the caller alone. Simplify it.");
         return Some(Refusal { code: "index_required", message, add_index: None });
     }
     let callers = callers(list);
@@ -131,7 +130,7 @@ pub fn unserved(list: &Expr, layout: &Layout) -> Option<Refusal> {
     })
 }
 
-/// A test that asks nothing of the record, in the one form it shares with its negation, and whether it is that form.
+/// A test about the caller or the time alone, in the form it shares with its negation, and whether it is that form.
 fn about_caller(test: &Test) -> Option<(Test, bool)> {
     let about_caller =
         |operand: &&Operand| !matches!(operand, Operand::Variable(Variable::Record(_) | Variable::Input(_)));
@@ -146,7 +145,7 @@ fn about_caller(test: &Test) -> Option<(Test, bool)> {
     }
 }
 
-/// The rule with the answers to those tests put in.
+/// The rule with the results of those tests inserted.
 fn answered(expr: &Expr, answer: &impl Fn(&Test) -> Option<bool>) -> Expr {
     let decided = |test: &Test, positive: bool| {
         let (question, same) = about_caller(test)?;
@@ -162,7 +161,8 @@ fn answered(expr: &Expr, answer: &impl Fn(&Test) -> Option<bool>) -> Expr {
     }
 }
 
-/// A caller like any other, and one for each text that the rule compares records with, who is called that, or just after it.
+/// An arbitrary caller, and one for each text in the rule that records are compared with, whose id is that text or just after
+/// it.
 fn callers(list: &Expr) -> Vec<Auth> {
     let mut texts: Vec<&str> = Vec::new();
     let constants = list.tests().into_iter().flat_map(Test::operands).filter_map(Operand::constant);

@@ -1,6 +1,6 @@
-//! `uniqueItems`, in time that grows with the list and no faster. The validator's own compares whatever has one hash, and its hash
-//! is of the nearest binary float of a number, and of what is in nested lists as if it stood in one: lists can be made of nothing
-//! else. Here each element is written in one way, and the texts are held against each other.
+//! `uniqueItems` in linear time. The validator's own implementation compares all elements with the same hash, and its hash
+//! covers only the nearest binary float of a number and ignores the nesting of lists, so a list can consist of equal hashes.
+//! Here each element is serialised canonically, and the texts are compared.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Number, Value};
 
 use crate::expr::number::Decimal;
 
-/// What `uniqueItems` asks for.
+/// The keyword `uniqueItems`.
 pub(super) struct UniqueItems {
     is_asked_for: bool,
 }
@@ -37,7 +37,7 @@ impl<'i> Keyword<'i> for UniqueItems {
     }
 }
 
-/// Writes a value so that equal ones (JSON Schema 2020-12, 4.2.2) are one text, and no others are.
+/// Serialises a value so that exactly the equal values (JSON Schema 2020-12, 4.2.2) give the same text.
 fn write(value: &Value, text: &mut String) {
     match value {
         Value::Number(number) => write_number(number, text),
@@ -74,7 +74,7 @@ fn write_number(number: &Number, text: &mut String) {
     }
 }
 
-/// A text behind its length: whatever is in it, it is known where it ends.
+/// A text with its length in front, so that its end is known whatever it contains.
 fn write_text(string: &str, text: &mut String) {
     text.push_str(&format!("\"{}:{string}", string.len()));
 }

@@ -1,4 +1,4 @@
-//! The collection that is always there: the users' profiles. Credentials live elsewhere.
+//! The built-in collection of user profiles. Credentials are stored elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::expr::Rule;
 use super::definition::Definition;
 
 impl Definition {
-    /// The profiles of users: everyone reads and changes their own, and whoever has signed in may point at any; the rest is for
-    /// admins.
+    /// The profiles of users: each user reads and changes their own, and every signed-in caller may refer to any. Everything
+    /// else is for admins.
     pub fn users() -> Self {
         let own = |rule| (rule, "record.id == auth.id".to_owned());
         Self {

@@ -1,4 +1,4 @@
-//! Records held against the schema: the validators, and what they find in words and pointers.
+//! Validation of records: the validators, and their errors as messages with pointers.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use super::field::Field;
 use super::unique_items::UniqueItems;
 use crate::json_pointer::escape;
 
-/// The longest name of a member inside a record, in bytes: DynamoDB takes no longer one, and no empty one.
+/// Maximum length of a member name inside a record, in bytes (DynamoDB), which must not be empty.
 const MAX_NAME_BYTES: usize = 65_535;
-/// How many problems of one record are reported.
+/// Maximum number of reported errors per record.
 const MAX_PROBLEMS: usize = 50;
-/// The size a compiled pattern may have, in bytes.
+/// Maximum size of a compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 256 * 1024;
 
-/// The most applications of schemas that the problems of one record may take to be told one by one: each may end in a problem.
-const MOST_TOLD: u64 = 100_000;
+/// Maximum number of schema applications for which errors are reported one by one, because each may yield an error.
+const MOST_REPORTED: u64 = 100_000;
 
-/// A schema ready to hold values against, and how much work that is.
+/// A schema ready for validation, with its cost.
 #[derive(Debug)]
 pub(super) struct BoundedValidator {
     validator: Validator,
@@ -41,7 +41,7 @@ pub(super) fn of_records(schema: &Value) -> Result<BoundedValidator, Vec<FieldEr
     build(&schema)
 }
 
-/// The validator of some members of a record, each by itself.
+/// The validator of some members of a record, each separately.
 pub(super) fn of_members(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
     let members = json!({
         "type": "object",
@@ -52,7 +52,7 @@ pub(super) fn of_members(schema: &Value) -> Result<BoundedValidator, Vec<FieldEr
     build(&members)
 }
 
-/// Formats are asserted, patterns run in linear time, nothing is fetched, and what would be too much work is not begun.
+/// Formats are asserted, patterns run in linear time, nothing is fetched, and validation that is too costly is not started.
 fn build(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
     let bound = Bound::of(schema).map_err(|error| vec![error])?;
     let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES);
@@ -74,7 +74,7 @@ fn build(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
         })
 }
 
-/// Checks that the schema compiles and that its defaults are values it allows.
+/// Checks that the schema compiles and accepts its own defaults.
 pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
     let records = match of_records(schema) {
         Ok(records) => records,
@@ -83,7 +83,7 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
     for (name, field) in fields {
         let Some(default) = &field.default else { continue };
         let record = Map::from_iter([(name.clone(), default.clone())]).into();
-        // Of a record that has only this, what else is missing does not count.
+        // Missing fields of a record with only this default do not count.
         let (place, within) = (format!("/{}", escape(name)), format!("/{}/", escape(name)));
         let found = find(&records, fields, &record).into_iter();
         let found = found.filter(|found| found.pointer == place || found.pointer.starts_with(&within));
@@ -92,11 +92,11 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
     }
 }
 
-/// Everything wrong with a record, or with some members of one: an object.
+/// The errors in a record, or in some members of one: an object.
 pub(super) fn find(judge: &BoundedValidator, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
     let mut problems = unstorable(data, "");
     if !problems.is_empty() {
-        // A number beyond the store's range is never computed with: spelled out it could fill the memory.
+        // A number outside the store's range is not used in computations: written out, it could exhaust the memory.
         problems.truncate(MAX_PROBLEMS);
         return problems;
     }
@@ -108,7 +108,7 @@ pub(super) fn find(judge: &BoundedValidator, fields: &BTreeMap<String, Field>, d
             problems.push(FieldError::new(
                 pointer,
                 "format",
-                "a time was expected, like 2026-03-01T12:00:00Z, to the millisecond",
+                "This must be an RFC 3339 time with at most milliseconds, like 2026-03-01T12:00:00Z.",
             ));
         }
     }
@@ -117,25 +117,24 @@ pub(super) fn find(judge: &BoundedValidator, fields: &BTreeMap<String, Field>, d
 }
 
 impl BoundedValidator {
-    /// Whether a value fits is known at a price that does not multiply: what was applied to it once is remembered. Its problems
-    /// are gathered all at once, and where they could fill the memory none of them is.
-    /// What is hidden is weighed and described apart from the rest, so that how much of it there is decides nothing about the rest.
+    /// Deciding validity has a bounded cost because the validator caches results. Errors are collected all at once, and none
+    /// are collected where they could exhaust the memory. Hidden fields are checked and reported separately, so that their
+    /// size does not affect the errors of visible fields.
     fn problems(&self, fields: &BTreeMap<String, Field>, data: &Value) -> Vec<FieldError> {
         if self.bound.is_too_much(data) && apart(fields, data).iter().any(|part| self.bound.is_too_much(&part.data)) {
-            let message =
-                "this has too many values for a schema that compares each of them with so much: send less at a time";
+            let message = "This record has too many values for the cost of its schema. Send fewer values.";
             return vec![FieldError::new("", "too_complex", message)];
         }
         if self.validator.is_valid(data) {
             return Vec::new();
         }
         let parts = apart(fields, data);
-        let told = parts.iter().filter(|part| self.bound.applied_to(&part.data) <= MOST_TOLD);
-        let mut problems: Vec<FieldError> = told.flat_map(|part| self.problems_of(part)).collect();
-        let is_visible_too_large = parts.first().is_some_and(|part| self.bound.applied_to(&part.data) > MOST_TOLD);
+        let reported = parts.iter().filter(|part| self.bound.applied_to(&part.data) <= MOST_REPORTED);
+        let mut problems: Vec<FieldError> = reported.flat_map(|part| self.problems_of(part)).collect();
+        let is_visible_too_large = parts.first().is_some_and(|part| self.bound.applied_to(&part.data) > MOST_REPORTED);
         if is_visible_too_large || problems.is_empty() {
-            let message = "this does not fit the schema, and is too large or too deeply nested for its problems to be told one \
-                           by one: send less at a time";
+            let message = "This does not match the schema, and it is too large or too deeply nested to report its errors one \
+                           by one. Send a smaller value to see them.";
             problems.push(FieldError::new("", "invalid", message));
         }
         problems
@@ -152,12 +151,12 @@ struct Part<'a> {
     data: Cow<'a, Value>,
     /// The pointers of its hidden fields.
     hidden: Vec<String>,
-    /// Whether it is the hidden fields, or all the others.
+    /// Whether it consists of the hidden fields or of the others.
     is_hidden: bool,
 }
 
 impl Part<'_> {
-    /// Whether a pointer is of something in this part.
+    /// Whether a pointer leads into this part.
     fn names(&self, pointer: &str) -> bool {
         let is_within =
             |field: &String| pointer.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -165,7 +164,7 @@ impl Part<'_> {
     }
 }
 
-/// All of a record's data but what is hidden, and then that, if there is any. No keyword of a schema looks at fields of both: see
+/// The visible part of a record's data, and the hidden part if there is one. No keyword involves fields of both: see
 /// [`joined`](super::joined).
 fn apart<'a>(fields: &BTreeMap<String, Field>, data: &'a Value) -> Vec<Part<'a>> {
     let is_hidden = |name: &str| fields.get(name).is_some_and(|field| field.value.hidden);
@@ -182,14 +181,14 @@ fn apart<'a>(fields: &BTreeMap<String, Field>, data: &'a Value) -> Vec<Part<'a>>
     ]
 }
 
-/// Everything the store could not hold of a value that stands at `pointer`: numbers, and names of members.
+/// The values at or below `pointer` that the store cannot hold: numbers, and names of members.
 pub fn unstorable(value: &Value, pointer: &str) -> Vec<FieldError> {
     let mut problems = Vec::new();
     check_storable(value, Location::Root(pointer), &mut problems);
     problems
 }
 
-/// Where a value stands. It becomes a JSON Pointer where something is wrong, and only there.
+/// The place of a value. It becomes a JSON Pointer only for an error.
 #[derive(Clone, Copy)]
 enum Location<'a> {
     Root(&'a str),
@@ -207,7 +206,7 @@ impl Location<'_> {
     }
 }
 
-/// Numbers and names the store cannot hold are refused before it would.
+/// Refuses numbers and names before DynamoDB would.
 fn check_storable(value: &Value, place: Location<'_>, problems: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) => {
@@ -224,7 +223,7 @@ fn check_storable(value: &Value, place: Location<'_>, problems: &mut Vec<FieldEr
             for (name, member) in members {
                 let place = Location::Member(&place, name);
                 if !(1..=MAX_NAME_BYTES).contains(&name.len()) {
-                    let message = "the name of a member has 1 to 65535 bytes";
+                    let message = "The name of a member must have 1 to 65535 bytes. Shorten it.";
                     problems.push(FieldError::new(place.pointer(), "bad_name", message));
                 }
                 check_storable(member, place, problems);
@@ -234,25 +233,33 @@ fn check_storable(value: &Value, place: Location<'_>, problems: &mut Vec<FieldEr
     }
 }
 
-/// An error of the validator as ours, without the value: it may be long, and the client knows it.
+/// A validator's error as a [`FieldError`], without the value, which may be long and which the client knows.
 fn described(error: &ValidationError) -> Vec<FieldError> {
     let pointer = error.instance_path().to_string();
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let unknown = |name: &String| {
-                FieldError::new(format!("{pointer}/{}", escape(name)), "unknown_field", "there is no such field")
+                FieldError::new(
+                    format!("{pointer}/{}", escape(name)),
+                    "unknown_field",
+                    "The schema has no such field. Leave it out, or add it to the schema.",
+                )
             };
             unexpected.iter().map(unknown).collect()
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            vec![FieldError::new(format!("{pointer}/{}", escape(name)), "required", "this field is required")]
+            vec![FieldError::new(
+                format!("{pointer}/{}", escape(name)),
+                "required",
+                "This field is required. Send a value.",
+            )]
         }
         kind => vec![FieldError::new(pointer, code(kind), shortened(&error.masked().to_string()))],
     }
 }
 
-/// The keyword that failed, as a code.
+/// The failed keyword, as an error code.
 fn code(kind: &ValidationErrorKind) -> &'static str {
     match kind {
         ValidationErrorKind::Type { .. } => "type",

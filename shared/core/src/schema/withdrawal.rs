@@ -1,5 +1,5 @@
-//! What a definition takes away from callers when it is put over another. Nobody may go on using it once every function has
-//! heard of the change; until then the definition shows both.
+//! Withdrawals: what a new definition no longer allows. No caller may use it once every function acts on the new definition;
+//! until then the definition shows both states.
 
 use super::definition::Definition;
 use super::field::{self, Field};
@@ -8,7 +8,7 @@ use crate::expr::Rule;
 use serde_json::{Map, Value};
 
 impl Withdrawal {
-    /// What is taken away when `new` is put over `old`.
+    /// The withdrawal when `new` is put over `old`.
     pub(super) fn between(old: &Definition, new: &Definition, in_force_at: u64) -> Self {
         let (Value::Object(old), new) = (old.as_put(), new.as_put()) else {
             return Self { in_force_at, previous: Map::new() };
@@ -18,8 +18,8 @@ impl Withdrawal {
     }
 }
 
-/// Whether some caller may do less by `new` than by `old`, as far as rules and the marks of fields say: a rule that is not
-/// seen to allow as much, a field that becomes hidden, read-only or write-once, a relation that was there.
+/// Whether some caller may do less by `new` than by `old`, as far as rules and field flags show: a rule that is not
+/// recognised as wider, a field that becomes hidden, readOnly or writeOnce, a removed relation.
 pub(super) fn takes_away(old: &Definition, new: &Definition) -> bool {
     let lessens = |rule: Rule| {
         let (before, now) = (old.rules.get(&rule), new.rules.get(&rule));
@@ -28,10 +28,10 @@ pub(super) fn takes_away(old: &Definition, new: &Definition) -> bool {
     Rule::ALL.into_iter().any(lessens) || of_fields(old, new)
 }
 
-/// Whether the text of a rule shows that it allows all that the one before allowed.
+/// Whether the text of a rule shows that it allows everything the previous one did.
 pub(super) fn is_wider(before: &str, now: &str) -> bool {
     let (before, now) = (before.trim(), now.trim());
-    // `||` binds loosest, so what stands before or behind it is a whole alternative.
+    // `||` has the lowest precedence, so the text before or after it is a complete alternative.
     let is_alternative = || {
         let first = now.strip_prefix(before).is_some_and(|rest| rest.trim_start().starts_with("||"));
         first || now.strip_suffix(before).is_some_and(|rest| rest.trim_end().ends_with("||"))
@@ -52,7 +52,7 @@ fn marks(field: &Field) -> [bool; 3] {
     [field.value.hidden, field.read_only, field.write_once]
 }
 
-/// `old`, a schema, with the marks that `new` adds to its fields: neither changes which records are valid.
+/// The schema `old` with the flags that `new` adds to its fields, which do not affect validity.
 pub(super) fn with_marks_of(old: &Value, new: &Value) -> Value {
     let mut marked = old.clone();
     let fields = marked.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();
@@ -73,7 +73,7 @@ mod tests {
     use super::is_wider;
 
     #[test]
-    fn a_rule_is_wider_where_its_text_shows_it() {
+    fn a_wider_rule_is_recognised_by_its_text() {
         let owner = "record.owner == auth.id";
         for wider in [owner, "true", " record.owner == auth.id ", "record.owner == auth.id || auth.verified"] {
             assert!(is_wider(owner, wider), "{wider}");

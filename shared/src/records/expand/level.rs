@@ -1,5 +1,5 @@
-//! One level of relations followed for many records at once: a single batch read for all that point forward, a query a record
-//! for each that points back, those side by side with the batch and with each other.
+//! One level of relations, followed for many records at once: one batch read for all forward relations and one query per
+//! record for each back-relation, all in parallel.
 
 use super::super::operations::Operations;
 use super::resolve::{Leads, Way, back_plan};
@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 
-/// How many queries of a level are under way at once.
+/// Maximum number of parallel queries per level.
 const AT_ONCE: usize = 16;
 
 /// A record, and what to expand of it.
@@ -23,27 +23,27 @@ pub struct Parent<'a> {
     pub ways: &'a [Way],
 }
 
-/// A way followed from one id; followed once, however many records lead to it.
+/// A relation to follow from one id. It is followed once, even if several records lead to it.
 type Step<'a> = (usize, &'a str);
 type Steps<'a> = BTreeMap<Step<'a>, (&'a Way, &'a Grant)>;
 type Found<'a> = BTreeMap<Step<'a>, Met>;
 
-/// The records that a step leads to, and what they weigh in the answer.
+/// The records that a step leads to, with their size in the response.
 #[derive(Default)]
 struct Met {
     records: Vec<Record>,
     weight: usize,
 }
 
-/// What comes of a level and of all below it: the `expanded` of each parent.
+/// The result of a level and all below it: the `expanded` member of each parent.
 ///
 /// # Errors
-/// `Refused` when what is expanded is more than an answer carries: it has no pages.
+/// `Refused` when the expanded records exceed the response limit, because they have no pages.
 pub async fn expand(operations: &Operations, parents: &[Parent<'_>]) -> Result<Vec<Map<String, Value>>> {
     let steps: Steps = parents.iter().flat_map(steps).collect();
     let (mut found, back) = try_join(forward(operations, &steps), backward(operations, &steps)).await?;
     found.extend(back);
-    // A record that several parents lead to is shown with each.
+    // A record that several parents refer to is returned with each.
     let led = parents.iter().flat_map(|parent| parent.ways.iter().filter_map(|way| met(&found, parent.record, way)));
     light(led.map(|met| met.weight).sum())?;
     let below: Vec<Parent> = parents
@@ -63,12 +63,12 @@ pub async fn expand(operations: &Operations, parents: &[Parent<'_>]) -> Result<V
     Ok(parents.iter().map(members).collect())
 }
 
-/// Whether an answer carries what weighs so much.
+/// Whether a response can carry this size.
 fn light(weight: usize) -> Result<()> {
     if weight <= response_size::MOST { Ok(()) } else { Err(response_size::TOO_LARGE()) }
 }
 
-/// What a way leads to from this record.
+/// The records that a relation leads to from this record.
 fn met<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> Option<&'a Met> {
     found.get(&(way.column, way.id_of(from)?))
 }
@@ -77,7 +77,7 @@ fn records<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> &'a [Record
     met(found, from, way).map(|met| met.records.as_slice()).unwrap_or_default()
 }
 
-/// The steps that lead on from a parent, as far as the caller may go.
+/// The relations to follow from a parent, as far as the caller may.
 fn steps<'a>(parent: &Parent<'a>) -> Vec<(Step<'a>, (&'a Way, &'a Grant))> {
     let (record, ways) = (parent.record, parent.ways);
     let step = |way: &'a Way| Some(((way.column, way.id_of(record)?), (way, way.grant.as_ref()?)));
@@ -102,7 +102,7 @@ async fn forward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Found
     Ok(steps.into_iter().zip(met).collect())
 }
 
-/// The records that point back, a list for each id.
+/// The records that point back, one list per id.
 async fn backward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Found<'a>> {
     let mut queries = Vec::new();
     for (step, (way, grant)) in steps {
@@ -110,7 +110,7 @@ async fn backward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Foun
             let plan = back_plan(way, grant, field, step.1)?;
             queries.push(async move {
                 let listed = operations.records.list(grant, &plan, *limit, None).await?;
-                // It stopped where a page would have: here nobody could turn to the next.
+                // The list stopped at its size limit. An expanded list has no next page.
                 if listed.next.is_some() && listed.records.len() < *limit {
                     return Err(response_size::TOO_LARGE());
                 }
@@ -130,7 +130,7 @@ async fn backward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Foun
 }
 
 impl Way {
-    /// What this way adds to `expanded`: one record or `null` forward, a list backward.
+    /// What this relation adds to `expanded`: one record or `null` forward, a list backward.
     fn member(&self, met: &[Record], below: &mut impl Iterator<Item = Map<String, Value>>) -> Value {
         let shown = |record: &Record| {
             let shown = self.grant.as_ref().map(|grant| record.shown(grant)).unwrap_or_default();

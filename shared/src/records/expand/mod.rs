@@ -1,8 +1,8 @@
-//! `expand`: the records that a list or a read leads to, beside the ones asked for, each under its own collection's rules.
+//! `expand`: returns related records with the requested ones, each under its own collection's rules.
 //!
-//! The text becomes a tree of names (`parse`), the names become relations that this caller may follow (`resolve`), and those
-//! are followed level by level (`level`). What the caller may not see is as absent as what is not there: `null` where a
-//! relation points forward, missing from the list where it points back.
+//! `parse` turns the text into a tree of names, `resolve` turns the names into relations that this caller may follow, and
+//! `level` follows them level by level. A record that the caller may not see is treated as missing: `null` for a forward
+//! relation, absent from the list of a back-relation.
 
 mod level;
 mod parse;
@@ -18,21 +18,21 @@ use resolve::{Way, resolve};
 use serde_json::{Map, Value};
 use shown::with_expanded;
 
-/// Most records that one answer expands, counted before anything is read.
+/// Maximum number of records that one response expands, counted before anything is read.
 const MOST: usize = 500;
 
-/// What is to be expanded.
+/// The relations to expand.
 #[derive(Debug, Default)]
 pub struct Expand {
     ways: Vec<Way>,
 }
 
 impl Expand {
-    /// Reads `expand` as asked of up to `records` records of `collection`. `None`: nothing is to be expanded.
+    /// Reads `expand` for up to `records` records of `collection`. `None`: nothing to expand.
     ///
     /// # Errors
-    /// `BadRequest` with the column where the text, a name or a number is wrong; `Refused` as the list of the other collection
-    /// would be where its indexes do not serve a back-relation.
+    /// `BadRequest` with the column of a wrong text, name or number. `Refused` if the other collection's indexes do not serve
+    /// a back-relation.
     pub async fn read(
         operations: &Operations,
         caller: &Caller,
@@ -46,20 +46,20 @@ impl Expand {
         let most = most(&ways, records);
         if most > MOST {
             let detail = format!(
-                "this could expand {most} records and an answer expands at most {MOST}: \
-                 ask for a smaller limit, or give back-relations one, as in comments_via_post:5"
+                "This could expand {most} records, and a response expands at most {MOST}. Send a smaller limit, or give \
+                 back-relations a limit, as in comments_via_post:5."
             );
             return Err(Error::bad_request("expand", detail));
         }
         Ok(Self { ways })
     }
 
-    /// Whether nothing was asked for.
+    /// Whether nothing was requested.
     pub fn is_empty(&self) -> bool {
         self.ways.is_empty()
     }
 
-    /// Adds `expanded` to each of `shown`, which shows `records` in the same order.
+    /// Adds `expanded` to each of `shown`, which represents `records` in the same order.
     pub async fn onto(
         &self,
         operations: &Operations,
@@ -78,7 +78,7 @@ impl Expand {
     }
 }
 
-/// How many records could come of this at most.
+/// The maximum number of expanded records.
 fn most(ways: &[Way], records: usize) -> usize {
     ways.iter().map(|way| records * way.most() + most(&way.under, records * way.most())).sum()
 }

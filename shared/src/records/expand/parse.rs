@@ -1,36 +1,35 @@
-//! The text of `expand` to a tree of names: `author.company,comments_via_post:5` -> what is asked for, before anybody has
-//! looked whether there is such a thing.
+//! Parses `expand` to a tree of names: `author.company,comments_via_post:5`. The names are not resolved yet.
 
 use crate::expr::ExprError;
 
-/// The member of a record that holds what was expanded.
+/// The member of a record that contains its expanded records.
 pub const EXPANDED: &str = "expanded";
-/// Most paths of one `expand`.
+/// Maximum number of paths in one `expand`.
 pub const MAX_PATHS: usize = 8;
-/// Most relations a path follows, one after the other.
+/// Maximum number of relations in a path.
 pub const MAX_DEPTH: usize = 2;
-/// Most records of one back-relation, and how many unless asked otherwise.
+/// Maximum number of records of one back-relation.
 pub const MAX_BACK: usize = 20;
-/// How many records of a back-relation come unless asked otherwise.
+/// Default number of records of one back-relation.
 pub const BACK: usize = 10;
 
-/// A relation asked for, and what is asked of the records it leads to.
+/// A requested relation, and what to expand of the records it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
     /// The relation: a field's name, or `collection_via_field`.
     pub name: String,
-    /// Where it is first named, in characters from 1.
+    /// The column where it is first named, from 1.
     pub column: usize,
-    /// How many records, where that was said.
+    /// The requested number of records, if given.
     pub limit: Option<usize>,
-    /// What to expand of those.
+    /// What to expand of those records.
     pub under: Vec<Term>,
 }
 
-/// Reads `expand=author,comments_via_post:5,author.company`. A path's beginning need not be asked for by itself.
+/// Reads `expand=author,comments_via_post:5,author.company`. A path includes its prefixes.
 ///
 /// # Errors
-/// What is wrong and at which column.
+/// What is wrong, and the column.
 pub fn parse(text: &str) -> Result<Vec<Term>, ExprError> {
     let mut terms = Vec::new();
     let mut ended: Vec<&str> = Vec::new();
@@ -38,22 +37,22 @@ pub fn parse(text: &str) -> Result<Vec<Term>, ExprError> {
         let start = column + path.chars().take_while(|char| *char == ' ').count();
         let path = path.trim_matches(' ');
         if ended.len() == MAX_PATHS {
-            return Err(ExprError::at(start, format!("at most {MAX_PATHS} paths can be expanded")));
+            return Err(ExprError::at(start, format!("expand has at most {MAX_PATHS} paths; leave some out.")));
         }
         if ended.contains(&path) {
-            return Err(ExprError::at(start, format!("`{}` is named twice", shown(path))));
+            return Err(ExprError::at(start, format!("`{}` is named twice; name it once.", shown(path))));
         }
         ended.push(path);
         let steps: Vec<(usize, &str)> = pieces(path, '.', start).collect();
         if let Some((column, _)) = steps.get(MAX_DEPTH) {
-            return Err(ExprError::at(*column, format!("a path follows at most {MAX_DEPTH} relations")));
+            return Err(ExprError::at(*column, format!("A path follows at most {MAX_DEPTH} relations; shorten it.")));
         }
         grow(&mut terms, &steps)?;
     }
     Ok(terms)
 }
 
-/// Adds a path to the tree, along what is there of it already.
+/// Adds a path to the tree, reusing its existing prefix.
 fn grow(terms: &mut Vec<Term>, steps: &[(usize, &str)]) -> Result<(), ExprError> {
     let Some(((column, step), rest)) = steps.split_first() else { return Ok(()) };
     let (name, limit) = step_of(*column, step)?;
@@ -67,7 +66,7 @@ fn grow(terms: &mut Vec<Term>, steps: &[(usize, &str)]) -> Result<(), ExprError>
     let Some(term) = terms.get_mut(at) else { return Ok(()) };
     match (term.limit, limit) {
         (Some(first), Some(second)) if first != second => {
-            return Err(ExprError::at(*column, format!("`{name}` has two limits, {first} and {second}: give one")));
+            return Err(ExprError::at(*column, format!("`{name}` has two limits, {first} and {second}; send one.")));
         }
         (None, Some(_)) => term.limit = limit,
         _ => {}
@@ -80,7 +79,7 @@ fn step_of(column: usize, step: &str) -> Result<(&str, Option<usize>), ExprError
     let (name, limit) = step.split_once(':').map_or((step, None), |(name, limit)| (name, Some(limit)));
     let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !plain {
-        let message = "a relation's name was expected: a field, or collection_via_field";
+        let message = "A relation's name was expected here; send a field or collection_via_field.";
         return Err(ExprError::at(column, message));
     }
     let Some(limit) = limit else { return Ok((name, None)) };
@@ -89,12 +88,12 @@ fn step_of(column: usize, step: &str) -> Result<(&str, Option<usize>), ExprError
         Ok(limit) if digits && (1..=MAX_BACK).contains(&limit) => Ok((name, Some(limit))),
         _ => {
             let column = column + name.chars().count() + 1;
-            Err(ExprError::at(column, format!("a limit is a number from 1 to {MAX_BACK}")))
+            Err(ExprError::at(column, format!("A limit must be a number from 1 to {MAX_BACK}.")))
         }
     }
 }
 
-/// The pieces between separators, each with the column it starts at.
+/// The pieces between separators, each with its starting column.
 fn pieces(text: &str, separator: char, start: usize) -> impl Iterator<Item = (usize, &str)> {
     text.split(separator).scan(start, |column, piece| {
         let at = *column;
@@ -103,7 +102,7 @@ fn pieces(text: &str, separator: char, start: usize) -> impl Iterator<Item = (us
     })
 }
 
-/// What a client sent, fit for an error message.
+/// Client text, escaped and shortened for an error message.
 pub fn shown(name: &str) -> String {
     name.chars().take(64).collect::<String>().escape_default().to_string()
 }
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_begin_alike_grow_one_tree() {
+    fn paths_with_a_common_prefix_share_one_branch() {
         let company = term("company", 30, None, vec![]);
         assert_eq!(
             parse("author, comments_via_post:5.by,author.company"),
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_column() {
+    fn errors_name_their_column() {
         for (text, column, says) in [
             ("", 1, "name was expected"),
             ("a,,b", 3, "name was expected"),

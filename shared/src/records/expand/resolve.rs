@@ -1,5 +1,5 @@
-//! Names to relations that this caller may follow: a field that points at a record, or another collection whose field points
-//! back here.
+//! Resolves names to relations that this caller may follow: a field that points at a record, or another collection whose
+//! field points back here.
 
 use super::super::operations::Operations;
 use super::super::refusal;
@@ -16,42 +16,42 @@ use crate::store::explain::Expected;
 use crate::store::record::Record;
 use serde_json::{Map, Value, json};
 
-/// What stands between collection and field in the name of a back-relation.
+/// The separator of collection and field in the name of a back-relation.
 const VIA: &str = "_via_";
 
-/// A relation, ready to be followed.
+/// A resolved relation.
 #[derive(Debug)]
 pub struct Way {
     /// Its member in `expanded`.
     pub name: String,
-    /// Where in `expand` it stands: no two ways stand at one place.
+    /// Its column in `expand`, which identifies it.
     pub column: usize,
-    /// Where it leads.
+    /// Its target.
     pub leads: Leads,
-    /// What the caller may see there. `None`: nothing, whatever is stored.
+    /// What the caller may see there. `None`: nothing, regardless of what is stored.
     pub grant: Option<Grant>,
     /// What to expand of the records it leads to.
     pub under: Vec<Way>,
 }
 
-/// Where a relation leads.
+/// The target of a relation.
 #[derive(Debug)]
 pub enum Leads {
-    /// To the record whose id is in this field.
+    /// The record whose id is in this field.
     To {
         /// The field.
         field: String,
     },
-    /// Back, to the records of the other collection in whose field this record's id is.
+    /// Back-relation: the records of the other collection whose field contains this record's id.
     Back {
         /// The field, of the other collection.
         field: String,
-        /// At most this many.
+        /// The maximum number of records.
         limit: usize,
     },
 }
 
-/// Finds the relations of `collection` that `terms` name, and those of the collections they lead to.
+/// Resolves the relations of `collection` in `terms`, and those of the collections they lead to.
 ///
 /// # Errors
 /// See [`Expand::read`](super::Expand::read).
@@ -66,8 +66,10 @@ pub async fn resolve(
     }
     let own = collection.field(EXPANDED).is_some_and(|field| !field.value.hidden || caller.is_admin());
     if own {
-        let detail =
-            format!("{} has a field `{EXPANDED}` of its own, so nothing can be shown there", collection.name());
+        let detail = format!(
+            "{} has its own field `{EXPANDED}`, so expand is not available; rename the field.",
+            collection.name()
+        );
         return Err(Error::bad_request("expand", detail));
     }
     let mut ways = Vec::new();
@@ -75,7 +77,7 @@ pub async fn resolve(
         let (leads, grant) = relation(operations, caller, collection, term).await?;
         let under = match &grant {
             Some(grant) => Box::pin(resolve(operations, caller, grant.collection(), &term.under)).await?,
-            // What is closed to the caller tells nothing of its relations either.
+            // A collection that is closed to the caller does not reveal its relations either.
             None => Vec::new(),
         };
         let way = Way { name: term.name.clone(), column: term.column, leads, grant, under };
@@ -85,7 +87,7 @@ pub async fn resolve(
     Ok(ways)
 }
 
-/// The one relation of that name.
+/// The relation with that name.
 async fn relation(
     operations: &Operations,
     caller: &Caller,
@@ -102,25 +104,26 @@ async fn relation(
     }
     let name = shown(&term.name);
     let problem = |message: String| {
-        // What looking for it cost would tell a collection that is closed from one that is not there.
+        // The cost of the lookup would reveal whether a closed collection exists.
         cost::withhold();
         Err(Error::bad_request("expand", format!("expand, column {}: {message}", term.column)))
     };
     match (found.pop(), found.is_empty()) {
         (None, _) => problem(format!(
-            "there is no relation `{name}`: name a field that has one, or collection{VIA}field of one that points here"
+            "There is no relation `{name}`; name a field with a relation, or collection{VIA}field of a collection that points \
+             here."
         )),
         (Some(_), false) => {
-            problem(format!("`{name}` could be more than one relation: rename a field or a collection"))
+            problem(format!("`{name}` could mean more than one relation; rename a field or a collection."))
         }
         (Some((Leads::To { .. }, _)), true) if term.limit.is_some() => {
-            problem(format!("`{name}` leads to one record, so it takes no limit"))
+            problem(format!("`{name}` leads to one record and has no limit; leave the limit out."))
         }
         (Some(only), true) => Ok(only),
     }
 }
 
-/// The field of that name, if it is one that points at a record and clients see it.
+/// The field with that name, if it is a relation and visible to clients.
 async fn forward(
     operations: &Operations,
     caller: &Caller,
@@ -134,8 +137,8 @@ async fn forward(
     Ok(Some((Leads::To { field: name.to_owned() }, grant)))
 }
 
-/// The other collection's field, if it points here and the caller may list that collection at all. One that they may not list
-/// is not there, as for its list.
+/// The other collection's field, if it points here and the caller may list that collection. A collection they may not list is
+/// treated as missing.
 async fn back(
     operations: &Operations,
     caller: &Caller,
@@ -151,10 +154,10 @@ async fn back(
     Ok(points_here.then(|| (Leads::Back { field: field.to_owned(), limit }, Some(grant))))
 }
 
-/// How the records are read whose `field` holds this id.
+/// The grant to read the records whose `field` contains this id.
 ///
 /// # Errors
-/// `Refused` as the other collection's list would be, naming it.
+/// `Refused` like the other collection's list, naming that collection.
 pub fn back_plan(way: &Way, grant: &Grant, field: &str, id: &str) -> Result<Plan> {
     let points_at = Expr::Is(Test::compare(
         Operand::Variable(Variable::Record(field.to_owned())),
@@ -167,7 +170,7 @@ pub fn back_plan(way: &Way, grant: &Grant, field: &str, id: &str) -> Result<Plan
 }
 
 impl Way {
-    /// How many records it leads to from one, at most.
+    /// The maximum number of records that it leads to from one.
     pub fn most(&self) -> usize {
         match self.leads {
             Leads::To { .. } => 1,
@@ -175,7 +178,7 @@ impl Way {
         }
     }
 
-    /// The id that a record is left by: the one it holds going forward, its own going back. What cannot be an id leads nowhere.
+    /// The id to follow from a record: the field's value forward, the record's own id backward. A malformed id leads nowhere.
     pub fn id_of<'a>(&self, record: &'a Record) -> Option<&'a str> {
         match &self.leads {
             Leads::To { field } => record.data.get(field).and_then(Value::as_str).filter(|id| id::is_valid(id)),
@@ -183,12 +186,12 @@ impl Way {
         }
     }
 
-    /// Refuses a back-relation that no index serves before anything is read, whichever records there are.
+    /// Refuses a back-relation that no index serves before anything is read, regardless of the stored records.
     fn check_served(&self) -> Result<()> {
         self.sample().map(|_| ())
     }
 
-    /// How a back-relation is read, for an id like any other.
+    /// The plan of a back-relation, for any id.
     fn sample(&self) -> Result<Option<(Plan, &Grant)>> {
         match (&self.leads, &self.grant) {
             (Leads::Back { field, .. }, Some(grant)) => Ok(Some((back_plan(self, grant, field, "id")?, grant))),
@@ -196,7 +199,7 @@ impl Way {
         }
     }
 
-    /// This way and those under it, for `explain=true`: of up to `records` records.
+    /// This relation and those below it, for `explain=true` of up to `records` records.
     pub fn explain(&self, operations: &Operations, before: &str, records: usize) -> Vec<Value> {
         let path = format!("{before}{}", self.name);
         let most = records * self.most();
@@ -209,7 +212,7 @@ impl Way {
                 explained.insert("expected".into(), json!(expected));
             }
             _ => {
-                explained.insert("by".into(), "id, in one batch with all that its level points at".into());
+                explained.insert("by".into(), "id, in one batch with all forward relations of its level".into());
                 explained.insert("expected".into(), json!(Expected::batch(most)));
             }
         }

@@ -1,10 +1,10 @@
-//! A record with what was expanded of it.
+//! A record with its expanded records.
 
 use super::parse::EXPANDED;
 use super::resolve::Way;
 use serde_json::{Map, Value};
 
-/// The record with `expanded`, if anything was asked for.
+/// The record with `expanded`, if anything was requested.
 pub(super) fn with_expanded(
     mut shown: Map<String, Value>,
     ways: &[Way],

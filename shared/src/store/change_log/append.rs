@@ -1,4 +1,4 @@
-//! Taking changes into the change log: in order, and each once, whatever is repeated, halved, lost or done twice at the same time.
+//! Appends changes to the change log: in order and exactly once, despite duplicate, partial, lost or concurrent deliveries.
 
 use super::page::{Page, fitting, followed};
 use super::{Change, ChangeLog, Head, Partition};
@@ -8,25 +8,26 @@ use crate::store::TransactionOutcome;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// How often a page that met others is written anew before the stream has to bring its changes again.
+/// How often a page is written again after a concurrent write before it is left to the stream's redelivery.
 const TRIES: u32 = 8;
-/// The longest first pause of a page that met others, in milliseconds; each further one may be twice as long.
+/// The longest first pause after a concurrent write, in milliseconds. Each further pause may be twice as long.
 const PAUSE_MILLIS: u64 = 20;
 
-/// Why not all changes were taken in, and how many were, from the front.
+/// Why not all changes were appended, and how many were, from the front.
 #[derive(Debug)]
 pub struct Stopped {
     /// How many are in the change log.
     pub kept: usize,
-    /// What stopped the next.
+    /// The error of the next one.
     pub error: Error,
 }
 
 impl ChangeLog {
-    /// Takes changes in, in order. What is in the change log already is left as it is.
+    /// Appends changes in order. Skips changes that the change log already contains.
     ///
     /// # Errors
-    /// [`Stopped`] at the first change that could not be taken in; offered again from there, the rest follows.
+    /// [`Stopped`] at the first change that could not be appended. When the stream delivers again from there, the rest
+    /// follows.
     pub async fn keep(&self, changes: &[Change]) -> Result<(), Stopped> {
         let mut kept = 0;
         let known = self.heads(&followed(changes)).await;
@@ -39,14 +40,14 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Takes in what fits on one page. What the markers know already is left out, and heads that others have moved are read
-    /// again.
+    /// Appends the changes that fit on one page. Leaves out changes with an existing marker and rereads heads that another
+    /// writer moved.
     async fn keep_page(&self, changes: &[Change], heads: &mut HashMap<Partition, Head>) -> Result<()> {
         let mut waiting: Vec<&Change> = changes.iter().collect();
         let mut met = 0;
         while !waiting.is_empty() {
             let page = Page::of(self.table.name(), &waiting, heads, self.clock.millis())?;
-            // What the network or a throttle did has been tried again already, below us.
+            // The table has already retried network errors and throttling.
             let known_before = match self.table.transact(page.items).await? {
                 TransactionOutcome::Done => {
                     heads.extend(page.heads);
@@ -57,7 +58,10 @@ impl ChangeLog {
             if !known_before {
                 met += 1;
                 if met == TRIES {
-                    return Err(Error::Unavailable { retry_after: 1, source: Some("others keep writing here".into()) });
+                    return Err(Error::Unavailable {
+                        retry_after: 1,
+                        source: Some("other writers kept changing the same change log heads".into()),
+                    });
                 }
                 pause(met).await;
             }
@@ -67,7 +71,7 @@ impl ChangeLog {
     }
 }
 
-/// Leaves out the changes whose markers were there. Whether any was.
+/// Leaves out the changes whose markers existed. Returns whether any did.
 fn leave_out_known(waiting: &mut Vec<&Change>, refused: &TransactionOutcome) -> bool {
     let before = waiting.len();
     let mut position = 0;
@@ -78,7 +82,7 @@ fn leave_out_known(waiting: &mut Vec<&Change>, refused: &TransactionOutcome) -> 
     waiting.len() < before
 }
 
-/// Of several that met, each waits a while of its own.
+/// A random pause, so that concurrent writers do not retry at the same time.
 async fn pause(met: u32) {
     let longest = PAUSE_MILLIS << met.min(6);
     tokio::time::sleep(Duration::from_millis(u64::from_le_bytes(random::<8>()) % longest)).await;

@@ -1,8 +1,9 @@
-//! The change log: how many records every partition holds and what changed in it, kept by the relay beside what was written.
+//! The change log: how many records every partition holds and what changed in it. The relay maintains it from the table's
+//! stream.
 //!
-//! A *partition* is one that records lie in, or one of an index: what a list can read as a whole. Its change log is a *head* with
-//! the count, and where changes are followed an *entry* for each of them, numbered without a gap. A *marker* for each record
-//! of the stream makes that record count once, however often the stream brings it.
+//! A *partition* is a partition of the records or of an index, which a list can read as a whole. Its change log consists of a
+//! *head* with the count and, if changes are logged, an *entry* for each change, numbered without gaps. A *marker* for each
+//! stream record makes that record count once, however often the stream delivers it.
 //!
 //! | item | `pk` | `sk` | attributes |
 //! |---|---|---|---|
@@ -17,7 +18,7 @@ mod visible;
 
 pub use append::Stopped;
 pub use read::{Entry, Follow, Position, Seen};
-pub use visible::Heard;
+pub use visible::VisibleChange;
 
 use super::Table;
 use super::item::{self, Item, integer};
@@ -29,7 +30,7 @@ use crate::schema::Collection;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
-/// How long what changed can be followed, in seconds.
+/// How long changes can be followed, in seconds.
 pub const FOLLOWED_SECONDS: u64 = 7 * 86_400;
 
 /// A partition that is counted.
@@ -44,7 +45,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// The partitions of a collection that a range lies in, counted since `counted`.
+    /// The partitions of a collection that a range covers, counted since `counted`.
     pub fn of_range(collection: &Collection, counted: u64, range: &Range) -> Vec<Self> {
         let definition = collection.definition();
         let scope = change_log_scope(&definition.name, definition.generation);
@@ -67,42 +68,42 @@ impl Partition {
     }
 }
 
-/// What one record of the stream changes, partition by partition.
+/// What one stream record changes, partition by partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The stream's own name of its record.
+    /// The stream's event id.
     pub event: String,
-    /// The record that was written.
+    /// The id of the written record.
     pub id: String,
-    /// From when to when, RFC 3339, it was what it was before.
+    /// From when until when, RFC 3339, the old image was current.
     pub stood: [String; 2],
     /// At least one.
     pub steps: Vec<Step>,
 }
 
-/// What a change does to one partition.
+/// The effect of a change on one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The partition.
     pub partition: Partition,
-    /// By how many records it grows: -1, 0 or 1.
+    /// The change in the number of records: -1, 0 or 1.
     pub by: i8,
-    /// What is written into its feed; `None` where changes are not followed.
+    /// The feed entry to write. `None` if changes are not followed.
     pub entry: Option<Move>,
 }
 
-/// Where a record stood in a partition and where it stands now. `None`: it was not, or is not, there.
+/// A record's old and new place in a partition. `None`: not in the partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
     /// Since which version of the definition changes are followed.
     pub followed: u64,
-    /// Its sort key before.
+    /// Its old sort key.
     pub was: Option<Vec<u8>>,
-    /// Its sort key now.
+    /// Its new sort key.
     pub is: Option<Vec<u8>>,
 }
 
-/// What stands in a partition's head.
+/// The content of a partition's head.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Head {
     count: i64,
@@ -134,14 +135,14 @@ impl ChangeLog {
         Self { table, clock }
     }
 
-    /// How many records these partitions hold together, as far as the stream has been read. One round trip.
+    /// The total number of records in these partitions, as of the stream's progress. One round trip.
     pub async fn count(&self, partitions: &[Partition]) -> Result<u64> {
         let found = self.table.batch_get(partitions.iter().map(Partition::head_key).collect()).await?;
         let count: i64 = found.iter().map(|found| Head::of(found).count).sum();
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// The heads of these partitions as they are right now; of one without, a head that says nothing was ever there.
+    /// The current heads of these partitions, from a consistent read. A missing head counts as empty.
     async fn heads(&self, partitions: &[&Partition]) -> Result<HashMap<Partition, Head>> {
         let found = self.table.batch_get_latest(partitions.iter().map(|one| one.head_key()).collect()).await?;
         let by_key: HashMap<&str, Head> =

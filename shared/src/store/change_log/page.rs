@@ -1,4 +1,4 @@
-//! Some changes as one page of the change log: what has to be written, all or nothing, to take them in. Pure.
+//! Changes as one page of the change log: the items that one transaction writes to append them. Pure.
 
 use super::{Change, Head, Move, Partition};
 use crate::error::{Error, Result};
@@ -8,15 +8,15 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How long a marker is kept, in seconds: twice as long as a stream keeps its records.
+/// How long a marker is kept, in seconds: twice the stream's retention.
 const MARKER_SECONDS: u64 = 2 * 86_400;
-/// How long an entry is kept, in seconds: longer than it can be followed by more than clocks differ.
+/// How long an entry is kept, in seconds: the time it can be followed plus more than clocks differ.
 const ENTRY_SECONDS: u64 = super::FOLLOWED_SECONDS + 3_600;
-/// Most items that one transaction takes.
+/// Maximum number of items in one transaction.
 const MOST_ITEMS: usize = 100;
 
-/// How many of the changes, from the front, fit on one page. At least one: a change has a marker, and for each of up to
-/// eleven partitions a head and an entry.
+/// How many of the changes, from the front, fit on one page. At least one fits: a change has a marker, and a head and an
+/// entry for each of up to eleven partitions.
 pub fn fitting(changes: &[Change]) -> usize {
     let (mut items, mut heads, mut count) = (0, HashSet::new(), 0);
     for change in changes {
@@ -30,7 +30,7 @@ pub fn fitting(changes: &[Change]) -> usize {
     count.max(1)
 }
 
-/// The partitions whose changes are followed, each once: their heads must be known before a page is written.
+/// The distinct partitions whose changes are followed. Their heads must be read before a page is written.
 pub fn followed<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<&'a Partition> {
     let steps = changes.into_iter().flat_map(|change| &change.steps).filter(|step| step.entry.is_some());
     let mut partitions: Vec<&Partition> = steps.map(|step| &step.partition).collect();
@@ -39,18 +39,18 @@ pub fn followed<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<&'a Pa
     partitions
 }
 
-/// A page to write: markers first, in the order of the changes, then entries, then heads.
+/// A page to write: first markers in the order of the changes, then entries, then heads.
 pub struct Page {
     /// The items of the transaction.
     pub items: Vec<TransactWriteItem>,
-    /// The heads of followed partitions as they are once it is written.
+    /// The heads of followed partitions after the write.
     pub heads: HashMap<Partition, Head>,
 }
 
-/// A partition on this page.
+/// A partition of this page.
 struct Tally {
     by: i64,
-    /// The head as it was read and as it will be; `None` where nothing is followed.
+    /// The head before and after the write. `None` if changes are not followed.
     followed: Option<(Head, Head)>,
 }
 
@@ -58,7 +58,7 @@ impl Page {
     /// The page of these changes at `now` (milliseconds), upon `heads`.
     ///
     /// # Errors
-    /// `Internal` where a key or name is missing, which cannot be.
+    /// `Internal` if a key or name is missing, which indicates a bug.
     pub fn of(table: &str, changes: &[&Change], heads: &HashMap<Partition, Head>, now: u64) -> Result<Self> {
         let mut items: Vec<TransactWriteItem> =
             changes.iter().map(|change| marker(table, &change.event, now)).collect::<Result<_>>()?;
@@ -70,7 +70,7 @@ impl Page {
                 let Some(moved) = &step.entry else { continue };
                 let read = heads.get(&step.partition).copied().unwrap_or_default();
                 let (_, last) = tally.followed.get_or_insert((read, read));
-                // Time never runs back in a feed, whoever writes it: what is too old to follow is always its beginning.
+                // Time never decreases within a feed, so expired entries are always at its beginning.
                 let next = Head { sequence: last.sequence + 1, time: now.max(last.time), ..*last };
                 items.push(put(table, entry(&step.partition, change, moved, *last, next))?);
                 *last = next;
@@ -120,8 +120,7 @@ fn put(table: &str, written: Item) -> Result<TransactWriteItem> {
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A count alone is added to whatever it is. The numbers of entries are given out on the condition that nobody else has
-/// given them out meanwhile.
+/// Adds to the count without a condition. Entry numbers are assigned on the condition that no other writer has assigned them.
 fn head(table: &str, partition: &Partition, tally: &Tally) -> Result<TransactWriteItem> {
     let update = Update::builder()
         .table_name(table)
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_numbered_on_from_the_head_without_a_gap_and_never_back_in_time() {
+    fn entries_continue_the_head_s_numbers_and_time() {
         let changes = [change("a", &["p"], true), change("b", &["p"], true)];
         let head = Head { count: 7, sequence: 41, time: 9_000 };
         let heads = HashMap::from([(partition("p"), head)]);
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn where_only_counts_are_kept_nobody_waits_for_anybody() {
+    fn counts_alone_are_written_without_a_condition() {
         let page = Page::of("t", &[&change("a", &["p"], false)], &HashMap::new(), 1).unwrap();
         let update = page.items.last().and_then(TransactWriteItem::update).unwrap();
         assert_eq!((update.update_expression.as_str(), &update.condition_expression), ("ADD n :by", &None));

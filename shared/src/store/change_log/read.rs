@@ -1,7 +1,7 @@
-//! Reading what changed: the entries of the partitions a list lies in, from where a caller was last time.
+//! Reads changes: the entries of the partitions that a list covers, from a caller's last position.
 //!
-//! A position says until when it can be gone on from. As long as it can, every entry after it is there, so a number that is
-//! missing is one whose transaction is not wholly visible yet: reading stops before it.
+//! A position says until when it is valid. While it is, every later entry still exists, so a missing number means a
+//! transaction that is not fully visible yet: reading stops before it.
 
 use super::{ChangeLog, FOLLOWED_SECONDS, Partition};
 use crate::error::{Error, Result};
@@ -16,61 +16,60 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Sort keys from the first to the last.
+/// Sort keys from the first to the last, inclusive.
 type Keys = RangeInclusive<Vec<u8>>;
 
-/// The partitions that a list lies in, each with the keys of it that the list reads.
+/// The partitions of a list, each with the key ranges that the list reads.
 type Stretches = BTreeMap<Partition, Vec<Keys>>;
 
-/// A list that is followed.
+/// A followed list.
 #[derive(Debug)]
 pub struct Follow {
     grant: Grant,
     counted: u64,
     followed: u64,
-    /// As it is read now.
+    /// The list as it is read now.
     stretches: Stretches,
 }
 
-/// Where a caller is in one partition.
+/// A caller's position in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Time of the last entry read, in milliseconds.
     pub time: u64,
-    /// Its number; `None` at the beginning of what is kept.
+    /// Its number. `None` at the oldest kept entry.
     pub sequence: Option<u64>,
-    /// What was not read yet is not older than this.
+    /// No unread entry is older than this time.
     pub unread_since: u64,
 }
 
-/// An entry, as far as the list it is read for can tell.
+/// An entry, reduced to what its list may reveal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The record.
     pub id: String,
-    /// Whether the record lay within the list at some moment before, by its key.
+    /// Whether the record was in the list before, according to its key.
     pub was_within: bool,
-    /// Whether it lies there now.
+    /// Whether it is in the list now.
     pub is_within: bool,
     time: u64,
     sequence: u64,
     previous: u64,
 }
 
-/// What was read, and where that leads.
+/// The entries read, with the next positions.
 #[derive(Debug)]
 pub struct Seen {
-    /// Entries, in order for each partition, and nearly so over all.
+    /// Entries, ordered within each partition and approximately ordered overall.
     pub entries: Vec<Entry>,
-    /// Where to go on, for each partition.
+    /// The next position of each partition.
     pub positions: Vec<Position>,
-    /// Whether there is more to read right now.
+    /// Whether more entries can be read now.
     pub more: bool,
 }
 
 impl Follow {
-    /// What following this caller's list, read by this plan, takes. `None` where the definition does not say that changes are
-    /// followed.
+    /// The feed of this caller's list, read by this plan. `None` if the definition does not log changes.
     pub fn of(grant: &Grant, plan: &Plan) -> Option<Self> {
         let definition = grant.collection().definition();
         let (counted, followed) = (definition.counted_since?, definition.followed_since?);
@@ -93,43 +92,43 @@ impl Follow {
         stretches
     }
 
-    /// Whether a record whose key in this partition ends with this entry lay within the list while it had that key. Where the rule
-    /// asks for the time, that is a question about then and not about now: at first for what time takes out of a list, at the end
-    /// for what it brings into one. An entry that does not say when tells of nothing there.
+    /// Whether the record was in the list while it had the old key of this entry. If the rule depends on the time, it is
+    /// evaluated for that period: at its start for rules that exclude records over time, at its end for rules that include
+    /// them. An entry without a period counts as outside the list.
     fn was_within(&self, partition: &Partition, found: &Item) -> bool {
         let Some(key) = place(found, "was") else { return false };
         if !self.grant.asks_the_time() {
             return lies_within(&self.stretches, partition, &key);
         }
         let (Some(since), Some(until)) = (text(found, "since"), text(found, "until")) else { return false };
-        // A record may be dated ahead of its making.
+        // A record's `createdAt` may be later than its write.
         [since.min(until), until]
             .into_iter()
             .any(|moment| self.as_of(moment).is_some_and(|stretches| lies_within(&stretches, partition, &key)))
     }
 
-    /// How the list was read at a moment; `None` if it could not be.
+    /// How the list was read at a given time. `None` if it could not be read.
     fn as_of(&self, moment: &str) -> Option<Stretches> {
         let rule = self.grant.residual_at(moment);
         let wanted = query::ListQuery { rule: &rule, filter: None, sort: &[], scan: None };
         plan(self.grant.collection().layout(), &wanted).ok().map(|plan| self.read_by(&plan))
     }
 
-    /// The partitions, and since when they are followed: what a position in them is good for.
+    /// The partitions and when following began. A position is valid only for the same ones.
     pub fn names(&self) -> (u64, Vec<&str>) {
         (self.followed, self.stretches.keys().map(|partition| partition.name.as_str()).collect())
     }
 }
 
 impl ChangeLog {
-    /// The beginning of what is kept.
+    /// The position before the oldest kept entry.
     pub fn oldest(&self, follow: &Follow) -> Vec<Position> {
         let now = self.clock.millis();
         let time = now.saturating_sub(FOLLOWED_SECONDS * 1000);
         follow.stretches.iter().map(|_| Position { time, sequence: None, unread_since: now }).collect()
     }
 
-    /// The end: after everything that is in the change log now. One round trip.
+    /// The position after the newest entry. One round trip.
     pub async fn latest(&self, follow: &Follow) -> Result<Vec<Position>> {
         let partitions: Vec<&Partition> = follow.stretches.keys().collect();
         let unread_since = self.clock.millis();
@@ -142,10 +141,10 @@ impl ChangeLog {
         Ok(partitions.iter().map(position).collect())
     }
 
-    /// Up to `limit` entries after these positions: one round trip for each partition, all at once.
+    /// Up to `limit` entries after these positions. One round trip per partition, in parallel.
     ///
     /// # Errors
-    /// `Gone` where a position is older than what is kept.
+    /// `Gone` when a position is older than the kept entries.
     pub async fn follow(&self, follow: &Follow, positions: &[Position], limit: usize) -> Result<Seen> {
         let now = self.clock.millis();
         let too_old = |position: &Position| position.unread_since + FOLLOWED_SECONDS * 1000 <= now;
@@ -153,8 +152,8 @@ impl ChangeLog {
             return Err(Error::Gone {
                 code: "resync",
                 detail:
-                    "changes are kept for seven days, and this cursor is older: take after=now, read the list, go on \
-                         from there"
+                    "This cursor is older than the seven days for which changes are kept. Send after=now, read the list, then \
+                     continue from there."
                         .to_owned(),
             });
         }
@@ -166,7 +165,7 @@ impl ChangeLog {
         Ok(Seen { more: seen.more || is_cut, ..seen })
     }
 
-    /// The entries of one partition after a position, as many as follow each other without a gap.
+    /// The entries of one partition after a position, up to the first gap.
     async fn entries(
         &self,
         follow: &Follow,
@@ -199,7 +198,7 @@ impl Entry {
     }
 }
 
-/// A record's key in the partition, before or after.
+/// A record's old or new key in the partition.
 fn place(found: &Item, name: &str) -> Option<Vec<u8>> {
     found.get(name).and_then(|place: &AttributeValue| place.as_b().ok()).map(|place| place.as_ref().to_vec())
 }
@@ -208,13 +207,13 @@ fn lies_within(stretches: &Stretches, partition: &Partition, key: &Vec<u8>) -> b
     stretches.get(partition).is_some_and(|stretches| stretches.iter().any(|keys| keys.contains(key)))
 }
 
-/// The entries that follow upon the position, and upon each other.
+/// The entries that follow the position, and each other, without a gap.
 fn without_gap(read: Vec<Entry>, position: &Position) -> Vec<Entry> {
     let mut last = position.sequence;
     let follows = |entry: &Entry| {
         let follows = match last {
             Some(last) => entry.sequence == last + 1,
-            // At the beginning of what is kept, the entry before is one that is not.
+            // At the oldest kept entry, the previous entry has expired.
             None => entry.sequence == 1 || entry.previous <= position.time,
         };
         last = Some(entry.sequence);
@@ -224,8 +223,8 @@ fn without_gap(read: Vec<Entry>, position: &Position) -> Vec<Entry> {
     read.into_iter().take(count).collect()
 }
 
-/// The entries of all partitions by time, up to the `limit`th that touches the list, and where that leaves each. Those that lay
-/// outside before and after are passed over.
+/// Merges the entries of all partitions by time, up to the `limit`th that concerns the list, with the resulting position of
+/// each partition. Skips entries outside the list before and after.
 fn together(read: Vec<Vec<Entry>>, positions: &[Position], limit: usize, now: u64) -> Seen {
     let mut all: Vec<(u64, usize, Entry)> = Vec::new();
     for (at, entries) in read.into_iter().enumerate() {
@@ -265,22 +264,22 @@ mod tests {
     }
 
     #[test]
-    fn reading_stops_before_a_number_that_is_missing() {
+    fn reading_stops_before_a_missing_number() {
         let read = vec![entry(10, 4, 9), entry(10, 5, 10), entry(12, 7, 11)];
         assert_eq!(numbers(&without_gap(read.clone(), &at(9, Some(3)))), [4, 5]);
         assert_eq!(numbers(&without_gap(read.clone(), &at(9, Some(2)))), [0; 0]);
-        // At the oldest kept, the entry before is older than that, or there is none.
+        // At the oldest kept entry, the previous entry has expired or never existed.
         assert_eq!(numbers(&without_gap(read.clone(), &at(9, None))), [4, 5]);
         assert_eq!(
             numbers(&without_gap(read, &at(8, None))),
             [0; 0],
-            "an entry of time 9 is kept and not to be seen yet"
+            "the entry of time 9 is still hidden behind the gap"
         );
         assert_eq!(numbers(&without_gap(vec![entry(10, 1, 0)], &at(9, None))), [1]);
     }
 
     #[test]
-    fn a_page_is_the_first_of_all_partitions_and_leaves_each_where_it_was_read_to() {
+    fn a_page_merges_all_partitions_and_advances_each_position() {
         let read = vec![vec![entry(10, 1, 0), entry(30, 2, 10)], vec![entry(20, 8, 5)], Vec::new()];
         let seen = together(read, &[at(0, Some(0)), at(5, Some(7)), at(1, None)], 2, 99);
         assert_eq!((numbers(&seen.entries), seen.more), (vec![1, 8], true));

@@ -1,5 +1,5 @@
-//! What is asked of a job from outside: to be taken back, or queued anew. Asked for alone it is one conditional write; with an
-//! idempotency key it is a part of the transaction that keeps the answer, which must be known before.
+//! Cancelling and redriving a job. Alone, a step is one conditional write. With an idempotency key it is part of the
+//! transaction that stores the response, which must be known beforehand.
 
 use super::{Job, Jobs, KEEP_FINISHED, Status, key};
 use crate::clock::rfc3339;
@@ -9,26 +9,26 @@ use crate::store::{Expression, WriteOutcome};
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use undercroft_core::jobs::{JOB_KINDS, JobKind};
 
-/// A step of a job.
+/// A step that an admin requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It will not run.
+    /// Cancel: it will not run.
     Cancel,
-    /// It is queued anew, with all its attempts.
+    /// Redrive: queue it again with all its attempts.
     Redrive,
 }
 
-/// A step as a part of a transaction.
+/// A step as one item of a transaction.
 #[derive(Debug)]
 pub struct Stepped {
     /// The write.
     pub item: TransactWriteItem,
-    /// The job as it is when it was written.
+    /// The job after the write.
     pub job: Job,
 }
 
 impl Step {
-    /// The statuses from which it can be taken.
+    /// The statuses that allow it.
     fn from(self) -> &'static [Status] {
         match self {
             Self::Cancel => &[Status::Queued, Status::Retrying],
@@ -43,45 +43,46 @@ impl Step {
         }
     }
 
-    /// Why no job of this type can take it, whatever its status: what the system owes is not taken back, but what it follows from
-    /// can be.
+    /// Why a job of this type does not allow it in any status: a system job cannot be cancelled, but the change that created
+    /// it can be undone.
     fn never(self, kind: &str) -> Option<Error> {
         if self != Self::Cancel {
             return None;
         }
         let instead = JobKind::named(kind)?.instead_of_cancelling?;
-        let detail = format!("this job follows from what was put or deleted and cannot be cancelled: {instead}");
+        let detail =
+            format!("This job results from a change to a definition or a record and cannot be cancelled. {instead}");
         Some(Error::conflict("system_job", detail))
     }
 
-    /// Why it was refused, told from the status the job is in.
+    /// The error for a job in this status.
     fn wrong(self, status: &str) -> Error {
         let rule = match self {
-            Self::Cancel => "only a queued or retrying job can be cancelled",
-            Self::Redrive => "only a dead or cancelled job can be redriven",
+            Self::Cancel => "Only a queued or retrying job can be cancelled",
+            Self::Redrive => "Only a dead or cancelled job can be redriven",
         };
-        Error::conflict("wrong_status", format!("{rule}; this one is {status}"))
+        Error::conflict("wrong_status", format!("{rule}; this one is {status}."))
     }
 }
 
 impl Jobs {
-    /// Takes a job a step. `request` asks for it: its own retry after a lost answer is known by that.
+    /// Applies a step to a job. `request` identifies it, so that the SDK's retry after a lost response is recognised.
     ///
     /// # Errors
-    /// `NotFound`, or `Conflict` naming the status it is in.
+    /// `NotFound`, or `Conflict` naming the job's status.
     pub async fn step(&self, step: Step, id: &str, request: &str) -> Result<Job> {
         match self.table.update(key(id), self.change(step, request), self.condition(step)).await? {
             WriteOutcome::Done(changed) => Job::from_item(&changed),
-            // The first try had arrived, and the job may have gone further since.
+            // The first attempt succeeded. The job may have progressed since.
             WriteOutcome::ConditionFailed(Some(old)) if text(&old, "asked") == Some(request) => Job::from_item(&old),
             WriteOutcome::ConditionFailed(old) => Err(self.refusal(step, old.as_ref())),
         }
     }
 
-    /// The same as a part of a transaction, for a job as it was read.
+    /// The same as part of a transaction, for a job that was read.
     ///
     /// # Errors
-    /// `Conflict` naming the status it is in.
+    /// `Conflict` naming the job's status.
     pub fn stepping(&self, step: Step, job: &Job, request: &str) -> Result<Stepped> {
         if let Some(never) = step.never(&job.kind) {
             return Err(never);
@@ -114,7 +115,7 @@ impl Jobs {
         Ok(Stepped { item: TransactWriteItem::builder().update(update).build(), job: after })
     }
 
-    /// Why a step was refused for a job as it was read; `None` if it is no longer as it was read.
+    /// Why a step on a job that was read was refused. `None` if the job has changed since.
     pub fn refused(&self, step: Step, job: &Job, old: Option<&Item>) -> Option<Error> {
         let as_read = |old: &Item| {
             (text(old, "status"), integer(old, "run"), integer(old, "attempts"))
@@ -146,7 +147,7 @@ impl Jobs {
             let cancellable = Expression::new(format!("NOT #type IN ({})", names.join(", "))).name("#type", "type");
             return from.and(kept.iter().fold(cancellable, |all, (name, kind)| all.value(name, string(*kind))));
         }
-        // A job whose worker and message are both lost is stuck in `running`; this gets it out.
+        // A job whose worker and message are both lost is stuck in `running`; this condition allows redriving it.
         let text = format!(
             "({} OR (#status = :running AND lease < :now)) AND (attribute_not_exists(#ttl) OR #ttl > :now)",
             from.text

@@ -1,21 +1,22 @@
-//! Jobs whose message SQS gave up: it lies in a dead-letter queue, so nothing will ever start them again. They end `dead`, with
-//! the reason, where an admin sees them and can redrive them.
+//! Jobs whose message SQS moved to a dead-letter queue, so that no message will start them. They become `dead` with the
+//! reason, and an admin can redrive them.
 
 use super::{Jobs, Start, Status, is_running, key};
 use crate::error::Result;
 use crate::store::item::{integer, number, string};
 use crate::store::{Expression, WriteOutcome};
 
-/// What is said of such a job.
-const REASON: &str = "its message could not be handled: the worker was not there, or could not reach its table";
+/// The error recorded on such a job.
+const REASON: &str =
+    "Its message could not be handled because the worker was unavailable or could not reach its table.";
 
 impl Jobs {
-    /// Ends the job that an undeliverable message of this run was for. Ending it twice, or late, changes nothing.
+    /// Ends the job of an undeliverable message of this run. Repeating it changes nothing.
     ///
-    /// Returns `Busy` while a worker that got hold of it in time still has it, else `Settled`.
+    /// Returns `Busy` while a worker still runs the job, else `Settled`.
     ///
     /// # Errors
-    /// `Unavailable` when the table does not answer.
+    /// `Unavailable` when the table does not respond.
     pub async fn undelivered(&self, id: &str, run: u64) -> Result<Start> {
         let now = self.clock.seconds();
         let condition = Expression::new(

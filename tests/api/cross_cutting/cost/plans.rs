@@ -34,11 +34,11 @@ async fn the_plan_of_a_patch_says_how_many_round_trips_it_takes_and_why() {
         (json!({ "title": null }), "UpdateItem", vec![]),
         (json!({ "state": "b" }), "PutItem", vec!["`state`"]),
         (json!({ "place": { "city": "b" } }), "PutItem", vec!["`place` is an object"]),
-        (json!({ "number": "1" }), "PutItem", vec!["`number` is written once"]),
+        (json!({ "number": "1" }), "PutItem", vec!["`number` is writeOnce"]),
         (json!({ "slug": "b" }), "TransactWriteItems", vec!["`slug`"]),
         (json!({ "slug": null }), "PutItem", vec!["`slug`"]),
-        (json!({ "parent": "other" }), "TransactWriteItems", vec!["`parent` points at"]),
-        (json!({ "parent": "self" }), "PutItem", vec!["`parent` points at"]),
+        (json!({ "parent": "other" }), "TransactWriteItems", vec!["`parent` refers to"]),
+        (json!({ "parent": "self" }), "PutItem", vec!["`parent` refers to"]),
         (json!({ "state": "c", "place": { "city": "c" } }), "PutItem", vec!["`place`", "`state`"]),
     ];
     hold(&world, &papers(json!({})), &cases).await;
@@ -56,11 +56,11 @@ async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_tri
     let world = World::new().await;
     let mut few = papers(json!({}));
     few["schema"]["minProperties"] = json!(1);
-    hold(&world, &few, &[(title.clone(), "PutItem", vec!["one field at a time"])]).await;
+    hold(&world, &few, &[(title.clone(), "PutItem", vec!["validated separately"])]).await;
     let world = World::new().await;
     let rules = json!({ "rules": {
         "read": "auth.id != ''", "create": "auth.id != ''", "update": "record.lot.startsWith(record.lot)" } });
-    hold(&world, &papers(rules), &[(title, "PutItem", vec!["the rule"])]).await;
+    hold(&world, &papers(rules), &[(title, "PutItem", vec!["The rule"])]).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! Expressions, records and requests for property tests, drawn from few values so that they meet.
+//! Generated expressions, records and requests for property tests, from few values so that they match often.
 //!
-//! The system's tests include this file too, to ask the store the same questions.
+//! The system tests include this file too, to ask the store the same questions.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Auth, FieldType, FieldTypes, Kind};
 
-/// The fields that everything here speaks of.
+/// The fields used by all generators.
 pub(crate) fn fields() -> FieldTypes {
     let field = |name: &str, kind| (name.to_owned(), FieldType::plain(kind));
     FieldTypes::new([
@@ -27,7 +27,7 @@ pub(crate) fn fields() -> FieldTypes {
     ])
 }
 
-/// Values that belong to a field's kind.
+/// Values of a field's kind.
 fn fitting(name: &'static str) -> BoxedStrategy<Value> {
     match name {
         "priority" => {
@@ -42,16 +42,16 @@ fn fitting(name: &'static str) -> BoxedStrategy<Value> {
     }
 }
 
-/// Short, alike, and with the bytes a codec could trip over.
+/// Short, similar texts, with bytes that are difficult for a codec.
 const TEXTS: [&str; 8] = ["", "a", "ab", "b", "a\u{0}", "a\u{0}b", "ü", "a#b%"];
 const NAMES: [&str; 8] = ["status", "owner", "note", "priority", "done", "due", "tags", "address"];
 
-/// Data of a record, each field there or not, all of the kind they should be.
+/// Data of a record with optional fields, all of the right kind.
 pub(crate) fn data() -> impl Strategy<Value = Map<String, Value>> {
     data_of(fitting)
 }
 
-/// Data of a record written under another schema: anything anywhere.
+/// Data of a record written under another schema: any value in any field.
 pub(crate) fn odd_data() -> impl Strategy<Value = Map<String, Value>> {
     let secret = option::weighted(0.25, fitting("secret"));
     let odd = data_of(|name| {
@@ -71,7 +71,7 @@ fn data_of(values: impl Fn(&'static str) -> BoxedStrategy<Value>) -> impl Strate
         .prop_map(|members| members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
 }
 
-/// A caller, or nobody.
+/// A caller, or none.
 pub(crate) fn auth() -> impl Strategy<Value = Option<Auth>> {
     let text = || select(TEXTS.to_vec()).prop_map(str::to_owned);
     let auth = (text(), text(), vec(text(), 0..3), any::<bool>());
@@ -79,7 +79,7 @@ pub(crate) fn auth() -> impl Strategy<Value = Option<Auth>> {
     option::weighted(0.75, auth)
 }
 
-/// A filter over bare fields.
+/// A filter over fields without prefix.
 pub(crate) fn filter() -> impl Strategy<Value = String> {
     expression(vec![""], vec![])
 }
@@ -89,7 +89,7 @@ pub(crate) fn list_rule() -> impl Strategy<Value = String> {
     expression(vec!["record."], vec!["auth.id", "auth.email"])
 }
 
-/// What a rule asks of the caller alone.
+/// A rule's tests about the caller alone.
 const OF_CALLER: [&str; 10] = [
     "auth.verified",
     "!auth.verified",
@@ -103,7 +103,7 @@ const OF_CALLER: [&str; 10] = [
     "auth.id in ['', 'a', 'b']",
 ];
 
-/// A rule over everything there is.
+/// A rule over all names.
 pub(crate) fn update_rule() -> impl Strategy<Value = String> {
     let changed = select([&NAMES[..], &["secret"]].concat()).prop_map(|name| format!("changed('{name}')"));
     let leaf = prop_oneof![4 => expression(vec!["record.", "input."], vec!["auth.id", "auth.email"]), 1 => changed];

@@ -1,4 +1,4 @@
-//! The language held against itself and against CEL's own interpreter, over generated expressions and records.
+//! The language compared with itself and with CEL's own interpreter, over generated expressions and records.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ fn known<'a>(auth: &'a Option<Auth>, input: Input<'a>) -> Known<'a> {
     Known { auth: auth.as_ref(), now: NOW, input }
 }
 
-/// What the `cel` crate makes of a rule: yes, or anything else. Where nobody is signed in there is no `auth` at all.
+/// Whether the `cel` crate evaluates a rule to true. An anonymous caller has no `auth`.
 fn cel_says_yes(rule: &str, auth: Option<&Auth>, data: &Map<String, Value>) -> bool {
     let mut context = Context::default();
     if let Some(auth) = auth {
@@ -28,7 +28,7 @@ fn cel_says_yes(rule: &str, auth: Option<&Auth>, data: &Map<String, Value>) -> b
     matches!(program.execute(&context), Ok(CelValue::Bool(true)))
 }
 
-/// The value as CEL has it. By hand, since CEL's numbers are machine numbers and ours are not.
+/// The value in CEL's types. Converted by hand because CEL's numbers are machine numbers.
 fn as_cel(value: &Value) -> CelValue {
     match value {
         Value::Null => CelValue::Null,
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn no_constant_is_left_where_it_can_decide_nothing(rule in update_rule(), auth in auth(), input in odd_data(), whole in any::<bool>()) {
+    fn folding_leaves_no_undecidable_constant(rule in update_rule(), auth in auth(), input in odd_data(), whole in any::<bool>()) {
         let input = if whole { Input::Whole(&input) } else { Input::Patch(&input) };
         let folded = Expr::rule(&rule, &fields(), Rule::Update).unwrap().partial(&known(&auth, input));
         for test in folded.tests() {

@@ -1,4 +1,4 @@
-//! What a rule cannot know and must not tell: of nobody who they are, of a hidden field what it holds.
+//! What a rule cannot know or must not reveal: the identity of an anonymous caller, the value of a hidden field.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{ada, fields, object, record};
 use crate::expr::{Expr, Input, Known, Rule};
 
 #[test]
-fn without_a_caller_what_is_asked_of_the_caller_is_an_error_and_only_another_side_decides() {
+fn without_a_caller_a_test_of_auth_is_unknown() {
     let known = Known { auth: None, now: "2026-01-01T00:00:00.000Z", input: Input::None };
     let auth = ada();
     let of_ada = Known { auth: Some(&auth), ..known };
@@ -38,7 +38,7 @@ fn without_a_caller_what_is_asked_of_the_caller_is_an_error_and_only_another_sid
 }
 
 #[test]
-fn of_a_hidden_field_a_rule_asks_nothing_that_a_guess_could_be_held_against() {
+fn a_rule_cannot_compare_a_hidden_field_with_a_guess() {
     for (rule, source, column) in [
         (Rule::Update, "input.secret == record.secret", 1),
         (Rule::Update, "record.secret == input.secret", 1),
@@ -52,20 +52,20 @@ fn of_a_hidden_field_a_rule_asks_nothing_that_a_guess_could_be_held_against() {
         (Rule::Update, "record.secret in input.tags", 1),
         (Rule::Update, "record.secret.startsWith(input.status)", 1),
         (Rule::Update, "input.status.startsWith(record.secret)", 25),
-        // What is stored was sent once, and so can be another guess each time.
+        // A stored value was sent earlier, and can be another guess each time.
         (Rule::Read, "record.secret == record.status", 1),
         (Rule::Read, "record.secret in record.tags", 1),
         (Rule::Delete, "record.status.startsWith(record.secret)", 26),
         (Rule::Read, "record.secret == record.secret", 1),
         (Rule::Read, "record.secret == record.id", 1),
-        // Who may choose an address halves with each account.
+        // A caller who chooses an address halves the range with each account.
         (Rule::Read, "record.secret < auth.email", 1),
         (Rule::Read, "auth.email.startsWith(record.secret)", 23),
         (Rule::Read, "record.secret.startsWith(auth.id)", 1),
     ] {
         let error = Expr::rule(source, &fields(), rule).expect_err(source);
         let expected = (column, true);
-        assert_eq!((error.column, error.message.contains("could be guessed")), expected, "{source}: {error}");
+        assert_eq!((error.column, error.message.contains("lets them guess it")), expected, "{source}: {error}");
     }
     for source in [
         "record.secret == 'x'",
@@ -100,7 +100,7 @@ fn a_hidden_field_counts_as_changed_whenever_it_is_sent() {
         for (rule, expected) in [("changed('secret')", sent), ("!changed('secret')", !sent)] {
             let rule = Expr::rule(rule, &fields(), Rule::Update).unwrap();
             assert_eq!(rule.eval(&known, Some(&record(stored))), expected, "{input:?} on {stored:?}");
-            assert_eq!(rule.partial(&known), Expr::constant(expected), "the stored record is not asked");
+            assert_eq!(rule.partial(&known), Expr::constant(expected), "the stored record is not used");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Conditions on a write: what their text says, and that nothing a client sent is part of it.
+//! Write conditions: their text, and that it contains no client text.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn residual(rule: &str, patch: Value) -> Expr {
     Expr::rule(rule, &fields(), Rule::Update).unwrap_or_else(|error| panic!("{rule}: {error}")).partial(&known)
 }
 
-/// The condition with its placeholders written out.
+/// The condition with its placeholders replaced.
 fn written(condition: &Condition) -> String {
     let mut text = condition.expression.clone();
     for (placeholder, value) in condition.values.iter().rev() {
@@ -25,7 +25,7 @@ fn written(condition: &Condition) -> String {
 }
 
 #[test]
-fn what_is_left_of_a_rule_becomes_a_condition() {
+fn a_residual_rule_becomes_a_condition() {
     for (rule, patch, expected) in [
         ("record.owner == auth.id", json!({}), r#"d.owner = "ada""#),
         ("record.owner != auth.id", json!({}), r#"(attribute_exists(d.owner) AND d.owner <> "ada")"#),
@@ -67,7 +67,7 @@ fn what_is_left_of_a_rule_becomes_a_condition() {
 }
 
 #[test]
-fn what_cannot_be_said_is_not_half_said() {
+fn a_rule_is_never_partly_expressed() {
     assert_eq!(condition(&Expr::True, "d"), None);
     assert_eq!(condition(&Expr::False, "d"), None);
     assert_eq!(condition(&residual("'abc'.startsWith(record.status)", json!({})), "d"), None);
@@ -87,7 +87,7 @@ fn what_cannot_be_said_is_not_half_said() {
 }
 
 #[test]
-fn what_a_client_sent_is_never_an_operand_the_store_would_call_a_mistake() {
+fn client_values_never_make_an_invalid_operand() {
     for (rule, patch) in [
         ("record.note < input.note", json!({ "note": false })),
         ("record.priority >= input.priority", json!({ "priority": [1] })),
@@ -99,7 +99,7 @@ fn what_a_client_sent_is_never_an_operand_the_store_would_call_a_mistake() {
 }
 
 #[test]
-fn no_text_of_a_client_is_part_of_a_condition() {
+fn a_condition_contains_no_client_text() {
     let hostile = "x' OR attribute_exists(pk) #d :c0 SIZE";
     let rule =
         residual("record.status != input.status && !changed('note')", json!({ "status": hostile, "note": hostile }));
@@ -109,9 +109,9 @@ fn no_text_of_a_client_is_part_of_a_condition() {
     assert_eq!(condition.values.iter().filter(|(_, value)| value == hostile).count(), 2);
 }
 
-/// DynamoDB refuses a test whose operands are one place, whatever it asks of them.
+/// DynamoDB rejects a test whose operands are the same path.
 #[test]
-fn what_a_patch_leaves_alone_is_never_compared_with_itself() {
+fn an_unpatched_field_is_never_compared_with_itself() {
     for (rule, left) in [
         ("record.owner == input.owner", "has(owner)"),
         ("input.owner == record.owner", "has(owner)"),

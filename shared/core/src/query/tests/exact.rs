@@ -1,4 +1,5 @@
-//! What a plan reads is what evaluation finds, in the order asked for: over generated records, filters and sorts.
+//! A plan reads exactly the records that evaluation matches, in the requested order: over generated records, filters and
+//! sorts.
 
 use std::cmp::Ordering;
 
@@ -14,7 +15,7 @@ use crate::expr::{Datum, Expr, Input, Known, RecordRef, Rule, number};
 use crate::query::{Layout, ListQuery, Plan, Range, SortField, plan};
 use crate::schema::unserved;
 
-/// A record as it lies in memory.
+/// A record in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     id: String,
@@ -24,7 +25,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// A record whose id carries the time it was made, as ids do; every tenth is made at the same time.
+    /// A record whose id contains its creation time; every tenth has the same time.
     pub(super) fn new(position: usize, updated: usize, data: Map<String, Value>) -> Self {
         let seconds = position % 10 * 5;
         let millis = 1_772_366_400_000 + 1_000 * seconds as u64;
@@ -50,7 +51,7 @@ fn records() -> impl Strategy<Value = Vec<Stored>> {
     })
 }
 
-/// A filter and a sort, near enough to one index that it may serve them.
+/// A filter and a sort, similar enough to an index that it may serve them.
 type Asked = (String, Vec<SortField>);
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -168,7 +169,7 @@ fn sorted_by(sort: &str) -> Vec<SortField> {
     sort.split(',').filter(|by| !by.is_empty()).map(|by| SortField::from(by.to_owned())).collect()
 }
 
-/// What the store would return: every range read, merged by the order, a record met twice left out.
+/// The store's result: every range read, merged by the order, duplicates removed.
 pub(super) fn read<'a>(plan: &Plan, layout: &Layout, records: &'a [Stored]) -> Vec<&'a Stored> {
     let mut found: Vec<(Vec<u8>, &Stored)> = Vec::new();
     for range in &plan.ranges {
@@ -182,7 +183,7 @@ pub(super) fn read<'a>(plan: &Plan, layout: &Layout, records: &'a [Stored]) -> V
     found.into_iter().map(|(_, record)| record).collect()
 }
 
-/// The part of a record's key that ranges are merged by; `None` if the record is not in the range.
+/// The part of a record's key by which ranges are merged. `None` if the record is not in the range.
 fn merge_key(range: &Range, layout: &Layout, record: &Stored) -> Option<Vec<u8>> {
     match range {
         Range::Records { lower, upper } => {
@@ -196,7 +197,7 @@ fn merge_key(range: &Range, layout: &Layout, record: &Stored) -> Option<Vec<u8>>
     }
 }
 
-/// Absent before `null`, then booleans, numbers, texts, each in its own order.
+/// Absent before `null`, then booleans, numbers and texts, each in its own order.
 fn compare(left: Option<Datum>, right: Option<Datum>) -> Ordering {
     let kind = |datum: &Option<Datum>| match datum {
         None | Some(Datum::Nested(_) | Datum::Texts(_)) => 0,
@@ -213,7 +214,7 @@ fn compare(left: Option<Datum>, right: Option<Datum>) -> Ordering {
     })
 }
 
-/// Whether every record comes after the one before it in this order.
+/// Whether the records are sorted in this order.
 pub(super) fn in_order(records: &[&Stored], sort: &[SortField]) -> bool {
     records.windows(2).all(|pair| {
         let by = |by: &SortField| {
@@ -224,7 +225,7 @@ pub(super) fn in_order(records: &[&Stored], sort: &[SortField]) -> bool {
     })
 }
 
-/// What folding may have left of a list rule.
+/// A residual list rule.
 fn rule() -> impl Strategy<Value = Expr> {
     let rules = vec![
         "owner == 'a'",
@@ -260,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn a_scan_misses_nothing_and_reads_nothing_that_the_rule_hides(records in records(), (source, sort) in asked(), rule in rule()) {
+    fn a_scan_reads_every_match_and_nothing_the_rule_hides(records in records(), (source, sort) in asked(), rule in rule()) {
         let layout = layout();
         let wanted = Expr::filter(&source, &layout.fields).unwrap();
         let Ok(plan) = plan(&layout, &ListQuery { rule: &rule, filter: Some(&wanted), sort: &sort, scan: Some(1_000) }) else { return Ok(()) };
@@ -272,9 +273,9 @@ proptest! {
     }
 }
 
-/// The properties above say nothing if hardly anything is planned.
+/// The properties are meaningless if hardly any query is planned.
 #[test]
-fn enough_of_the_generated_queries_are_served() {
+fn enough_generated_queries_are_served() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let layout = layout();
     let served = (0..500).filter(|_| {
@@ -287,7 +288,7 @@ fn enough_of_the_generated_queries_are_served() {
     assert!(served > 250, "{served} of 500");
 }
 
-/// What a rule may ask, of records and of callers.
+/// Tests that a rule may contain, of records and of callers.
 const ASKED_OF_LISTS: [&str; 12] = [
     "record.owner == auth.id",
     "record.owner == 'a'",
@@ -304,7 +305,7 @@ const ASKED_OF_LISTS: [&str; 12] = [
 ];
 
 #[test]
-fn a_list_rule_that_is_taken_is_served_for_every_caller_and_for_nobody() {
+fn an_accepted_list_rule_is_served_for_every_caller() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let rules = vec(vec(select(ASKED_OF_LISTS.to_vec()), 1..4).prop_map(|all| all.join(" && ")), 1..4);
     let (layout, mut served) = (layout(), 0);

@@ -1,8 +1,8 @@
-//! Any index, any values: over generated definitions, the keys order records as the language orders their fields, and the
-//! planner's ranges hold exactly what the filter holds, in the order asked for.
+//! Generated indexes and values: keys order records like the language orders their fields, and the planner's ranges contain
+//! exactly the records that the filter matches, in the requested order.
 //!
-//! [`exact`](super::exact) asks this of one collection and many shapes of questions; here the collection varies too, and
-//! the values are the ones a codec could trip over.
+//! [`exact`](super::exact) tests one collection with many kinds of queries. Here the collection varies too, and the values
+//! are difficult for a codec.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -14,7 +14,7 @@ use super::exact::{Stored, in_order, read};
 use crate::expr::{Expr, FieldType, FieldTypes, Kind, number};
 use crate::query::{Index, Layout, ListQuery, Plan, SortField, plan};
 
-/// A field of each kind, and two of the kinds that differ most.
+/// A field of each kind, and two each of the kinds that differ most.
 const FIELDS: [(&str, Kind); 6] = [
     ("text", Kind::Text),
     ("word", Kind::Text),
@@ -68,7 +68,7 @@ fn of_kind(kind: &Kind) -> BoxedStrategy<Value> {
     }
 }
 
-/// Data of a record: every field there, absent, or `null`.
+/// Data of a record: every field present, absent, or `null`.
 fn data() -> impl Strategy<Value = Map<String, Value>> {
     let members: Vec<_> = FIELDS
         .iter()
@@ -87,7 +87,7 @@ fn records() -> impl Strategy<Value = Vec<Stored>> {
     })
 }
 
-/// An index over some of the fields, in any order and any directions.
+/// An index over some fields, in any order and direction.
 fn index(slot: u8) -> impl Strategy<Value = Index> {
     let names: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
     let picked = subsequence(names, 1..=4).prop_shuffle();
@@ -119,7 +119,7 @@ fn layout() -> impl Strategy<Value = Layout> {
     })
 }
 
-/// The value as an expression writes it.
+/// The value as an expression literal.
 fn literal(value: &Value) -> String {
     match value {
         Value::String(text) => {
@@ -130,7 +130,7 @@ fn literal(value: &Value) -> String {
     }
 }
 
-/// What may be asked of one field that stands next in an index.
+/// A range test of the next field of an index.
 fn range(field: String, kind: Kind, between: (Value, Value), which: usize) -> String {
     let (low, high) = (literal(&between.0), literal(&between.1));
     match (which, &kind) {
@@ -144,7 +144,7 @@ fn range(field: String, kind: Kind, between: (Value, Value), which: usize) -> St
     }
 }
 
-/// A collection, a filter near enough to its first index that it may serve it, and a sort likewise.
+/// A collection with a filter and a sort, similar enough to its first index that it may serve them.
 #[derive(Debug, Clone)]
 struct Asked {
     layout: Layout,
@@ -158,7 +158,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         |(layout, values, bound, which, several, sorted, reversed)| {
             let Some(index) = layout.indexes.first() else { panic!("two indexes") };
             let kind = |name: &str| layout.fields.get(name).map_or(Kind::Other, |field| field.kind.clone());
-            // What is to be equalled: a value of each field, of the right kind, or `null`.
+            // The equality values: one per field, of the right kind, or `null`.
             let drawn = |name: &str, nth: usize| {
                 if name.ends_with("At") {
                     return Value::from(format!("2026-03-01T12:00:{:02}.000Z", 7 * (nth + which)));
@@ -198,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn whatever_the_index_a_plan_reads_exactly_what_matches_in_order(asked in asked(), records in records()) {
+    fn a_plan_over_any_index_reads_exactly_what_matches_in_order(asked in asked(), records in records()) {
         let filter = Expr::filter(&asked.filter, &asked.layout.fields).unwrap_or_else(|error| panic!("{}: {error}", asked.filter));
         let Some(plan) = planned(&asked, &filter) else { return Ok(()) };
         prop_assert_eq!(&plan.residual_filter, &Expr::True);
@@ -225,9 +225,9 @@ proptest! {
     }
 }
 
-/// The properties above say nothing if hardly anything is planned, or nothing is found.
+/// The properties are meaningless if hardly any query is planned, or nothing is found.
 #[test]
-fn enough_of_the_generated_questions_are_served_and_find_something() {
+fn enough_generated_queries_are_served_and_find_records() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut served, mut found) = (0, 0);

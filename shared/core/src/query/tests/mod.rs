@@ -1,4 +1,4 @@
-//! The planner in tables, and held against plain evaluation.
+//! The planner in tables, and compared with plain evaluation.
 
 mod conditions;
 mod exact;
@@ -38,7 +38,7 @@ fn planned(filter: &str, sort: &str, scan: Option<u32>) -> Result<Plan, Refusal>
     plan(&layout, &ListQuery { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan })
 }
 
-/// The plan in one line: where each range is read, and which way.
+/// The plan in one line: the place and direction of each range.
 fn shown(plan: &Plan) -> String {
     let mut names: Vec<&str> = plan
         .ranges
@@ -53,7 +53,7 @@ fn shown(plan: &Plan) -> String {
 }
 
 #[test]
-fn a_query_is_served_by_the_key_or_the_index_made_for_it() {
+fn a_query_is_served_by_the_key_or_a_matching_index() {
     for (filter, sort, expected) in [
         ("true", "", "records up"),
         ("true", "createdAt", "records up"),
@@ -116,7 +116,7 @@ fn a_query_is_served_by_the_key_or_the_index_made_for_it() {
 }
 
 #[test]
-fn what_no_index_serves_is_refused_naming_the_one_that_would() {
+fn a_refusal_names_the_missing_index() {
     for (filter, sort, index) in [
         ("status == 'open'", "", json!({ "name": "by_status", "partition": ["status"], "sort": [] })),
         (
@@ -164,7 +164,7 @@ fn what_no_index_serves_is_refused_naming_the_one_that_would() {
             "priority,createdAt",
             json!({ "name": "by_owner_status_priority_created_at", "partition": ["owner", "status"], "sort": ["priority", "createdAt"] }),
         ),
-        // Records may be made at the same time, so the time is not the end of an order.
+        // Several records can have the same creation time, so an order must not end in the time.
         (
             "true",
             "-createdAt,status",
@@ -196,7 +196,7 @@ fn what_no_index_serves_is_refused_naming_the_one_that_would() {
     }
 }
 
-/// A definition of the same fields takes the index.
+/// Checks that a definition with these fields accepts the index.
 fn accepted(index: &Value) {
     let text = json!({ "type": "string" });
     let moment = json!({ "type": "string", "format": "date-time" });
@@ -207,7 +207,7 @@ fn accepted(index: &Value) {
 }
 
 #[test]
-fn the_index_a_refusal_names_is_taken_and_serves_the_query() {
+fn the_index_in_a_refusal_is_accepted_and_serves_the_query() {
     for (filter, sort) in [
         ("owner == 'ada' && createdAt == '2026-03-01T12:00:00Z'", ""),
         ("updatedAt == '2026-03-01T12:00:00Z'", "-priority"),
@@ -234,7 +234,7 @@ fn the_index_a_refusal_names_is_taken_and_serves_the_query() {
 }
 
 #[test]
-fn a_scan_takes_the_best_index_and_says_what_is_left() {
+fn a_scan_uses_the_best_index_and_shows_the_residual_filter() {
     for (filter, sort, expected, residual_filter) in [
         ("owner == 'ada' && status != 'open'", "", "mine up", "status != \"open\""),
         ("owner == 'ada' && status == 'x' && 'late' in tags", "priority", "mine down", "\"late\" in tags"),
@@ -248,7 +248,7 @@ fn a_scan_takes_the_best_index_and_says_what_is_left() {
         );
     }
     planned("owner == 'ada'", "-priority", Some(500)).expect_err("a scan cannot sort");
-    assert_eq!(planned("owner == 'ada'", "", Some(500)).unwrap().scan, None, "and is not used where an index serves");
+    assert_eq!(planned("owner == 'ada'", "", Some(500)).unwrap().scan, None, "a scan is not used if an index serves");
 }
 
 #[test]
@@ -267,15 +267,15 @@ fn a_rule_narrows_the_plan_and_never_widens_it() {
         Some(partitions.collect::<Vec<_>>())
     };
     assert_eq!(partition("true"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
-    assert_eq!(partition("owner == 'bob'"), Some(vec![]), "asking for another's finds nothing");
+    assert_eq!(partition("owner == 'bob'"), Some(vec![]), "a query for another caller's records finds nothing");
     assert_eq!(partition("owner == 'bob' || owner == 'ada'"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
     assert_eq!(partition("true || owner == 'bob'"), Some(vec!["tasks#1.1#s:ada".to_owned()]));
     assert_eq!(partition("note == 'x'"), None, "an index without the owner does not serve");
 }
 
-/// A filter may settle what the rule asks. That is no reason to read what the rule hides: decision 15.
+/// A filter may imply the rule. The plan still must not read what the rule hides: decision 15.
 #[test]
-fn a_scan_leaves_no_field_over_that_the_rule_is_about() {
+fn a_scan_s_residual_has_no_field_of_the_rule() {
     let layout = layout();
     for (rule, filter, served) in [
         ("note in ['a', 'b']", "note == 'a' && 'late' in tags", Some("recent")),
@@ -293,31 +293,31 @@ fn a_scan_leaves_no_field_over_that_the_rule_is_about() {
 }
 
 #[test]
-fn a_key_longer_than_the_store_takes_is_never_asked_for() {
+fn a_key_longer_than_the_limit_is_never_read() {
     let long = "x".repeat(3_000);
     let plan = planned(&format!("owner == '{long}'"), "", None).unwrap();
-    assert_eq!(plan.ranges, vec![], "no record can be there, since none can be written");
+    assert_eq!(plan.ranges, vec![], "no such record can be written, so none exists");
     let plan = planned(&format!("owner == 'ada' && status < '{long}'"), "", None).unwrap();
     let Some(Range::Index { upper, .. }) = plan.ranges.first() else { panic!("an index range") };
     assert!(upper.len() <= keys::MAX_SORT_BYTES);
 }
 
 #[test]
-fn sort_and_fields_are_checked_as_they_come_in() {
+fn sort_and_fields_are_validated() {
     assert_eq!(
         parse_sort("-createdAt, status", &fields()).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["-createdAt", "status"]
     );
     assert_eq!(parse_fields("id,tags,address", &fields()).unwrap(), ["id", "tags", "address"]);
     for (sort, column, message) in [
-        ("", 1, "a field name"),
-        ("status,", 8, "a field name"),
-        ("status,,done", 8, "a field name"),
+        ("", 1, "A field name"),
+        ("status,", 8, "A field name"),
+        ("status,,done", 8, "A field name"),
         ("ghost", 1, "no field `ghost`"),
         ("status, ghost", 9, "no field `ghost`"),
         ("secret", 1, "no field `secret`"),
         ("--status", 1, "no field `-status`"),
-        ("tags", 1, "has no order"),
+        ("tags", 1, "cannot be sorted"),
         ("status,-status", 8, "named twice"),
         ("id,status,owner,priority,done,due", 31, "at most 5"),
         ("#pk", 1, "no field `#pk`"),

@@ -1,4 +1,5 @@
-//! A patch that may be written blind is judged as the record it leads to would be: over generated schemas and patches.
+//! A patch that is written without a read gets the same result as the merged record would: over generated schemas and
+//! patches.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use crate::schema::{Collection, Definition};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// What a field may be, references and all.
+/// A generated field, with references.
 fn property() -> impl Strategy<Value = Value> {
     let references = select(vec![
         json!({ "type": "array", "items": { "$ref": "#" } }),
@@ -31,7 +32,7 @@ fn property() -> impl Strategy<Value = Value> {
     prop_oneof![1 => references, 5 => plain]
 }
 
-/// What may stand at the top besides.
+/// Generated top-level keywords.
 fn top() -> impl Strategy<Value = Map<String, Value>> {
     let keywords = vec![
         ("minProperties", json!(2)),
@@ -93,7 +94,7 @@ fn members() -> impl Strategy<Value = Map<String, Value>> {
         .prop_map(|members| members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// RFC 7396, for a patch none of whose members is an object.
+/// RFC 7396, for a patch without objects.
 fn merged(stored: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
     let mut merged = stored.clone();
     for (name, value) in patch {
@@ -105,7 +106,7 @@ fn merged(stored: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String
     merged
 }
 
-/// A record, a patch of it, and whether the patch could be judged blind; `None` where the record itself is none.
+/// Whether the patch of a record is valid without a read. `None` if the record itself is invalid.
 fn judged(schema: &Value, stored: &Map<String, Value>, patch: &Map<String, Value>) -> Option<bool> {
     let definition = Definition::parse("things", json!({ "schema": schema }), None).unwrap();
     let things = Collection::compile(definition).unwrap();
@@ -113,10 +114,10 @@ fn judged(schema: &Value, stored: &Map<String, Value>, patch: &Map<String, Value
     let blind = things.judges_each(patch);
     assert!(
         blind || things.read_reasons(patch).next().is_some(),
-        "what cannot be judged by itself is not written unread: {schema}"
+        "a patch that cannot be validated separately must not be written without a read: {schema}"
     );
     if blind {
-        // Taking away what is no field is refused too, and no merged record can tell.
+        // Removing an unknown field is an error too, which the merged record cannot show.
         let known = patch.keys().all(|name| things.field(name).is_some());
         let (by_itself, as_whole) = (things.validate_patch(patch), things.validate(&mut merged(&stored, patch)));
         let right = known && as_whole.is_ok();
@@ -125,7 +126,7 @@ fn judged(schema: &Value, stored: &Map<String, Value>, patch: &Map<String, Value
     Some(blind)
 }
 
-/// The members that fit the schema; `None` if even without the others they are no record.
+/// The members that are valid. `None` if the record is invalid without the others.
 fn without_misfits(things: &Collection, members: &Map<String, Value>) -> Option<Map<String, Value>> {
     let wrong = things.validate(&mut members.clone()).err().unwrap_or_default();
     let is_wrong = |name: &String| {
@@ -140,22 +141,22 @@ proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 10_000, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
-    fn what_is_written_blind_is_what_would_be_written_seeing(schema in schema(), stored in members(), patch in members()) {
+    fn a_patch_without_a_read_gives_the_same_result_as_with_one(schema in schema(), stored in members(), patch in members()) {
         prop_assume!(judged(&schema, &stored, &patch).is_some());
     }
 }
 
 #[test]
-fn a_reference_to_the_whole_record_is_not_judged_member_by_member() {
+fn a_reference_to_the_whole_record_is_not_validated_member_by_member() {
     let schema = json!({ "type": "object", "required": ["b"], "properties": {
         "a": { "type": "array", "items": { "$ref": "#" } }, "b": { "type": "integer" } } });
     let patch = Map::from_iter([("a".to_owned(), json!([{ "a": [] }]))]);
     assert_eq!(judged(&schema, &Map::from_iter([("b".to_owned(), json!(1))]), &patch), Some(false));
 }
 
-/// The property says nothing if hardly anything is written blind.
+/// The property is meaningless if hardly any patch is written without a read.
 #[test]
-fn enough_of_the_generated_patches_are_blind() {
+fn enough_generated_patches_need_no_read() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let judgements = (0..300).filter_map(|_| {

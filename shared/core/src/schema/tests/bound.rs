@@ -1,4 +1,4 @@
-//! Schemas that are too much work: refused when they are put, and before they are compiled, wherever they come from.
+//! Schemas that cost too much: refused when they are put, and before they are compiled, wherever they come from.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ fn of(defs: Map<String, Value>) -> Value {
     json!({ "schema": { "type": "object", "$defs": defs, "properties": { "x": { "$ref": "#/$defs/a0" } } } })
 }
 
-/// So many definitions, each made of the name of the next; the last is a string.
+/// A chain of definitions, each made from the name of the next. The last is a string.
 fn chain(length: usize, link: impl Fn(&str) -> Value) -> Value {
     let next = |number: usize| (format!("a{number}"), link(&format!("#/$defs/a{}", number + 1)));
     let mut defs: Map<String, Value> = (0..length).map(next).collect();
@@ -23,7 +23,7 @@ fn doubling(length: usize) -> Value {
     chain(length, |next| json!({ "allOf": [{ "$ref": next }, { "$ref": next }] }))
 }
 
-/// What may be one of `branches`, each with a child that may be one of them again.
+/// One of `branches`, each with a child that is again one of them.
 fn tree(branches: usize, deep: bool) -> Value {
     let branch = |number| {
         let child = if deep {
@@ -43,7 +43,7 @@ fn refused(body: Value) -> (String, &'static str) {
 }
 
 #[test]
-fn what_multiplies_is_refused_where_it_does() {
+fn a_multiplying_schema_is_refused_with_its_pointer() {
     let (pointer, code) = refused(doubling(24));
     assert_eq!(code, "too_complex");
     assert!(pointer.starts_with("/schema/$defs/a1"), "{pointer}: the first that is too much, seen from the end");
@@ -66,11 +66,11 @@ fn what_multiplies_is_refused_where_it_does() {
     assert_eq!(refused(chain(6, by_any)), ("/schema".to_owned(), "too_complex"));
     assert_eq!(refused(tree(12, false)), ("/schema".to_owned(), "too_complex"), "so does a schema within itself");
     parse(doubling(8)).expect("256 are not too many");
-    parse(tree(3, false)).expect("a tree of three kinds is usual");
+    parse(tree(3, false)).expect("a tree of three kinds is common");
 }
 
 #[test]
-fn what_never_ends_or_goes_too_deep_is_refused() {
+fn endless_and_too_deep_schemas_are_refused() {
     assert_eq!(refused(chain(40, |next| json!({ "$ref": next }))).1, "too_deep");
     assert_eq!(refused(chain(1_200, |next| json!({ "$ref": next }))).1, "too_deep");
     parse(chain(1_200, |next| json!({ "properties": { "y": { "$ref": next } } }))).expect("each is of another value");
@@ -104,9 +104,9 @@ fn patterns_are_bounded_in_number_and_in_size() {
     }
 }
 
-/// A definition that was stored before there was a bound: what is written to it is refused, and nothing is compiled.
+/// A definition that was stored before there was a bound: writes to it are refused, and nothing is compiled.
 #[test]
-fn the_bound_holds_for_what_is_stored_too() {
+fn the_bound_applies_to_stored_definitions_too() {
     let mut definition: Definition = parse(doubling(2)).unwrap();
     definition.schema = doubling(24)["schema"].clone();
     let stored = collection_of(definition);
@@ -116,9 +116,9 @@ fn the_bound_holds_for_what_is_stored_too() {
     assert_eq!(found[0].code, "too_complex");
 }
 
-/// A schema that looks for the rest asks all the others again; where these do so too, each level doubles the work.
+/// `unevaluated*` keywords apply all siblings again; nested ones double the cost at each level.
 #[test]
-fn what_looks_for_the_rest_counts_what_it_asks_again() {
+fn unevaluated_keywords_count_their_siblings_again() {
     let rest = |depth: usize, keyword: &str, wide: usize| {
         (0..depth).fold(json!({ "type": ["object", "array"] }), |inner, _| {
             let mut branches = vec![json!({ "required": ["no"] }); wide - 1];
@@ -130,39 +130,39 @@ fn what_looks_for_the_rest_counts_what_it_asks_again() {
         for (depth, wide) in [(12, 2), (14, 1), (9, 3)] {
             assert_eq!(refused(lists_of(rest(depth, keyword, wide))).1, "too_complex", "{keyword} {depth} {wide}");
         }
-        parse(lists_of(rest(3, keyword, 3))).expect("what people write is taken");
+        parse(lists_of(rest(3, keyword, 3))).expect("a common schema is accepted");
         let inner = (0..20).map(|_| json!({ "type": "object" })).collect::<Vec<_>>();
         parse(lists_of(json!({ "allOf": inner, keyword: false }))).expect("one level asks once more");
     }
 }
 
-/// A number is divided exactly, which takes as long as a hundred other keywords.
+/// An exact division takes as long as a hundred other keywords.
 #[test]
-fn divisions_count_by_what_they_cost() {
+fn divisions_count_by_their_cost() {
     let divided =
         |count: usize| json!({ "allOf": (0..count).map(|_| json!({ "multipleOf": 0.01 })).collect::<Vec<_>>() });
     assert_eq!(refused(lists_of(divided(150))).1, "too_complex");
-    parse(lists_of(divided(2))).expect("what people write is taken");
+    parse(lists_of(divided(2))).expect("a common schema is accepted");
     let prices = collection_of(parse(lists_of(json!({ "multipleOf": 0.01 }))).unwrap());
-    prices.validate(&mut object(json!({ "x": vec![9.75; 100_000] }))).expect("as many as a record holds");
+    prices.validate(&mut object(json!({ "x": vec![9.75; 100_000] }))).expect("a record holds this many");
 }
 
-/// How much is hidden decides nothing about how the rest is answered.
+/// The amount of hidden data does not affect errors of visible fields.
 #[test]
-fn what_is_hidden_is_weighed_and_described_apart() {
+fn hidden_fields_are_checked_and_reported_separately() {
     let deep = json!({ "oneOf": (0..40).map(|number| json!({ "const": number })).collect::<Vec<_>>() });
     let definition = json!({ "schema": { "type": "object", "required": ["pin"], "properties": {
         "x": { "type": "array", "items": deep.clone() }, "list": { "type": "array", "items": deep, "hidden": true },
         "pin": { "type": "string", "hidden": true } } } });
     let lists = collection_of(parse(definition).unwrap());
-    let told = |hidden: usize, x: &Value| {
+    let errors = |hidden: usize, x: &Value| {
         let mut record = object(json!({ "x": x, "list": vec![3; hidden], "pin": "a" }));
         lists.validate(&mut record).unwrap_err()
     };
     for x in [json!(["no"]), json!(vec!["no"; 3_000]), json!(7)] {
-        assert_eq!(told(0, &x), told(5_000, &x));
+        assert_eq!(errors(0, &x), errors(5_000, &x));
     }
-    assert_eq!(told(5_000, &json!(["no"]))[0].pointer, "/x/0");
+    assert_eq!(errors(5_000, &json!(["no"]))[0].pointer, "/x/0");
     let mut missing = object(json!({ "x": [1] }));
     assert_eq!(lists.validate(&mut missing).unwrap_err()[0].pointer, "/pin");
     let mut bad = object(json!({ "x": [1], "list": [99], "pin": "a" }));
@@ -171,9 +171,9 @@ fn what_is_hidden_is_weighed_and_described_apart() {
     assert_eq!(lists.validate(&mut large).unwrap_err()[0].code, "invalid");
 }
 
-/// What a record costs to judge does not multiply with its depth, nor do its problems.
+/// The cost of validating a record, and the number of its errors, do not multiply with its depth.
 #[test]
-fn a_deep_record_is_judged_by_a_schema_within_itself_without_end() {
+fn a_deep_record_is_validated_by_a_recursive_schema() {
     let trees = collection_of(parse(tree(3, false)).unwrap());
     let nested = |depth, leaf: Value| {
         let whole = (0..depth).fold(leaf, |inner, _| json!({ "kind": 2, "child": inner }));
@@ -183,16 +183,16 @@ fn a_deep_record_is_judged_by_a_schema_within_itself_without_end() {
     let found = trees.validate(&mut nested(28, json!({ "kind": 9 }))).unwrap_err();
     assert!(found.len() == 1 && found[0].message.contains("too deeply nested"), "{found:?}");
     let found = trees.validate(&mut nested(2, json!({ "kind": 9 }))).unwrap_err();
-    assert_eq!(found[0].pointer, "/x", "what is not as deep is told where it is");
+    assert_eq!(found[0].pointer, "/x", "errors at a lower depth have their pointer");
 }
 
-/// A definition of lists whose elements are of this schema.
+/// A definition of lists whose elements have this schema.
 fn lists_of(elements: Value) -> Value {
     json!({ "schema": { "type": "object", "properties": { "x": { "type": "array", "items": elements } } } })
 }
 
 #[test]
-fn what_each_value_is_compared_with_counts_as_well() {
+fn compared_values_count_too() {
     let objects = |count: usize| json!({ "enum": (0..count).map(|number| json!({ "a": number })).collect::<Vec<_>>() });
     let texts: Vec<Value> = ('\u{4e00}'..).take(10_000).map(|text| json!(text.to_string())).collect();
     let numbers = |count: u32| json!({ "enum": (0..count).collect::<Vec<_>>() });
@@ -213,7 +213,7 @@ fn what_each_value_is_compared_with_counts_as_well() {
 }
 
 #[test]
-fn a_record_with_more_values_than_its_schema_can_be_compared_with_is_refused_for_little() {
+fn a_record_with_too_many_values_is_refused_cheaply() {
     let kinds: Vec<Value> = (0..4_000).map(|number| json!({ "a": number })).collect();
     let lists = collection_of(parse(lists_of(json!({ "enum": kinds }))).unwrap());
     let of = |count: usize| object(json!({ "x": vec![json!({ "a": 3 }); count] }));
@@ -223,13 +223,13 @@ fn a_record_with_more_values_than_its_schema_can_be_compared_with_is_refused_for
     let found = lists.validate_patch(&of(30_000)).unwrap_err();
     assert_eq!(found[0].code, "too_complex");
     let plain = collection_of(parse(lists_of(json!({ "type": "integer" }))).unwrap());
-    plain.validate(&mut object(json!({ "x": vec![7; 100_000] }))).expect("as many as there is room for");
+    plain.validate(&mut object(json!({ "x": vec![7; 100_000] }))).expect("errors are limited");
 }
 
-/// Lists of what hashes alike where a number is taken for its nearest binary float, or where a list is taken for what is in it.
-/// Comparing each with each takes minutes.
+/// Lists whose elements have equal hashes if a number is hashed as its nearest binary float, or a list as its content.
+/// Pairwise comparison takes minutes.
 #[test]
-fn whether_elements_are_unique_is_found_without_comparing_each_with_each() {
+fn unique_items_needs_no_pairwise_comparison() {
     let lists = collection_of(
         parse(
             json!({ "schema": { "type": "object", "properties": { "x": { "type": "array", "uniqueItems": true } } } }),
@@ -238,7 +238,7 @@ fn whether_elements_are_unique_is_found_without_comparing_each_with_each() {
     );
     let numbers: Vec<Value> =
         (0..30_000).map(|number| serde_json::from_str(&format!("1{number:025}")).unwrap()).collect();
-    // Brackets alone: of each number its bits, as lists in lists.
+    // Only brackets: the bits of each number, as nested lists.
     let brackets = |number: u32| (0..15).map(move |bit| if number >> bit & 1 == 1 { json!([[]]) } else { json!([]) });
     let nested: Vec<Value> = (0..30_000).map(|number| brackets(number).collect()).collect();
     for mut elements in [numbers, nested] {
@@ -251,7 +251,7 @@ fn whether_elements_are_unique_is_found_without_comparing_each_with_each() {
 }
 
 #[test]
-fn elements_are_one_if_their_values_are() {
+fn elements_are_equal_if_their_values_are() {
     let lists = collection_of(
         parse(
             json!({ "schema": { "type": "object", "properties": { "x": { "type": "array", "uniqueItems": true } } } }),

@@ -12,7 +12,7 @@ fn first() -> Definition {
     Definition::parse("tasks", tasks(), None).unwrap()
 }
 
-/// The definition after `body` is put over `old`, with a job of that name, at a minute of the day.
+/// The definition after `body` is put over `old`, with this job, at a minute of the day.
 fn put(old: &Definition, body: serde_json::Value, job: &str, minute: u64) -> Definition {
     let new = Definition::parse("tasks", body, Some(old)).unwrap();
     old.followed_by(new, at(minute, job))
@@ -24,7 +24,7 @@ fn concluded(definition: &Definition, refused: Blocked, minute: u64) -> Definiti
 }
 
 fn at(minute: u64, job: &str) -> Put<'_> {
-    Put { now: minute * MINUTE, in_force_at: minute * MINUTE + MINUTE / 2, heard: (minute + 1) * MINUTE, job }
+    Put { now: minute * MINUTE, in_force_at: minute * MINUTE + MINUTE / 2, ids_settled_at: (minute + 1) * MINUTE, job }
 }
 
 fn with_by_slug() -> serde_json::Value {
@@ -39,17 +39,21 @@ fn narrower() -> serde_json::Value {
 }
 
 #[test]
-fn a_record_stays_in_the_shard_its_time_has_given_it() {
+fn a_record_stays_in_the_shard_of_its_creation_time() {
     let eight = put(&first(), tasks_with("/shards", json!(8)), "j", 10);
     let two = put(&eight, tasks_with("/shards", json!(2)), "j", 20);
     assert_eq!([0, 10, 11, 20, 21, 99].map(|minute| two.shards_at(minute * MINUTE)), [1, 1, 8, 8, 2, 2]);
-    assert_eq!([0, 10, 11, 99].map(|minute| eight.shards_at(minute * MINUTE)), [1, 1, 8, 8], "both agree on what was");
+    assert_eq!(
+        [0, 10, 11, 99].map(|minute| eight.shards_at(minute * MINUTE)),
+        [1, 1, 8, 8],
+        "both use the old shards for old records"
+    );
     assert_eq!((two.shards_ever(), two.work), (8, None));
     assert_eq!((first().shards_at(0), first().shards_ever()), (1, 1));
 }
 
 #[test]
-fn rules_are_in_force_at_once_and_leave_work_that_is_under_way_alone() {
+fn rules_are_in_force_at_once_and_do_not_affect_a_running_job() {
     let building = put(&first(), with_by_slug(), "one", 10);
     assert_eq!((building.status(), building.work.as_ref().unwrap().kind()), ("building", BUILD_JOB));
     let mut ruled = with_by_slug();
@@ -61,7 +65,7 @@ fn rules_are_in_force_at_once_and_leave_work_that_is_under_way_alone() {
 }
 
 #[test]
-fn a_narrower_definition_waits_whole_and_then_brings_its_own_work_to_the_same_job() {
+fn a_narrower_definition_waits_and_then_adds_its_work_to_the_same_job() {
     let waiting = put(&first(), narrower(), "one", 10);
     assert_eq!(
         (waiting.as_put(), waiting.last_put()),
@@ -79,7 +83,7 @@ fn a_narrower_definition_waits_whole_and_then_brings_its_own_work_to_the_same_jo
 }
 
 #[test]
-fn what_records_refuse_waits_and_says_so_and_what_they_do_not_is_in_force() {
+fn blocked_changes_wait_and_are_listed_and_others_are_in_force() {
     let waiting = put(&first(), narrower(), "one", 10);
     let schema = Blocked { schema: true, ..Blocked::default() };
     let refused = concluded(&waiting, schema.clone(), 20);
@@ -96,12 +100,12 @@ fn what_records_refuse_waits_and_says_so_and_what_they_do_not_is_in_force() {
     let titles = Blocked { unique: vec![vec!["title".to_owned()]], ..Blocked::default() };
     let blocked = concluded(&claiming, titles.clone(), 40);
     assert_eq!((blocked.status(), blocked.blocked(), blocked.claims()), ("blocked", Some(&titles), claiming.claims()));
-    assert!(blocked.indexes[1].ready, "the index is no worse for it");
+    assert!(blocked.indexes[1].ready, "the index is not affected");
     assert_eq!(put(&blocked, with_by_slug(), "three", 50).blocked(), None);
 }
 
 #[test]
-fn what_takes_something_away_says_when_and_shows_what_was_before() {
+fn a_withdrawal_shows_its_end_and_the_previous_members() {
     let change = |pointer: &str, value: serde_json::Value| put(&first(), tasks_with(pointer, value), "j", 10);
     let before = first().as_put();
     for (pointer, value) in [
@@ -128,7 +132,7 @@ fn what_takes_something_away_says_when_and_shows_what_was_before() {
             "k",
             10,
         );
-        assert_eq!(added.withdrawal, changed.withdrawal, "what only adds ends no withdrawal");
+        assert_eq!(added.withdrawal, changed.withdrawal, "a widening change ends no withdrawal");
     }
     for (pointer, value) in [
         ("/rules/delete", json!("record.owner == auth.id || auth.verified")),
@@ -140,12 +144,12 @@ fn what_takes_something_away_says_when_and_shows_what_was_before() {
         assert_eq!(change(pointer, value).withdrawal, None, "{pointer}");
     }
     let indexed = Definition::parse("tasks", with_by_slug(), None).unwrap();
-    let withdrawal = put(&indexed, tasks(), "j", 10).withdrawal.expect("an index is taken away");
+    let withdrawal = put(&indexed, tasks(), "j", 10).withdrawal.expect("an index is dropped");
     assert_eq!(withdrawal.previous.get("indexes"), indexed.as_put().get("indexes"));
 }
 
 #[test]
-fn while_a_narrower_definition_waits_the_rules_of_both_hold_however_often_it_is_put() {
+fn while_a_narrower_definition_waits_the_rules_of_both_apply() {
     let body = |delete: &str| {
         let mut body = narrower();
         body["rules"]["delete"] = json!(delete);
@@ -157,7 +161,7 @@ fn while_a_narrower_definition_waits_the_rules_of_both_hold_however_often_it_is_
     let rules = |definition: &Definition, rule: crate::expr::Rule| definition.rules.get(&rule).cloned();
     use crate::expr::Rule::{Delete, Read, Update};
     assert_eq!(rules(&waiting, Delete).as_deref(), Some("(record.owner == auth.id) && (auth.verified)"));
-    assert_eq!(rules(&waiting, Update), rules(&first(), Update), "what only adds comes with the schema");
+    assert_eq!(rules(&waiting, Update), rules(&first(), Update), "a new rule comes with the schema");
     assert_eq!(rules(&waiting, Read), None);
     assert!(waiting.check_rules().is_ok());
     let again = put(&waiting, body("record.title != ''"), "two", 20);
@@ -175,16 +179,16 @@ fn a_replaced_index_serves_on_until_its_successor_is_ready() {
     assert_eq!(building.as_put()["indexes"], changed["indexes"]);
     let built = concluded(&building, Blocked::default(), 20);
     assert_eq!(built.indexes.iter().map(|index| (index.slot, index.ready)).collect::<Vec<_>>(), [(2, true)]);
-    assert_eq!(built.work.as_ref().map(|work| work.since), Some(20 * MINUTE), "its entries are still to be cleared");
+    assert_eq!(built.work.as_ref().map(|work| work.since), Some(20 * MINUTE), "its entries are not cleared yet");
     assert_eq!(concluded(&built, Blocked::default(), 30).work, None);
     let back = put(&building, tasks(), "two", 20);
-    assert_eq!(back.indexes, first().indexes, "put back, it never stopped being ready");
+    assert_eq!(back.indexes, first().indexes, "an index that is put back stays ready");
     let refused = concluded(&building, Blocked { indexes: vec!["mine".to_owned()], ..Blocked::default() }, 20);
     assert_eq!((refused.indexes, refused.work.unwrap().blocked.is_some()), (building.indexes, true));
 }
 
 #[test]
-fn a_collection_made_anew_begins_without_a_past() {
+fn a_recreated_collection_starts_with_an_empty_history() {
     let mut old = put(&first(), tasks_with("/shards", json!(8)), "j", 10);
     old.work = None;
     let changed = tasks_with("/indexes", json!([{ "name": "mine", "partition": ["owner"], "sort": ["title"] }]));

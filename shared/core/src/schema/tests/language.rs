@@ -1,7 +1,7 @@
-//! JSON Schema 2020-12 as far as a record may use it: what each keyword does, which formats are asserted, what is refused.
+//! JSON Schema 2020-12 as records use it: the effect of each keyword, the asserted formats, the refused keywords.
 //!
-//! The keywords themselves are the `jsonschema` crate's business, which runs the official suite; what is held here is that
-//! they reach it, in a definition and in a record.
+//! The `jsonschema` crate runs the official test suite. These tests check that the keywords reach it, in a definition and in
+//! a record.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn compile(schema: Value) -> Result<Collection, Vec<FieldError>> {
     Definition::parse("things", json!({ "schema": schema }), None).and_then(Collection::compile)
 }
 
-/// A schema whose one field is `x`, with more at the top.
+/// A schema with one field `x` and further top-level keywords.
 fn with(x: Value, top: Value) -> Value {
     let mut schema = json!({ "type": "object", "properties": { "x": x, "y": { "type": "integer" } } });
     schema.as_object_mut().unwrap().extend(object(top));
@@ -27,7 +27,7 @@ fn problems(schema: Value, data: Value) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn every_keyword_of_a_field_is_obeyed() {
+fn every_keyword_of_a_field_is_enforced() {
     for (x, fits, fails) in [
         (json!({ "type": ["string", "null"] }), json!(null), json!(1)),
         (json!({ "enum": [1, "a", null, { "b": [1] }] }), json!({ "b": [1] }), json!("b")),
@@ -85,7 +85,7 @@ fn every_keyword_of_a_field_is_obeyed() {
 }
 
 #[test]
-fn keywords_at_the_top_hold_fields_together() {
+fn top_level_keywords_validate_several_fields() {
     for (top, fits, fails) in [
         (json!({ "required": ["x"] }), json!({ "x": 1 }), json!({ "y": 1 })),
         (json!({ "minProperties": 2 }), json!({ "x": 1, "y": 1 }), json!({ "x": 1 })),
@@ -116,7 +116,7 @@ fn keywords_at_the_top_hold_fields_together() {
 }
 
 #[test]
-fn references_lead_to_the_schema_s_own_parts_and_nowhere_else() {
+fn references_must_be_local() {
     let defs = json!({ "$defs": {
         "short": { "type": "string", "maxLength": 3 },
         "named": { "$anchor": "named", "type": "integer" },
@@ -139,7 +139,7 @@ fn references_lead_to_the_schema_s_own_parts_and_nowhere_else() {
 }
 
 #[test]
-fn what_is_refused_is_refused_by_name() {
+fn unsupported_keywords_are_refused_by_name() {
     let x = |schema: Value| with(schema, json!({}));
     let top = |top: Value| with(json!({}), top);
     for (schema, pointer, code) in [
@@ -188,7 +188,7 @@ fn what_is_refused_is_refused_by_name() {
     let error = &compile(x(json!({ "format": "color" }))).unwrap_err()[0];
     assert!(
         error.message.contains("date-time") && error.message.contains("uuid"),
-        "it says which there are: {error:?}"
+        "the error lists the formats: {error:?}"
     );
 }
 
@@ -221,7 +221,7 @@ fn formats_are_asserted() {
 }
 
 #[test]
-fn bounds_hold_to_the_last_of_38_digits() {
+fn bounds_are_exact_to_38_digits() {
     let exact = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
     let bound = "0.12345678901234567890123456789012345678";
     let (below, above) = ("0.12345678901234567890123456789012345677", "0.12345678901234567890123456789012345679");

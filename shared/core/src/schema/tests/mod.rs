@@ -1,4 +1,4 @@
-//! Definitions: what is taken, what is refused and where, and what a change of one keeps.
+//! Definitions: which are accepted, which are refused and with which pointer, and what a change keeps.
 
 mod blind;
 mod bound;
@@ -41,7 +41,7 @@ pub(super) fn tasks() -> Value {
     })
 }
 
-/// The tour's definition with one thing changed.
+/// The tour's definition with one change.
 pub(super) fn tasks_with(pointer: &str, value: Value) -> Value {
     let mut body = tasks();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -58,7 +58,7 @@ fn parse(body: Value) -> Result<Definition, Vec<FieldError>> {
 }
 
 #[test]
-fn the_tour_s_definition_is_taken_and_comes_back_as_it_was_put() {
+fn the_tour_s_definition_is_accepted_and_returned_unchanged() {
     let definition = parse(tasks()).unwrap();
     assert_eq!((definition.generation, definition.version, definition.shards), (1, 1, 1));
     assert_eq!(definition.indexes.iter().map(|index| (index.slot, index.generation)).collect::<Vec<_>>(), [(1, 1)]);
@@ -69,7 +69,7 @@ fn the_tour_s_definition_is_taken_and_comes_back_as_it_was_put() {
 }
 
 #[test]
-fn what_is_wrong_with_a_definition_is_said_and_where() {
+fn errors_in_a_definition_have_code_and_pointer() {
     let property = |schema: Value| tasks_with("/schema/properties/x", schema);
     let index = |index: Value| tasks_with("/indexes", json!([index]));
     let named = |name: &str| tasks_with(&format!("/schema/properties/{name}"), json!({}));
@@ -165,7 +165,7 @@ fn what_is_wrong_with_a_definition_is_said_and_where() {
 }
 
 #[test]
-fn everything_wrong_is_reported_at_once() {
+fn all_errors_are_reported_at_once() {
     let mut body = tasks_with("/shards", json!(3));
     body["indexes"][0]["sort"] = json!(["ghost"]);
     body["surprise"] = json!(1);
@@ -174,7 +174,7 @@ fn everything_wrong_is_reported_at_once() {
 }
 
 #[test]
-fn limits_hold_at_one_more() {
+fn one_more_than_a_limit_is_refused() {
     let fields = |count: usize| {
         let properties: serde_json::Map<_, _> =
             (0..count).map(|number| (format!("f{number}"), json!({ "type": "string" }))).collect();
@@ -223,7 +223,7 @@ fn an_unchanged_index_keeps_its_slot_and_a_changed_one_moves() {
 }
 
 #[test]
-fn a_list_rule_is_held_against_the_indexes() {
+fn a_list_rule_is_checked_against_the_indexes() {
     for (rule, served) in [
         ("record.owner == auth.id", true),
         ("true", true),
@@ -270,14 +270,14 @@ fn a_list_rule_is_held_against_the_indexes() {
 fn a_rule_s_error_names_its_column() {
     let problems =
         parse(tasks_with("/rules/update", json!("record.owner == auth.id && !changed('ownr')"))).unwrap_err();
-    assert_eq!(problems[0].message, "column 37: there is no field `ownr`");
+    assert_eq!(problems[0].message, "column 37: There is no field `ownr`.");
 }
 
 #[test]
 fn users_read_and_change_their_own_profile_only() {
     let users = Definition::users();
     let parsed = Definition::parse("users", users.as_put(), None).unwrap();
-    assert_eq!(parsed, users, "what is built in would pass the border too");
+    assert_eq!(parsed, users, "the built-in definition is valid too");
     let users = Collection::compile(users).unwrap();
     assert!(users.read_only("email") && !users.read_only("displayName"));
     assert!(

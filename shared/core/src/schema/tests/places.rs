@@ -1,10 +1,10 @@
-//! Keywords that mean something on a field of the record only: refused wherever they would be told and not enforced.
+//! Keywords that are enforced only on a field of the record: refused where they would be published and not enforced.
 
 use serde_json::{Value, json};
 
 use super::parse;
 
-/// A definition whose record has a field of each kind that is enforced, and `x`.
+/// A definition whose record has a field with each such keyword, and `x`.
 fn with(x: Value) -> Value {
     json!({ "schema": { "type": "object", "additionalProperties": false,
         "$defs": { "plain": { "type": "string", "$anchor": "plain" }, "always": true, "a/b": { "type": "string" } },
@@ -18,7 +18,7 @@ fn with(x: Value) -> Value {
             "x": x } } })
 }
 
-/// A definition with a member at the top of its schema, or among its `$defs`.
+/// A definition with a member at the top level of its schema, or in its `$defs`.
 fn at(place: &str, value: Value) -> Value {
     let mut body = with(json!({ "type": "string" }));
     let (parent, name) = place.rsplit_once('/').unwrap();
@@ -27,7 +27,7 @@ fn at(place: &str, value: Value) -> Value {
 }
 
 #[test]
-fn what_is_enforced_on_fields_alone_is_refused_elsewhere() {
+fn field_keywords_are_refused_elsewhere() {
     let x = "/schema/properties/x";
     for (body, pointer) in [
         (

@@ -1,4 +1,4 @@
-//! Records held against a compiled collection.
+//! Records validated by a compiled collection.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ fn codes(result: Result<(), Vec<crate::error::FieldError>>) -> Vec<(String, &'st
 }
 
 #[test]
-fn a_record_is_taken_or_refused_by_name() {
+fn a_record_is_accepted_or_refused_with_pointers() {
     let tasks = collection(tasks());
     for (data, expected) in [
         (json!({ "title": "x" }), vec![]),
@@ -65,20 +65,20 @@ fn a_record_is_taken_or_refused_by_name() {
 }
 
 #[test]
-fn an_open_schema_is_closed() {
+fn undeclared_fields_are_refused() {
     let open = collection(json!({ "schema": { "type": "object", "properties": { "title": { "type": "string" } } } }));
     assert_eq!(codes(open.validate(&mut object(json!({ "ghost": 1 })))), [("/ghost".to_owned(), "unknown_field")]);
 }
 
 #[test]
-fn a_bad_record_is_not_an_endless_answer() {
+fn the_number_of_reported_errors_is_limited() {
     let tasks = collection(tasks());
     let mut ghosts: Map<String, Value> = (0..5_000).map(|number| (format!("g{number}"), json!(1))).collect();
     assert!(tasks.validate(&mut ghosts).unwrap_err().len() <= 50);
 }
 
 #[test]
-fn defaults_fill_gaps_and_times_take_one_form() {
+fn defaults_are_added_and_times_get_one_form() {
     let tasks = collection(tasks());
     let mut data = object(json!({ "title": "x", "due": "2026-03-01T14:00:00+02:00" }));
     tasks.apply_defaults(&mut data);
@@ -90,7 +90,7 @@ fn defaults_fill_gaps_and_times_take_one_form() {
 }
 
 #[test]
-fn a_patch_is_written_blind_only_where_no_other_field_matters() {
+fn a_patch_is_written_without_a_read_only_if_no_other_field_matters() {
     let blind = |body: Value, patch: Value| collection(body).read_reasons(&object(patch)).next().is_none();
     for (patch, expected) in [
         (json!({ "title": "y" }), true),
@@ -119,11 +119,11 @@ fn a_patch_is_written_blind_only_where_no_other_field_matters() {
     }
     assert!(!blind(tasks_with("/schema/dependentRequired", json!({ "title": ["owner"] })), title()));
     let recent = json!([{ "name": "recent", "partition": ["owner"], "sort": ["-updatedAt"] }]);
-    assert!(!blind(tasks_with("/indexes", recent), title()), "every write moves it");
+    assert!(!blind(tasks_with("/indexes", recent), title()), "every write changes its key");
 }
 
 #[test]
-fn a_blind_patch_is_checked_member_by_member() {
+fn a_patch_without_a_read_is_validated_member_by_member() {
     let tasks = collection(tasks());
     for (patch, expected) in [
         (json!({ "title": "y" }), vec![]),
@@ -177,7 +177,7 @@ fn flags_and_relations_are_known() {
 }
 
 #[test]
-fn a_record_stands_in_the_indexes_whose_partition_it_has() {
+fn a_record_is_in_the_indexes_whose_partition_fields_it_has() {
     let tasks = collection(tasks());
     let keys = |data: Value| {
         let data = object(data);
