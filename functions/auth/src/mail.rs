@@ -56,7 +56,7 @@ impl Outbox {
         job.max_attempts = 9;
         if !place.is_mailed() {
             job.status = Status::Cancelled;
-            job.last_error = Some("withheld: too many sign-ups".to_owned());
+            job.last_error = Some("Withheld: too many sign-ups for this address.".to_owned());
         }
         let mut item = job.to_item();
         if !place.is_mailed() {

@@ -21,10 +21,10 @@ pub async fn sessions(State(app): State<App>, Bearer(caller): Bearer) -> Handler
 }
 
 async fn signed_in(app: &App, caller: Caller) -> Result<User> {
-    let Caller::User(user) = caller else { return Err(Error::Unauthenticated("sign in first")) };
+    let Caller::User(user) = caller else { return Err(Error::Unauthenticated("Sign in first.")) };
     if app.sessions.is_alive(&user.id, &user.session).await? {
         Ok(user)
     } else {
-        Err(Error::Unauthenticated("this session has ended: sign in again"))
+        Err(Error::Unauthenticated("This session has ended. Sign in again."))
     }
 }

@@ -31,11 +31,13 @@ impl Password {
     /// `Invalid` at `/password` saying what length is asked for.
     pub fn new(text: String) -> Result<Self> {
         match text.chars().count() {
-            0..MIN_LENGTH => {
-                Err(Error::field("/password", "too_short", "use at least 15 characters; any will do, spaces too"))
-            }
+            0..MIN_LENGTH => Err(Error::field(
+                "/password",
+                "too_short",
+                "Use at least 15 characters. Every character is allowed, spaces too.",
+            )),
             MIN_LENGTH..=MAX_LENGTH => Ok(Self(text)),
-            _ => Err(Error::field("/password", "too_long", "use at most 256 characters")),
+            _ => Err(Error::field("/password", "too_long", "Use at most 256 characters.")),
         }
     }
 }
@@ -87,10 +89,10 @@ impl Hasher {
         let stored = PasswordHash::new(stored).map_err(broken)?;
         let params = Params::try_from(&stored).map_err(broken)?;
         let (Some(salt), Some(expected), Some(version)) = (&stored.salt, &stored.hash, stored.version) else {
-            return Err(Error::internal("a stored hash lacks its version, its salt or itself"));
+            return Err(Error::internal("A stored password hash has no version, no salt or no hash."));
         };
         if params.m_cost() > MOST_MEMORY {
-            return Err(Error::internal("a stored hash asks for more memory than any that is made here"));
+            return Err(Error::internal("A stored password hash requires more memory than this version ever uses."));
         }
         let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(broken)?;
         let version = Version::try_from(version).map_err(broken)?;
@@ -113,7 +115,7 @@ impl Hasher {
         let missing = params.block_count().saturating_sub(memory.len());
         memory.try_reserve_exact(missing).map_err(|error| Error::Unavailable {
             retry_after: 1,
-            source: Some(format!("no memory for a password's hash: {error}").into()),
+            source: Some(format!("There is not enough memory to hash a password: {error}").into()),
         })?;
         let blocks = memory.len() + missing;
         memory.resize(blocks, Block::new());
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_counted_in_code_points_and_composition_does_not_matter() {
+    fn length_is_counted_in_code_points_and_no_composition_is_required() {
         assert!(Password::new("a".repeat(14)).is_err());
         assert!(Password::new("a".repeat(257)).is_err());
         for fine in ["a".repeat(15), "a".repeat(256), "🦀".repeat(15), " ".repeat(15), "onlylowercaseletters".into()]
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_was_used_before_gives_the_same_hashes() {
+    fn reused_memory_gives_the_same_hashes() {
         // By another implementation of RFC 9106, of the password and salt of its own tests.
         let known = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let hasher = Hasher::default();
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_password_is_a_wrong_one() {
+    fn a_malformed_stored_hash_is_an_error_and_not_a_wrong_password() {
         let hash =
             |head: &str| format!("$argon2{head}$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
         for (what, stored) in [

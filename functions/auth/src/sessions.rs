@@ -133,7 +133,10 @@ impl Sessions {
             return Ok((user(presented, found), successor));
         }
         if alive {
-            tracing::warn!(session = presented.session, "a spent refresh token was used: the session is ended");
+            tracing::warn!(
+                session = presented.session,
+                "An old refresh token was used again, so the session was ended."
+            );
             self.end(&presented.user, &presented.session).await?;
         }
         Err(REFUSED)
@@ -188,14 +191,15 @@ impl Sessions {
         self.key
             .get_or_try_init(async || {
                 let text = self.parameters.get_or_create("refresh", || id::base64url(&id::random::<32>())).await?;
-                let bytes = id::from_base64url(&text).ok_or_else(|| Error::internal("refresh key is not base64url"))?;
+                let bytes = id::from_base64url(&text)
+                    .ok_or_else(|| Error::internal("The refresh key in Parameter Store is not base64url."))?;
                 Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
             })
             .await
     }
 }
 
-const REFUSED: Error = Error::Unauthenticated("the refresh token is not valid, or no longer: sign in again");
+const REFUSED: Error = Error::Unauthenticated("The refresh token is invalid or expired. Sign in again.");
 
 /// What a token claims, the text of the claim, and the tag that proves it.
 fn parse(token: &str) -> Option<(Presented, &str, Vec<u8>)> {

@@ -27,7 +27,7 @@ pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> Handler
     let Some(account) = account.filter(|_| right) else {
         // Whoever has not proven the address hears nothing of what was read of it.
         cost::withhold();
-        return Err(Error::Unauthenticated("no verified account has this address and password").into());
+        return Err(Error::Unauthenticated("No verified account has this address and password.").into());
     };
     if password::is_outdated(&account.hash)
         && let Ok(password) = Password::new(body.password)

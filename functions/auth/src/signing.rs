@@ -47,7 +47,8 @@ impl SigningKeys {
     /// `Unavailable` when the key cannot be fetched.
     pub async fn tokens(&self, user: &User, refresh_token: &str, now: u64) -> Result<Value> {
         let key = self.key().await?;
-        let pkcs8 = id::from_base64url(&key.pkcs8).ok_or_else(|| Error::internal("signing key is not base64url"))?;
+        let pkcs8 = id::from_base64url(&key.pkcs8)
+            .ok_or_else(|| Error::internal("The signing key in Parameter Store is not base64url."))?;
         let jti = id::base64url(&id::random::<12>());
         let access = token::sign(user, &self.issuer, &key.kid, &pkcs8, now, jti).map_err(Error::Internal)?;
         Ok(json!({

@@ -25,9 +25,12 @@ pub async fn signout(State(app): State<App>, Bearer(caller): Bearer, request: Re
             .sessions
             .of_token(&token)
             .await?
-            .ok_or(Error::Unauthenticated("the refresh token is not valid, or no longer"))?,
+            .ok_or(Error::Unauthenticated("The refresh token is invalid or expired."))?,
         (Caller::Anonymous, None) => {
-            return Err(Error::Unauthenticated("send the access token, or the refresh token in the body").into());
+            return Err(Error::Unauthenticated(
+                "Send the access token in Authorization, or the refresh token in the body.",
+            )
+            .into());
         }
     };
     app.sessions.end(&user, &session).await?;

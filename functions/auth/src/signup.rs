@@ -51,5 +51,9 @@ pub async fn signup(
             return Ok((StatusCode::ACCEPTED, axum::Json(json!({ "signupToken": token }))));
         }
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("an address is signed up many times at once".into()) }.into())
+    Err(Error::Unavailable {
+        retry_after: 1,
+        source: Some("Too many sign-ups for one address ran at the same time.".into()),
+    }
+    .into())
 }

@@ -51,18 +51,18 @@ pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Handler
 fn one_of_both() -> Error {
     Error::bad_request(
         "signup_token_or_password",
-        "send signupToken, as the sign-up answered it, or password, a new one for the account; not both",
+        "Send either the signupToken from the answer to the sign-up, or a new password for the account. Do not send both.",
     )
 }
 
 fn code_refused() -> Error {
-    Error::bad_request("code_refused", "the code is wrong, spent, or older than ten minutes: sign up again")
+    Error::bad_request("code_refused", "The code is wrong, already used or older than ten minutes. Sign up again.")
 }
 
 fn token_refused() -> Error {
     Error::bad_request(
         "code_refused",
-        "the code is wrong, spent, older than ten minutes, of another sign-up, or was tried too often: send a new password \
-         instead of signupToken, or sign up again",
+        "The code is wrong, already used, older than ten minutes, of another sign-up, or was tried too often. Send a new \
+         password instead of signupToken, or sign up again.",
     )
 }

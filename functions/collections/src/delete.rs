@@ -60,20 +60,20 @@ async fn decided(
     scoped_key: Option<&ScopedKey>,
 ) -> Result<Response> {
     if name == "users" {
-        return Err(Error::Forbidden("the collection users is part of the system"));
+        return Err(Error::Forbidden("The collection users is built in and cannot be deleted."));
     }
     let stored = app.definitions.get(name).await?.filter(|stored| stored.stage.is_ready());
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
     preconditions.hold(Some(definition.version))?;
     if let Some(referrer) = relations::pointing(app, &definition).await? {
         let detail = format!(
-            "`{}` points at it through `{}`: take that relation out first",
+            "The collection `{}` points at this one through its field `{}`. Remove that relation first.",
             referrer.collection, referrer.field
         );
         return Err(Error::conflict("referenced", detail));
     }
     if options.records.is_none() && !app.records.is_empty(&definition).await? {
-        let detail = "the collection holds records: delete them first, or all at once with ?records=delete, for ever";
+        let detail = "The collection holds records. Delete them first, or delete them for good with ?records=delete.";
         return Err(Error::conflict("not_empty", detail));
     }
     let now = app.clock.millis();

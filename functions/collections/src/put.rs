@@ -74,7 +74,10 @@ async fn decided(
     let alive = stored.as_ref().filter(|stored| stored.stage.is_ready()).map(|stored| &stored.definition);
     preconditions.hold(alive.map(|definition| definition.version))?;
     if alive.is_none() && app.definitions.all().await?.len() >= MAX_COLLECTIONS {
-        return Err(Error::conflict("too_many", format!("a stack has at most {MAX_COLLECTIONS} collections")));
+        return Err(Error::conflict(
+            "too_many",
+            format!("A stack has at most {MAX_COLLECTIONS} collections. Delete one first."),
+        ));
     }
     let previous = stored.as_ref().map(|stored| &stored.definition);
     let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;
@@ -98,7 +101,10 @@ async fn when_deleted(app: &App, name: &str) -> Result<Option<Stored>> {
             let left = withdrawal.in_force_at - now;
             if left > MOST_WAITED {
                 let retry_after = u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX);
-                return Err(Error::Unavailable { retry_after, source: Some("a deletion is not in force yet".into()) });
+                return Err(Error::Unavailable {
+                    retry_after,
+                    source: Some("The deletion of a collection with this name is not in force yet.".into()),
+                });
             }
             sleep_until(&app.clock, withdrawal.in_force_at).await;
             continue;
@@ -149,7 +155,11 @@ async fn replace(
         (work.job, work.since) = (job.clone(), now);
     }
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
-        return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));
+        return Err(Error::field(
+            "/shards",
+            "too_many",
+            "The number of shards of this collection has changed too often and cannot change again.",
+        ));
     }
     // Until a job has been through, either may be what records go by.
     let waits = definition.next().is_some() || !definition.unreferenced().is_empty();
@@ -170,9 +180,9 @@ async fn replace(
 fn unheld(problems: Vec<FieldError>) -> Error {
     let explained = |problem: FieldError| {
         let message = format!(
-            "until every stored record fits the narrower schema, the rules from before and these hold together, and that cannot \
-             be: {}; put the rules by themselves, before or after the schema",
-            problem.message
+            "The old rules and these rules must both hold until every stored record fits the narrower schema, but they \
+             cannot: {}. Put the rules separately, before or after the schema.",
+            problem.message.trim_end_matches('.')
         );
         FieldError { message, ..problem }
     };

@@ -19,7 +19,7 @@ pub async fn check(app: &App, definition: &Definition) -> Result<()> {
     for (field, relation) in collection.relations() {
         let pointer = format!("/schema/properties/{field}/relation");
         if !exists(app, definition, &relation.collection).await? {
-            let message = format!("there is no collection `{}`: put that one first", relation.collection);
+            let message = format!("The collection `{}` does not exist. Define it first.", relation.collection);
             problems.push(FieldError::new(format!("{pointer}/collection"), "no_collection", message));
         }
         problems.extend(unfollowed(&collection, field, relation, &format!("{pointer}/onDelete")));
@@ -41,7 +41,7 @@ fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer
         return None;
     }
     if relation.on_delete == OnDelete::SetNull && collection.field(field).is_some_and(|field| field.required) {
-        let message = format!("setNull takes `{field}` out of the record, and every record has to have it");
+        let message = format!("setNull removes `{field}` from the record, but the schema requires it.");
         return Some(FieldError::new(pointer, "required", message));
     }
     let mut indexes = collection.definition().indexes.iter();
@@ -50,8 +50,8 @@ fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer
     }
     let index = json!({ "name": index_name(field), "partition": [field], "sort": [] });
     let message = format!(
-        "the records that point at a deleted one are found through an index whose partition is just this field; \
-         add to `indexes`: {index}"
+        "onDelete needs an index whose partition is only this field, to find the records that point at a deleted one. \
+         Add to `indexes`: {index}"
     );
     Some(FieldError::new(pointer, "index_required", message))
 }
@@ -88,7 +88,10 @@ pub async fn note(
             if pointing.is_empty() {
                 continue;
             }
-            return Err(Error::conflict("changed", format!("`{target}` is no collection any more: look again")));
+            return Err(Error::conflict(
+                "changed",
+                format!("The collection `{target}` was deleted meanwhile. Read the collections again."),
+            ));
         };
         let referrers = with(&known.referrers, &definition.name, pointing);
         // Who begins to point writes even what is known already: a deletion of the target at the same time must notice.
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_follow_needs_the_index_that_finds_it_and_the_error_brings_it() {
+    fn cascade_and_set_null_need_an_index_and_the_error_names_it() {
         for on_delete in ["cascade", "setNull"] {
             let error = problem(on_delete, json!({})).expect("no index");
             assert_eq!(error.code, "index_required");

@@ -64,7 +64,10 @@ async fn document(app: &App, caller: &Caller, options: &Options) -> Result<Value
 /// May be kept, but not used without asking: who else uses the same cache may see less.
 fn answer(text: String, headers: &[(HeaderName, String)], known: &Preconditions) -> Result<Response> {
     if text.len() > MAX_BYTES {
-        return Err(Error::refused("too_large", "name the collections you need, as in ?collections=tasks,users"));
+        return Err(Error::refused(
+            "too_large",
+            "The document is too large with every collection. Name the ones you need, as in ?collections=tasks,users.",
+        ));
     }
     let tag = format!("\"{}\"", id::sha256(text.as_bytes()));
     let status = if known.if_none_match.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };

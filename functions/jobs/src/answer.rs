@@ -59,7 +59,7 @@ pub async fn step(
             return Err(error);
         }
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("a job goes on faster than it can be read".into()) })
+    Err(Error::Unavailable { retry_after: 1, source: Some("A job kept changing while it was read.".into()) })
 }
 
 /// A job's id from the path. What is no id names no job.

@@ -30,7 +30,7 @@ async fn enqueued(app: &App, body: JobRequest, request: &str, scoped_key: Option
         Some(scoped_key) => {
             let enqueuing = vec![app.jobs.enqueuing(&job)?];
             if let TransactionOutcome::Cancelled(_) = scoped_key.together(&app.responses, enqueuing, &answer).await? {
-                return Err(Error::conflict("exists", "a job with this id exists"));
+                return Err(Error::conflict("exists", "A job with this id already exists."));
             }
         }
     }

@@ -33,7 +33,7 @@ pub async fn list(
 ) -> HandlerResult<axum::Json<Value>> {
     let limit = query.limit.unwrap_or(PAGE.0);
     if !(1..=PAGE.1).contains(&limit) {
-        return Err(Error::bad_request("limit", "limit is from 1 to 100").into());
+        return Err(Error::bad_request("limit", "limit must be between 1 and 100.").into());
     }
     let purpose = format!("jobs:{}:{}", admin.id, query.dead);
     let after = match &query.cursor {

@@ -76,7 +76,7 @@ async fn together(app: &App, request: &str, scoped_key: &ScopedKey) -> Result<St
         };
         dead = jobs.into_iter().zip(reasons).filter(|(_, reason)| reason.is_none()).map(|(job, _)| job).collect();
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("dead jobs go on faster than they can be read".into()) })
+    Err(Error::Unavailable { retry_after: 1, source: Some("Dead jobs kept changing while they were read.".into()) })
 }
 
 fn told(redriven: usize, more: bool) -> StoredResponse {

@@ -34,7 +34,7 @@ pub async fn upload(
     Json(file): Json<Upload>,
 ) -> HandlerResult {
     if !(1..=MAX_BYTES).contains(&file.bytes) {
-        return Err(Error::field("/bytes", "range", "a file has from 1 byte to 5 GiB").into());
+        return Err(Error::field("/bytes", "range", "A file must have between 1 byte and 5 GiB.").into());
     }
     let new = upload_key(&id::new(&app.clock), file.format);
     let key = match idempotency_key.of(&Caller::User(admin.0))? {
@@ -50,7 +50,7 @@ async fn first(app: &App, scoped_key: &ScopedKey, new: String) -> Result<String>
     let Err(error) = scoped_key.keep_alone(&app.responses, &answer).await else { return Ok(new) };
     let kept = scoped_key.kept(&app.responses).await?.and_then(|kept| kept.body).ok_or(error)?;
     let key = kept.get("key").and_then(Value::as_str);
-    key.map(str::to_owned).ok_or_else(|| Error::internal("what is kept for an upload has no key"))
+    key.map(str::to_owned).ok_or_else(|| Error::internal("The stored answer of an upload has no key."))
 }
 
 fn created() -> StoredResponse {

@@ -46,7 +46,7 @@ pub async fn batch(
     Json(batch): Json<Batch>,
 ) -> HandlerResult {
     if batch.operations.is_empty() || batch.operations.len() > MAX_OPERATIONS {
-        return Err(Error::field("/operations", "count", "a batch has from 1 to 100 operations").into());
+        return Err(Error::field("/operations", "count", "A batch must have between 1 and 100 operations.").into());
     }
     let scoped_key = idempotency_key.of(&caller)?;
     let now = app.operations.clock.millis();
@@ -94,13 +94,13 @@ fn operation(request: Request, now: u64) -> Result<Operation> {
 }
 
 fn a_body(body: Option<Map<String, Value>>) -> Result<Map<String, Value>> {
-    body.ok_or_else(|| Error::field("/body", "required", "this operation needs a body: a JSON object"))
+    body.ok_or_else(|| Error::field("/body", "required", "This operation requires a body: a JSON object."))
 }
 
 fn no_body(body: Option<&Map<String, Value>>) -> Result<()> {
     match body {
         None => Ok(()),
-        Some(_) => Err(Error::field("/body", "unexpected", "this operation has no body")),
+        Some(_) => Err(Error::field("/body", "unexpected", "This operation takes no body. Leave it out.")),
     }
 }
 
@@ -108,8 +108,8 @@ fn no_operation() -> Error {
     Error::field(
         "/path",
         "operation",
-        "an operation is POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
-         POST .../records/{id}/undelete",
+        "An operation must be POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
+         POST .../records/{id}/undelete.",
     )
 }
 
@@ -119,8 +119,8 @@ fn unconditional(preconditions: &Preconditions) -> Result<()> {
         return Ok(());
     }
     let pointer = if preconditions.if_match.is_sent() { "/ifMatch" } else { "/ifNoneMatch" };
-    let message = "a POST creates a record under a new id, so there is nothing to hold this against: leave it out, or PUT \
-                   the record under an id of your own with ifNoneMatch *";
+    let message = "A POST creates a record under a new id, so a condition has no effect. Leave it out, or PUT the record \
+                   under an id of your own with ifNoneMatch *.";
     Err(Error::field(pointer, "condition_not_offered", message))
 }
 

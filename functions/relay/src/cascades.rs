@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_from_a_tombstone_that_changes_or_a_deletion_without_followers() {
+    fn a_changed_tombstone_or_a_deletion_without_referrers_makes_no_job() {
         assert!(job(&record(tombstone(), tombstone())).is_none());
         let mut quiet = tombstone();
         quiet.as_object_mut().expect("an object").remove("follow");

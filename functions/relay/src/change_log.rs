@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_in_its_collection_and_in_each_index_from_its_making_to_its_end() {
+    fn a_record_is_counted_in_its_collection_and_each_index_from_creation_to_deletion() {
         let (made, gone) = ((false, true), (true, false));
         assert_eq!(steps(json!({}), image(1, "a")), [step("a", 1, made), step("c#tasks#2#0", 1, made)]);
         let deleted = with(without(image(2, "a"), &["ix1p", "ix1s"]), "del", json!({ "S": "now" }));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_changes_no_place_is_in_the_feed_and_in_no_count() {
+    fn a_write_that_changes_no_key_is_in_the_feed_and_changes_no_count() {
         let stayed = [step("a", 0, (true, true)), step("c#tasks#2#0", 0, (true, true))];
         assert_eq!(steps(image(1, "a"), image(2, "a")), stayed);
         let quiet = |v| without(image(v, "a"), &["cf"]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_derives_anew_enters_only_where_it_was_not() {
+    fn a_rederived_record_is_counted_only_in_partitions_that_did_not_count_it() {
         let made = (false, true);
         let before = without(image(1, "a"), &["ix1p", "ix1s"]);
         assert_eq!(steps(before, image(1, "a")), [step("a", 1, made)], "an index that was built");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_says_from_when_to_when_the_record_stood_as_it_did() {
+    fn a_change_carries_the_times_of_the_previous_and_the_current_write() {
         let written = |v: u64, at: &str| with(image(v, "a"), "ua", json!({ "S": at }));
         let stood = |old: Value, new: Value| change(&record(old, new)).expect("a change").stood;
         assert_eq!(stood(written(1, "monday"), written(2, "friday")), ["monday", "friday"]);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_or_not_counted_is_nothing_to_the_ledger() {
+    fn an_item_that_is_not_a_counted_record_is_not_in_the_change_log() {
         let plain = |v| without(image(v, "a"), &["cn", "cf"]);
         assert_eq!(steps(json!({}), plain(1)), []);
         assert_eq!(steps(plain(1), plain(2)), []);

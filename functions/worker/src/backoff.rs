@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_stay_between_half_and_full() {
+    fn each_wait_doubles_with_jitter_between_half_and_all_of_it() {
         for (attempts, full) in [(1, 2), (2, 4), (3, 8), (5, 32), (12, 3_600), (40, 3_600)] {
             for _ in 0..100 {
                 let wait = seconds(attempts);

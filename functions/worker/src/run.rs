@@ -18,7 +18,11 @@ pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(
     let body = message.body.as_deref().unwrap_or_default();
     let Ok(Task::RunJob { job, run, request_id }) = serde_json::from_str(body) else {
         // Nobody can do anything with it. It comes back until the queue gives up and keeps it as a dead letter.
-        tracing::error!(function = "worker", message = message.message_id.as_deref(), "a message of no known shape");
+        tracing::error!(
+            function = "worker",
+            message = message.message_id.as_deref(),
+            "A message from the queue cannot be parsed."
+        );
         come_back(app.queue_of(message), message, backoff::seconds(receives(message))).await;
         return Err(Failed);
     };
@@ -30,7 +34,7 @@ pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(
             Err(Failed)
         }
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "a job could not be started");
+            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "A job could not be started.");
             come_back(app.queue_of(message), message, backoff::seconds(receives(message))).await;
             Err(Failed)
         }
@@ -47,7 +51,7 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
         // Another attempt has taken it over: the message is theirs as well.
         Err(Error::Conflict { .. }) => return Ok(()),
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job = job.id, cause = %error, "an outcome could not be written");
+            tracing::error!(requestId = request_id, function = "worker", job = job.id, cause = %error, "The outcome of a job could not be written.");
             return Err(Failed);
         }
     };
@@ -75,7 +79,7 @@ const RETRYING: &str = "retrying";
 
 /// What a job came to. A panic is a failure of this job (R121): it is written down, and the message comes back as after any other.
 async fn caught(work: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::new("the job panicked")))
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::new("The job panicked.")))
 }
 
 /// Writes down how an attempt ended. An outcome that can never be kept, being too large or beyond the numbers of the table, ends
@@ -88,10 +92,10 @@ async fn keep(
     match write_down(app, job, &outcome).await {
         Err(error) if !matches!(error, Error::Unavailable { .. } | Error::Conflict { .. }) => {
             let why = match error {
-                Error::BadRequest { .. } => Failure::new("it is larger than the table can hold"),
+                Error::BadRequest { .. } => Failure::new("it is larger than a DynamoDB item can be"),
                 error => Failure::from(error),
             };
-            let unkept = Err(Failure::last(format!("its outcome could not be kept: {}", why.reason())));
+            let unkept = Err(Failure::last(format!("The outcome of the job could not be stored: {}", why.reason())));
             let written = write_down(app, job, &unkept).await;
             (unkept, written)
         }
@@ -121,7 +125,7 @@ fn receives(message: &SqsMessage) -> u32 {
 pub async fn come_back(queue: &Queue, message: &SqsMessage, seconds: u64) {
     let receipt = message.receipt_handle.as_deref().unwrap_or_default();
     if let Err(error) = queue.return_after(receipt, seconds).await {
-        tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "visibility not changed");
+        tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "The visibility timeout of a message could not be changed.");
     }
 }
 
@@ -130,10 +134,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_job_that_panics_has_failed_and_may_be_tried_again() {
+    async fn a_job_that_panics_fails_and_is_tried_again() {
         #[allow(clippy::panic, reason = "what is to be caught")]
         let outcome = caught(async { panic!("on purpose") }).await;
-        assert!(matches!(outcome, Err(failure) if failure.reason() == "the job panicked" && failure.may_pass()));
+        assert!(matches!(outcome, Err(failure) if failure.reason() == "The job panicked." && failure.may_pass()));
         assert!(matches!(caught(async { Ok(Outcome::Done(None)) }).await, Ok(Outcome::Done(None))));
     }
 }

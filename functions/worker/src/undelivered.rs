@@ -19,7 +19,7 @@ pub async fn message(app: &App, queue: &Queue, message: &SqsMessage) -> Result<(
         tracing::error!(
             function = "worker",
             message = message.message_id.as_deref(),
-            "a dead letter of no known shape"
+            "A dead letter cannot be parsed."
         );
         come_back(queue, message, REST_SECONDS).await;
         return Err(Failed);
@@ -31,7 +31,7 @@ pub async fn message(app: &App, queue: &Queue, message: &SqsMessage) -> Result<(
             return Ok(());
         }
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "an undelivered job could not be ended");
+            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "An undelivered job could not be marked dead.");
             come_back(queue, message, LEASE_SECONDS).await;
         }
     }

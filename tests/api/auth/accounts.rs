@@ -12,7 +12,7 @@ fn sign_up(email: &str, password: &str) -> Value {
 }
 
 #[tokio::test]
-async fn fourteen_characters_are_too_few_and_any_fifteen_will_do() {
+async fn fourteen_characters_are_too_few_and_fifteen_are_enough() {
     let world = World::new().await;
     let stranger = world.stranger();
     let refused = stranger.post("/v1/auth/signup", sign_up("a@example.org", "fourteen chars")).await.expect(400);

@@ -29,7 +29,7 @@ async fn sessions(caller: &Caller<'_>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_access_token_does_not_outlive_its_session_where_the_session_is_looked_at() {
+async fn an_access_token_does_not_outlive_its_session_on_routes_that_read_the_session() {
     let world = World::new().await;
     let ada = about_to_end(&world, 5 * MINUTE).await;
     ada.get("/v1/auth/me").await.expect(200);
@@ -46,7 +46,7 @@ async fn an_access_token_does_not_outlive_its_session_where_the_session_is_looke
 }
 
 #[tokio::test]
-async fn a_token_that_was_just_exchanged_is_not_good_past_the_end_of_its_session() {
+async fn a_token_that_was_just_exchanged_is_refused_after_its_session_ends() {
     let world = World::new().await;
     let before = about_to_end(&world, 10).await;
     refreshed(&world, &before.refresh_token).await;
@@ -76,7 +76,7 @@ async fn a_session_that_was_not_used_for_thirty_days_is_in_no_list() {
 
 /// The mark that there has been a first admin outlives the account (R13).
 #[tokio::test]
-async fn whoever_signs_up_again_under_the_admins_address_is_no_admin() {
+async fn signing_up_again_under_the_admins_address_makes_no_admin() {
     let world = World::new().await;
     let admin = world.admin().await;
     assert_eq!(admin.user["roles"], json!(["admin"]));

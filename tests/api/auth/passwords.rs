@@ -33,7 +33,7 @@ async fn the_length_of_a_password_is_counted_in_code_points_whatever_bytes_they_
 }
 
 #[tokio::test]
-async fn what_looks_alike_is_not_the_same_password() {
+async fn passwords_that_look_alike_are_different() {
     let world = World::new().await;
     for (nth, (password, alike)) in [
         ("caf\u{e9} au lait, merci", "cafe\u{301} au lait, merci"),
@@ -60,7 +60,7 @@ const PASSWORDS: [&str; 5] =
     ["onlylowercaseletters", "ONLYUPPERCASELETTERS", "123456789012345", "               ", "аллесмаленькие буквы"];
 
 #[tokio::test]
-async fn no_composition_is_asked_for() {
+async fn no_composition_is_required() {
     let world = World::new().await;
     for (nth, password) in PASSWORDS.into_iter().enumerate() {
         assert_eq!(sign_up(&world, &format!("a{nth}@example.org"), password).await, 202, "{password:?}");

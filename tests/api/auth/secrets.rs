@@ -8,7 +8,7 @@ use undercroft_local::Fault;
 
 /// Each kind of secret at each place that takes one: only its own takes it (R46).
 #[tokio::test]
-async fn a_secret_opens_the_one_door_it_is_for() {
+async fn a_secret_works_only_for_its_own_purpose() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     for _ in 0..2 {

@@ -43,7 +43,7 @@ async fn of_many_refreshes_at_once_all_get_the_one_successor() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_can_be_asked_for_again_and_an_old_token_ends_the_session() {
+async fn a_lost_answer_can_be_repeated_and_an_old_token_ends_the_session() {
     let world = World::new().await;
     let first = world.user("ada").await.refresh_token;
     let stranger = world.stranger();
@@ -57,7 +57,7 @@ async fn a_lost_answer_can_be_asked_for_again_and_an_old_token_ends_the_session(
 }
 
 #[tokio::test]
-async fn what_was_rotated_or_ended_stays_so_when_every_function_restarts() {
+async fn rotated_tokens_and_ended_sessions_stay_invalid_after_every_function_restarts() {
     let mut world = World::new().await;
     let (first, second, bob) = {
         let ada = world.user("ada").await;

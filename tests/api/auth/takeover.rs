@@ -20,7 +20,7 @@ fn lapse(world: &World) {
 }
 
 #[tokio::test]
-async fn a_sign_up_after_a_lapsed_code_does_not_put_its_password_into_force() {
+async fn a_sign_up_after_an_expired_code_does_not_set_the_password() {
     let world = World::new().await;
     for email in [ADA, ADMIN] {
         let hers = world.sign_up(email, PASSWORD).await;
@@ -40,7 +40,7 @@ async fn a_sign_up_after_a_lapsed_code_does_not_put_its_password_into_force() {
 }
 
 #[tokio::test]
-async fn a_sign_up_of_somebody_else_does_not_void_a_code() {
+async fn a_sign_up_by_somebody_else_does_not_invalidate_a_code() {
     let world = World::new().await;
     for email in [ADA, ADMIN] {
         let hers = world.sign_up(email, PASSWORD).await;
@@ -66,7 +66,7 @@ async fn a_sign_up_of_somebody_else_does_not_void_a_code() {
 
 /// A link in a mail opens in whatever browser it likes, which has no token: there a password is chosen.
 #[tokio::test]
-async fn a_password_chosen_with_the_code_voids_the_one_that_was_signed_up_with() {
+async fn a_password_sent_with_the_code_replaces_the_one_of_the_sign_up() {
     let world = World::new().await;
     let chosen = "chosen where the link was opened";
     let hers = world.sign_up(ADA, PASSWORD).await;
@@ -89,7 +89,7 @@ async fn a_password_chosen_with_the_code_voids_the_one_that_was_signed_up_with()
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_its_own_address_and_sign_up_and_for_ten_minutes() {
+async fn a_code_is_valid_for_its_own_address_and_sign_up_for_ten_minutes() {
     let world = World::new().await;
     let bob = "bob@example.org";
     let (ada_token, bob_token) = (world.sign_up(ADA, PASSWORD).await, world.sign_up(bob, PASSWORD).await);
@@ -112,7 +112,7 @@ async fn a_code_is_good_for_its_own_address_and_sign_up_and_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn whoever_has_an_account_is_not_signed_up_again_by_any_code() {
+async fn no_code_makes_a_second_account_for_an_address() {
     let world = World::new().await;
     let tokens = [world.sign_up(ADA, PASSWORD).await, world.sign_up(ADA, THEIRS).await];
     world.settle().await;
@@ -125,7 +125,7 @@ async fn whoever_has_an_account_is_not_signed_up_again_by_any_code() {
 
 /// R9: five codes may be tried with a sign-up's token, however many are tried at once, and in however many environments.
 #[tokio::test]
-async fn the_sixth_code_that_is_tried_fails_though_it_is_the_right_one() {
+async fn the_sixth_code_fails_even_if_it_is_correct() {
     for instances in [1, 6] {
         let world = World::of_instances(instances).await;
         let token = world.sign_up(ADA, PASSWORD).await;
@@ -150,7 +150,7 @@ async fn the_sixth_code_that_is_tried_fails_though_it_is_the_right_one() {
 }
 
 #[tokio::test]
-async fn four_wrong_codes_leave_a_try_for_the_right_one() {
+async fn after_four_wrong_codes_the_right_one_is_accepted() {
     let world = World::new().await;
     let token = world.sign_up(ADA, PASSWORD).await;
     world.settle().await;
@@ -161,7 +161,7 @@ async fn four_wrong_codes_leave_a_try_for_the_right_one() {
 }
 
 #[tokio::test]
-async fn an_address_is_mailed_five_times_at_once_and_148_times_a_day_and_its_owner_gets_in_all_the_while() {
+async fn an_address_gets_at_most_five_mails_at_once_and_148_a_day_and_its_owner_can_always_sign_up() {
     let world = World::new().await;
     let mut mails = 0;
     for minutes in (0..24 * 60).step_by(10) {
@@ -197,7 +197,7 @@ async fn an_address_is_mailed_five_times_at_once_and_148_times_a_day_and_its_own
 
 /// R6: neither its answer nor its cost tells what an address is, however long the address is.
 #[tokio::test]
-async fn what_a_sign_up_and_a_try_cost_does_not_tell_what_an_address_is() {
+async fn the_cost_of_a_sign_up_or_a_code_does_not_reveal_whether_an_address_has_an_account() {
     let world = World::new().await;
     let long = |name: &str| format!("{name}{}@{}.example.org", "x".repeat(60), vec!["y".repeat(58); 3].join("."));
     assert!(long("abcd").len() <= 254 && long("abcd").len() > 245, "{}", long("abcd").len());

@@ -61,7 +61,7 @@ pub async fn status(world: &World, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_with_the_token_is_not_a_key() {
+async fn a_key_inside_the_token_is_ignored() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());
@@ -112,7 +112,7 @@ async fn publish(world: &World, keys: &[(&str, &Ed25519KeyPair)]) {
 
 /// As after the parameter with the private key was deleted: what is published is the key of before.
 #[tokio::test]
-async fn a_new_signing_key_is_published_first_and_the_old_ones_tokens_stay_good() {
+async fn a_new_signing_key_is_published_first_and_tokens_of_the_old_key_stay_valid() {
     let mut world = World::new().await;
     let good = world.admin().await.token.unwrap();
     let Parts { header, claims, .. } = parts(&good);
@@ -141,7 +141,7 @@ async fn a_new_signing_key_is_published_first_and_the_old_ones_tokens_stay_good(
 }
 
 #[tokio::test]
-async fn every_claim_must_be_there_once_of_its_type_and_right() {
+async fn every_claim_must_be_present_once_with_the_right_type_and_value() {
     let world = World::new().await;
     let admin = world.admin().await;
     let key = signing_key(&world).await;
@@ -305,7 +305,7 @@ async fn times_hold_to_the_second_with_half_a_minutes_leeway() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused_without_asking_the_database() {
+async fn a_malformed_token_is_refused_without_a_database_call() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());

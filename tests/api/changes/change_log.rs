@@ -37,7 +37,7 @@ pub async fn note(admin: &Caller<'_>, owner: &Caller<'_>, text: &str) -> String 
 }
 
 #[tokio::test]
-async fn a_feed_does_not_tell_of_changes_outside_the_list() {
+async fn a_feed_does_not_reveal_changes_outside_the_list() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut open = notes();
@@ -127,7 +127,7 @@ async fn a_list_says_how_many_records_it_holds() {
 }
 
 #[tokio::test]
-async fn what_is_not_counted_or_not_followed_says_what_to_do() {
+async fn a_count_or_feed_that_is_off_is_refused_with_the_definition_change_that_enables_it() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let mut plain = notes();
@@ -172,7 +172,7 @@ async fn what_is_not_counted_or_not_followed_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_filled_collection_is_counted_once_a_job_has_been_through_it_and_nobody_waits() {
+async fn a_filled_collection_is_counted_by_a_job_while_requests_go_on() {
     let mut world = World::new().await;
     world.work_in_slices_of(2);
     let admin = world.admin().await;
@@ -219,7 +219,7 @@ async fn a_filled_collection_is_counted_once_a_job_has_been_through_it_and_nobod
 }
 
 #[tokio::test]
-async fn a_client_that_follows_holds_what_it_could_list() {
+async fn a_client_that_follows_the_feed_has_the_same_records_as_the_list() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -253,7 +253,7 @@ async fn a_client_that_follows_holds_what_it_could_list() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_callers_is_in_no_count_and_no_feed() {
+async fn records_the_caller_may_not_see_are_in_no_count_and_no_feed() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut drafts = notes();
@@ -310,7 +310,7 @@ async fn what_is_not_the_callers_is_in_no_count_and_no_feed() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_seven_days_and_for_the_list_it_was_made_of() {
+async fn a_feed_cursor_is_valid_for_seven_days_and_for_its_own_list() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -354,7 +354,7 @@ async fn a_cursor_is_good_for_seven_days_and_for_the_list_it_was_made_of() {
 }
 
 #[tokio::test]
-async fn counting_and_following_cost_what_they_say() {
+async fn counting_and_following_cost_what_the_documentation_says() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut open = notes();

@@ -146,7 +146,7 @@ impl Invoke for Captured {
 }
 
 #[tokio::test]
-async fn the_relay_takes_a_batch_in_with_few_trips_and_two_units_a_record() {
+async fn the_relay_writes_a_batch_in_few_round_trips_and_two_units_a_record() {
     // A hundred markers and two heads on two pages, two units each: nothing is read.
     assert_eq!(cost_of_a_hundred(false).await, (2, 2.0 * (100.0 + 2.0 + 2.0)));
     // And two entries each, on four pages, with the heads read once.
@@ -154,7 +154,7 @@ async fn the_relay_takes_a_batch_in_with_few_trips_and_two_units_a_record() {
 }
 
 #[tokio::test]
-async fn invocations_at_the_same_time_give_out_no_number_twice_and_none_in_vain() {
+async fn concurrent_invocations_use_each_sequence_number_exactly_once() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -177,7 +177,7 @@ async fn invocations_at_the_same_time_give_out_no_number_twice_and_none_in_vain(
 }
 
 #[tokio::test]
-async fn what_the_relay_cannot_take_in_comes_again_and_nothing_before_it_is_lost() {
+async fn a_record_the_relay_cannot_handle_is_retried_and_earlier_records_are_kept() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -262,7 +262,7 @@ fn conflict(body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_transaction_that_met_another_or_lost_its_answer_counts_once() {
+async fn a_conflicting_transaction_or_a_lost_answer_counts_once() {
     for (fault, times, is_kept) in [
         (Fault::Conflict, 2, true),
         (Fault::Conflict, 100, false),
@@ -358,7 +358,7 @@ async fn random_program(seed: u64, changes: bool, shards: u8) {
 }
 
 #[tokio::test]
-async fn counts_and_feeds_are_true_however_badly_the_stream_is_delivered() {
+async fn counts_and_feeds_are_correct_for_any_stream_delivery() {
     for (seed, changes, shards) in [(1, true, 1), (0x5EED, true, 4), (0xC0FFEE, false, 2)] {
         random_program(seed, changes, shards).await;
     }

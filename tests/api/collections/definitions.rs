@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
+async fn a_unique_value_belongs_to_one_record_until_that_record_changes_it() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -29,7 +29,7 @@ async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
 /// One of 64 gets it (R79): when it is nobody's, and when the record that had it has just let go; from one execution
 /// environment and from six.
 #[tokio::test]
-async fn of_sixty_four_who_want_one_value_at_once_one_gets_it() {
+async fn of_sixty_four_concurrent_claims_of_one_value_one_succeeds() {
     for instances in [1, 6] {
         one_of_sixty_four_gets_it(&World::of_instances(instances).await).await;
     }
@@ -75,7 +75,7 @@ async fn one_and_one_point_zero_are_one_unique_value() {
 }
 
 #[tokio::test]
-async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may_not() {
+async fn fields_unique_together_may_repeat_singly_but_not_as_a_pair() {
     let world = World::new().await;
     let text = json!({ "type": ["string", "null"] });
     let stays = json!({ "name": "stays", "unique": [["room", "day"]], "schema": { "type": "object",
@@ -129,7 +129,7 @@ async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may
 }
 
 #[tokio::test]
-async fn what_is_written_once_stays_by_every_door() {
+async fn a_write_once_field_cannot_be_changed_by_any_route() {
     let world = World::new().await;
     let definition = json!({ "name": "parts", "schema": { "type": "object", "additionalProperties": false, "properties": {
         "serial": { "type": "string", "writeOnce": true }, "note": { "type": "string" } } },
@@ -170,7 +170,7 @@ async fn what_is_written_once_stays_by_every_door() {
 }
 
 #[tokio::test]
-async fn a_relation_points_at_somebody_who_is_there() {
+async fn a_relation_must_point_at_an_existing_user() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, bob) = (world.admin().await, world.user("bob").await);
@@ -202,7 +202,7 @@ async fn a_rule_that_no_index_serves_is_refused_when_it_is_put() {
 }
 
 #[tokio::test]
-async fn a_definition_changes_without_harm() {
+async fn a_definition_change_keeps_stored_records_readable() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -230,7 +230,7 @@ async fn a_definition_changes_without_harm() {
 }
 
 #[tokio::test]
-async fn a_collection_deleted_and_made_anew_starts_empty() {
+async fn a_collection_deleted_and_created_again_starts_empty() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

@@ -104,7 +104,7 @@ async fn more_and_fewer_shards_lose_no_record() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_a_put_would_do_and_writes_nothing() {
+async fn a_dry_run_reports_what_a_put_would_do_and_writes_nothing() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -140,7 +140,7 @@ async fn a_dry_run_says_what_a_put_would_do_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_collection_that_holds_records_goes_with_them_only_when_told_to() {
+async fn a_collection_with_records_is_deleted_only_with_records_delete() {
     let mut world = World::new().await;
     world.work_in_slices_of(2);
     admin_makes_sharded(&world).await;
@@ -178,7 +178,7 @@ async fn admin_makes_sharded(world: &World) {
 }
 
 #[tokio::test]
-async fn the_jobs_of_the_system_cannot_be_asked_for_by_hand() {
+async fn system_jobs_cannot_be_enqueued_by_a_client() {
     let world = World::new().await;
     let admin = world.admin().await;
     for own in ["index.build", "records.check", "records.purge"] {

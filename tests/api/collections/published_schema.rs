@@ -13,7 +13,7 @@ use tower::ServiceExt;
 const TASKS: &str = "/v1/collections/tasks/records";
 
 #[tokio::test]
-async fn only_admins_are_told_of_collections() {
+async fn only_admins_see_collections_in_the_document() {
     let world = World::new().await;
     let (admin, user) = (world.admin().await, world.user("user").await);
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -65,7 +65,7 @@ async fn the_document_is_sent_again_only_when_it_has_changed() {
 
 /// A browser stores the headers of a 304 over those of the 200 it keeps: with another policy the page would lose its style.
 #[tokio::test]
-async fn what_has_not_changed_is_told_under_the_headers_it_was_told_under_first() {
+async fn a_304_repeats_the_headers_of_the_200() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -93,7 +93,7 @@ async fn what_has_not_changed_is_told_under_the_headers_it_was_told_under_first(
 }
 
 #[tokio::test]
-async fn records_are_what_their_collections_schema_says() {
+async fn records_match_the_published_schema() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -131,7 +131,7 @@ async fn records_are_what_their_collections_schema_says() {
 }
 
 #[tokio::test]
-async fn a_schema_is_told_to_those_who_may_see_records_and_as_they_see_them() {
+async fn a_schema_is_shown_to_readers_of_records_with_the_fields_they_see() {
     let world = World::new().await;
     let (admin, ada, stranger) = (world.admin().await, world.user("ada").await, world.stranger());
     admin.put("/v1/collections/rich", rich()).await.expect(201);
@@ -174,7 +174,7 @@ async fn a_schema_is_told_to_those_who_may_see_records_and_as_they_see_them() {
 }
 
 #[tokio::test]
-async fn the_page_tells_what_the_document_tells_and_loads_nothing() {
+async fn the_page_shows_the_whole_document_and_loads_nothing() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/rich", rich()).await.expect(201);
@@ -221,7 +221,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn switched_off_there_is_nothing_there() {
+async fn switched_off_the_document_and_the_page_are_404() {
     let world = World::new().await;
     let mut env = world.env("docs");
     assert_eq!(env["API_DOCS"], "on", "the template's default");

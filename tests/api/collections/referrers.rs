@@ -11,7 +11,7 @@ use std::time::Duration;
 const HEARD: Duration = Duration::from_secs(6);
 
 #[tokio::test]
-async fn definitions_know_who_points_at_them() {
+async fn a_definition_lists_its_referrers() {
     let world = World::new().await;
     let admin = world.admin().await;
     let put = async |body: Value| admin.put(&format!("/v1/collections/{}", body["name"].as_str().unwrap()), body).await;
@@ -50,7 +50,7 @@ async fn definitions_know_who_points_at_them() {
 }
 
 #[tokio::test]
-async fn a_relation_that_a_job_takes_out_frees_its_target() {
+async fn removing_a_relation_lets_its_target_be_deleted() {
     let world = World::new().await;
     let admin = world.admin().await;
     define(&world, &[posts(), comments("cascade")]).await;

@@ -88,7 +88,7 @@ fn readers_of_bodies(record: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_for_one_reader_is_json_for_none() {
+async fn ambiguous_json_is_refused_by_every_route() {
     let world = World::new().await;
     let (_, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -142,7 +142,7 @@ async fn a_body_that_is_not_json_for_one_reader_is_json_for_none() {
 }
 
 #[tokio::test]
-async fn an_item_too_large_for_the_store_is_refused_however_it_would_grow() {
+async fn a_record_too_large_for_dynamodb_is_refused_by_every_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let large = "x".repeat(300_000);
@@ -164,7 +164,7 @@ async fn an_item_too_large_for_the_store_is_refused_however_it_would_grow() {
 }
 
 #[tokio::test]
-async fn one_more_than_a_limit_is_refused_and_costs_nothing() {
+async fn a_value_one_above_a_limit_is_refused_at_no_cost() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let joined = |part: &str, times: usize, by: &str| vec![part; times].join(by);
@@ -225,7 +225,7 @@ async fn one_more_than_a_limit_is_refused_and_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_known_and_said_once_or_refused() {
+async fn an_unknown_or_repeated_parameter_is_refused() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -275,7 +275,7 @@ async fn a_parameter_is_known_and_said_once_or_refused() {
 }
 
 #[tokio::test]
-async fn a_path_that_names_nothing_is_absent_and_never_a_failure() {
+async fn a_path_that_names_nothing_is_404_and_never_500() {
     let world = World::new().await;
     let (ada, _) = with_things(&world).await;
     let long = "x".repeat(3_000);

@@ -296,7 +296,7 @@ async fn a_page_of_a_sharded_list_reads_twice_the_page_and_not_the_page_for_ever
 }
 
 #[tokio::test]
-async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
+async fn a_request_refused_before_any_read_costs_nothing() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/plain", plain()).await.expect(201);
     let ada = world.user("ada").await;
@@ -330,7 +330,7 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_filter_by_id_asks_the_one_shard_of_each_id() {
+async fn a_filter_by_id_reads_only_the_shard_of_each_id() {
     let world = World::new().await;
     let mut spread = plain();
     spread["name"] = json!("spread");

@@ -23,7 +23,7 @@ fn task(owner: &Caller<'_>, slug: &str) -> Value {
 }
 
 #[tokio::test]
-async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
+async fn costs_do_not_reveal_who_holds_or_held_a_unique_value() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -41,7 +41,7 @@ async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
 }
 
 #[tokio::test]
-async fn whether_a_write_with_unique_fields_is_priced_depends_on_what_is_sent_alone() {
+async fn whether_a_write_shows_its_cost_depends_only_on_the_request() {
     let world = World::new().await;
     with_tasks(&world).await;
     let bob = world.user("bob").await;
@@ -70,7 +70,7 @@ async fn whether_a_write_with_unique_fields_is_priced_depends_on_what_is_sent_al
 }
 
 #[tokio::test]
-async fn whether_somebody_ever_pointed_at_a_record_shows_in_no_price() {
+async fn costs_do_not_reveal_whether_a_record_was_ever_referenced() {
     let world = World::new().await;
     let secret = json!({ "rules": { "create": "auth.id != ''", "list": "record.post == auth.id" } });
     let mut comments = comments("restrict");
@@ -94,7 +94,7 @@ async fn whether_somebody_ever_pointed_at_a_record_shows_in_no_price() {
 }
 
 #[tokio::test]
-async fn how_many_records_were_deleted_shows_in_no_price_of_a_list() {
+async fn the_cost_of_a_list_does_not_reveal_deleted_records() {
     let world = World::new().await;
     define(&world, &[posts()]).await;
     let (ada, admin) = (world.user("ada").await, world.admin().await);
@@ -117,7 +117,7 @@ async fn how_many_records_were_deleted_shows_in_no_price_of_a_list() {
 }
 
 #[tokio::test]
-async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatever_else_is_wrong() {
+async fn a_batch_with_an_operation_on_a_hidden_record_shows_no_cost() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -138,7 +138,7 @@ async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatev
 }
 
 #[tokio::test]
-async fn a_stranger_hears_no_price_whether_there_is_a_collection_or_not() {
+async fn costs_do_not_reveal_to_a_stranger_whether_a_collection_exists() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let rules = json!({ "list": "auth.id != ''", "create": "auth.id != ''" });
@@ -179,7 +179,7 @@ async fn learned_of(world: &World, email: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_an_address_shows_in_no_answer_and_no_price() {
+async fn answers_and_costs_do_not_reveal_what_is_stored_for_an_address() {
     let world = World::new().await;
     world.user("known").await;
     for _ in 0..3 {

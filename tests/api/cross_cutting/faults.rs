@@ -227,7 +227,7 @@ async fn asking_for_jobs_survives_whatever_goes_wrong_with_any_call() {
 
 /// An answer that got lost between DynamoDB and the SDK: the SDK writes again, and meets what it has written.
 #[tokio::test]
-async fn our_own_retry_is_no_conflict_with_itself() {
+async fn a_retried_write_does_not_conflict_with_itself() {
     use Operation::*;
     let unnoticed = async |operation: Operation| {
         let world = World::new().await;

@@ -41,7 +41,7 @@ async fn misplace(world: &World, id: &Value, beside: &Value) {
 }
 
 #[tokio::test]
-async fn a_record_in_somebody_elses_place_in_an_index_is_shown_to_nobody_whom_the_rule_does_not_name() {
+async fn a_record_with_a_foreign_index_entry_is_shown_only_as_its_rule_allows() {
     let world = World::new().await;
     let admin = world.admin().await;
     define(&admin).await;

@@ -86,7 +86,7 @@ async fn define(world: &World) {
 }
 
 #[tokio::test]
-async fn what_is_hidden_deleted_or_missing_takes_the_same_calls_and_the_same_answer() {
+async fn hidden_deleted_and_missing_records_give_the_same_answer_after_the_same_calls() {
     let world = World::new().await;
     define(&world).await;
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);

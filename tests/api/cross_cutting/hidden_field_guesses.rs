@@ -119,19 +119,19 @@ async fn nothing_is_learned_under(update: &str, fields: &[&str]) {
 }
 
 #[tokio::test]
-async fn writing_guesses_tells_nothing_of_a_hidden_field() {
+async fn guessing_by_writes_reveals_nothing_of_a_hidden_field() {
     nothing_is_learned_under(OWN, &["pin", "seal", "kept", "bag"]).await;
 }
 
 #[tokio::test]
-async fn a_rule_that_asks_whether_a_hidden_field_changes_tells_nothing_of_it() {
+async fn a_rule_with_changed_of_a_hidden_field_reveals_nothing_of_it() {
     nothing_is_learned_under(&format!("{OWN} && !changed('pin') && !changed('seal')"), &["pin", "seal"]).await;
     nothing_is_learned_under(&format!("{OWN} && !(changed('bag') || changed('kept'))"), &["bag", "kept"]).await;
     nothing_is_learned_under(&format!("{OWN} && (changed('pin') || input.name == 'Eve')"), &["pin"]).await;
 }
 
 #[tokio::test]
-async fn a_rule_that_reads_a_hidden_field_tells_what_it_says_and_no_more() {
+async fn a_rule_over_a_hidden_field_reveals_only_its_own_result() {
     let constants = "record.pin != 70000 && !(record.pin in [70001]) && has(record.pin) && input.pin != 70002";
     nothing_is_learned_under(&format!("{OWN} && {constants} && !changed('pin')"), &["pin"]).await;
     nothing_is_learned_under(&format!("{OWN} && !(record.kept == record.stamp)"), &["pin"]).await;
@@ -141,7 +141,7 @@ async fn a_rule_that_reads_a_hidden_field_tells_what_it_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_guesses_are_good_ones() {
+async fn the_guesses_would_find_the_value_if_it_leaked() {
     for (update, field) in [(OWN.to_owned(), "zone"), (format!("{OWN} && !changed('open')"), "open")] {
         let told = learned_under(&update, field).await;
         for (nth, this) in told.iter().enumerate() {
@@ -152,7 +152,7 @@ async fn the_guesses_are_good_ones() {
 
 /// Who may change a record and not read it learns by no guess what it holds.
 #[tokio::test]
-async fn whether_a_field_changes_is_told_to_nobody_who_may_not_read_the_record() {
+async fn whether_a_field_changes_is_not_revealed_to_callers_who_may_not_read_the_record() {
     for (reads, refused) in [(json!(OWN), 404), (Value::Null, 404), (json!("true"), 200)] {
         let world = World::new().await;
         let admin = world.admin().await;
@@ -188,7 +188,7 @@ async fn whether_a_field_changes_is_told_to_nobody_who_may_not_read_the_record()
 
 /// A comparison of a hidden field with what clients send, or sent, is refused when it is put, whatever the rule.
 #[tokio::test]
-async fn no_rule_holds_a_hidden_field_against_what_clients_choose() {
+async fn no_rule_may_compare_a_hidden_field_with_a_client_value() {
     let world = World::new().await;
     let admin = world.admin().await;
     for (rule, told) in [

@@ -128,7 +128,7 @@ pub fn learned(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn sixteen_hidden_bits_stay_hidden_from_every_question_that_can_be_asked() {
+async fn no_query_reveals_a_bit_of_a_hidden_field() {
     let world = World::new().await;
     let admin = people(&world).await;
     let ada = world.user("ada").await;
@@ -176,7 +176,7 @@ async fn sixteen_hidden_bits_stay_hidden_from_every_question_that_can_be_asked()
 }
 
 #[tokio::test]
-async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
+async fn no_answer_contains_text_of_another_users_record() {
     let world = World::new().await;
     let admin = people(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -232,7 +232,7 @@ async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
 }
 
 #[tokio::test]
-async fn what_others_store_changes_no_answer_and_no_price() {
+async fn hidden_records_change_no_answer_and_no_cost() {
     let world = World::new().await;
     let admin = people(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);

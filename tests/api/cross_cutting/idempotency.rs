@@ -57,7 +57,7 @@ fn writing() -> Vec<(&'static str, Route)> {
 }
 
 #[tokio::test]
-async fn a_key_is_a_quoted_string_of_at_most_255_characters_at_every_door_that_writes() {
+async fn an_idempotency_key_is_a_quoted_string_of_at_most_255_characters_on_every_route() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -148,7 +148,7 @@ async fn a_key_names_one_uploaded_file_whose_link_is_signed_anew() {
 }
 
 #[tokio::test]
-async fn another_payload_under_the_same_key_is_422_and_a_request_in_flight_409() {
+async fn a_key_reused_with_another_payload_is_422_and_a_request_in_flight_is_409() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);
@@ -237,7 +237,7 @@ async fn an_answer_is_kept_for_a_day_and_its_item_says_until_when() {
 }
 
 #[tokio::test]
-async fn a_path_is_one_scope_of_a_key_however_its_characters_are_escaped() {
+async fn percent_encoding_does_not_change_the_path_a_key_is_bound_to() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

@@ -25,7 +25,7 @@ fn smuggled() -> Vec<Value> {
 
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
-async fn no_object_passes_for_a_scalar_anywhere() {
+async fn no_object_is_accepted_for_a_scalar() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let (admin, stranger) = (world.admin().await, world.stranger());
@@ -118,7 +118,7 @@ async fn no_object_passes_for_a_scalar_anywhere() {
 
 /// What reads an object by the names of its members may also take an array, one member after the other, and null for nothing.
 #[tokio::test]
-async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
+async fn no_array_is_accepted_for_an_object_and_no_null_for_an_absent_member() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let (admin, stranger) = (world.admin().await, world.stranger());
@@ -162,7 +162,7 @@ async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
 }
 
 #[tokio::test]
-async fn the_store_s_own_signs_are_letters_like_any_other() {
+async fn characters_special_to_dynamodb_are_plain_text_in_names_and_values() {
     let world = World::new().await;
     let (ada, _) = with_things(&world).await;
     for text in [
@@ -211,7 +211,7 @@ async fn the_store_s_own_signs_are_letters_like_any_other() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_is_as_if_it_were_not_there() {
+async fn a_hidden_field_behaves_as_if_it_did_not_exist() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -261,7 +261,7 @@ async fn what_is_hidden_is_as_if_it_were_not_there() {
 }
 
 #[tokio::test]
-async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
+async fn a_replacement_keeps_fields_its_writer_cannot_see_or_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -280,7 +280,7 @@ async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
 
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
-async fn nobody_writes_what_is_not_theirs_to_write() {
+async fn nobody_writes_a_field_they_may_not_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let put = |path: &str, body: Value| ada.request(Method::PUT, path).header("if-match", "*").json(body);
@@ -356,7 +356,7 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_the_list_it_came_from_and_nothing_else() {
+async fn a_cursor_is_valid_only_for_the_list_it_came_from() {
     let world = World::new().await;
     let (ada, _) = with_things(&world).await;
     let bob = world.user("bob").await;

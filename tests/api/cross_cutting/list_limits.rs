@@ -22,7 +22,7 @@ async fn a_batch_has_a_hundred_operations_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_page_of_jobs_and_a_payload_have_their_most() {
+async fn a_page_of_jobs_and_a_payload_have_a_maximum() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.get("/v1/jobs").await.expect(200);

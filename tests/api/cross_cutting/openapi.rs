@@ -1,7 +1,7 @@
 //! What the system says of itself, held to what it is: the document against routes, doors, template, policies and codes.
 
-use crate::cross_cutting::doors::{DOORS, knock};
 use crate::cross_cutting::response_contract::{compiled, is_built};
+use crate::cross_cutting::routes::{ROUTES, knock};
 use crate::world::{Caller, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_part_is_used() {
+fn every_reference_resolves_and_every_component_is_used() {
     for document in [document(&[]), whole()] {
         let mut found = BTreeSet::new();
         references(&document, &mut found);
@@ -118,7 +118,7 @@ fn every_operation_has_one_name_and_declares_what_its_path_takes() {
 }
 
 #[test]
-fn no_collection_takes_the_schemas_of_another_whatever_they_are_called() {
+fn schemas_of_collections_with_similar_names_do_not_collide() {
     let names = ["notes", "notes_deleted", "notes_page", "notes_deleted_page", "notes_deletions", "record", "deleted"];
     let named = |name: &&str| {
         let schema = json!({ "type": "object", "properties": { *name: { "type": "string" } } });
@@ -132,7 +132,7 @@ fn no_collection_takes_the_schemas_of_another_whatever_they_are_called() {
 }
 
 #[test]
-fn every_example_is_what_its_schema_asks_for() {
+fn every_example_is_valid_by_its_schema() {
     let document = document(&[]);
     let mut seen = 0;
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
@@ -176,15 +176,15 @@ fn serving(world: &World, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_document_the_doors_and_the_template_name_the_same_routes() {
+async fn the_document_the_routers_and_the_template_have_the_same_routes() {
     let world = World::new().await;
     let document = document(&[]);
     let told: BTreeSet<(String, String)> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
     let doors: BTreeSet<(String, String)> =
-        DOORS.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
+        ROUTES.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
     let difference: Vec<_> = told.symmetric_difference(&doors).collect();
-    assert!(difference.is_empty(), "in the document or in the table DOORS, but not in both: {difference:?}");
+    assert!(difference.is_empty(), "in the document or in the table ROUTES, but not in both: {difference:?}");
     for (_, path, operation) in operations(&document) {
         assert_eq!(
             operation["tags"],
@@ -239,7 +239,7 @@ fn turned_away(policy: Policy) -> [Option<&'static [u16]>; 2] {
 }
 
 #[tokio::test]
-async fn every_operation_turns_away_whom_its_policy_does_not_name() {
+async fn every_operation_refuses_callers_its_policy_does_not_name() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut closed = tasks();

@@ -1,8 +1,8 @@
 //! Conditional requests, in two tables (R85): RFC 9110 section 13 in its order of precedence. Each row is asked of a record or
 //! a definition of its own, so that no row depends on another.
 
-use crate::cross_cutting::doors::{knock_with, takes};
 use crate::cross_cutting::openapi::operations;
+use crate::cross_cutting::routes::{knock_with, takes};
 use crate::world::{Answer, Caller, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ async fn a_condition_decides_before_anything_is_done() {
 }
 
 #[tokio::test]
-async fn a_condition_of_an_operation_of_a_batch_is_the_one_its_header_would_be() {
+async fn a_precondition_in_a_batch_works_like_the_header() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let ada = world.user("ada").await;
@@ -226,7 +226,7 @@ async fn a_condition_on_reading_a_definition_or_a_schema_decides_as_one_on_readi
 }
 
 #[tokio::test]
-async fn a_condition_that_nothing_can_be_held_against_is_refused_and_nothing_is_done() {
+async fn a_precondition_without_a_target_is_refused_and_nothing_is_done() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);

@@ -65,7 +65,7 @@ fn tells_nothing(answer: Answer, what: &str) {
 }
 
 #[tokio::test]
-async fn what_went_wrong_with_a_service_is_told_to_nobody_outside() {
+async fn no_answer_reveals_the_error_of_an_aws_service() {
     let world = World::that_tries_once().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

@@ -84,7 +84,7 @@ fn beyond(record: &str) -> Vec<Asked> {
 }
 
 #[test]
-fn what_is_beyond_a_limit_is_refused_for_work_in_proportion_to_its_length() {
+fn a_request_above_a_limit_is_refused_with_work_proportional_to_its_length() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new());
     let (ada, record) = runtime.block_on(with_things(&world));
@@ -128,7 +128,7 @@ fn schemas() -> Vec<Value> {
 }
 
 #[test]
-fn a_schema_that_would_be_too_much_work_is_refused_for_little() {
+fn a_schema_too_complex_to_check_is_refused_with_little_work() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new());
     let admin = runtime.block_on(world.admin());

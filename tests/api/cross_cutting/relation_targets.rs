@@ -56,7 +56,7 @@ fn told(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
 }
 
 #[tokio::test]
-async fn a_record_that_may_not_be_read_cannot_be_told_from_one_that_is_not_there_by_pointing_at_it() {
+async fn pointing_at_a_hidden_record_answers_like_pointing_at_a_missing_one() {
     for read in READ {
         let world = World::new().await;
         with(
@@ -93,7 +93,7 @@ async fn a_record_that_may_not_be_read_cannot_be_told_from_one_that_is_not_there
 }
 
 #[tokio::test]
-async fn a_rule_says_who_may_point_at_what_they_may_not_read() {
+async fn the_refer_rule_allows_pointing_at_records_the_caller_may_not_read() {
     let world = World::new().await;
     let rules = json!({ "read": "record.owner == auth.id", "create": "auth.id != ''", "refer": "record.size > 3" });
     with(&world, rules, "cascade").await;
@@ -116,7 +116,7 @@ async fn a_rule_says_who_may_point_at_what_they_may_not_read() {
 }
 
 #[tokio::test]
-async fn to_write_a_record_in_the_same_batch_is_no_right_to_point_at_it() {
+async fn writing_a_record_in_the_same_batch_gives_no_right_to_point_at_it() {
     let world = World::new().await;
     let rules = json!({ "read": READ[0], "create": "auth.id != ''", "update": "auth.id != ''", "delete": READ[0] });
     with(&world, rules, "restrict").await;
@@ -131,7 +131,7 @@ async fn to_write_a_record_in_the_same_batch_is_no_right_to_point_at_it() {
 }
 
 #[tokio::test]
-async fn a_right_that_ends_between_its_reading_and_the_write_makes_no_reference() {
+async fn a_right_withdrawn_between_read_and_write_makes_no_reference() {
     let world = World::new().await;
     with(&world, json!({ "read": READ[1], "create": "auth.id != ''", "update": "true" }), "cascade").await;
     let ada = world.user("ada").await;
@@ -149,7 +149,7 @@ async fn a_right_that_ends_between_its_reading_and_the_write_makes_no_reference(
 }
 
 #[tokio::test]
-async fn an_id_that_is_taken_costs_no_more_to_be_told_of_than_any_other() {
+async fn refusing_a_taken_id_costs_the_same_as_any_other_refusal() {
     let world = World::new().await;
     with(&world, json!({ "read": READ[0], "create": "auth.id != ''" }), "cascade").await;
     let (ada, eve) = (world.user("ada").await, world.user("eve").await);

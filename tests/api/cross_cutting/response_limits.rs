@@ -50,7 +50,7 @@ fn ids(pages: &[Vec<Value>]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_page_of_heavy_records_is_short_and_the_next_ones_bring_the_rest() {
+async fn a_page_of_large_records_is_short_and_the_next_pages_have_the_rest() {
     let world = World::new().await;
     let admin = notes(&world, 4).await;
     let ada = world.user("ada").await;
@@ -91,7 +91,7 @@ async fn changes(caller: &Caller<'_>) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_a_caller_may_not_see_does_not_shorten_their_page() {
+async fn records_a_caller_may_not_see_do_not_shorten_the_page() {
     let world = World::new().await;
     let admin = notes(&world, 1).await;
     for mark in 0..40 {
@@ -111,7 +111,7 @@ fn refused(answer: Answer) {
 }
 
 #[tokio::test]
-async fn what_is_expanded_and_too_heavy_is_refused_and_comes_with_a_smaller_limit() {
+async fn an_expansion_too_large_to_send_is_refused_and_works_with_a_smaller_limit() {
     let world = World::new().await;
     let admin = notes(&world, 1).await;
     let heavy = write(&admin, json!({ "text": quotes(300) })).await;

@@ -28,7 +28,7 @@ async fn write(ada: &Caller<'_>, at: &str, way: usize) -> Answer {
 const WAYS: usize = 7;
 
 #[tokio::test]
-async fn after_a_record_has_changed_hands_its_former_owner_has_not_written_it() {
+async fn after_a_record_has_changed_owner_its_former_owner_cannot_write_it() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);
@@ -67,7 +67,7 @@ async fn after_a_record_has_changed_hands_its_former_owner_has_not_written_it() 
 }
 
 #[tokio::test]
-async fn after_a_session_has_ended_nothing_made_of_it_is_refreshed() {
+async fn after_a_session_has_ended_no_token_of_it_is_refreshed() {
     let world = World::of_instances(6).await;
     for round in 0..rounds(12) {
         let ada = world.user("ada").await;
@@ -88,7 +88,7 @@ async fn after_a_session_has_ended_nothing_made_of_it_is_refreshed() {
 }
 
 #[tokio::test]
-async fn after_the_field_that_a_rule_reads_has_changed_nobody_writes_by_what_it_was() {
+async fn after_a_field_in_a_rule_has_changed_no_write_uses_the_old_value() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let pages = json!({ "name": "pages", "schema": { "type": "object", "additionalProperties": false, "properties": {

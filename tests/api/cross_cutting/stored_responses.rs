@@ -13,7 +13,7 @@ async fn patch(caller: &Caller<'_>, at: &str, headers: &[(&'static str, &str)]) 
 }
 
 #[tokio::test]
-async fn a_condition_is_a_part_of_what_a_key_was_used_for() {
+async fn a_precondition_is_part_of_the_request_bound_to_a_key() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -33,7 +33,7 @@ async fn a_condition_is_a_part_of_what_a_key_was_used_for() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_a_part_of_what_a_key_was_used_for() {
+async fn a_parameter_is_part_of_the_request_bound_to_a_key() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -53,7 +53,7 @@ async fn a_parameter_is_a_part_of_what_a_key_was_used_for() {
 
 /// The item of a kept answer outlives its day: DynamoDB removes it late.
 #[tokio::test]
-async fn an_answer_whose_day_is_over_is_given_to_nobody() {
+async fn a_stored_answer_is_not_repeated_after_a_day() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

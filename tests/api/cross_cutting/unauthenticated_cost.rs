@@ -1,6 +1,6 @@
 //! What callers who have not signed in may cost: what ends in a 401 takes two calls at most, however much was asked for.
 
-use crate::cross_cutting::doors::{DOORS, knock};
+use crate::cross_cutting::routes::{ROUTES, knock};
 use crate::world::{World, tasks};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn batch(names: impl Iterator<Item = String>) -> Value {
 }
 
 #[tokio::test]
-async fn a_batch_of_a_hundred_collections_costs_a_stranger_and_us_no_more_than_one_of_one() {
+async fn a_strangers_batch_on_a_hundred_collections_costs_no_more_than_on_one() {
     let world = World::new().await;
     let admin = world.admin().await;
     let stranger = world.stranger();
@@ -41,7 +41,7 @@ async fn a_batch_of_a_hundred_collections_costs_a_stranger_and_us_no_more_than_o
 }
 
 #[tokio::test]
-async fn names_that_are_not_there_are_remembered_for_a_second_and_only_for_strangers() {
+async fn missing_collection_names_are_cached_for_a_second_and_only_for_strangers() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (stranger, list) = (world.stranger(), "/v1/collections/tasks/records");
@@ -118,7 +118,7 @@ async fn a_malformed_batch_reads_nothing_whichever_collections_it_names() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_for_what_it_names_or_holds_tells_no_price() {
+async fn a_refused_batch_shows_no_cost_that_depends_on_its_collections_or_records() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -135,7 +135,7 @@ async fn a_batch_that_is_refused_for_what_it_names_or_holds_tells_no_price() {
 }
 
 #[tokio::test]
-async fn a_hundred_names_that_are_not_there_are_read_once_a_second() {
+async fn a_hundred_missing_collection_names_are_read_once_a_second() {
     let world = World::new().await;
     let all = batch((0..100).map(|nth| format!("absent{nth}")));
     for calls in [1, 0, 0] {
@@ -188,11 +188,11 @@ async fn no_record_is_read_for_a_batch_that_ends_in_a_401() {
 }
 
 #[tokio::test]
-async fn no_door_that_is_shut_to_strangers_takes_more_than_two_calls_to_say_so() {
+async fn no_route_needs_more_than_two_calls_to_refuse_a_stranger() {
     let mut world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let mut shut = 0;
-    for (method, route, _) in DOORS {
+    for (method, route, _) in ROUTES {
         let path = route.replace("{collection}", "tasks").replace("{id}", "01890000-0000-7000-8000-000000000000");
         for token in [None, Some("e30.e30.e30"), Some("eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.e30.AA")]
         {

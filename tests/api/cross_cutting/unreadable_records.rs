@@ -37,7 +37,7 @@ fn told(answer: &Answer) -> (u16, Value, Option<String>) {
 }
 
 #[tokio::test]
-async fn a_rule_that_holds_what_is_sent_against_what_is_stored_tells_nothing_of_it() {
+async fn a_rule_that_compares_input_with_the_record_reveals_nothing_of_it() {
     let sent = json!({ "amount": 5_000, "code": "key", "tags": ["key"] });
     for update in [
         "!(input.amount < record.amount)",
@@ -76,7 +76,7 @@ async fn a_rule_that_holds_what_is_sent_against_what_is_stored_tells_nothing_of_
 }
 
 #[tokio::test]
-async fn nothing_is_merged_into_an_object_that_may_not_be_read() {
+async fn an_object_is_not_merged_into_a_record_the_caller_may_not_read() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != ''").await;
     let ada = world.user("ada").await;
@@ -94,7 +94,7 @@ async fn nothing_is_merged_into_an_object_that_may_not_be_read() {
 }
 
 #[tokio::test]
-async fn what_a_write_costs_is_not_told_to_who_may_not_read_the_record() {
+async fn a_write_shows_no_cost_to_callers_who_may_not_read_the_record() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != ''").await;
     let ada = world.user("ada").await;
@@ -113,7 +113,7 @@ async fn what_a_write_costs_is_not_told_to_who_may_not_read_the_record() {
 }
 
 #[tokio::test]
-async fn what_records_with_hidden_fields_cost_is_told_to_admins_alone() {
+async fn only_admins_see_the_cost_of_records_with_hidden_fields() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let own = "record.owner == auth.id";
@@ -138,7 +138,7 @@ async fn what_records_with_hidden_fields_cost_is_told_to_admins_alone() {
 }
 
 #[tokio::test]
-async fn a_keyword_that_would_tell_of_a_hidden_field_is_refused() {
+async fn a_schema_keyword_that_would_reveal_a_hidden_field_is_refused() {
     let world = World::new().await;
     let admin = world.admin().await;
     let definition = |more: Value| {
@@ -160,7 +160,7 @@ async fn a_keyword_that_would_tell_of_a_hidden_field_is_refused() {
 }
 
 #[tokio::test]
-async fn what_pointing_at_a_record_costs_is_not_told_to_who_may_not_read_it() {
+async fn pointing_at_a_record_shows_no_cost_to_callers_who_may_not_read_it() {
     let world = World::new().await;
     let (admin, ada) = bids(&world, "auth.id != ''").await;
     let mut links = json!({ "name": "links", "schema": { "type": "object", "additionalProperties": false, "properties": {
@@ -213,7 +213,7 @@ async fn a_replacement_that_leaves_a_field_out_changes_it() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_held_against_no_other_stored_field() {
+async fn a_sent_field_is_compared_with_no_other_stored_field() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != '' && !(input.code in input.tags) && !changed('tags')").await;
     let ada = world.user("ada").await;
@@ -231,7 +231,7 @@ async fn what_is_sent_is_held_against_no_other_stored_field() {
 }
 
 #[tokio::test]
-async fn fields_of_one_record_are_compared_for_those_alone_who_may_read_it() {
+async fn fields_of_one_record_are_compared_only_for_callers_who_may_read_it() {
     for rule in ["update", "delete"] {
         for compared in [
             "record.name <= record.code",
@@ -271,7 +271,7 @@ async fn fields_of_one_record_are_compared_for_those_alone_who_may_read_it() {
 }
 
 #[tokio::test]
-async fn a_patch_that_is_valid_or_unique_by_what_may_not_be_read_is_refused_whatever_that_is() {
+async fn a_patch_that_depends_on_unreadable_fields_is_refused_whatever_they_hold() {
     let world = World::new().await;
     let admin = world.admin().await;
     let own = "record.owner == auth.id";
@@ -307,7 +307,7 @@ async fn a_patch_that_is_valid_or_unique_by_what_may_not_be_read_is_refused_what
 
 /// Neither the length of a field in a key nor the room that is left in a record tells of what may not be seen.
 #[tokio::test]
-async fn what_may_not_be_seen_takes_no_room_from_what_may() {
+async fn hidden_fields_take_no_space_from_visible_ones() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != ''").await;
     let mut definition = admin.get("/v1/collections/bids").await.expect(200).body;
@@ -345,7 +345,7 @@ async fn what_may_not_be_seen_takes_no_room_from_what_may() {
 
 /// `input.f` is what is stored where the client does not send `f`.
 #[tokio::test]
-async fn what_is_not_sent_is_compared_for_those_alone_who_may_read_it() {
+async fn fields_not_sent_are_compared_only_for_callers_who_may_read_the_record() {
     for (compared, sent) in [
         ("(input.name == 'free' || input.amount <= record.limit)", json!({ "name": "y" })),
         ("input.amount <= input.limit", json!({ "name": "y" })),
@@ -378,7 +378,7 @@ async fn what_is_not_sent_is_compared_for_those_alone_who_may_read_it() {
 }
 
 #[tokio::test]
-async fn how_many_items_a_transaction_takes_tells_no_unique_value() {
+async fn the_size_of_a_transaction_reveals_no_unique_value() {
     let world = World::new().await;
     let admin = world.admin().await;
     let own = "record.owner == auth.id";
@@ -411,7 +411,7 @@ async fn how_many_items_a_transaction_takes_tells_no_unique_value() {
 }
 
 #[tokio::test]
-async fn a_hidden_field_takes_no_room_from_another_and_what_outgrew_its_share_comes_back() {
+async fn a_hidden_field_takes_no_space_from_another_and_an_oversized_one_is_kept() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let own = "record.owner == auth.id";
@@ -438,7 +438,7 @@ async fn a_hidden_field_takes_no_room_from_another_and_what_outgrew_its_share_co
 }
 
 #[tokio::test]
-async fn bringing_a_record_back_tells_of_no_field_that_is_not_shown() {
+async fn undelete_reveals_no_hidden_field() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let own = "record.owner == auth.id";
@@ -473,7 +473,7 @@ async fn bringing_a_record_back_tells_of_no_field_that_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_definition_that_waits_tells_nothing_of_fields_that_are_not_sent() {
+async fn a_waiting_definition_reveals_nothing_of_fields_that_are_not_sent() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let eve = world.user("eve").await;

@@ -64,7 +64,7 @@ async fn write_all_ways(sender: &Caller<'_>, keeper: &str, letter: &str, key: Op
 }
 
 #[tokio::test]
-async fn a_write_answers_with_nothing_that_a_read_would_not() {
+async fn the_answer_of_a_write_shows_only_what_a_read_would() {
     for key in [None, Some("key")] {
         let world = World::new().await;
         world.admin().await.put("/v1/collections/box", letters()).await.expect(201);
@@ -91,7 +91,7 @@ async fn a_write_answers_with_nothing_that_a_read_would_not() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_has_deleted_comes_back_by_the_rule_for_it_alone() {
+async fn a_record_deleted_by_somebody_else_is_restored_only_by_the_undelete_rule() {
     let world = World::new().await;
     let admin = world.admin().await;
     let rule = "record.keeper == auth.id || auth.verified";

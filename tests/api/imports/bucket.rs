@@ -64,7 +64,7 @@ async fn a_file_is_written_in_parts_and_read_by_range() {
 }
 
 #[tokio::test]
-async fn a_link_opens_what_it_was_signed_for_until_its_time_is_over() {
+async fn a_link_works_only_for_its_own_object_until_it_expires() {
     let world = World::new().await;
     files(&world, "worker").put("exports/1.csv", "text/csv", b"a,b".to_vec()).await.unwrap();
     let jobs = files(&world, "jobs");

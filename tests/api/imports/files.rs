@@ -144,7 +144,7 @@ async fn hard_ones(world: &World, admin: &Caller<'_>, collection: &str) -> Vec<V
 }
 
 #[tokio::test]
-async fn what_is_exported_is_what_there_is_and_comes_back_as_it_was() {
+async fn an_export_holds_every_record_and_imports_unchanged() {
     for format in ["ndjson", "csv"] {
         let mut world = World::new().await;
         world.work_in_slices_of(2);
@@ -252,7 +252,7 @@ async fn a_file_that_is_replaced_while_it_is_imported_is_not_mixed() {
 }
 
 #[tokio::test]
-async fn a_row_points_at_a_record_that_is_there() {
+async fn a_row_may_point_only_at_an_existing_record() {
     let world = World::new().await;
     let admin = with_things(&world, &["things"]).await;
     for on_delete in ["restrict", "cascade"] {
@@ -288,7 +288,7 @@ async fn a_row_points_at_a_record_that_is_there() {
 }
 
 #[tokio::test]
-async fn what_can_be_known_to_fail_is_refused_when_it_is_asked_for() {
+async fn an_import_or_export_that_cannot_succeed_is_refused_at_once() {
     let world = World::new().await;
     let admin = with_things(&world, &["things"]).await;
     let key = "uploads/017f22e2-79b0-7cc3-98c4-dc0c0c07398f.csv";
@@ -336,7 +336,7 @@ async fn what_can_be_known_to_fail_is_refused_when_it_is_asked_for() {
 
 /// With `ROUNDS=20` twenty thousand rows.
 #[tokio::test]
-async fn thousands_of_rows_are_as_many_records() {
+async fn thousands_of_rows_become_as_many_records() {
     let world = World::new().await;
     let admin = with_things(&world, &["things", "copies"]).await;
     let rows = 1_000 * rounds(1);

@@ -156,7 +156,7 @@ async fn a_job_whose_answer_was_lost_is_enqueued_once() {
 }
 
 #[tokio::test]
-async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_with_it() {
+async fn an_unreadable_message_ends_in_the_dead_letter_queue_and_harms_no_job() {
     let world = World::new().await;
     let admin = world.admin().await;
     let queue = world.env("relay")["JOBS_QUEUE_URL"].clone();

@@ -28,7 +28,7 @@ async fn an_outcome_that_cannot_be_kept_ends_the_job_and_its_work_is_not_done_ag
     assert_eq!(world.cloud.faults().clear(), 0);
     let dead = job(&admin, &path).await;
     assert_eq!((&dead["status"], &dead["attempts"]), (&json!("dead"), &json!(1)), "{dead}");
-    assert!(dead["lastError"].as_str().unwrap().starts_with("its outcome could not be kept"), "{dead}");
+    assert!(dead["lastError"].as_str().unwrap().starts_with("The outcome of the job could not be stored"), "{dead}");
     assert_eq!(world.mails_to("ada@example.org").len(), 1);
     admin.post(&format!("{path}/redrive"), json!({})).await.expect(200);
     world.settle().await;
@@ -36,7 +36,7 @@ async fn an_outcome_that_cannot_be_kept_ends_the_job_and_its_work_is_not_done_ag
 }
 
 #[tokio::test]
-async fn what_every_attempt_would_repeat_is_tried_once_and_can_be_redriven() {
+async fn a_permanent_failure_is_tried_once_and_can_be_redriven() {
     let world = World::new().await;
     let admin = world.admin().await;
     let definition = json!({ "name": "things", "schema": { "type": "object", "properties": {} } });
@@ -83,7 +83,7 @@ async fn system_grant(admin: &Caller<'_>) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn what_the_system_owes_cannot_be_taken_back() {
+async fn system_jobs_cannot_be_cancelled() {
     let world = World::new().await;
     let mut commented = comments("cascade");
     define(&world, &[posts(), commented.clone()]).await;

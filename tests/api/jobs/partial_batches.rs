@@ -12,7 +12,7 @@ async fn counted(caller: &Caller<'_>, records: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn what_cannot_follow_yet_takes_no_count_and_no_change_before_it_along() {
+async fn a_cascade_that_cannot_be_enqueued_loses_no_earlier_count_or_change() {
     let world = World::that_tries_once().await;
     let posts = open("posts", json!({}), json!({ "counts": true, "changes": true }));
     define(&world, &[posts, comments("cascade")]).await;

@@ -27,7 +27,7 @@ fn told(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_the_relay_cannot_take_for_22_hours_is_told_to_relay_failures_and_the_streams_go_on() {
+async fn records_the_relay_cannot_handle_for_22_hours_go_to_relay_failures_and_the_streams_continue() {
     let world = World::new().await;
     let admin = world.admin().await;
     let schema = json!({ "type": "object", "properties": { "text": { "type": "string" } } });

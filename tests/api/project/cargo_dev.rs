@@ -163,7 +163,7 @@ async fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn cargo_dev_says_what_is_in_its_way_and_ends_with_that_exit_code() {
+async fn cargo_dev_names_what_prevents_its_start_and_exits_with_that_code() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let (port, dashboard) = (free_port().to_string(), free_port().to_string());

@@ -215,7 +215,7 @@ fn no_modules_of_a_function_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn an_import_that_reaches_up_is_found() {
+fn an_import_from_a_higher_module_is_found() {
     let module = |name: &str, code: &str| (name.to_owned(), code.to_owned());
     let modules = Modules::from([
         module("crate", "pub mod low;\npub mod high;\n"),

@@ -71,7 +71,7 @@ async fn forward(request: Request<Body>) -> (u16, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said() {
+async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is_503() {
     let world = World::new().await;
     crate::records::crud::with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

@@ -116,7 +116,7 @@ async fn one_bad_operation_leaves_nothing_written_and_every_bad_one_is_named() {
 }
 
 #[tokio::test]
-async fn a_unique_value_can_change_hands_within_a_batch() {
+async fn a_unique_value_can_move_between_records_within_a_batch() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -277,7 +277,7 @@ async fn a_batch_with_a_key_happens_once() {
 }
 
 #[tokio::test]
-async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
+async fn a_deleted_record_is_restored_unchanged_unless_its_unique_value_is_taken() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -310,7 +310,7 @@ async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
 }
 
 #[tokio::test]
-async fn a_replacement_may_leave_out_what_has_a_default() {
+async fn a_replacement_may_leave_out_fields_with_a_default() {
     let world = World::new().await;
     let schema = json!({ "type": "object", "additionalProperties": false, "required": ["state", "title"], "properties": {
         "title": { "type": "string" },
@@ -335,7 +335,7 @@ async fn a_replacement_may_leave_out_what_has_a_default() {
 }
 
 #[tokio::test]
-async fn an_id_of_the_clients_is_of_a_time_that_has_come() {
+async fn an_id_chosen_by_the_client_is_not_in_the_future() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

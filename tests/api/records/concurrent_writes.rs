@@ -38,7 +38,7 @@ pub async fn meanwhile(
 }
 
 #[tokio::test]
-async fn a_tombstone_that_points_elsewhere_by_now_does_not_come_back_pointing_there_unseen() {
+async fn undelete_notices_that_a_tombstone_changed_its_reference_meanwhile() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -62,7 +62,7 @@ async fn a_tombstone_that_points_elsewhere_by_now_does_not_come_back_pointing_th
 }
 
 #[tokio::test]
-async fn a_value_that_its_record_takes_up_again_does_not_go_to_another() {
+async fn a_unique_value_reclaimed_by_its_own_record_is_not_given_to_another() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -79,7 +79,7 @@ async fn a_value_that_its_record_takes_up_again_does_not_go_to_another() {
 }
 
 #[tokio::test]
-async fn a_write_that_met_another_does_not_try_again_under_a_definition_that_may_have_changed() {
+async fn a_conflicting_write_is_not_retried_under_an_expired_definition() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

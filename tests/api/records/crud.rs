@@ -95,7 +95,7 @@ async fn unknown_and_wrong_typed_members_are_refused_by_name_and_nothing_is_stri
 }
 
 #[tokio::test]
-async fn what_the_server_keeps_cannot_be_written_by_any_door() {
+async fn server_fields_cannot_be_written_by_any_route() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -129,7 +129,7 @@ async fn what_the_server_keeps_cannot_be_written_by_any_door() {
 }
 
 #[tokio::test]
-async fn a_filter_is_parsed_and_never_pasted() {
+async fn a_filter_is_parsed_and_never_spliced_into_an_expression() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -179,7 +179,7 @@ async fn a_filter_is_parsed_and_never_pasted() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_record_once_and_their_cursors_are_good_nowhere_else() {
+async fn pages_hold_every_record_once_and_their_cursors_work_for_no_other_list() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -261,7 +261,7 @@ async fn of_a_hundred_thousand_changed_cursors_none_opens() {
 }
 
 #[tokio::test]
-async fn of_many_writers_who_look_first_none_loses_anothers_update() {
+async fn of_many_writers_with_if_match_none_loses_an_update() {
     let world = World::new().await;
     let counter = json!({ "name": "counters", "schema": { "type": "object", "additionalProperties": false, "required": ["n"],
         "properties": { "n": { "type": "integer" } } },
@@ -287,7 +287,7 @@ async fn of_many_writers_who_look_first_none_loses_anothers_update() {
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_absent_at_once_by_every_door() {
+async fn a_deleted_record_is_absent_at_once_on_every_route() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -309,7 +309,7 @@ async fn a_deleted_record_is_absent_at_once_by_every_door() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_the_store_is_the_clients_error() {
+async fn a_record_too_large_to_store_is_a_client_error() {
     let world = World::new().await;
     let (admin, name) = (world.admin().await, "x".repeat(1_100));
     let notes = json!({ "name": "notes", "unique": [["k"]], "schema": { "type": "object", "additionalProperties": false,
@@ -325,7 +325,7 @@ async fn what_is_too_large_for_the_store_is_the_clients_error() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_change_is_told_only_to_who_may_change() {
+async fn validation_errors_are_shown_only_to_callers_who_may_write() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);

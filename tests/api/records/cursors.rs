@@ -35,7 +35,7 @@ async fn cursor(caller: &Caller<'_>, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_cursor_of_what_is_deleted_is_none_of_what_is_there() {
+async fn a_cursor_of_deleted_records_is_refused_for_living_ones() {
     let world = World::new().await;
     let admin = filled(&world).await;
     for (here, there) in [("limit=1", "limit=1&deleted=true"), ("limit=1&scan=10", "limit=1&scan=10&deleted=true")] {
@@ -65,7 +65,7 @@ async fn a_cursor_ends_with_the_definition_it_was_made_under() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_a_feed_is_its_callers_and_its_collections_own() {
+async fn a_feed_cursor_is_bound_to_its_caller_and_collection() {
     let world = World::new().await;
     let admin = filled(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -85,7 +85,7 @@ async fn a_cursor_of_a_feed_is_its_callers_and_its_collections_own() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_jobs_is_its_admins_own_and_of_the_dead_or_of_the_others() {
+async fn a_jobs_cursor_is_bound_to_its_admin_and_to_the_dead_parameter() {
     let world = World::new().await;
     let admin = world.admin().await;
     for _ in 0..3 {

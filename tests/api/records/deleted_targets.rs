@@ -36,7 +36,7 @@ async fn make(caller: &Caller<'_>, collection: &str, body: Value) -> (String, St
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_expanded_to_nothing_before_anything_has_followed() {
+async fn a_deleted_record_is_expanded_to_null_before_its_cascade_runs() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -57,7 +57,7 @@ async fn a_deleted_record_is_expanded_to_nothing_before_anything_has_followed() 
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_not_among_those_that_point_back() {
+async fn a_deleted_record_is_not_in_a_back_relation() {
     let world = World::new().await;
     with_notes(&world).await;
     let ada = world.user("ada").await;

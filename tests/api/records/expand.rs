@@ -137,7 +137,7 @@ async fn relations_are_expanded_forward_and_back_and_two_deep_in_one_answer() {
 }
 
 #[tokio::test]
-async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
+async fn records_the_caller_may_not_see_are_expanded_like_missing_ones() {
     let world = World::new().await;
     let admin = blog(&world).await;
     let ada = world.user("ada").await;
@@ -195,7 +195,7 @@ async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() {
+async fn an_invalid_expand_is_refused_with_its_column_and_costs_nothing() {
     let world = World::new().await;
     blog(&world).await;
     let ada = world.user("ada").await;
@@ -233,7 +233,7 @@ async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() 
 }
 
 #[tokio::test]
-async fn a_name_that_means_two_relations_means_none() {
+async fn an_ambiguous_relation_name_is_refused() {
     let world = World::new().await;
     let admin = blog(&world).await;
     let mut posts_too = admin.get("/v1/collections/posts").await.expect(200).body;
@@ -279,7 +279,7 @@ async fn a_back_relation_that_no_index_serves_is_refused_naming_the_collection_a
 }
 
 #[tokio::test]
-async fn an_explanation_says_what_a_page_and_its_expansions_are_going_to_cost() {
+async fn explain_states_the_cost_of_a_page_and_its_expansions() {
     let world = World::new().await;
     blog(&world).await;
     let ada = world.user("ada").await;
@@ -330,7 +330,7 @@ async fn a_tag_of_an_expanded_record_changes_with_what_was_expanded() {
 }
 
 #[tokio::test]
-async fn a_relation_points_at_a_collection_that_is_there_and_what_must_follow_can_be_found() {
+async fn a_relation_needs_an_existing_collection_and_an_index_for_its_on_delete() {
     let world = World::new().await;
     let admin = world.admin().await;
     let tree = |name: &str, to: &str, on_delete: &str, indexes: Value| {
@@ -364,7 +364,7 @@ async fn a_relation_points_at_a_collection_that_is_there_and_what_must_follow_ca
 }
 
 #[tokio::test]
-async fn a_users_profile_is_expanded_for_whom_it_belongs_to() {
+async fn a_user_profile_is_expanded_only_for_its_owner() {
     let world = World::new().await;
     crate::records::crud::with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

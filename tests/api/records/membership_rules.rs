@@ -4,7 +4,7 @@ use crate::world::World;
 use serde_json::json;
 
 #[tokio::test]
-async fn whoever_a_record_names_may_change_and_delete_it_and_nobody_else_learns_of_it() {
+async fn members_of_a_record_may_change_and_delete_it_and_others_cannot_see_it() {
     let world = World::new().await;
     let admin = world.admin().await;
     let rule = "auth.id in record.members";

@@ -122,7 +122,7 @@ async fn disturb(caller: &Caller<'_>, chance: &mut Chance, loose: &mut Vec<Strin
 }
 
 #[tokio::test]
-async fn what_is_there_throughout_is_on_exactly_one_page_whatever_is_written_meanwhile() {
+async fn an_unchanged_record_is_on_exactly_one_page_during_concurrent_writes() {
     for (seed, shards) in [(1, 1), (2, 4), (3, 8)] {
         let world = World::new().await;
         let ada = things(&world, shards).await;
@@ -241,7 +241,7 @@ fn scanned(page: &crate::world::Answer) -> usize {
 }
 
 #[tokio::test]
-async fn a_page_full_of_tombstones_stops_says_how_far_it_got_and_goes_on() {
+async fn a_page_full_of_tombstones_ends_with_a_cursor_that_continues() {
     for shards in [1, 4] {
         let world = World::new().await;
         let ada = things(&world, shards).await;

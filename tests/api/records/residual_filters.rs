@@ -34,7 +34,7 @@ async fn bodies(caller: &Caller<'_>, filter: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_scan_gives_what_matches_and_nothing_else_it_has_read() {
+async fn a_scan_returns_only_matching_records() {
     let world = World::new().await;
     let ada = with_notes(&world).await;
     for nth in 0..12 {
@@ -82,7 +82,7 @@ async fn a_scan_over_shards_loses_nothing_wherever_its_allowance_ends() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_is_compared_and_never_read_as_a_part_of_the_condition() {
+async fn a_client_value_is_never_part_of_the_condition_text() {
     let world = World::new().await;
     let ada = with_notes(&world).await;
     for label in

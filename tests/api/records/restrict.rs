@@ -78,7 +78,7 @@ async fn killed_after(trips: usize, request: impl Future<Output = Answer>) -> Op
 }
 
 #[tokio::test]
-async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
+async fn a_restricted_record_cannot_be_deleted_until_no_record_points_at_it() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -118,7 +118,7 @@ async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses() {
+async fn a_reference_written_while_its_target_is_deleted_makes_one_of_the_two_fail() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -158,7 +158,7 @@ async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses()
 }
 
 #[tokio::test]
-async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
+async fn a_batch_may_delete_a_record_together_with_its_referrers() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -211,7 +211,7 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_crashes_at_any_turn_leaves_a_lock_that_ends() {
+async fn a_deletion_that_crashes_at_any_step_leaves_a_lock_that_expires() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let mut locked = 0;
@@ -247,7 +247,7 @@ async fn a_deletion_that_crashes_at_any_turn_leaves_a_lock_that_ends() {
 }
 
 #[tokio::test]
-async fn what_comes_back_points_at_what_is_there() {
+async fn a_restored_record_points_only_at_existing_records() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -271,7 +271,7 @@ async fn what_comes_back_points_at_what_is_there() {
 }
 
 #[tokio::test]
-async fn who_may_not_see_what_points_learns_only_that_something_does() {
+async fn a_caller_learns_only_that_hidden_referrers_exist() {
     let world = World::new().await;
     let mut hidden = comments("restrict");
     let own = json!({ "create": "auth.id != ''" });
@@ -308,7 +308,7 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
 }
 
 #[tokio::test]
-async fn a_tree_is_cut_from_its_leaves() {
+async fn a_restricting_tree_is_deleted_from_its_leaves() {
     let world = World::new().await;
     let up = json!({ "type": "string", "relation": { "collection": "trees", "onDelete": "restrict" } });
     define(
@@ -348,7 +348,7 @@ async fn a_tree_is_cut_from_its_leaves() {
 }
 
 #[tokio::test]
-async fn many_references_in_many_shards_are_all_looked_at() {
+async fn references_in_every_shard_are_checked() {
     let world = World::new().await;
     let mut posts = posts();
     posts["shards"] = json!(8);
@@ -374,7 +374,7 @@ async fn many_references_in_many_shards_are_all_looked_at() {
 }
 
 #[tokio::test]
-async fn a_restriction_costs_two_writes_more_to_point_and_a_lock_and_a_look_to_delete() {
+async fn restrict_adds_two_writes_to_a_reference_and_a_lock_and_a_query_to_a_deletion() {
     let world = World::new().await;
     define(
         &world,

@@ -19,7 +19,7 @@ async fn ruled(world: &World) {
 }
 
 #[tokio::test]
-async fn a_filter_that_settles_the_rule_opens_no_scan_over_what_the_rule_hides() {
+async fn a_filter_that_satisfies_the_rule_allows_no_scan_over_hidden_records() {
     let world = World::new().await;
     ruled(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

@@ -25,7 +25,7 @@ async fn until_done(ask: impl AsyncFn() -> Answer) -> Answer {
 }
 
 #[tokio::test]
-async fn a_value_has_one_holder_while_its_record_is_patched_lets_go_and_takes_it_again() {
+async fn a_unique_value_has_one_holder_while_its_record_releases_and_reclaims_it() {
     for instances in [1, 6] {
         a_value_has_one_holder(&World::of_instances(instances).await).await;
     }

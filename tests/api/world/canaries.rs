@@ -118,7 +118,7 @@ impl Write for Listening {
 
 #[test]
 #[should_panic(expected = "is logged")]
-fn a_secret_that_is_logged_is_noticed() {
+fn a_logged_secret_is_detected() {
     let canaries = Canaries::watch();
     canaries.sent(&HeaderMap::new(), br#"{"refreshToken":"a token of twenty letters"}"#);
     Listening.write_all(b"{\"message\":\"a token of twenty letters\"}\n").unwrap();

@@ -121,7 +121,7 @@ fn refusal(status: u16, cost: &str, reason: &str) -> Value {
 }
 
 fn unchanged(cost: &str) -> Value {
-    json!({ "description": "The caller has it already.", "headers": headers(cost, &["ETag"]) })
+    json!({ "description": "The caller already has the current version.", "headers": headers(cost, &["ETag"]) })
 }
 
 /// The header that tells the price of a route's answer.

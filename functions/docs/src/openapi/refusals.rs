@@ -8,30 +8,31 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (
         400,
         "BadRequest",
-        "Malformed, with a parameter or a condition that is not taken here, or wrong in the members that `errors` lists.",
+        "The request is malformed, has a parameter or precondition that the route does not take, or has the member errors in \
+         `errors`.",
     ),
-    (401, "Unauthenticated", "No credentials, or none that prove anything."),
-    (403, "Forbidden", "Known, but not allowed to do this."),
-    (404, "NotFound", "Absent, or not the caller's to see: one cannot be told from the other."),
-    (409, "Conflict", "The state of things does not allow it, or a request with the same key is being done."),
-    (410, "Gone", "It was there and is kept no longer."),
+    (401, "Unauthenticated", "The credentials are missing or invalid."),
+    (403, "Forbidden", "The caller is known but not allowed to do this."),
+    (404, "NotFound", "It does not exist, or the caller may not see it; the answer is the same."),
+    (409, "Conflict", "The current state does not allow it, or a request with the same key is in progress."),
+    (410, "Gone", "It existed but is no longer kept."),
     (412, "PreconditionFailed", "`If-Match` or `If-None-Match` does not hold."),
     (413, "TooLarge", "The body is larger than 1 MiB."),
     (
         415,
         "UnsupportedMediaType",
-        "The body has another media type than `Accept` names, or another charset than UTF-8.",
+        "The body has a media type that the header `Accept` of this answer does not name, or a charset other than UTF-8.",
     ),
     (
         422,
         "Refused",
-        "Understood and refused, as a key that was used for another request or an answer larger than Lambda carries; the \
-         problem says what would help.",
+        "The request is valid but refused, for example a key used for another request or an answer larger than Lambda's \
+         maximum. The problem says what to do.",
     ),
-    (428, "PreconditionRequired", "This needs `If-Match` or `If-None-Match`."),
-    (500, "Internal", "Our fault. The request id names it in the logs."),
-    (501, "NotBuilt", "Part of the design and not built yet."),
-    (503, "Unavailable", "Try again: nothing was done, or what was done is safe to repeat."),
+    (428, "PreconditionRequired", "`If-Match` or `If-None-Match` is required."),
+    (500, "Internal", "The server failed. The logs have the cause under the request id."),
+    (501, "NotBuilt", "This route is part of the design and not built yet."),
+    (503, "Unavailable", "Try again: nothing was done, or it is safe to repeat."),
 ];
 
 /// Every refusal that one of these routes has as most routes have it: status, name, reason.

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_does_not_end_the_word() {
+    fn a_quote_is_escaped_for_the_shell() {
         assert_eq!(quoted("auth.id != ''"), r"'auth.id != '\'''\'''");
     }
 }

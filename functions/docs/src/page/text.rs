@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_a_text_becomes_markup() {
+    fn text_is_escaped_for_html() {
         assert_eq!(escaped("<b a=\"1\" b='2'>&"), "&lt;b a=&quot;1&quot; b=&#39;2&#39;&gt;&amp;");
         assert_eq!(prose("say `a<b` twice"), "say <code>a&lt;b</code> twice");
     }

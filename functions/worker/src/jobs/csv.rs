@@ -83,7 +83,7 @@ pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<V
     let text = cell.text.as_str();
     let wrong = |expected: &str| {
         let pointer = format!("/{}", json_pointer::escape(name));
-        FieldError::new(pointer, "type", format!("{expected} was expected in this cell"))
+        FieldError::new(pointer, "type", format!("This cell must hold {expected}."))
     };
     if text.is_empty() && !(cell.quoted && is_text(field)) {
         return Ok(None);
@@ -98,10 +98,10 @@ pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<V
         Kind::Flag => Err(wrong("true or false")),
         Kind::Number => match parse_json(text.trim().as_bytes()) {
             Ok(number @ Value::Number(_)) => Ok(Some(number)),
-            _ => Err(wrong("a number of at most 38 digits, with a point")),
+            _ => Err(wrong("a number of at most 38 digits, with a decimal point")),
         },
         Kind::List(_) | Kind::Other => {
-            parse_json(text.as_bytes()).map(Some).map_err(|_| wrong("JSON (a text in its quotes)"))
+            parse_json(text.as_bytes()).map(Some).map_err(|_| wrong("JSON (text in quotes)"))
         }
     }
 }
@@ -127,13 +127,15 @@ fn first(row: &str) -> Result<(Cell, Option<&str>), &'static str> {
     let Some(inside) = row.strip_prefix('"') else {
         let (text, behind) = row.split_once(',').map_or((row, None), |(text, behind)| (text, Some(behind)));
         if text.contains('"') {
-            return Err("a quote inside a cell: put the cell in quotes, and each quote in it twice");
+            return Err(
+                "A cell without quotes contains a quote. Put the cell in quotes and double each quote inside it.",
+            );
         }
         return Ok((Cell { text: text.to_owned(), quoted: false }, behind));
     };
     let (mut text, mut rest) = (String::new(), inside);
     loop {
-        let (before, behind) = rest.split_once('"').ok_or("a quote that does not end")?;
+        let (before, behind) = rest.split_once('"').ok_or("A quoted cell has no closing quote.")?;
         text.push_str(before);
         match behind.strip_prefix('"') {
             Some(behind) => {
@@ -142,7 +144,7 @@ fn first(row: &str) -> Result<(Cell, Option<&str>), &'static str> {
             }
             None if behind.is_empty() => return Ok((Cell { text, quoted: true }, None)),
             None => {
-                let behind = behind.strip_prefix(',').ok_or("text behind the closing quote of a cell")?;
+                let behind = behind.strip_prefix(',').ok_or("A cell has text after its closing quote.")?;
                 return Ok((Cell { text, quoted: true }, Some(behind)));
             }
         }
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was() {
+    fn a_value_is_read_as_it_was_written() {
         let many = Kind::List(Box::new(Kind::Text));
         for (kind, value) in [
             (Kind::Text, json!("plain")),
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_a_formula_to_a_spreadsheet_where_that_was_asked_for() {
+    fn with_escape_formulas_no_text_is_a_spreadsheet_formula() {
         let written = |kind, value: serde_json::Value, escape| {
             let (field, mut row) = (field(kind, true), Vec::new());
             write_values(&mut row, [(Some(&field), Some(&value))].into_iter(), escape);
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_of_its_field_is_refused_by_name() {
+    fn a_cell_of_the_wrong_type_is_refused_and_names_its_field() {
         for (kind, text) in [
             (Kind::Number, "abc"),
             (Kind::Number, "1,5"),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_cells_or_it_says_why_not() {
+    fn a_malformed_row_is_refused_with_its_reason() {
         let text = |row: &str| cells(row).map(|cells| cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>());
         assert_eq!(text("a,,\"b,\"\"c\"\"\","), Ok(vec!["a".into(), "".into(), "b,\"c\"".into(), "".into()]));
         for row in ["a\"b", "\"a", "\"a\"b,c", "\"a\" ,b"] {

@@ -20,7 +20,7 @@ pub async fn run(tools: &Tools, job_id: &str, mail: EmailPayload) -> Result<Outc
         (Some(text), None) => Some(text),
         (None, Some(sealed)) => Some(open(tools, job_id, &sealed).await?),
         (None, None) => None,
-        (Some(_), Some(_)) => return Err(Failure::last("payload: text and sealedText exclude each other")),
+        (Some(_), Some(_)) => return Err(Failure::last("The payload has both text and sealedText. Send one of them.")),
     };
     let part = |data: String| json!({ "Data": data, "Charset": "UTF-8" });
     let mut body = serde_json::Map::new();
@@ -36,7 +36,7 @@ pub async fn run(tools: &Tools, job_id: &str, mail: EmailPayload) -> Result<Outc
         .aws
         .post(Service::Ses, "/v2/email/outbound-emails", None, &message)
         .await
-        .map_err(|_| Failure::new("SES did not answer"))?;
+        .map_err(|_| Failure::new("SES did not answer."))?;
     match answer.status {
         200 => Ok(Outcome::Done(Some(json!({ "messageId": answer.body.get("MessageId") })))),
         status => {
@@ -54,6 +54,8 @@ async fn open(tools: &Tools, job_id: &str, sealed: &str) -> Result<String, Failu
         .seal
         .open(&format!("mail:{job_id}"), sealed)
         .await
-        .map_err(|_| Failure::new("the sealing key is not available"))?;
-    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Failure::last("the sealed text does not open"))
+        .map_err(|_| Failure::new("The sealing key is not available."))?;
+    opened
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| Failure::last("The sealed text cannot be opened."))
 }

@@ -67,7 +67,12 @@ impl Failure {
     /// Tells that it ends a slice in which something was done, and which is therefore no failed attempt. The same failure where
     /// nothing was done is one: so what never passes ends the job.
     pub fn ends_slice(&self, job: &Job) {
-        tracing::warn!(function = "worker", job = job.id, error = self.logged(), "a slice ended early");
+        tracing::warn!(
+            function = "worker",
+            job = job.id,
+            error = self.logged(),
+            "A failure ended the slice early; the next slice continues."
+        );
     }
 }
 
@@ -76,7 +81,7 @@ pub const AFTER_FAILURE: u32 = 2;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        tracing::warn!(function = "worker", cause = %error, "a job met a failure");
+        tracing::warn!(function = "worker", cause = %error, "A call made by a job failed.");
         Self::new(in_words(&error))
     }
 }
@@ -84,8 +89,10 @@ impl From<Error> for Failure {
 /// An error in words for an admin.
 pub fn in_words(error: &Error) -> String {
     match error {
-        Error::Internal(_) => "something went wrong inside; the log says what".to_owned(),
-        Error::Unavailable { .. } => "the database did not answer in time, or others kept writing the same".to_owned(),
+        Error::Internal(_) => "An internal error occurred. The log has the details.".to_owned(),
+        Error::Unavailable { .. } => {
+            "The database did not answer in time, or other writes to the same items kept conflicting.".to_owned()
+        }
         Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => {
             detail.clone()
         }

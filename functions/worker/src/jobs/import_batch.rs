@@ -194,7 +194,7 @@ pub async fn defined(
 ) -> Result<Arc<Collection>, Failure> {
     let collection = definitions.collection(&import.collection).await?;
     let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
+    collection.filter(same).ok_or_else(|| Failure::last("The collection no longer exists."))
 }
 
 fn members(content: Content, columns: Option<&[String]>, collection: &Collection) -> Result<Map<String, Value>, Error> {
@@ -202,7 +202,9 @@ fn members(content: Content, columns: Option<&[String]>, collection: &Collection
         (Content::Members(members), _) => Ok(members),
         (Content::Row(row), Some(columns)) => import_row::of_csv(&row, columns, collection),
         (Content::Row(row), None) => import_row::of_json(&row),
-        (Content::TooLong, _) => Err(Error::field("", "too_large", "the row is longer than any record: 400 KB")),
+        (Content::TooLong, _) => {
+            Err(Error::field("", "too_large", "The row is longer than 400 KB, the maximum size of a record."))
+        }
     }
 }
 
@@ -246,7 +248,7 @@ mod tests {
     use undercroft::futures::FutureExt as _;
 
     #[tokio::test]
-    async fn whoever_points_at_the_same_record_waits_for_their_turn_and_nobody_else_does() {
+    async fn rows_that_point_at_the_same_record_are_written_one_at_a_time() {
         let turns = Turns::default();
         let first = turns.take(["b", "a", "b"].into_iter()).await;
         let second = turns.take(["c", "a"].into_iter());

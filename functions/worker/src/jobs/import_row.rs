@@ -24,7 +24,7 @@ const KEPT_ANEW: [&str; 3] = ["createdAt", "updatedAt", "version"];
 pub fn of_json(line: &[u8]) -> Result<Map<String, Value>> {
     match parse_json(line)? {
         Value::Object(members) => Ok(members),
-        _ => Err(Error::field("", "type", "a line holds one JSON object")),
+        _ => Err(Error::field("", "type", "Each line must hold one JSON object.")),
     }
 }
 
@@ -36,12 +36,16 @@ pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result
     let (mut members, mut errors) = (Map::new(), Vec::new());
     let cells = cells(row)?;
     if cells.len() != columns.len() {
-        let message = format!("the header names {} columns, and this row has {}", columns.len(), cells.len());
+        let message = format!("The header has {} columns, but this row has {}.", columns.len(), cells.len());
         return Err(Error::field("", "columns", message));
     }
     for (name, cell) in columns.iter().zip(&cells) {
         let Some(field) = collection.layout().fields.get(name) else {
-            errors.push(FieldError::new(format!("/{name}"), "unknown_field", "there is no such field any more"));
+            errors.push(FieldError::new(
+                format!("/{name}"),
+                "unknown_field",
+                "The collection no longer has this field.",
+            ));
             continue;
         };
         match csv::read_value(name, field, cell) {
@@ -57,7 +61,7 @@ pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result
 /// # Errors
 /// Why it is none.
 pub fn cells(row: &[u8]) -> Result<Vec<Cell>> {
-    let row = std::str::from_utf8(row).map_err(|_| Error::field("", "utf_8", "the row is not UTF-8"))?;
+    let row = std::str::from_utf8(row).map_err(|_| Error::field("", "utf_8", "The row is not UTF-8."))?;
     csv::cells(row).map_err(|reason| Error::field("", "csv", reason))
 }
 
@@ -81,7 +85,8 @@ pub async fn intent(
         KEPT_ANEW.iter().for_each(|name| drop(data.remove(*name)));
     }
     let kept = KEPT_ANEW.iter().filter(|name| data.contains_key(**name));
-    let message = "the server keeps this field: it is passed over only in a row with an `id`, as an export has it";
+    let message = "The server sets this field. It is ignored only in a row with an `id`, as in an export; otherwise leave it \
+     out.";
     let kept: Vec<FieldError> = kept.map(|name| FieldError::new(format!("/{name}"), "read_only", message)).collect();
     if !kept.is_empty() {
         return Err(Error::Invalid(kept));
@@ -101,12 +106,16 @@ fn own_id(id: &Value, now: u64) -> Result<String> {
     let id = id.as_str().unwrap_or_default();
     match check_new_id(id, now) {
         Ok(()) => Ok(id.to_owned()),
-        Err(reason) => Err(Error::field("/id", "id", format!("{reason}; leave it out to be given one"))),
+        Err(reason) => Err(Error::field(
+            "/id",
+            "id",
+            format!("The id is not valid ({reason}). Leave it out to have one assigned."),
+        )),
     }
 }
 
 fn of_line(job: &Job, line: u64) -> Result<String> {
     let line =
-        u32::try_from(line).map_err(|_| Error::field("", "too_many", "a file has at most 4,294,967,295 lines"))?;
+        u32::try_from(line).map_err(|_| Error::field("", "too_many", "A file has at most 4,294,967,295 lines."))?;
     Ok(id::numbered(id::millis(&job.id).unwrap_or_default(), &job.id, line))
 }

@@ -191,7 +191,7 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::new("the definition is changed faster than it can be put in force"))
+    Err(Failure::new("The definition kept changing, so it could not be put in force."))
 }
 
 impl Progress {
@@ -220,8 +220,8 @@ impl Progress {
         self.failed = true;
         let count = self.found.disagree.count;
         let reason = format!(
-            "{count} stored records stand in the way of the definition; `progress.disagree` names the first of them. Change or \
-             delete them and redrive this job, or put another definition"
+            "{count} stored records do not fit the definition; `progress.disagree` names the first of them. Change or delete \
+             them and redrive this job, or put another definition."
         );
         Failure::last(reason).met(1, self.shown())
     }

@@ -36,11 +36,11 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
         EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,
         IMPORT_JOB => records_import::run(tools, job, payload(job)?, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
-        other => Err(Failure::last(format!("no worker knows jobs of type {other}"))),
+        other => Err(Failure::last(format!("No worker handles jobs of type {other}."))),
     }
 }
 
 fn payload<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
     serde_json::from_value(Value::Object(job.payload.clone()))
-        .map_err(|error| Failure::last(format!("payload: {error}")))
+        .map_err(|error| Failure::last(format!("The payload is not valid: {error}")))
 }

@@ -81,7 +81,7 @@ impl<'a> Growing<'a> {
 
     async fn put_part(&mut self, part: Bytes) -> Result<(), Failure> {
         if self.grown.parts.len() >= MOST_PARTS {
-            return Err(Failure::last("the file would be larger than 31 GiB"));
+            return Err(Failure::last("The file would be larger than 31 GiB."));
         }
         let upload = match &self.grown.upload {
             Some(upload) => upload.clone(),
@@ -162,10 +162,10 @@ impl Grown {
 
 /// The failure where what earlier slices have written is not there any more.
 pub const GONE: fn() -> Failure =
-    || Failure::last("what this job had written is gone, the bucket keeps it for 7 days: ask for a new job");
+    || Failure::last("The files this job had written are gone; the bucket keeps them for 7 days. Enqueue a new job.");
 
 /// What S3 says goes into the log; an admin hears where to look.
 pub fn of_files(error: Source) -> Failure {
-    tracing::warn!(function = "worker", cause = error, "a job met a failure of its files");
-    Failure::new("the bucket did not do what was asked of it; the log says what")
+    tracing::warn!(function = "worker", cause = error, "A call to S3 made by a job failed.");
+    Failure::new("A call to the bucket failed. The log has the details.")
 }

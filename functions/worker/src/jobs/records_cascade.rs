@@ -233,7 +233,7 @@ impl Stuck {
         let (id, error) = self.first.as_ref()?;
         let count = self.count;
         Some(format!(
-            "{count} of the records that point at the deleted one could not follow; the first is {id}: {error}"
+            "Records that point at the deleted one and could not be updated or deleted: {count}. The first is {id}: {error}"
         ))
     }
 }

@@ -153,7 +153,7 @@ async fn visit_shards(
 async fn defined(tools: &Tools, export: &Export, generation: Option<u32>) -> Result<Arc<Collection>, Failure> {
     let collection = tools.definitions.collection(&export.collection).await?;
     let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
+    collection.filter(same).ok_or_else(|| Failure::last("The collection no longer exists."))
 }
 
 /// What the server keeps, then the properties of the schema.

@@ -87,7 +87,7 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
 /// What the whole import goes by: this file as it is, this collection.
 async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
     let head = tools.files.head(&import.key).await.map_err(of_files)?;
-    let head = head.ok_or_else(|| Failure::last("there is no such file: was it uploaded?"))?;
+    let head = head.ok_or_else(|| Failure::last("The file does not exist. Upload it before the import."))?;
     let generation = defined(&tools.definitions, import, None).await?.definition().generation;
     Ok(Progress { size: head.size, etag: head.etag, generation, ..Progress::default() })
 }
@@ -275,18 +275,18 @@ fn read((row, at): (deferred_rows::Row, At)) -> Read {
 
 /// The header of CSV: the first row that is one.
 fn columns(header: &Content, collection: &Collection) -> Result<Vec<String>, Failure> {
-    let Content::Row(header) = header else { return Err(Failure::last("the header is no row of names")) };
-    let cells = import_row::cells(header).map_err(|_| Failure::last("the header is no row of CSV"))?;
+    let Content::Row(header) = header else { return Err(Failure::last("The header row is missing or too long.")) };
+    let cells = import_row::cells(header).map_err(|_| Failure::last("The header row is not valid CSV."))?;
     let mut seen = BTreeSet::new();
     for cell in &cells {
         if collection.layout().fields.get(&cell.text).is_none() {
             return Err(Failure::last(format!(
-                "the header names `{}`, which is no field of the collection",
+                "The header names `{}`, which is not a field of the collection.",
                 cell.text
             )));
         }
         if !seen.insert(&cell.text) {
-            return Err(Failure::last(format!("the header names `{}` twice", cell.text)));
+            return Err(Failure::last(format!("The header names `{}` twice.", cell.text)));
         }
     }
     Ok(cells.into_iter().map(|cell| cell.text).collect())

@@ -30,7 +30,7 @@ pub async fn run(tools: &Tools, job: &Job, gone: Deleted, slice: &Slice) -> Resu
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
     let stored = tools.definitions.get(&gone.collection).await?;
     if !stored.as_ref().is_some_and(|stored| is_gone(stored, &gone)) {
-        return Err(Failure::last("the collection is not deleted, or not any more: delete it again"));
+        return Err(Failure::last("The collection is not deleted, or was created again. Delete it again."));
     }
     let (now, begins) = (tools.clock.millis(), gone.since + tools.definitions.lease().settled_millis());
     if now < begins {
@@ -67,11 +67,11 @@ async fn close(tools: &Tools, closing: Definition) -> Result<(), Failure> {
     match tools.definitions.put(&after, stage, closing.version).await {
         Ok(()) if is_empty => Ok(()),
         Ok(()) => Err(Failure::last(
-            "records were written to the collection before every function had heard of its deletion, so it is not deleted: \
-             delete it again, with ?records=delete if its records are to go with it",
+            "Records were written to the collection before its deletion was in force, so the collection is kept. Delete it \
+             again, with ?records=delete to delete its records too.",
         )),
         // A new collection of the name is being made.
-        Err(Error::Conflict { .. }) => Err(Failure::new("the definition was changed at the same time")),
+        Err(Error::Conflict { .. }) => Err(Failure::new("The definition was changed at the same time.")),
         Err(error) => Err(error.into()),
     }
 }

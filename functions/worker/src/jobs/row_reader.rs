@@ -145,7 +145,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-const CHANGED: fn() -> Failure = || Failure::last("the file was replaced or removed while it was imported: begin anew");
+const CHANGED: fn() -> Failure =
+    || Failure::last("The file was replaced or removed during the import. Enqueue a new import.");
 
 /// How many bytes the first row takes, its line end included; `None` where it does not end.
 fn length(format: Format, bytes: &[u8]) -> Option<usize> {
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_ends_where_a_line_does_unless_quotes_say_otherwise() {
+    fn a_row_ends_at_a_line_end_outside_quotes() {
         for (text, csv, ndjson) in [
             ("a,b\nc", Some(4), Some(4)),
             ("\"a\nb\",c\r\nd", Some(9), Some(3)),

@@ -40,7 +40,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_slice_is_over_by_its_items_or_by_its_time() {
+    fn a_slice_ends_by_its_items_or_by_its_time() {
         let clock = Clock::standing_at(1_000);
         let slice = Slice::new(clock.clone(), 3);
         assert_eq!([0, 2, 3, 4].map(|items| slice.is_over(items)), [false, false, true, true]);

@@ -54,7 +54,7 @@ fn sealed(header: &Value, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> Stri
 }
 
 #[tokio::test]
-async fn the_public_key_is_no_shared_secret_in_whatever_form() {
+async fn the_public_key_is_not_accepted_as_an_hmac_secret_in_any_form() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());
@@ -75,7 +75,7 @@ async fn the_public_key_is_no_shared_secret_in_whatever_form() {
 }
 
 #[tokio::test]
-async fn no_algorithm_but_the_keys_own_is_believed() {
+async fn only_the_algorithm_of_the_key_is_accepted() {
     let world = World::new().await;
     let good = world.admin().await.token.unwrap();
     let stack = signing_key(&world).await;
@@ -100,7 +100,7 @@ async fn no_algorithm_but_the_keys_own_is_believed() {
 }
 
 #[tokio::test]
-async fn a_signature_of_another_key_or_another_family_or_none_proves_nothing() {
+async fn a_signature_by_another_key_or_algorithm_or_no_signature_is_refused() {
     let world = World::new().await;
     let good = world.admin().await.token.unwrap();
     let Parts { header, claims, .. } = parts(&good);

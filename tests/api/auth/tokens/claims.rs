@@ -41,7 +41,7 @@ fn spoilt(claims: &Map<String, Value>, (name, text, is_twice): &(String, String,
 }
 
 #[tokio::test]
-async fn claims_of_another_form_are_refused_without_asking_the_database() {
+async fn malformed_claims_are_refused_without_a_database_call() {
     let world = World::new().await;
     let admin = world.admin().await;
     let key = signing_key(&world).await;

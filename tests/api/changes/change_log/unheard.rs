@@ -32,7 +32,7 @@ async fn note(admin: &Caller<'_>, at: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_ended_before_it_was_due_was_never_there() {
+async fn a_record_deleted_before_it_becomes_visible_is_not_in_the_feed() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/notes", timed("record.at <= request.time")).await.expect(201);
@@ -65,7 +65,7 @@ async fn what_ended_before_it_was_due_was_never_there() {
 }
 
 #[tokio::test]
-async fn what_was_there_for_a_while_is_heard_to_leave_when_its_time_is_over() {
+async fn a_record_that_stops_being_visible_by_time_leaves_the_feed() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/notes", timed("record.at > request.time")).await.expect(201);
@@ -90,7 +90,7 @@ async fn what_was_there_for_a_while_is_heard_to_leave_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_as_long_whatever_has_happened() {
+async fn the_length_of_a_feed_cursor_does_not_depend_on_the_changes() {
     let world = World::new().await;
     let admin = world.admin().await;
     let collection = |name: &str, teams: &str| {

@@ -89,7 +89,7 @@ async fn end_by_killing(world: &World, kind: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_job_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_happened() {
+async fn a_definition_job_whose_worker_is_killed_at_every_step_ends_correctly() {
     for case in cases() {
         let mut undisturbed = World::new().await;
         undisturbed.work_in_slices_of(5);

@@ -36,7 +36,7 @@ async fn create(ada: &Caller<'_>) -> Answer {
 }
 
 #[tokio::test]
-async fn no_record_of_a_collection_made_anew_goes_with_the_one_that_was_deleted() {
+async fn purging_a_deleted_collection_keeps_the_records_of_its_successor() {
     let world = World::of_instances(INSTANCES).await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -61,7 +61,7 @@ async fn no_record_of_a_collection_made_anew_goes_with_the_one_that_was_deleted(
 }
 
 #[tokio::test]
-async fn what_is_imported_into_a_collection_made_anew_is_there() {
+async fn records_imported_into_a_recreated_collection_are_kept() {
     let world = World::of_instances(INSTANCES).await;
     let admin = files::with_things(&world, &["things"]).await;
     let rows = "{\"title\":\"one\"}\n{\"title\":\"two\"}\n";
@@ -100,7 +100,7 @@ async fn records_written_while_an_empty_collection_is_deleted_take_the_deletion_
         assert_eq!(admin.get(DEFINITION).await.expect(200).body["status"], "ready");
         let job = job_of(&admin, &deleted).await;
         assert_eq!(job["status"], "dead", "{job}");
-        assert!(job["lastError"].as_str().unwrap().contains("delete it again"), "{job}");
+        assert!(job["lastError"].as_str().unwrap().contains("Delete it again"), "{job}");
         // It is as it was: relations, unique values, jobs.
         admin.delete(&format!("{DEFINITION}?records=delete")).await.expect(202);
         work(&world).await;
@@ -110,7 +110,7 @@ async fn records_written_while_an_empty_collection_is_deleted_take_the_deletion_
 }
 
 #[tokio::test]
-async fn a_put_over_a_deletion_that_is_long_in_coming_says_when_to_try_again() {
+async fn a_put_during_a_slow_deletion_answers_503_with_retry_after() {
     let world = World::with_lease("60").await;
     with_tasks(&world).await;
     let admin = world.admin().await;
@@ -122,7 +122,7 @@ async fn a_put_over_a_deletion_that_is_long_in_coming_says_when_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_rule_that_was_taken_away_is_obeyed_by_nobody_once_its_change_is_in_force() {
+async fn a_withdrawn_rule_allows_nothing_after_in_force_at() {
     let world = World::of_instances(INSTANCES).await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -166,7 +166,7 @@ async fn a_rule_that_was_taken_away_is_obeyed_by_nobody_once_its_change_is_in_fo
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_neither_reads_nor_writes_by_a_definition_of_before() {
+async fn a_request_that_outlives_its_definition_lease_neither_reads_nor_writes() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -189,7 +189,7 @@ async fn a_request_that_takes_too_long_neither_reads_nor_writes_by_a_definition_
 }
 
 #[tokio::test]
-async fn rules_and_a_narrower_schema_put_together_are_both_held_while_the_schema_waits() {
+async fn new_rules_and_a_narrower_schema_are_both_enforced_while_the_schema_waits() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -214,7 +214,7 @@ async fn rules_and_a_narrower_schema_put_together_are_both_held_while_the_schema
 }
 
 #[tokio::test]
-async fn rules_that_only_the_narrower_schema_can_bear_are_not_put_with_it() {
+async fn rules_that_need_the_narrower_schema_cannot_be_put_with_it() {
     let world = World::new().await;
     with_tasks(&world).await;
     let admin = world.admin().await;
@@ -224,12 +224,12 @@ async fn rules_that_only_the_narrower_schema_can_bear_are_not_put_with_it() {
     let refused = admin.put(DEFINITION, narrower).await.expect(400).body;
     assert_eq!(refused["errors"][0]["pointer"], "/rules/update");
     let message = refused["errors"][0]["message"].as_str().unwrap();
-    assert!(message.contains("put the rules by themselves"), "{message}");
+    assert!(message.contains("Put the rules separately"), "{message}");
     assert_eq!(admin.get(DEFINITION).await.expect(200).body["version"], 1);
 }
 
 #[tokio::test]
-async fn what_only_adds_is_in_force_at_once() {
+async fn a_change_that_only_adds_is_in_force_at_once() {
     let world = World::new().await;
     with_tasks(&world).await;
     let admin = world.admin().await;

@@ -39,7 +39,7 @@ async fn note(admin: &Caller<'_>, body: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_field_that_is_new_restricts_at_once() {
+async fn a_new_restricting_field_takes_effect_at_once() {
     let world = World::new().await;
     let admin = with_notes(&world, notes(json!({ "post": text() }))).await;
     let put = admin.put(NOTES, notes(json!({ "post": text(), "new": to_posts("restrict") }))).await.expect(200).body;
@@ -52,7 +52,7 @@ async fn a_field_that_is_new_restricts_at_once() {
 }
 
 #[tokio::test]
-async fn a_field_that_records_hold_restricts_once_all_have_been_gone_through_however_often_the_worker_dies() {
+async fn an_existing_field_restricts_once_its_job_is_done_even_if_the_worker_dies() {
     let mut world = World::new().await;
     world.work_in_slices_of(3);
     let admin = with_notes(&world, notes(json!({ "post": text() }))).await;
@@ -95,7 +95,7 @@ async fn a_field_that_records_hold_restricts_once_all_have_been_gone_through_how
 }
 
 #[tokio::test]
-async fn until_then_a_deletion_is_followed_as_before() {
+async fn until_the_job_is_done_on_delete_works_as_before() {
     let world = World::new().await;
     let notes = |on_delete: &str| {
         let mut notes = notes(json!({ "post": to_posts(on_delete) }));

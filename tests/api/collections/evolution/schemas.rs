@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn what_only_allows_more_is_in_force_at_once() {
+async fn a_wider_schema_is_in_force_at_once() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -117,7 +117,7 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
 }
 
 #[tokio::test]
-async fn a_narrower_schema_comes_into_force_once_the_records_it_did_not_fit_were_changed() {
+async fn a_narrower_schema_comes_into_force_once_conflicting_records_are_changed() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -142,7 +142,7 @@ async fn a_narrower_schema_comes_into_force_once_the_records_it_did_not_fit_were
 }
 
 #[tokio::test]
-async fn what_disagrees_at_great_length_is_named_all_the_same() {
+async fn a_record_with_very_long_errors_is_still_named() {
     let world = World::new().await;
     let admin = world.admin().await;
     let body = |more: Value| {
@@ -192,7 +192,7 @@ async fn a_dry_run_gets_past_pages_of_tombstones() {
 }
 
 #[tokio::test]
-async fn a_put_over_a_job_that_died_starts_anew() {
+async fn a_put_after_its_job_died_starts_a_new_job() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put(DEFINITION, tasks_with(json!({ "unique": [] }))).await.expect(201);
@@ -248,7 +248,7 @@ async fn a_narrower_schema_can_be_withdrawn_while_it_waits() {
 }
 
 #[tokio::test]
-async fn a_time_that_was_text_must_be_in_the_form_in_which_times_compare() {
+async fn a_text_field_that_becomes_a_time_must_hold_comparable_times() {
     let world = World::new().await;
     let admin = world.admin().await;
     let body = |property: Value| json!({ "name": "events", "schema": { "type": "object", "additionalProperties": false, "properties": { "at": property } } });

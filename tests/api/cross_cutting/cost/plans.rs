@@ -48,7 +48,7 @@ async fn the_plan_of_a_patch_says_how_many_round_trips_it_takes_and_why() {
 }
 
 #[tokio::test]
-async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_trip() {
+async fn the_plan_of_a_patch_names_what_in_the_definition_prevents_one_round_trip() {
     let title = json!({ "title": "b" });
     let world = World::new().await;
     let recent = json!({ "indexes": [{ "name": "recent", "partition": ["lot"], "sort": ["-updatedAt"] }] });
@@ -64,7 +64,7 @@ async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_tri
 }
 
 #[tokio::test]
-async fn the_plan_of_a_patch_says_where_records_are_read_that_it_points_at() {
+async fn the_plan_of_a_patch_names_referenced_records_that_are_read() {
     let world = World::new().await;
     let rules = json!({ "rules": { "create": "auth.id != ''", "update": "auth.id != ''",
         "read": "auth.id != '' && record.number == '1'", "refer": "record.number == '1' || record.title == 'open'" } });
@@ -155,7 +155,7 @@ async fn written(world: &World, patch: impl Future<Output = Answer>) -> (Value, 
 }
 
 #[tokio::test]
-async fn a_patch_that_would_be_refused_unread_is_refused_when_it_is_explained() {
+async fn explain_refuses_a_patch_that_would_be_refused_without_a_read() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/papers", papers(json!({}))).await.expect(201);

@@ -159,7 +159,7 @@ async fn of_what_is_deleted(stage: &Stage<'_>, who: Who) {
 }
 
 #[tokio::test]
-async fn a_closed_collection_is_to_every_caller_but_admins_as_one_that_is_not_there() {
+async fn a_closed_collection_looks_missing_to_everyone_but_admins() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let made = stage.by(Who::Admin).post("/v1/collections/closed/records", json!({ "title": "t" })).await.expect(201);

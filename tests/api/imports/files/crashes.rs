@@ -27,7 +27,7 @@ pub async fn end_by_killing(world: &World, job: &str, by: usize) -> usize {
 }
 
 #[tokio::test]
-async fn an_import_whose_worker_is_killed_at_every_turn_makes_each_record_once() {
+async fn an_import_whose_worker_is_killed_at_every_step_creates_each_record_once() {
     let mut world = World::new().await;
     world.work_in_slices_of(5);
     let admin = with_things(&world, &["things", "source"]).await;
@@ -48,7 +48,7 @@ async fn an_import_whose_worker_is_killed_at_every_turn_makes_each_record_once()
 }
 
 #[tokio::test]
-async fn an_export_whose_worker_is_killed_at_every_turn_has_each_record_once() {
+async fn an_export_whose_worker_is_killed_at_every_step_has_each_record_once() {
     let mut world = World::new().await;
     world.work_in_slices_of(3);
     let admin = with_things(&world, &["things"]).await;

@@ -29,7 +29,7 @@ fn let_a_row_fail(world: &World) {
 }
 
 #[tokio::test]
-async fn what_an_import_has_done_before_a_failure_is_not_done_again() {
+async fn an_import_does_not_repeat_rows_done_before_a_failure() {
     let world = World::that_tries_once().await;
     let admin = with_things(&world, &["things"]).await;
     let import = import_large(&admin, 12).await;
@@ -75,7 +75,7 @@ async fn an_import_that_always_fails_at_a_row_is_dead_after_its_attempts_and_goe
 
 /// Fails reading a page, writing a part, and putting what is no part yet.
 #[tokio::test]
-async fn what_an_export_has_written_before_a_failure_is_kept() {
+async fn an_export_keeps_what_it_wrote_before_a_failure() {
     let world = World::that_tries_once().await;
     let admin = with_things(&world, &["things"]).await;
     import_large(&admin, 30).await;

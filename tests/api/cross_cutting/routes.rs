@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 pub type Row = (&'static str, &'static str, [u16; 3]);
 
 /// A body is sent where the method takes one: `{}`. It is never a good one, so 400 means "may, but not like this".
-pub const DOORS: &[Row] = &[
+pub const ROUTES: &[Row] = &[
     ("POST", "/v1/auth/signup", [400, 400, 400]),
     ("POST", "/v1/auth/verify", [400, 400, 400]),
     ("POST", "/v1/auth/signin", [400, 400, 400]),
@@ -65,7 +65,7 @@ pub async fn knock_with(caller: &Caller<'_>, method: &str, path: &str, headers: 
 }
 
 #[tokio::test]
-async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
+async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -74,7 +74,7 @@ async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
         owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
     let (stranger, user) = (world.stranger(), world.user("user").await);
-    for (method, route, expected) in DOORS {
+    for (method, route, expected) in ROUTES {
         let path = route.replace("{collection}", "tasks").replace("{id}", &id);
         for (caller, status) in [&stranger, &user, &admin].into_iter().zip(expected) {
             let answer = knock(caller, method, &path).await;
@@ -87,7 +87,7 @@ async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
 
 /// Identity comes from the token alone: naming somebody in query, header or body opens no door that was shut (R71).
 #[tokio::test]
-async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
+async fn no_route_accepts_an_identity_that_a_stranger_claims() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let owner = world.user("owner").await;
@@ -95,7 +95,7 @@ async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
         owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
     let stranger = world.stranger();
-    for (method, route, [expected, ..]) in DOORS {
+    for (method, route, [expected, ..]) in ROUTES {
         let path = route.replace("{collection}", "tasks").replace("{id}", &id);
         let method: Method = method.parse().unwrap();
         let has_body = method != Method::GET && method != Method::DELETE;
@@ -134,7 +134,7 @@ pub fn takes(document: &Value, operation: &Value, place: &str, name: Option<&str
 
 /// A parameter that nobody knows is refused by name: by every door, whoever asks and whatever is behind it.
 #[tokio::test]
-async fn every_door_refuses_a_parameter_it_does_not_know_by_name_and_does_nothing() {
+async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -208,13 +208,13 @@ fn routes_of(function: &str) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn the_table_names_every_route_that_there_is_and_no_other() {
+async fn the_table_lists_exactly_the_existing_routes() {
     let world = World::new().await;
     let serving = world.cloud.functions().iter().filter(|function| function.routes().next().is_some());
     let routed: BTreeSet<(String, String)> = serving.flat_map(|function| routes_of(&function.binary)).collect();
     assert!(routed.len() > 25, "the sources were read: {routed:?}");
     let any: BTreeSet<&String> = routed.iter().filter(|(_, method)| method == "ANY").map(|(path, _)| path).collect();
-    let table: BTreeSet<(String, String)> = DOORS
+    let table: BTreeSet<(String, String)> = ROUTES
         .iter()
         .map(|(method, path, _)| {
             (path.to_string(), if any.contains(&path.to_string()) { "ANY" } else { method }.to_string())
@@ -224,12 +224,12 @@ async fn the_table_names_every_route_that_there_is_and_no_other() {
     let gone: Vec<_> = table.difference(&routed).collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
-        "not in the table DOORS: {missing:?}; in the table, but no function of template.yaml serves it: {gone:?}"
+        "not in the table ROUTES: {missing:?}; in the table, but no function of template.yaml serves it: {gone:?}"
     );
 }
 
 #[tokio::test]
-async fn what_is_not_a_door_is_a_wall() {
+async fn a_path_under_no_route_is_404() {
     let world = World::new().await;
     let admin = world.admin().await;
     for path in [

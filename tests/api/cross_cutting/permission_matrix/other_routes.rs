@@ -113,7 +113,7 @@ pub fn routes() -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_other_door_is_answered_to_every_caller_as_the_matrix_says() {
+async fn every_other_route_answers_every_caller_as_the_matrix_says() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let waits = json!({ "type": "no.such_job", "maxAttempts": 1, "delaySeconds": 300 });
@@ -138,7 +138,7 @@ async fn every_other_door_is_answered_to_every_caller_as_the_matrix_says() {
 }
 
 #[tokio::test]
-async fn who_has_signed_out_keeps_the_token_s_last_minutes_and_gets_no_other() {
+async fn after_sign_out_the_access_token_works_until_it_expires_and_no_new_one_is_issued() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let refreshed = async |who: Who| {
