@@ -1,7 +1,7 @@
-//! Passwords: which are accepted, and how they are kept. Argon2id with OWASP's first choice of parameters.
+//! Password rules and hashing: Argon2id with the parameters that OWASP lists first.
 //!
-//! A password is verified exactly as it was sent: no trimming, no case folding, no Unicode normalisation (ASVS 5.0 6.2.5;
-//! NIST suggests normalising, ASVS forbids altering).
+//! A password is verified exactly as sent: no trimming, no case folding, no Unicode normalisation (ASVS 5.0 6.2.5 forbids
+//! changes; NIST suggests normalisation).
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -9,26 +9,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use undercroft::error::{Error, Result};
 use undercroft::id;
 
-/// Fewest code points of a password that is the only factor (NIST SP 800-63B-4).
+/// Minimum number of code points of a password that is the only factor (NIST SP 800-63B-4).
 pub const MIN_LENGTH: usize = 15;
-/// Most code points. Longer is refused, never cut.
+/// Maximum number of code points. A longer password is refused, never truncated.
 pub const MAX_LENGTH: usize = 256;
 
 /// Memory in KiB, passes, lanes.
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
-/// Most memory a stored hash may ask for, in KiB: one that asks for more was not made here.
+/// Maximum memory that a stored hash may require, in KiB. No version of this code has made one that requires more.
 const MOST_MEMORY: u32 = 64 * 1024;
 
-/// A password of an acceptable length, as it was sent.
+/// A password of valid length, exactly as sent.
 pub struct Password(String);
 
 impl Password {
     /// Accepts a new password.
     ///
     /// # Errors
-    /// `Invalid` at `/password` saying what length is asked for.
+    /// `Invalid` at `/password` with the required length.
     pub fn new(text: String) -> Result<Self> {
         match text.chars().count() {
             0..MIN_LENGTH => Err(Error::field(
@@ -42,21 +42,21 @@ impl Password {
     }
 }
 
-/// Hashes passwords, one at a time, in memory that it keeps from the first hash on. Memory that is asked for and given back with
-/// every hash is the allocator's to place, and with glibc's small caches it was placed anew each time, 19 MiB after 19 MiB.
+/// Hashes passwords, one at a time, in memory that it keeps after the first hash. Allocating and freeing it for every hash made
+/// glibc place a new block of 19 MiB each time.
 ///
-/// What is left in it after a hash is of no use without at least half of the work of a hash for each guess: every block of the
-/// last pass stands on the whole of the first.
+/// The memory is not cleared. Guessing a password from it takes at least half of the work of a hash for each guess, because every
+/// block of the last pass depends on the whole first pass.
 #[derive(Debug, Clone, Default)]
 pub struct Hasher {
     memory: Arc<Mutex<Vec<Block>>>,
 }
 
 impl Hasher {
-    /// What is kept of a password: a PHC string with its own salt.
+    /// Returns the hash to store: a PHC string with its own salt.
     ///
     /// # Errors
-    /// `Unavailable` when there is no memory for it.
+    /// `Unavailable` if there is not enough memory.
     pub fn hash(&self, password: &Password) -> Result<String> {
         let (params, salt) = (todays()?, id::random::<16>());
         let mut out = [0; HASH_BYTES];
@@ -71,11 +71,11 @@ impl Hasher {
         Ok(hash.to_string())
     }
 
-    /// Whether `attempt` is the password that `stored` was made from. Without a stored hash it works as long and says no, so
-    /// that time does not tell whether an account exists. Nothing but another password is a no.
+    /// Whether `attempt` is the password of the hash `stored`. Without a stored hash it takes the same time and returns false, so
+    /// that the time does not reveal whether an account exists. It returns false only for a wrong password.
     ///
     /// # Errors
-    /// `Unavailable` when there is no memory for it; `Internal` when `stored` is not a hash of ours.
+    /// `Unavailable` if there is not enough memory; `Internal` if `stored` is malformed.
     pub fn verify(&self, attempt: &str, stored: Option<&str>) -> Result<bool> {
         if attempt.chars().count() > MAX_LENGTH {
             return Ok(false);
@@ -133,7 +133,7 @@ fn broken(error: impl std::fmt::Display) -> Error {
     Error::internal(error.to_string())
 }
 
-/// Whether a stored hash was made with weaker parameters than today's.
+/// Whether a stored hash has weaker parameters than the current ones.
 pub fn is_outdated(stored: &str) -> bool {
     let (memory, passes, lanes) = COST;
     !stored.starts_with(&format!("$argon2id$v=19$m={memory},t={passes},p={lanes}$"))
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn reused_memory_gives_the_same_hashes() {
-        // By another implementation of RFC 9106, of the password and salt of its own tests.
+        // A hash made by another implementation of RFC 9106, with the password and salt of its own tests.
         let known = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let hasher = Hasher::default();
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! What this function works with.
+//! The state that handlers of this function share.
 
 use axum::extract::FromRef;
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use undercroft::store::jobs::{Job, Jobs, MAX_DELAY_SECONDS};
 use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
-/// What this function works with. The fields are what its role in template.yaml allows.
+/// The state of this function. Its fields match its role in template.yaml.
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) definitions: Arc<Definitions>,
@@ -34,7 +34,7 @@ impl App {
         Self::with_clock(env, Clock::default())
     }
 
-    /// The same, at another clock's time.
+    /// Builds the function from its environment, with this clock.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -53,14 +53,14 @@ impl App {
         })
     }
 
-    /// What can be done before the first request, while the environment still has a full processor: opens the connection to
-    /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
+    /// Prepares for the first request while the environment still has a full processor: opens the connection to DynamoDB by
+    /// fetching the public keys. A failure is ignored, because the first request fetches them again.
     pub async fn warm(&self) {
         self.authenticator.warm().await;
     }
 
-    /// A job that looks after stored records, once no function still goes by the definition of before. It is given every
-    /// attempt there is: nobody asked for it by hand, and giving up leaves a definition half in force.
+    /// Builds a job that updates stored records once no function uses the previous definition. It gets the maximum number of
+    /// attempts, because no client can enqueue it again and a failure leaves the definition half applied.
     pub(crate) fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
         let mut job = Job::new(id, kind, payload, request, self.clock.millis());
         let settled = self.definitions.lease().settled_seconds();

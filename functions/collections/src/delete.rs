@@ -1,6 +1,6 @@
-//! `DELETE /v1/collections/{collection}` -> 202 `{name, status, inForceAt}`. A collection that holds records goes only with
-//! `?records=delete`, and what is written to it before `inForceAt` goes with it; a job clears what is left. What is written to
-//! an empty collection before then takes the deletion back.
+//! `DELETE /v1/collections/{collection}` -> 202 `{name, status, inForceAt}`. A collection with records is deleted only with
+//! `?records=delete`, together with records written before `inForceAt`; a job removes its items. A record written to an empty
+//! collection before `inForceAt` cancels the deletion.
 
 use crate::App;
 use crate::read::DELETING;
@@ -29,7 +29,7 @@ pub struct Options {
     records: Option<Fate>,
 }
 
-/// What becomes of the records.
+/// What to do with the records.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Fate {
@@ -83,7 +83,7 @@ async fn decided(
     let withdrawal = Some(Withdrawal { in_force_at, previous: Map::new() });
     let mut gone = Definition { version: definition.version + 1, withdrawal, ..definition.clone() };
     let (stage, mut others) = match options.records {
-        // It may come back, with its relations and what a job was doing to it.
+        // The deletion may be cancelled, so relations and pending work are kept.
         None => (Stage::Closing, Vec::new()),
         Some(Fate::Delete) => {
             let others = relations::note(app, &mut gone, &definition.referrals(), &Referrals::new()).await?;

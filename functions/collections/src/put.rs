@@ -1,8 +1,8 @@
 //! `PUT /v1/collections/{collection}`: defines a collection, or changes its definition.
 //!
-//! One write, whatever changes: the definition, and with it the job that does to the stored records what has to be done. 201
-//! for a new collection, 200 for a definition in force, 202 for one that takes something away or waits until every stored
-//! record fits it: `inForceAt` says from when nothing is accepted any more that it does not allow.
+//! Every change is one write: the definition, and the job that updates stored records. It answers 201 for a new collection, 200
+//! for a definition in force, and 202 for one that withdraws something or waits until every stored record fits it. From
+//! `inForceAt` on, nothing that it does not allow is accepted.
 
 use crate::read::shown;
 use crate::relations::{self, Referrals};
@@ -38,7 +38,7 @@ pub struct Options {
     dry_run: bool,
 }
 
-/// Defines a collection, and answers the definition as it then is.
+/// Defines a collection and returns the stored definition.
 #[allow(clippy::too_many_arguments, reason = "each argument is one thing the request says")]
 pub async fn put(
     State(app): State<App>,
@@ -90,8 +90,8 @@ async fn decided(
     }
 }
 
-/// The definition as it is stored. While a deletion is not in force, functions may still write to the collection that is being
-/// deleted, so a new one of its name waits. What was written to an empty collection meanwhile takes the deletion back.
+/// Reads the stored definition. Until a deletion is in force, functions may still write to the collection, so a new one of the
+/// same name waits. A record written to an empty collection meanwhile cancels the deletion.
 async fn when_deleted(app: &App, name: &str) -> Result<Option<Stored>> {
     loop {
         let stored = app.definitions.get(name).await?;
@@ -161,7 +161,7 @@ async fn replace(
             "The number of shards of this collection has changed too often and cannot change again.",
         ));
     }
-    // Until a job has been through, either may be what records go by.
+    // Until the job is done, records may use either number of shards.
     let waits = definition.next().is_some() || !definition.unreferenced().is_empty();
     let after = if waits { relations::either(&before, &after) } else { after };
     let mut others = relations::note(app, &mut definition, &before, &after).await?;
@@ -176,7 +176,7 @@ async fn replace(
     store(app, None, &definition, old.version, others, scoped_key).await
 }
 
-/// What is wrong with the rules of a definition that waits together with those in force.
+/// The error for rules that are invalid together with those in force, while the definition waits.
 fn unheld(problems: Vec<FieldError>) -> Error {
     let explained = |problem: FieldError| {
         let message = format!(
@@ -189,7 +189,7 @@ fn unheld(problems: Vec<FieldError>) -> Error {
     Error::Invalid(problems.into_iter().map(explained).collect())
 }
 
-/// Stores a definition with what changes with it, and the answer if it is to be kept.
+/// Stores a definition with the other items that change, and the answer for an Idempotency-Key.
 async fn store(
     app: &App,
     status: Option<StatusCode>,

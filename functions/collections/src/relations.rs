@@ -1,5 +1,5 @@
-//! What a definition's relations lean on, looked at while it is put: the collections they point at, and the indexes by which
-//! their records are found when what they point at is deleted.
+//! Checks of a definition's relations while it is put: the collections they point at, and the indexes that find records when the
+//! record they point at is deleted.
 
 use crate::App;
 use serde_json::json;
@@ -12,7 +12,7 @@ use undercroft::store::definitions::{State as Stage, Stored};
 /// Checks every relation of a definition.
 ///
 /// # Errors
-/// `Invalid`, with each relation that points at no collection, or whose `onDelete` could not be carried out.
+/// `Invalid`, with each relation whose collection does not exist or whose `onDelete` cannot work.
 pub async fn check(app: &App, definition: &Definition) -> Result<()> {
     let collection = Collection::compile(definition.clone()).map_err(Error::Invalid)?;
     let mut problems = Vec::new();
@@ -27,7 +27,7 @@ pub async fn check(app: &App, definition: &Definition) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
-/// Whether a relation may point at this collection: one that is there, the users, or the collection that is being put.
+/// Whether a relation may point at this collection: an existing one, `users`, or the collection being put.
 async fn exists(app: &App, definition: &Definition, target: &str) -> Result<bool> {
     if target == "users" || target == definition.name {
         return Ok(true);
@@ -35,7 +35,7 @@ async fn exists(app: &App, definition: &Definition, target: &str) -> Result<bool
     Ok(app.definitions.get(target).await?.is_some_and(|stored| stored.stage.is_ready()))
 }
 
-/// Why `onDelete` could not be carried out. A user is never deleted yet, so nothing has to follow one.
+/// Why `onDelete` cannot work. Users cannot be deleted yet, so relations to them need no index.
 fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer: &str) -> Option<FieldError> {
     if relation.on_delete == OnDelete::Restrict || relation.collection == "users" {
         return None;
@@ -68,8 +68,8 @@ fn index_name(field: &str) -> String {
 /// Relations by the collection they point at.
 pub type Referrals = BTreeMap<String, Vec<Referrer>>;
 
-/// What other collections come to know of a definition that is put: each of their definitions that changes, as a part of the
-/// transaction that puts it. What points at the collection itself comes to stand in the definition.
+/// The referrers that other definitions must list after a put: each changed definition is part of the transaction of the put.
+/// Referrers of the collection itself are stored in its own definition.
 pub async fn note(
     app: &App,
     definition: &mut Definition,
@@ -94,17 +94,17 @@ pub async fn note(
             ));
         };
         let referrers = with(&known.referrers, &definition.name, pointing);
-        // Who begins to point writes even what is known already: a deletion of the target at the same time must notice.
+        // A new relation always writes the target's definition, so that a concurrent deletion of the target conflicts.
         if referrers != known.referrers || !before.contains_key(target) {
-            let told = Definition { referrers, version: known.version + 1, ..known.clone() };
-            puts.push(app.definitions.putting(&told, stage, known.version)?);
+            let reported = Definition { referrers, version: known.version + 1, ..known.clone() };
+            puts.push(app.definitions.putting(&reported, stage, known.version)?);
         }
     }
     Ok(puts)
 }
 
-/// One of the relations by which other collections still point at this one. What it keeps of them may be outdated: a job that puts
-/// a definition in force does not tell those that its relations have left.
+/// Returns one relation of another collection that still points at this one. The stored referrers may be outdated, because a job
+/// that puts a definition in force does not update the targets of removed relations.
 pub async fn pointing(app: &App, definition: &Definition) -> Result<Option<Referrer>> {
     for referrer in definition.referrers.iter().filter(|referrer| referrer.collection != definition.name) {
         let stored = app.definitions.get(&referrer.collection).await?.filter(|stored| stored.stage != Stage::Gone);
@@ -125,8 +125,8 @@ fn with(known: &[Referrer], name: &str, pointing: Vec<Referrer>) -> Vec<Referrer
     known.iter().filter(|referrer| referrer.collection != name).cloned().chain(pointing).collect()
 }
 
-/// The relations of both: while a job has yet to decide which definition is in force, either may be. A referrer that is no more
-/// does no harm, because whoever follows one looks whether it still points.
+/// The relations of both definitions: until the job is done, either may be in force. An outdated referrer is harmless, because
+/// its readers check whether it still points here.
 pub fn either(before: &Referrals, after: &Referrals) -> Referrals {
     let mut either = after.clone();
     for (target, referrers) in before {

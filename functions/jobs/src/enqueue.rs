@@ -1,5 +1,5 @@
-//! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job. One write; the stream, the relay,
-//! the queue and the worker do the rest.
+//! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job, with one write. The stream, the relay
+//! and the queue deliver it to the worker.
 
 use crate::{App, answer};
 use axum::Extension;

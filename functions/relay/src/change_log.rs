@@ -1,4 +1,5 @@
-//! What a change of a record means to the change log. Pure: a stream record in, what becomes of each partition's count out.
+//! The effect of a record's change on the change log. A pure function: it takes a stream record and returns the change of each
+//! partition's count.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde_dynamo::{AttributeValue, Item};
@@ -13,12 +14,12 @@ pub fn is_of_records(record: &EventRecord) -> bool {
     record.change.keys.contains_key("pk")
 }
 
-/// What a change of the `Records` table does to the change log; `None` if nothing.
+/// The effect of a change of the `Records` table on the change log; `None` if there is none.
 pub fn change(record: &EventRecord) -> Option<Change> {
     let (old, new) = (Standing::of(&record.change.old_image), Standing::of(&record.change.new_image));
     let (pk, id) = (text(&record.change.keys, "pk")?, text(&record.change.keys, "sk")?);
     let scope = scope_of(pk)?;
-    // A record that is gone goes from the feed it was in. One that begins to be followed was in no feed before.
+    // A deleted record leaves the feed it was in. A record that is newly followed was in no feed before.
     let followed = if new.is_alive { new.followed } else { old.followed };
     let is_known = old.followed == followed;
     let keys: BTreeSet<_> = old.places.keys().chain(new.places.keys()).collect();
@@ -38,13 +39,13 @@ pub fn change(record: &EventRecord) -> Option<Change> {
     (!steps.is_empty()).then(|| Change { event: record.event_id.clone(), id: id.to_owned(), stood, steps })
 }
 
-/// When a record was written last.
+/// The time of the last write of a record.
 fn written(image: &Item) -> String {
     text(image, "ua").unwrap_or_default().to_owned()
 }
 
-/// When a record stopped being what it was before: when it was written anew, as the writer's clock had it, for the relay may hear
-/// of it much later. What is changed without being written has no time of its own but the stream's.
+/// When the previous state of a record ended: the time of the next write by the writer's clock, because the relay may receive it
+/// much later. A change that is not a write has only the time of the stream.
 fn ended(record: &EventRecord) -> String {
     let (old, new) = (&record.change.old_image, &record.change.new_image);
     if version(new).is_some() && version(old) != version(new) {
@@ -59,12 +60,12 @@ struct Standing {
     is_alive: bool,
     version: Option<String>,
     followed: Option<u64>,
-    /// For each partition it is counted in, by since when and by name: its sort key there.
+    /// Its sort key in each partition that counts it, by the version that began counting and the name of the partition.
     places: BTreeMap<(u64, String), Vec<u8>>,
 }
 
 impl Standing {
-    /// A record that is deleted, or not counted, stands nowhere.
+    /// A deleted or uncounted record has no entries.
     fn of(image: &Item) -> Self {
         let is_alive = image.contains_key("pk") && !image.contains_key("del");
         let standing = Self { is_alive, version: version(image), followed: whole(image, "cf"), ..Self::default() };
@@ -145,7 +146,7 @@ mod tests {
         image
     }
 
-    /// What becomes of a partition: its name, by how much, and whether the record was and is there, in its feed.
+    /// A change of a partition: its name, the change of its count, and whether its feed had and has the record.
     type Seen = (String, i8, Option<(bool, bool)>);
 
     fn steps(old: Value, new: Value) -> Vec<Seen> {

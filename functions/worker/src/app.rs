@@ -1,4 +1,4 @@
-//! What this function works with.
+//! The state that handlers of this function share.
 
 use std::sync::Arc;
 use undercroft::aws::Aws;
@@ -16,7 +16,7 @@ use undercroft::store::jobs::Jobs;
 use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
-/// What this function works with. The fields are what its role in template.yaml allows.
+/// The state of this function. Its fields match its role in template.yaml.
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) jobs: Jobs,
@@ -38,7 +38,7 @@ impl App {
         Self::with_clock(env, Clock::default())
     }
 
-    /// The same, at another clock's time.
+    /// Builds the function from its environment, with this clock.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -74,7 +74,7 @@ impl App {
         })
     }
 
-    /// The same, with slices of at most so many items: long jobs then go on sooner in another invocation.
+    /// The same function with at most so many items per slice: long jobs continue sooner in another invocation.
     pub fn in_slices_of(self, items: usize) -> Self {
         Self { slice_items: items, ..self }
     }

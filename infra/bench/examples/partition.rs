@@ -34,7 +34,7 @@ fn main() -> Result<(), Source> {
     say(format!("{WRITERS} writers for {seconds} s, {rate} writes a second a partition; {}", machine()));
     say(format!(
         "{:<10}{:>14}{:>18}{:>14}{:>16}{:>20}",
-        "shards", "writes/s", "of one's limit", "refused", "told 503", "busiest partition"
+        "shards", "writes/s", "of one's limit", "refused", "got 503", "busiest partition"
     ));
     for shards in [1, 8] {
         run(&records, shards, rate, seconds)?;
@@ -62,29 +62,29 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let threads = writers.into_iter().map(|(mut function, create)| {
         thread::spawn(move || -> Result<[u64; 2], Source> {
-            let (mut made, mut told) = (0, 0);
+            let (mut made, mut reported) = (0, 0);
             while Instant::now() < until {
                 match function.invoke(&create)?.status {
                     201 => made += 1,
-                    503 => told += 1,
+                    503 => reported += 1,
                     other => return Err(format!("a write was answered {other}").into()),
                 }
             }
-            Ok([made, told])
+            Ok([made, reported])
         })
     });
     let threads: Vec<_> = threads.collect();
-    let (mut made, mut told) = (0, 0);
+    let (mut made, mut reported) = (0, 0);
     for thread in threads {
         let [one, other] = thread.join().map_err(|_| "a writer panicked")??;
         made += one;
-        told += other;
+        reported += other;
     }
     let per_second = made as f64 / seconds;
     let busiest =
         throttle.taken().into_iter().find(|(key, _)| key.starts_with("pk=c#")).unwrap_or_default().1 / seconds;
     say(format!(
-        "{shards:<10}{per_second:>14.1}{:>18}{:>14}{told:>16}{busiest:>18.1}/s",
+        "{shards:<10}{per_second:>14.1}{:>18}{:>14}{reported:>16}{busiest:>18.1}/s",
         if rate.is_finite() { format!("{:.2}x", per_second / rate) } else { "-".to_owned() },
         throttle.refused()
     ));

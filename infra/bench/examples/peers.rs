@@ -117,8 +117,8 @@ fn spent(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>
     let mut parts: Vec<(f64, &String)> = after.iter().map(|(name, after)| (each(name, after), name)).collect();
     parts.retain(|(spent, _)| *spent >= 0.01);
     parts.sort_by(|left, right| right.0.total_cmp(&left.0));
-    let told: Vec<String> = parts.iter().map(|(spent, name)| format!("{name} {spent:.2} ms")).collect();
-    if told.is_empty() { String::new() } else { format!("; of the processor: {}", told.join(", ")) }
+    let reported: Vec<String> = parts.iter().map(|(spent, name)| format!("{name} {spent:.2} ms")).collect();
+    if reported.is_empty() { String::new() } else { format!("; of the processor: {}", reported.join(", ")) }
 }
 
 fn one_connection(api: &str, requests: &[Vec<u8>], first: usize, until: Instant) -> Result<Seen, Source> {

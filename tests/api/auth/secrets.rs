@@ -106,7 +106,7 @@ async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     for function in ["auth", "collections", "records", "jobs", "relay", "worker"] {
         assert!(logged.contains(&format!("\"function\":\"{function}\"")), "{function} logs nothing: {logged}");
     }
-    for line in ["a spent refresh token was used", "SES refused with 400 MessageRejected", "\"status\":401"] {
+    for line in ["An old refresh token was used again", "SES refused with 400 MessageRejected", "\"status\":401"] {
         assert!(logged.contains(line), "no line says {line}: {logged}");
     }
 }

@@ -228,7 +228,7 @@ async fn a_client_that_follows_the_feed_has_the_same_records_as_the_list() {
     world.settle().await;
     let mut follower = Follower::default();
     assert_eq!(follower.read(&ada, 10).await, [format!("put {first}")]);
-    assert!(follower.read(&ada, 10).await.is_empty(), "nothing is told twice");
+    assert!(follower.read(&ada, 10).await.is_empty(), "no change is repeated");
 
     let second = note(&admin, &ada, "second").await;
     admin.patch(&path(&first), json!({ "text": "changed" })).await.expect(200);
@@ -242,7 +242,7 @@ async fn a_client_that_follows_the_feed_has_the_same_records_as_the_list() {
     world.settle().await;
     assert_eq!(follower.read(&ada, 1).await, [format!("left {first}"), format!("deleted {second}")]);
     let mut bobs = Follower::default();
-    assert_eq!(bobs.read(&bob, 10).await, [format!("put {first}")], "bob was never told of the rest");
+    assert_eq!(bobs.read(&bob, 10).await, [format!("put {first}")], "bob saw none of the others");
 
     let now = ada.get("/v1/changes?collection=notes&after=now").await.expect(200).body;
     assert_eq!((&now["items"], &now["more"]), (&json!([]), &json!(false)));
@@ -283,7 +283,7 @@ async fn records_the_caller_may_not_see_are_in_no_count_and_no_feed() {
     assert_eq!(follower.read(&ada, 1).await, [format!("put {shown}")]);
     assert_eq!(ada.get(&format!("{NOTES}?count=true")).await.expect(422).code(), "count_needs_partition");
 
-    // Shown, it appears; hidden again, it leaves; what then happens to it is not told.
+    // Shown, it appears; hidden again, it leaves; later changes are not in the feed.
     let state = async |id: &str, state: &str| {
         admin.patch(&format!("{NOTES}/{id}"), json!({ "state": state })).await.expect(200);
         world.settle().await;
@@ -358,7 +358,7 @@ async fn counting_and_following_cost_what_the_documentation_says() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut open = notes();
-    // What notes with a hidden field cost is told to admins alone.
+    // Only admins see the cost of notes with a hidden field.
     open["schema"]["properties"]["secret"] = json!({ "type": "string" });
     admin.put("/v1/collections/notes", open).await.expect(201);
     let ada = world.user("ada").await;

@@ -119,8 +119,11 @@ async fn fields_unique_together_may_repeat_singly_but_not_as_a_pair() {
         ada.post("/v1/batch", operation("PUT", &half, whole)).await,
         ada.post("/v1/batch", other).await,
     ] {
-        let told = answer.expect(409);
-        assert!([told.code(), told.body["operations"][0]["code"].as_str().unwrap_or_default()].contains(&"not_unique"));
+        let reported = answer.expect(409);
+        assert!(
+            [reported.code(), reported.body["operations"][0]["code"].as_str().unwrap_or_default()]
+                .contains(&"not_unique")
+        );
     }
     ada.patch(&half, json!({ "day": "wed" })).await.expect(200);
     make(json!({ "room": "1", "day": "wed" })).await.expect(409);
@@ -156,9 +159,13 @@ async fn a_write_once_field_cannot_be_changed_by_any_route() {
                 caller.post("/v1/batch", operation("PATCH", &body)).await,
                 caller.post("/v1/batch", operation("PUT", &whole)).await,
             ] {
-                let told = answer.expect(400).body;
-                let errors = told.pointer("/operations/0/errors").unwrap_or(&told["errors"]);
-                assert_eq!((&errors[0]["pointer"], &errors[0]["code"]), (&json!("/serial"), &json!("fixed")), "{told}");
+                let reported = answer.expect(400).body;
+                let errors = reported.pointer("/operations/0/errors").unwrap_or(&reported["errors"]);
+                assert_eq!(
+                    (&errors[0]["pointer"], &errors[0]["code"]),
+                    (&json!("/serial"), &json!("fixed")),
+                    "{reported}"
+                );
             }
         }
         assert_eq!(ada.get(part).await.expect(200).body["version"], 1);

@@ -1,4 +1,4 @@
-//! Who is told what of the system: the document, the page made of it, and the schemas of collections.
+//! Who sees which part of the API description: the document, the page made from it, and the schemas of collections.
 
 use crate::cross_cutting::openapi::{operations, rich};
 use crate::cross_cutting::response_contract::compiled;
@@ -29,11 +29,11 @@ async fn only_admins_see_collections_in_the_document() {
             assert_eq!(hidden.body["detail"], absent.body["detail"]);
         }
     }
-    let told = admin.get("/openapi.json").await.expect(200);
+    let reported = admin.get("/openapi.json").await.expect(200);
     for path in [TASKS, "/v1/collections/users/records/{id}", "/v1/collections/tasks/schema"] {
-        assert!(told.body["paths"][path].is_object(), "{path}");
+        assert!(reported.body["paths"][path].is_object(), "{path}");
     }
-    let rules = &told.body["paths"][TASKS]["get"]["x-rules"];
+    let rules = &reported.body["paths"][TASKS]["get"]["x-rules"];
     assert_eq!(*rules, json!({ "list": "record.owner == auth.id" }));
     let only = admin.get("/openapi.json?collections=tasks").await.expect(200);
     assert!(only.body["paths"][TASKS].is_object() && only.body["paths"]["/v1/collections/users/records"].is_null());
@@ -136,19 +136,19 @@ async fn a_schema_is_shown_to_readers_of_records_with_the_fields_they_see() {
     let (admin, ada, stranger) = (world.admin().await, world.user("ada").await, world.stranger());
     admin.put("/v1/collections/rich", rich()).await.expect(201);
     let schema = "/v1/collections/rich/schema";
-    let told = ada.get(schema).await.expect(200);
-    assert_eq!(told.header("content-type"), "application/schema+json");
-    assert!(!told.text.contains("secret"));
-    assert_eq!((&told.body["title"], &told.body["type"]), (&json!("rich"), &json!("object")));
-    let validator = jsonschema::options().should_validate_formats(true).offline().build(&told.body).unwrap();
+    let reported = ada.get(schema).await.expect(200);
+    assert_eq!(reported.header("content-type"), "application/schema+json");
+    assert!(!reported.text.contains("secret"));
+    assert_eq!((&reported.body["title"], &reported.body["type"]), (&json!("rich"), &json!("object")));
+    let validator = jsonschema::options().should_validate_formats(true).offline().build(&reported.body).unwrap();
     let place = json!({ "city": "Ur" });
     let made = ada.post("/v1/collections/rich/records", json!({ "name": "n", "secret": "s", "place": place })).await;
     assert!(validator.is_valid(&made.expect(201).body));
     assert!(!validator.is_valid(&json!({ "name": "n" })), "the server's members are required");
     let whole = admin.get(schema).await.expect(200);
     assert!(whole.text.contains("secret"));
-    assert_ne!(whole.header("etag"), told.header("etag"));
-    ada.request(Method::GET, schema).header("if-none-match", told.header("etag")).send().await.expect(304);
+    assert_ne!(whole.header("etag"), reported.header("etag"));
+    ada.request(Method::GET, schema).header("if-none-match", reported.header("etag")).send().await.expect(304);
 
     for (rules, [for_stranger, for_ada]) in [
         (json!({}), [401, 404]),

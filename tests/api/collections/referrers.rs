@@ -1,4 +1,4 @@
-//! Relations between definitions: what may point where, who is told, and that a definition is put once for a key.
+//! Relations between definitions: allowed targets, the list of referrers, and one put for one Idempotency-Key.
 
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open, posts};
 use crate::world::World;

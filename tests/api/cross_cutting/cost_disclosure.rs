@@ -27,7 +27,10 @@ async fn costs_do_not_reveal_who_holds_or_held_a_unique_value() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-    assert!(!is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)), "nobody has it, and that is not told");
+    assert!(
+        !is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)),
+        "no record holds it, and the cost does not reveal that"
+    );
     let taken = ada.post(TASKS, task(&ada, "free")).await.expect(409);
     assert!(taken.code() == "not_unique" && !is_priced(&taken), "what was read is of Bob's");
     assert!(is_priced(&admin.post(TASKS, task(&admin, "free")).await.expect(409)));
@@ -157,7 +160,7 @@ async fn costs_do_not_reveal_to_a_stranger_whether_a_collection_exists() {
 async fn learned_of(world: &World, email: &str) -> Vec<String> {
     let (stranger, code) = (world.stranger(), "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE-FFFFF");
     let with = |name: &str, value: &str| json!({ "email": email, "code": code, name: value });
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (path, body, status) in [
         ("/v1/auth/verify", json!({ "email": email, "code": code }), 400),
         ("/v1/auth/verify", with("signupToken", &"x".repeat(43)), 400),
@@ -172,10 +175,10 @@ async fn learned_of(world: &World, email: &str) -> Vec<String> {
             *token = json!(token.as_str().unwrap().len());
         }
         // Of the whole body its length, with the token in it.
-        told.push(format!("{path} {} {}", learned(&answer), answer.text.len()));
+        reported.push(format!("{path} {} {}", learned(&answer), answer.text.len()));
         assert!(status != 202 || !is_priced(&answer), "{path}: {:?}", answer.headers);
     }
-    told
+    reported
 }
 
 #[tokio::test]
@@ -185,12 +188,12 @@ async fn answers_and_costs_do_not_reveal_what_is_stored_for_an_address() {
     for _ in 0..3 {
         world.sign_up("await@example.org", PASSWORD).await;
     }
-    let told = [
+    let reported = [
         learned_of(&world, "known@example.org").await,
         learned_of(&world, "await@example.org").await,
         learned_of(&world, "never@example.org").await,
     ];
-    assert_eq!(told[0], told[2], "it has an account");
-    assert_eq!(told[1], told[2], "it has sign-ups that wait");
+    assert_eq!(reported[0], reported[2], "it has an account");
+    assert_eq!(reported[1], reported[2], "it has sign-ups that wait");
     world.settle().await;
 }

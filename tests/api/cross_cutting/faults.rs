@@ -102,9 +102,9 @@ impl<'a> Stage<'a> {
             Some((nth, fault, Some(call))) => self.world.cloud.faults().on(call, nth, fault),
             None => {}
         }
-        let told = format!("{operation:?}, keyed: {keyed}, {fault:?}");
+        let reported = format!("{operation:?}, keyed: {keyed}, {fault:?}");
         let key = keyed.then(|| format!("\"{tag}\""));
-        let answered = self.insist(&asked, key.as_deref(), &before, &told).await;
+        let answered = self.insist(&asked, key.as_deref(), &before, &reported).await;
         if self.world.cloud.faults().clear() > 0 {
             return None;
         }
@@ -113,7 +113,7 @@ impl<'a> Stage<'a> {
             assert_eq!(
                 (again.status, &again.text),
                 (answer.status, &answer.text),
-                "{told}: the same key, the same answer"
+                "{reported}: the same key, the same answer"
             );
         }
         Some(before.changes_to(&Tables::of(self.world).await, &tag, keyed))
@@ -134,7 +134,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Asks until there is an answer that settles it. Without a key a client looks first whether it was done after all.
-    async fn insist(&self, asked: &Asked<'_>, key: Option<&str>, before: &Tables, told: &str) -> Option<Answer> {
+    async fn insist(&self, asked: &Asked<'_>, key: Option<&str>, before: &Tables, reported: &str) -> Option<Answer> {
         for attempt in 0..PATIENCE {
             let answer = asked.send(key).await;
             if answer.status < 300 {
@@ -146,7 +146,7 @@ impl<'a> Stage<'a> {
             let wait = match (answer.status, answer.code()) {
                 (503, "unavailable") => answer.header("retry-after").parse().unwrap(),
                 (409, "in_progress") => 1,
-                _ => panic!("{told}: attempt {attempt} was answered {}", answer.text),
+                _ => panic!("{reported}: attempt {attempt} was answered {}", answer.text),
             };
             self.world.advance(Duration::from_secs(wait));
             self.world.cloud.faults().clear();
@@ -154,7 +154,7 @@ impl<'a> Stage<'a> {
                 return None;
             }
         }
-        panic!("{told}: nobody could do it in {PATIENCE} attempts");
+        panic!("{reported}: nobody could do it in {PATIENCE} attempts");
     }
 }
 

@@ -70,9 +70,9 @@ async fn a_record_with_a_foreign_index_entry_is_shown_only_as_its_rule_allows() 
         "/v1/changes?collection=notes".to_owned(),
     ];
     for query in &asked {
-        let told = ada.get(query).await.expect(200).text;
-        assert!(told.contains("\"hers\"") && !told.contains("\"his\""), "{query}: {told}");
-        assert!(!told.contains(his.as_str().unwrap()), "{query}: {told}");
+        let reported = ada.get(query).await.expect(200).text;
+        assert!(reported.contains("\"hers\"") && !reported.contains("\"his\""), "{query}: {reported}");
+        assert!(!reported.contains(his.as_str().unwrap()), "{query}: {reported}");
     }
     let news = ada.get(&format!("/v1/changes?collection=notes&after={now}")).await.expect(200).body;
     assert_eq!(news["items"], json!([]), "that it came to stand there is nothing that happened to her");

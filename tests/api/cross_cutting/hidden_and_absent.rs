@@ -37,7 +37,7 @@ fn ways(other: &str) -> Vec<Asked> {
 /// What is answered and which calls were made for it, when this is asked of a record by itself, with a key, and in a batch.
 async fn asked(world: &World, caller: &Caller<'_>, record: &str, way: &Asked, key: &str) -> Vec<(u16, String, Value)> {
     let (method, suffix, header, body) = way;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for manner in ["alone", "keyed", "batch"] {
         let mut knock = caller.request(method.clone(), &format!("{record}{suffix}"));
         match manner {
@@ -64,9 +64,9 @@ async fn asked(world: &World, caller: &Caller<'_>, record: &str, way: &Asked, ke
         let is_priced = answer.headers.contains_key("undercroft-cost");
         assert!(answer.status != 404 || !is_priced, "{manner} {}", answer.asked);
         answer.body["requestId"] = Value::Null;
-        told.push((answer.status, calls.join(", "), answer.body));
+        reported.push((answer.status, calls.join(", "), answer.body));
     }
-    told
+    reported
 }
 
 /// Tasks, and posts of which some are pointed at, so that deleting one looks first.

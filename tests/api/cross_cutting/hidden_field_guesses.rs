@@ -72,7 +72,7 @@ async fn write(caller: &Caller<'_>, card: &str, nth: usize, (manner, method, bod
 async fn learned_by_writing(world: &World, admin: &Caller<'_>, field: &str, value: u32) -> Vec<String> {
     let ada = world.user("ada").await;
     let holds = if field == "bag" { json!({ format!("of{value}"): 1, "else": 1 }) } else { json!(value) };
-    let (mut told, mut ids, mut made) = (Vec::new(), vec![ada.id().to_owned()], Vec::new());
+    let (mut reported, mut ids, mut made) = (Vec::new(), vec![ada.id().to_owned()], Vec::new());
     for guess in guesses(field, ada.id()) {
         let card = json!({ "owner": ada.id(), "name": "Ada", "open": 1, "zone": 1, field: holds });
         made.push((admin.post(CARDS, card).await.expect(201).header("location").to_owned(), guess));
@@ -84,34 +84,37 @@ async fn learned_by_writing(world: &World, admin: &Caller<'_>, field: &str, valu
         assert!(answer.status < 500, "{guess:?}: {}", answer.text);
         let written = ["/id", "/results/0/body/id"].iter().filter_map(|at| answer.body.pointer(at)?.as_str());
         ids.extend(written.chain(card.rsplit('/').next()).map(str::to_owned));
-        told.push(format!("{guess:?} {}", learned(&answer)));
+        reported.push(format!("{guess:?} {}", learned(&answer)));
         let afterwards = ada.get(card).await;
-        told.push(format!("{guess:?}, and then {} {}", learned(&afterwards), afterwards.header("etag")));
+        reported.push(format!("{guess:?}, and then {} {}", learned(&afterwards), afterwards.header("etag")));
     }
     world.settle().await;
     let news = ada.get(&format!("/v1/changes?collection=cards&limit=100&after={}", now.as_str().unwrap())).await;
     assert!(news.body["items"].as_array().unwrap().len() > 3, "{}", news.text);
-    told.push(learned(&news));
-    told.iter().map(|told| ids.iter().fold(told.clone(), |told, id| told.replace(id.as_str(), "id"))).collect()
+    reported.push(learned(&news));
+    reported
+        .iter()
+        .map(|reported| ids.iter().fold(reported.clone(), |reported, id| reported.replace(id.as_str(), "id")))
+        .collect()
 }
 
 /// What is learned under an update rule of a field of each value.
 async fn learned_under(update: &str, field: &str) -> Vec<Vec<String>> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for value in VALUES {
         let world = World::new().await;
         let admin = world.admin().await;
         admin.put("/v1/collections/cards", cards(update)).await.expect(201);
-        told.push(learned_by_writing(&world, &admin, field, value).await);
+        reported.push(learned_by_writing(&world, &admin, field, value).await);
     }
-    told
+    reported
 }
 
 async fn nothing_is_learned_under(update: &str, fields: &[&str]) {
     for field in fields {
-        let told = learned_under(update, field).await;
-        for other in &told[1..] {
-            for (this, that) in told[0].iter().zip(other) {
+        let reported = learned_under(update, field).await;
+        for other in &reported[1..] {
+            for (this, that) in reported[0].iter().zip(other) {
                 assert_eq!(this, that, "{update}, of {field}");
             }
         }
@@ -135,17 +138,17 @@ async fn a_rule_over_a_hidden_field_reveals_only_its_own_result() {
     let constants = "record.pin != 70000 && !(record.pin in [70001]) && has(record.pin) && input.pin != 70002";
     nothing_is_learned_under(&format!("{OWN} && {constants} && !changed('pin')"), &["pin"]).await;
     nothing_is_learned_under(&format!("{OWN} && !(record.kept == record.stamp)"), &["pin"]).await;
-    let told = learned_under(&format!("{OWN} && record.pin < 100"), "pin").await;
-    assert_eq!(told[0], told[1], "both are less");
-    assert_ne!(told[0], told[2], "a predicate that the rule states is no secret");
+    let reported = learned_under(&format!("{OWN} && record.pin < 100"), "pin").await;
+    assert_eq!(reported[0], reported[1], "both are less");
+    assert_ne!(reported[0], reported[2], "a predicate that the rule states is no secret");
 }
 
 #[tokio::test]
 async fn the_guesses_would_find_the_value_if_it_leaked() {
     for (update, field) in [(OWN.to_owned(), "zone"), (format!("{OWN} && !changed('open')"), "open")] {
-        let told = learned_under(&update, field).await;
-        for (nth, this) in told.iter().enumerate() {
-            assert!(told[..nth].iter().all(|other| other != this), "{update}: of {field}, each value shows");
+        let reported = learned_under(&update, field).await;
+        for (nth, this) in reported.iter().enumerate() {
+            assert!(reported[..nth].iter().all(|other| other != this), "{update}: of {field}, each value shows");
         }
     }
 }
@@ -191,7 +194,7 @@ async fn whether_a_field_changes_is_not_revealed_to_callers_who_may_not_read_the
 async fn no_rule_may_compare_a_hidden_field_with_a_client_value() {
     let world = World::new().await;
     let admin = world.admin().await;
-    for (rule, told) in [
+    for (rule, reported) in [
         ("update", "input.pin == record.pin"),
         ("update", "record.pin == input.open"),
         ("update", "!(input.open < record.pin)"),
@@ -207,12 +210,12 @@ async fn no_rule_may_compare_a_hidden_field_with_a_client_value() {
         ("list", "record.pin == record.open"),
     ] {
         let mut definition = cards(OWN);
-        definition["rules"][rule] = json!(told);
+        definition["rules"][rule] = json!(reported);
         let refused = admin.put("/v1/collections/cards", definition).await.expect(400).body;
         let error = &refused["errors"][0];
         let expected = (format!("/rules/{rule}"), "bad_rule");
         assert_eq!((error["pointer"].as_str().unwrap(), error["code"].as_str().unwrap()), (&*expected.0, expected.1));
-        assert!(error["message"].as_str().unwrap().contains("hidden"), "{told}: {error}");
+        assert!(error["message"].as_str().unwrap().contains("hidden"), "{reported}: {error}");
     }
     for hidden in ["pin", "seal"] {
         let mut unique = cards(OWN);

@@ -122,8 +122,8 @@ pub fn learned(answer: &Answer) -> String {
     }
     let mut body = answer.body.clone();
     mask(&mut body);
-    let told = ["undercroft-cost", "content-type", "content-length", "link", "allow"];
-    let headers: Vec<_> = told.iter().map(|name| answer.headers.get(*name)).collect();
+    let reported = ["undercroft-cost", "content-type", "content-length", "link", "allow"];
+    let headers: Vec<_> = reported.iter().map(|name| answer.headers.get(*name)).collect();
     format!("{} {headers:?} {body}", answer.status)
 }
 
@@ -150,28 +150,29 @@ async fn no_query_reveals_a_bit_of_a_hidden_field() {
         let mut of_value = Vec::new();
         for value in values {
             admin.patch(&format!("{PEOPLE}/{person}"), json!({ field: value })).await.expect(200);
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             for question in &questions {
                 let answer = ada.get(question).await;
                 assert!(answer.status < 500, "{question}: {}", answer.text);
-                told.push(learned(&answer));
+                reported.push(learned(&answer));
             }
-            of_value.push(told);
+            of_value.push(reported);
         }
         answers.push((questions, of_value));
     }
     let (questions, secret) = &answers[0];
-    for told in secret {
-        for ((question, now), before) in questions.iter().zip(told).zip(&secret[0]) {
+    for reported in secret {
+        for ((question, now), before) in questions.iter().zip(reported).zip(&secret[0]) {
             assert_eq!(now, before, "{question}");
         }
     }
     // The questions are good ones: of a field that may be seen, they tell every value from every other.
     let open = &answers[1].1;
-    for (nth, told) in open.iter().enumerate() {
-        assert!(open[..nth].iter().all(|other| other != told));
+    for (nth, reported) in open.iter().enumerate() {
+        assert!(open[..nth].iter().all(|other| other != reported));
     }
-    let telling = (0..answers[1].0.len()).filter(|nth| open.iter().any(|told| told[*nth] != open[0][*nth])).count();
+    let telling =
+        (0..answers[1].0.len()).filter(|nth| open.iter().any(|reported| reported[*nth] != open[0][*nth])).count();
     assert!(telling > 100, "{telling}");
 }
 
@@ -255,11 +256,11 @@ async fn hidden_records_change_no_answer_and_no_cost() {
     let ask = async || {
         ada.get(&format!("{PEOPLE}?limit=1")).await.expect(200);
         ada.get(&format!("{LINKS}?expand=to")).await.expect(200);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for question in &asked {
-            told.push(learned(&ada.get(question).await));
+            reported.push(learned(&ada.get(question).await));
         }
-        told
+        reported
     };
     let before = ask().await;
     world.advance(std::time::Duration::from_millis(5));
@@ -273,6 +274,7 @@ async fn hidden_records_change_no_answer_and_no_cost() {
     for ((question, before), after) in asked.iter().zip(&before).zip(&ask().await) {
         assert_eq!(before, after, "{question}");
     }
-    let scanned = asked.iter().zip(&before).filter(|(asked, told)| asked.contains("scan=") && told.starts_with("200"));
+    let scanned =
+        asked.iter().zip(&before).filter(|(asked, reported)| asked.contains("scan=") && reported.starts_with("200"));
     assert!(scanned.count() > 20, "scans were answered");
 }

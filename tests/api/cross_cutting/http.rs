@@ -295,8 +295,8 @@ async fn every_answer_has_the_headers_that_keep_browsers_safe() {
         assert!(!answer.header("x-request-id").is_empty() && answer.header("undercroft-cost").starts_with("rru="));
         let public = answer.asked.contains("jwks");
         assert_eq!(answer.header("cache-control"), if public { "public, max-age=300" } else { "no-store" });
-        for told in ["server", "x-powered-by"] {
-            assert!(!answer.headers.contains_key(told));
+        for reported in ["server", "x-powered-by"] {
+            assert!(!answer.headers.contains_key(reported));
         }
     }
 }

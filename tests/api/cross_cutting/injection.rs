@@ -77,11 +77,11 @@ async fn no_object_is_accepted_for_a_scalar() {
             let mut write = json!({ "method": "PATCH", "path": record, "body": { "text": 1 } });
             write[member] = operator.clone();
             let answer = refused(ada.post("/v1/batch", json!({ "operations": [write] })).await);
-            // What an operation would be refused for by itself is told of it in the same words.
-            let told = &answer.body["operations"][0]["errors"][0];
-            let at = answer.body["errors"][0]["pointer"].as_str().or(told["pointer"].as_str()).unwrap();
+            // An operation in a batch gets the same error as the single request.
+            let reported = &answer.body["operations"][0]["errors"][0];
+            let at = answer.body["errors"][0]["pointer"].as_str().or(reported["pointer"].as_str()).unwrap();
             let is_there =
-                at.starts_with(&format!("/operations/0/{member}")) || (member == "body" && told != &Value::Null);
+                at.starts_with(&format!("/operations/0/{member}")) || (member == "body" && reported != &Value::Null);
             assert!(is_there, "{member} {operator}: {}", answer.text);
         }
         for field in ["text", "count", "flag", "state", "due", "owner"] {

@@ -179,11 +179,11 @@ fn serving(world: &World, path: &str) -> String {
 async fn the_document_the_routers_and_the_template_have_the_same_routes() {
     let world = World::new().await;
     let document = document(&[]);
-    let told: BTreeSet<(String, String)> =
+    let reported: BTreeSet<(String, String)> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
     let doors: BTreeSet<(String, String)> =
         ROUTES.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
-    let difference: Vec<_> = told.symmetric_difference(&doors).collect();
+    let difference: Vec<_> = reported.symmetric_difference(&doors).collect();
     assert!(difference.is_empty(), "in the document or in the table ROUTES, but not in both: {difference:?}");
     for (_, path, operation) in operations(&document) {
         assert_eq!(
@@ -196,7 +196,11 @@ async fn the_document_the_routers_and_the_template_have_the_same_routes() {
     for route in world.cloud.functions().iter().flat_map(|function| function.routes()) {
         let prefix = route.path.strip_suffix("{proxy+}");
         let is_named = |path: &String| prefix.map_or(*path == route.path, |prefix| path.starts_with(prefix));
-        assert!(told.iter().any(|(_, path)| is_named(path)), "{} of template.yaml is not in the document", route.path);
+        assert!(
+            reported.iter().any(|(_, path)| is_named(path)),
+            "{} of template.yaml is not in the document",
+            route.path
+        );
     }
 }
 
@@ -211,13 +215,18 @@ async fn every_path_takes_the_methods_the_document_names_and_no_others() {
         let knocked = path.replace("{collection}", "tasks").replace("{id}", "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let answer = knock(&admin, method, &knocked).await;
-            let told = item.get(method.to_lowercase()).is_some();
+            let reported = item.get(method.to_lowercase()).is_some();
             let wall =
                 answer.status == 405 || answer.body["detail"].as_str().unwrap_or_default().contains("no such route");
             // The contract holds every 405's Allow to the document.
-            assert!(!(told && wall), "{}: {}", answer.asked, answer.text);
+            assert!(!(reported && wall), "{}: {}", answer.asked, answer.text);
             let built = item.as_object().unwrap().values().any(is_built);
-            assert!(told || !built || answer.status == 405, "{} is not in the document: {}", answer.asked, answer.text);
+            assert!(
+                reported || !built || answer.status == 405,
+                "{} is not in the document: {}",
+                answer.asked,
+                answer.text
+            );
             refused += usize::from(answer.status == 405);
         }
     }
@@ -228,7 +237,7 @@ async fn every_path_takes_the_methods_the_document_names_and_no_others() {
     world.settle().await;
 }
 
-/// What a caller is told who may not: stranger, user.
+/// The status for callers without the right: stranger, user.
 fn turned_away(policy: Policy) -> [Option<&'static [u16]>; 2] {
     match policy {
         Policy::Anyone | Policy::AnyoneByToken | Policy::EachOperation => [None, None],
@@ -343,11 +352,11 @@ fn codes_in_sources() -> BTreeSet<String> {
 #[test]
 fn the_document_lists_the_codes_that_problems_have() {
     let document = document(&[]);
-    let told: BTreeSet<String> = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    let reported: BTreeSet<String> = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
         .as_array()
         .unwrap()
         .iter()
         .map(|code| code.as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(told, codes_in_sources(), "left: schemas.json; right: the sources");
+    assert_eq!(reported, codes_in_sources(), "left: schemas.json; right: the sources");
 }

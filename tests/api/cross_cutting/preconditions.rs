@@ -196,8 +196,8 @@ async fn a_condition_on_a_definition_decides_as_one_on_a_record_does() {
         let before = admin.get(&path).await;
         ask(&admin, row, &path, &tag, &definition(&name, new.clone())).await;
         let after = admin.get(&path).await;
-        let told = |answer: &Answer| (answer.status, answer.body["schema"].clone(), answer.body["status"].clone());
-        let is_same = told(&before) == told(&after);
+        let reported = |answer: &Answer| (answer.status, answer.body["schema"].clone(), answer.body["status"].clone());
+        let is_same = reported(&before) == reported(&after);
         assert_eq!(is_same, row.3 >= 300, "{row:?}: {}", after.text);
     }
     // What clears a deleted collection waits until every function has heard.

@@ -25,11 +25,11 @@ async fn a_method_that_a_path_does_not_take_is_refused_by_a_problem_document() {
     ] {
         let refused = admin.request(method, path).json(json!({})).send().await.expect(405);
         assert_eq!((refused.code(), &refused.body["status"]), ("method_not_allowed", &json!(405)), "{}", refused.asked);
-        let mut told: Vec<&str> = refused.header("allow").split(',').map(str::trim).collect();
+        let mut reported: Vec<&str> = refused.header("allow").split(',').map(str::trim).collect();
         let mut allowed: Vec<&str> = allowed.split(',').collect();
-        told.sort_unstable();
+        reported.sort_unstable();
         allowed.sort_unstable();
-        assert_eq!(told, allowed, "{}", refused.asked);
+        assert_eq!(reported, allowed, "{}", refused.asked);
     }
     world.settle().await;
 }

@@ -91,15 +91,15 @@ fn a_request_above_a_limit_is_refused_with_work_proportional_to_its_length() {
     let usual = Asked::get("filter=ghost").work(&runtime, &ada);
     for asked in beyond(&record) {
         let work = asked.work(&runtime, &ada);
-        let told = format!(
+        let reported = format!(
             "{} {:.60}, {} bytes: {work:?}; any refusal takes {usual:?}",
             asked.method,
             asked.path,
             asked.len()
         );
-        assert!(work.bytes_total <= 2 * usual.bytes_total + BYTES * asked.len(), "{told}");
-        assert!(work.bytes_max <= 2 * usual.bytes_max + AT_ONCE * asked.len() + ANYHOW, "{told}");
-        assert!(work.count_total <= 2 * usual.count_total + TIMES * asked.len(), "{told}");
+        assert!(work.bytes_total <= 2 * usual.bytes_total + BYTES * asked.len(), "{reported}");
+        assert!(work.bytes_max <= 2 * usual.bytes_max + AT_ONCE * asked.len() + ANYHOW, "{reported}");
+        assert!(work.count_total <= 2 * usual.count_total + TIMES * asked.len(), "{reported}");
     }
 }
 

@@ -48,7 +48,7 @@ async fn point(caller: &Caller<'_>, link: &str, to: &str, nth: u64) -> Vec<Answe
 }
 
 /// All that a caller can tell one answer from another by.
-fn told(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
+fn reported(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
     let cost = answer.headers.get("undercroft-cost").map(|cost| cost.to_str().unwrap().to_owned());
     let mut body = answer.body.clone();
     body.as_object_mut().unwrap().remove("requestId");
@@ -73,7 +73,7 @@ async fn pointing_at_a_hidden_record_answers_like_pointing_at_a_missing_one() {
         let absent = point(&eve, &link, ABSENT, 1).await;
         for (hidden, absent) in hidden.iter().zip(&absent) {
             assert_eq!(hidden.status, 400, "{}: {}", hidden.asked, hidden.text);
-            assert_eq!(told(hidden, &id), told(absent, ABSENT), "{}", hidden.asked);
+            assert_eq!(reported(hidden, &id), reported(absent, ABSENT), "{}", hidden.asked);
         }
         // Nothing of it keeps its owner from deleting it, and who may read it may point at it.
         for answer in point(&ada, &link, &id, 2).await {

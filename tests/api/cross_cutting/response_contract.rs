@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// The document as everybody gets it, its schemas closed: a member that is not in them is one nobody was told of.
+/// The document as everybody gets it, its schemas closed: a member that is not in them is undocumented.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = undercroft_docs::openapi::document(&[]);
     for schema in document["components"]["schemas"].as_object_mut().unwrap().values_mut() {
@@ -66,7 +66,7 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
     // The document cannot say what keeps a price from somebody. Of records it depends on the definition and on whose they are
-    // (what they cost, `cost.rs` holds), of an address nobody is told; of the rest it depends only on whether it is there.
+    // (what they cost, `cost.rs` holds), of an address it is withheld; otherwise it depends only on the record's existence.
     let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
     let may_be_withheld = withheld.iter().any(|part| answer.asked.contains(part));
     let is_priced = !may_be_withheld && !matches!(answer.status, 401 | 403 | 404);

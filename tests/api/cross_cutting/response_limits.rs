@@ -75,15 +75,15 @@ async fn a_page_of_large_records_is_short_and_the_next_pages_have_the_rest() {
 
 /// The notes that all changes tell of; each page carries several and none too many.
 async fn changes(caller: &Caller<'_>) -> BTreeSet<String> {
-    let (mut told, mut after) = (Vec::new(), String::new());
+    let (mut reported, mut after) = (Vec::new(), String::new());
     loop {
         let page = caller.get(&format!("/v1/changes?collection=notes{after}&limit=100")).await.expect(200).body;
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 2, "{} at once", items.len());
-        told.extend(items.iter().map(|item| item["record"]["id"].as_str().unwrap().to_owned()));
+        reported.extend(items.iter().map(|item| item["record"]["id"].as_str().unwrap().to_owned()));
         if page["more"] == false {
-            let distinct: BTreeSet<String> = told.iter().cloned().collect();
-            assert_eq!(distinct.len(), told.len(), "each once");
+            let distinct: BTreeSet<String> = reported.iter().cloned().collect();
+            assert_eq!(distinct.len(), reported.len(), "each once");
             return distinct;
         }
         after = format!("&after={}", page["nextCursor"].as_str().unwrap());

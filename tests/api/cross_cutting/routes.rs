@@ -150,7 +150,7 @@ async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
     let (stranger, user) = (world.stranger(), world.user("user").await);
     for (method, route, operation) in operations(&document) {
         let has_query = takes(&document, operation, "query", None);
-        // Where parameters are taken, admins alone are told which.
+        // On routes with parameters, only admins get the list of them.
         let is_closed = has_query && operation["x-policy"] == "admin";
         for caller in [&stranger, &user, &owner, &admin] {
             let ask = async |collection: &str, id: &str| {
@@ -163,9 +163,9 @@ async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
                 assert!(has_query || answer.cost() == (0.0, 0.0, 0), "{}", answer.asked);
                 (answer.status, answer.body["detail"].clone(), answer.headers.get("undercroft-cost").cloned())
             };
-            let told = ask("tasks", there).await;
-            assert_eq!(ask("tasks", absent).await, told, "{method} {route}: no word of the record");
-            assert_eq!(ask("ghosts", there).await, told, "{method} {route}: no word of the collection");
+            let reported = ask("tasks", there).await;
+            assert_eq!(ask("tasks", absent).await, reported, "{method} {route}: no word of the record");
+            assert_eq!(ask("ghosts", there).await, reported, "{method} {route}: no word of the collection");
         }
     }
     let records = "/v1/collections/tasks/records";

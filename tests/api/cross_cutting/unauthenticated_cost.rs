@@ -30,7 +30,7 @@ async fn a_strangers_batch_on_a_hundred_collections_costs_no_more_than_on_one() 
         let refused = stranger.post("/v1/batch", all.clone()).await.expect(401);
         let calls = world.cloud.faults().calls();
         assert!(calls.len() <= MOST, "{name}: {calls:?}");
-        assert_eq!(refused.body["operations"].as_array().unwrap().len(), 100, "each is told what is wrong with it");
+        assert_eq!(refused.body["operations"].as_array().unwrap().len(), 100, "each operation has its own error");
         assert!(refused.headers.get("undercroft-cost").is_none());
     }
     // The same for somebody who has signed in: names that are not there are looked up together.
@@ -95,7 +95,7 @@ async fn a_malformed_batch_reads_nothing_whichever_collections_it_names() {
         ]
     };
     for _ in 0..2 {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for name in ["tasks", "notes", "nothing", "Wrong"] {
             // Beside others whose collections would be read.
             let others = [("POST", "tasks"), ("POST", "notes"), ("POST", "nowhere")].map(|(method, name)| {
@@ -109,10 +109,10 @@ async fn a_malformed_batch_reads_nothing_whichever_collections_it_names() {
                 assert_eq!(refused.header("undercroft-cost"), "rru=0; wru=0; trips=0; scanned=0", "{name}");
                 assert_eq!(world.cloud.faults().calls().len(), 0, "{name}");
                 assert_eq!(refused.body["operations"].as_array().unwrap().len(), 1, "{}", refused.text);
-                told.push((refused.status, refused.body["operations"].to_string()));
+                reported.push((refused.status, refused.body["operations"].to_string()));
             }
         }
-        let of_each: Vec<_> = told.chunks(8).collect();
+        let of_each: Vec<_> = reported.chunks(8).collect();
         assert!(of_each.iter().all(|of_one| *of_one == of_each[0]), "{of_each:?}");
     }
 }

@@ -27,7 +27,7 @@ async fn in_force(world: &World) {
     world.settle().await;
 }
 
-fn told(answer: &Answer) -> (u16, Value, Option<String>) {
+fn reported(answer: &Answer) -> (u16, Value, Option<String>) {
     let mut body = answer.body.clone();
     if let Some(members) = body.as_object_mut() {
         ["id", "version", "requestId"].iter().for_each(|name| drop(members.remove(*name)));
@@ -61,11 +61,11 @@ async fn a_rule_that_compares_input_with_the_record_reveals_nothing_of_it() {
             eve.get(&bid).await.expect(404);
             for version in ["*", "\"99-v\"", "\"1\""] {
                 let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", version);
-                answers.push(told(&knock.json(sent.clone()).send().await));
+                answers.push(reported(&knock.json(sent.clone()).send().await));
             }
             let operation = json!({ "method": "PATCH", "path": bid, "body": sent });
             let batch = eve.post("/v1/batch", json!({ "operations": [operation] })).await;
-            answers.push((batch.status, Value::Null, told(&batch).2));
+            answers.push((batch.status, Value::Null, reported(&batch).2));
             of_owner.push(ada.patch(&bid, sent.clone()).await.status);
         }
         let (one, other) = answers.split_at(answers.len() / 2);
@@ -258,7 +258,7 @@ async fn fields_of_one_record_are_compared_only_for_callers_who_may_read_it() {
                     let knock = if rule == "update" { knock.json(json!({ "amount": 1 })) } else { knock };
                     knock.send().await
                 };
-                answers.push(told(&knock(&eve).await));
+                answers.push(reported(&knock(&eve).await));
                 of_owner.push(knock(&ada).await.status);
             }
             assert!(of_owner.contains(&412) && of_owner.contains(&404), "{rule} {compared}: {of_owner:?}");
@@ -369,7 +369,7 @@ async fn fields_not_sent_are_compared_only_for_callers_who_may_read_the_record()
                 let knock = caller.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
                 knock.json(sent.clone()).send().await
             };
-            answers.push(told(&knock(&eve).await));
+            answers.push(reported(&knock(&eve).await));
             of_owner.push(knock(&ada).await.status);
         }
         assert_eq!(answers[0], answers[1], "{compared}");

@@ -270,13 +270,13 @@ async fn a_row_may_point_only_at_an_existing_record() {
         world.settle().await;
         let imported = result(&admin, &job).await;
         assert_eq!(imported["imported"], 20, "{imported}");
-        let told: Vec<(&Value, &Value)> = imported["errors"]
+        let reported: Vec<(&Value, &Value)> = imported["errors"]
             .as_array()
             .unwrap()
             .iter()
             .map(|it| (&it["line"], &it["errors"][0]["pointer"]))
             .collect();
-        assert_eq!(told, [(&json!(21), &json!("/of")), (&json!(22), &json!("/of"))]);
+        assert_eq!(reported, [(&json!(21), &json!("/of")), (&json!(22), &json!("/of"))]);
         let delete = admin.delete(&format!("{}/{id}", path("things"))).await;
         delete.expect(if on_delete == "restrict" { 409 } else { 204 });
     }

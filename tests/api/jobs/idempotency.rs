@@ -120,7 +120,7 @@ async fn cancel_and_redrive_with_a_lost_answer_do_not_conflict_with_themselves()
         assert_eq!(answer.body["status"], status);
         assert_eq!(world.cloud.faults().clear(), 0, "{step}");
         let other = admin.post(&format!("{job}/{step}"), json!({})).await.expect(409);
-        assert_eq!(other.code(), "wrong_status", "another request is told");
+        assert_eq!(other.code(), "wrong_status", "another request gets the error");
     }
     assert_eq!(runs(&world, &job).await, "2");
     admin.post(&format!("{job}/cancel"), json!({})).await.expect(200);

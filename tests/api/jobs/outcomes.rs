@@ -56,9 +56,9 @@ async fn a_permanent_failure_is_tried_once_and_can_be_redriven() {
         world.settle().await;
         for (path, reason) in &jobs {
             let dead = job(&admin, path).await;
-            let told = dead["lastError"].as_str().unwrap_or_default();
+            let reported = dead["lastError"].as_str().unwrap_or_default();
             assert_eq!((&dead["status"], &dead["attempts"]), (&json!("dead"), &json!(1)), "{dead}");
-            assert!(told.contains(reason), "{dead}");
+            assert!(reported.contains(reason), "{dead}");
         }
     }
 }
@@ -69,8 +69,13 @@ async fn a_job_of_many_slices_takes_no_turn_in_a_group() {
     let admin = world.admin().await;
     for kind in ["records.import", "records.export"] {
         let refused = admin.post("/v1/jobs", json!({ "type": kind, "group": "a", "payload": {} })).await.expect(400);
-        let told = &refused.body["errors"][0];
-        assert_eq!((&told["pointer"], &told["code"]), (&json!("/group"), &json!("excluded")), "{}", refused.text);
+        let reported = &refused.body["errors"][0];
+        assert_eq!(
+            (&reported["pointer"], &reported["code"]),
+            (&json!("/group"), &json!("excluded")),
+            "{}",
+            refused.text
+        );
     }
     world.settle().await;
 }

@@ -89,9 +89,9 @@ async fn one_bad_operation_leaves_nothing_written_and_every_bad_one_is_named() {
         assert_eq!(answer.status, status, "{bad}: {}", answer.text);
         let answer = answer.expect(status);
         assert_eq!(answer.code(), "batch");
-        let told = answer.body["operations"].as_array().unwrap();
+        let reported = answer.body["operations"].as_array().unwrap();
         assert_eq!(
-            (told.len(), &told[0]["pointer"], &told[0]["code"]),
+            (reported.len(), &reported[0]["pointer"], &reported[0]["code"]),
             (1, &json!("/operations/1"), &json!(code)),
             "{bad}"
         );

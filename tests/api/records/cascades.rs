@@ -282,8 +282,8 @@ async fn a_record_that_cannot_follow_blocks_no_other_and_is_named_until_it_can()
     let left = all(&ada, COMMENTS).await;
     assert_eq!(left.iter().map(|comment| comment["id"].as_str().unwrap()).collect::<Vec<_>>(), [id(&made[7])]);
     let stuck = jobs(&world).await[0].clone();
-    let told = stuck["lastError"].as_str().unwrap();
-    assert!(told.contains("could not be updated or deleted: 1. ") && told.contains(id(&made[7])), "{stuck}");
+    let reported = stuck["lastError"].as_str().unwrap();
+    assert!(reported.contains("could not be updated or deleted: 1. ") && reported.contains(id(&made[7])), "{stuck}");
     ada.delete(&like).await.expect(204);
     for _ in 0..4 {
         world.advance(Duration::from_secs(900));

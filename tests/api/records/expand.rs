@@ -169,7 +169,7 @@ async fn records_the_caller_may_not_see_are_expanded_like_missing_ones() {
     let answer = seen(&ada, 2, "author").await;
     assert_eq!(answer.body["expanded"]["author"]["name"], "Shown");
     assert!(!answer.text.contains("471147114711"), "hidden fields stay hidden: {}", answer.text);
-    // What authors cost, who have hidden fields, only admins are told.
+    // Authors have hidden fields, so only admins see their cost.
     assert!(!answer.headers.contains_key("undercroft-cost"));
     assert_eq!(seen(&admin, 2, "author").await.cost().2, 2);
     let whole = seen(&admin, 0, "author,safe").await;
@@ -187,9 +187,9 @@ async fn records_the_caller_may_not_see_are_expanded_like_missing_ones() {
     };
     let nowhere = refusal(&ada, "vault_via_nowhere").await;
     for closed in ["vault_via_post", "nothing_via_post", "authors_via_company", "author.boss"] {
-        let told = refusal(&ada, closed).await;
-        let told = told.replace("`boss`", "`X`").replace("column 8", "column 1");
-        assert_eq!(told, nowhere, "{closed}");
+        let reported = refusal(&ada, closed).await;
+        let reported = reported.replace("`boss`", "`X`").replace("column 8", "column 1");
+        assert_eq!(reported, nowhere, "{closed}");
     }
     assert_eq!(seen(&admin, 0, "vault_via_post").await.body["expanded"]["vault_via_post"][0]["code"], "CANARY");
 }

@@ -32,7 +32,7 @@ async fn a_filter_that_satisfies_the_rule_allows_no_scan_over_hidden_records() {
         make(json!({ "team": "a", "level": 5, "text": text })).await;
     }
     let ask = async || {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (name, settled) in [("teams", "team == 'a'"), ("levels", "level == 5")] {
             for (sort, scan) in [("", 100), ("-createdAt", 100), ("-createdAt", 2), ("text", 100)] {
                 let filter = format!("{settled} && text != 'x'").replace(' ', "%20").replace("&&", "%26%26");
@@ -40,10 +40,10 @@ async fn a_filter_that_satisfies_the_rule_allows_no_scan_over_hidden_records() {
                 let asked = format!("/v1/collections/{name}/records?scan={scan}{sort}&filter={filter}");
                 let answer = ada.get(&asked).await;
                 let cost = answer.headers.get("undercroft-cost").cloned();
-                told.push((asked, answer.status, answer.body["items"].clone(), cost));
+                reported.push((asked, answer.status, answer.body["items"].clone(), cost));
             }
         }
-        told
+        reported
     };
     ask().await;
     let before = ask().await;

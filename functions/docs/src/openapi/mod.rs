@@ -1,8 +1,8 @@
-//! The document that tells clients what there is (OpenAPI 3.1): every route of every function, and for admins every
+//! The OpenAPI 3.1 document: every route of every function, and for admins every
 //! collection.
 //!
-//! It is made from the one table of routes, and tests hold it to what the functions do: every route is in it, every response that any
-//! test receives is one it names, every policy is the one that is kept.
+//! It is made from the table of routes. Tests compare it with the functions: it has every route, every response that a test
+//! receives matches it, and every policy is enforced.
 
 mod each_collection;
 mod operation;
@@ -18,7 +18,7 @@ error is a problem document (RFC 9457) with a stable `code`. HEAD is accepted wh
 treated as absent. Two answers come from API Gateway itself and are not problem documents: 404 for a path under no route, and \
 503 while a function cannot start.";
 
-/// The document with these collections.
+/// Builds the document with these collections.
 pub fn document(collections: &[Definition]) -> Value {
     let mut paths = Map::new();
     for (function, routes) in routes::all() {

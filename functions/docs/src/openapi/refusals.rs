@@ -1,9 +1,9 @@
-//! What a route refuses because of who may call and what it takes, and the words for each status.
+//! The refusals that follow from the policy and the inputs of a route, and the description of each status.
 
 use std::collections::BTreeSet;
 use undercroft::routes::{Policy, Route};
 
-/// A status that is a refusal: its name in the document, and why in general.
+/// Status codes of refusals, each with its name in the document and its general reason.
 const REFUSALS: [(u16, &str, &str); 14] = [
     (
         400,
@@ -35,7 +35,7 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (503, "Unavailable", "Try again: nothing was done, or it is safe to repeat."),
 ];
 
-/// Every refusal that one of these routes has as most routes have it: status, name, reason.
+/// The refusals of these routes with their general reason: status, name, reason.
 pub fn among(
     routes: &[Route],
     is_common: impl Fn(&Route, u16) -> bool,
@@ -51,12 +51,12 @@ pub fn name(status: u16) -> &'static str {
     REFUSALS.iter().find(|(known, ..)| *known == status).map_or("Internal", |(_, name, _)| name)
 }
 
-/// Why there is this status in general.
+/// The general reason for a status.
 pub fn reason(status: u16) -> &'static str {
     REFUSALS.iter().find(|(known, ..)| *known == status).map_or("", |(.., reason)| reason)
 }
 
-/// Headers a refusal has besides those of every answer.
+/// Headers of a refusal in addition to those of every answer.
 pub fn headers(status: u16) -> &'static [&'static str] {
     match status {
         401 => &["WWW-Authenticate"],
@@ -66,7 +66,7 @@ pub fn headers(status: u16) -> &'static [&'static str] {
     }
 }
 
-/// The statuses a route refuses with, each with its own reason where it has one.
+/// The refusals of a route, each with the route's own reason if it has one.
 pub fn of(route: &Route) -> Vec<(u16, Option<&'static str>)> {
     let has = |name: &str| route.parameters.contains(&name);
     let mut found: Vec<(u16, Option<&'static str>)> = vec![(400, None), (500, None), (503, None)];
@@ -79,10 +79,10 @@ pub fn of(route: &Route) -> Vec<(u16, Option<&'static str>)> {
     add(matches!(route.policy, Policy::Rules(_)) || route.path.contains('{'), &[404]);
     add(has("IfMatch") || (has("IfNoneMatch") && !route.is_safe()), &[412]);
     add(route.body.is_some(), &[413, 415]);
-    // A key is kept, or refused rather than ignored.
+    // An Idempotency-Key is used or refused, never ignored.
     add(has("IdempotencyKey"), &[409, 413, 422]);
     add(!route.is_safe() && !has("IdempotencyKey"), &[422]);
-    // What could be larger than Lambda carries.
+    // Answers that could exceed Lambda's maximum.
     add(route.is_safe() && (has("Limit") || route.path == "/v1/collections"), &[422]);
     for (status, reason) in &route.refusals {
         found.retain(|(known, _)| known != status);

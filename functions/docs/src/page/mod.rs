@@ -1,4 +1,4 @@
-//! The document as a page to read: plain HTML, no script, nothing from elsewhere, made from the document alone.
+//! The document as an HTML page: no script and no external resource.
 
 mod curl;
 mod document;
@@ -11,10 +11,10 @@ use undercroft::id;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The functions' own sections come first, in the order a client meets them.
+/// Sections of the functions, in this order, before those of the collections.
 const FIRST: [&str; 4] = ["auth", "collections", "records", "jobs"];
 
-/// What the page may load: its own style, known by its hash, and nothing else.
+/// The Content-Security-Policy: only the page's own style, by its hash.
 pub fn content_security_policy() -> String {
     // CSP writes hashes in plain base64; 32 bytes always end in one `=`.
     let hash = id::sha256(STYLE.as_bytes()).replace('-', "+").replace('_', "/");

@@ -1,4 +1,4 @@
-//! Rows becoming records: many side by side, and told of in the order in which they stand.
+//! Creates records from rows: many in parallel, reported in the order of the file.
 
 use super::deferred_rows::At;
 use super::failure::Failure;

@@ -197,7 +197,7 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
 impl Progress {
     /// Where the walk for the next piece of work begins.
     fn followed_by(self, since: u64) -> Self {
-        let earlier = if self.walked { self.told() } else { Found::default() };
+        let earlier = if self.walked { self.reported() } else { Found::default() };
         Self { since, earlier, ..Self::default() }
     }
 
@@ -232,14 +232,14 @@ impl Progress {
     }
 
     /// What all walks of this job have found.
-    fn told(&self) -> Found {
-        let mut told = self.earlier.clone();
-        told.add(self.found.clone());
-        told
+    fn reported(&self) -> Found {
+        let mut reported = self.earlier.clone();
+        reported.add(self.found.clone());
+        reported
     }
 
     fn result(&self) -> Value {
-        let Found { disagree, refused } = self.told();
+        let Found { disagree, refused } = self.reported();
         json!({ "checked": self.checked, "disagree": disagree, "refused": refused })
     }
 }

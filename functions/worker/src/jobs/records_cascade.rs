@@ -195,7 +195,7 @@ impl Progress {
     /// again; as often as the job may be tried.
     fn end_pass(mut self, max_attempts: u32) -> Result<Outcome, Failure> {
         let Pass { met, stuck, .. } = std::mem::take(&mut self.pass);
-        if let Some(reason) = stuck.told() {
+        if let Some(reason) = stuck.reported() {
             let times = self.failed + 1;
             let is_last = times >= max_attempts;
             // Who redrives it gives it all of them again.
@@ -229,7 +229,7 @@ impl Stuck {
         self.first.get_or_insert_with(|| (id.to_owned(), in_words(&error).chars().take(REASON).collect()));
     }
 
-    fn told(&self) -> Option<String> {
+    fn reported(&self) -> Option<String> {
         let (id, error) = self.first.as_ref()?;
         let count = self.count;
         Some(format!(

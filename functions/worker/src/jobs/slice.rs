@@ -5,7 +5,7 @@ use undercroft::clock::Clock;
 /// Work of this many milliseconds is enough for one invocation: a third of the worker's timeout, so that the last page of
 /// every job of a batch still has its time.
 const MILLIS: u64 = 20_000;
-/// Most items a slice works on unless told otherwise.
+/// Default maximum number of items of a slice.
 pub const ITEMS: usize = 10_000;
 
 /// What is left of an invocation. All jobs of a batch share one.

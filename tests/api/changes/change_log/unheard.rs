@@ -52,9 +52,13 @@ async fn a_record_deleted_before_it_becomes_visible_is_not_in_the_feed() {
     world.advance(Duration::from_secs(10));
     world.settle().await;
     assert_eq!(follower.read(&ada, 10).await, [""; 0], "nobody could see these");
-    assert_eq!(Follower::default().read(&ada, 1).await.len(), 2, "what is due is told of from the beginning");
+    assert_eq!(
+        Follower::default().read(&ada, 1).await.len(),
+        2,
+        "records that are due are in the feed from the beginning"
+    );
 
-    // What was there to be seen is told of, though no change has brought it.
+    // Visible records are in the feed even without a change.
     admin.delete(&path(&seen)).await.expect(204);
     admin.patch(&path(&moved), json!({ "at": in_seconds(&world, 60) })).await.expect(200);
     admin.delete(&path(&moved)).await.expect(204);

@@ -61,8 +61,8 @@ async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     (tasks.collect(), of("u#tasks#").count())
 }
 
-/// All that can be told when the job has ended: what is stored, what the job found, and the definition.
-async fn told(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, usize, Value, Value) {
+/// The state after the job has ended: the stored items, what the job found, and the definition.
+async fn stated(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, usize, Value, Value) {
     let (records, values) = left(world).await;
     let definition = world.admin().await.get(DEFINITION).await.body;
     let definition = ["status", "schema", "indexes", "unique", "next"].map(|name| definition[name].clone());
@@ -100,10 +100,10 @@ async fn a_definition_job_whose_worker_is_killed_at_every_step_ends_correctly() 
         changed(&world, &case).await;
         let kills = end_by_killing(&world, case.job).await;
         assert!(kills > 5, "{}: {kills}", case.job);
-        let (told, expected) = (told(&world, &case).await, told(&undisturbed, &case).await);
+        let (stated, expected) = (stated(&world, &case).await, stated(&undisturbed, &case).await);
         assert_eq!(stored(&undisturbed, case.job).await["status"]["S"], "succeeded");
-        assert_eq!(told, expected, "{}", case.job);
-        assert_eq!(told.0.len(), if case.after.is_some() { 12 } else { 0 });
+        assert_eq!(stated, expected, "{}", case.job);
+        assert_eq!(stated.0.len(), if case.after.is_some() { 12 } else { 0 });
     }
 }
 

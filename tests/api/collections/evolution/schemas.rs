@@ -97,7 +97,7 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
     assert_eq!(after["blocked"], json!({ "schema": true, "indexes": [], "unique": [] }));
     let job = job_of(&admin, &waiting).await;
     assert_eq!((&job["type"], &job["status"]), (&json!("records.check"), &json!("dead")));
-    assert!(job["lastError"].as_str().unwrap().starts_with("25 stored records stand in the way"), "{job}");
+    assert!(job["lastError"].as_str().unwrap().starts_with("25 stored records do not fit"), "{job}");
     let disagree = &job["progress"]["disagree"];
     assert_eq!((&disagree["count"], &job["progress"]["checked"]), (&json!(25), &json!(50)), "{job}");
     let first: Vec<&Value> = disagree["first"].as_array().unwrap().iter().map(|one| &one["id"]).collect();

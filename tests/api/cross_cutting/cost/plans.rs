@@ -117,10 +117,10 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
             }
         }
         let explained = ada.patch(&format!("{path}?explain=true"), patch.clone()).await.expect(200);
-        let told: Vec<&str> =
+        let reported: Vec<&str> =
             explained.body["plan"]["readBecause"].as_array().unwrap().iter().map(|why| why.as_str().unwrap()).collect();
-        assert_eq!(told.len(), because.len(), "{patch}: {told:?}");
-        assert!(told.iter().zip(because).all(|(told, part)| told.contains(part)), "{patch}: {told:?}");
+        assert_eq!(reported.len(), because.len(), "{patch}: {reported:?}");
+        assert!(reported.iter().zip(because).all(|(reported, part)| reported.contains(part)), "{patch}: {reported:?}");
         assert_eq!(explained.body["plan"]["write"], *write, "{patch}");
         let unchanged = ada.get(&path).await.expect(200).body;
         assert_eq!((&unchanged["title"], unchanged["version"].clone()), (&json!("a"), made.body["version"].clone()));

@@ -20,7 +20,7 @@ pub struct Asked<'a> {
     path: String,
     header: Option<(&'static str, String)>,
     body: Value,
-    /// What a client that does not know whether it was done may be told when it was.
+    /// The answers that a client may get if it repeats a request that already took effect.
     pub done_before: &'static [u16],
     /// Nothing would tell: the client looks whether it was done before it asks again.
     pub looks_first: bool,

@@ -1,4 +1,4 @@
-//! What a run leaves in the tables, told so that two runs can be compared: without ids, times and what names the run.
+//! The items a run leaves in the tables, without ids, times and the name of the run, so that two runs can be compared.
 
 use super::operations::Wrote;
 use super::{BTreeMap, Value, World};

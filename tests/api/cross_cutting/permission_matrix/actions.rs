@@ -144,12 +144,12 @@ impl Action {
     /// Asks for it, and holds the answer to what is expected.
     pub async fn knock(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) {
         let answer = self.asked(stage, who, object, at, way).await;
-        let (expected, told) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
-        way.hold(&answer, who, expected, &told);
+        let (expected, reported) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
+        way.hold(&answer, who, expected, &reported);
         if expected == 200 && who == Who::Writer && self.writes() {
             let body = if way == Way::Batch { &answer.body["results"][0]["body"] } else { &answer.body };
             let members: Vec<_> = body.as_object().unwrap().keys().collect();
-            assert_eq!(members, ["id", "version"], "{told}: {}", answer.text);
+            assert_eq!(members, ["id", "version"], "{reported}: {}", answer.text);
         }
     }
 
@@ -174,7 +174,7 @@ impl Action {
 
 impl Way {
     /// Holds an answer to what is expected of the action by itself.
-    fn hold(self, answer: &Answer, who: Who, expected: u16, told: &str) {
+    fn hold(self, answer: &Answer, who: Who, expected: u16, reported: &str) {
         let is_done = expected < 300;
         let (whole, each) = match self {
             // A key is its caller's own, and a stranger has none.
@@ -184,10 +184,10 @@ impl Way {
             Self::Batch => (expected, Some(&answer.body["operations"][0]["status"])),
             _ => (expected, None),
         };
-        assert_eq!(answer.status, whole, "{told}: {}", answer.text);
-        assert!(each.is_none_or(|each| *each == expected), "{told}: {}", answer.text);
+        assert_eq!(answer.status, whole, "{reported}: {}", answer.text);
+        assert!(each.is_none_or(|each| *each == expected), "{reported}: {}", answer.text);
         let may_sing = who == Who::Admin;
-        assert!(may_sing || !answer.text.contains(super::CANARY), "{told}: {}", answer.text);
+        assert!(may_sing || !answer.text.contains(super::CANARY), "{reported}: {}", answer.text);
     }
 
     /// The route that it is asked by.

@@ -178,7 +178,7 @@ async fn a_closed_collection_looks_missing_to_everyone_but_admins() {
         (Method::GET, "/v1/changes", 200),
     ] {
         for who in EVERYBODY {
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             for collection in ["closed", "nowhere"] {
                 let path = match suffix {
                     "/v1/changes" => format!("{suffix}?collection={collection}"),
@@ -190,16 +190,16 @@ async fn a_closed_collection_looks_missing_to_everyone_but_admins() {
                 let knock = if has_body && method != Method::GET { knock.json(json!({ "title": "x" })) } else { knock };
                 let mut answer = knock.send().await;
                 answer.body["requestId"] = Value::Null;
-                told.push((answer.status, answer.body, answer.headers.get("undercroft-cost").cloned()));
+                reported.push((answer.status, answer.body, answer.headers.get("undercroft-cost").cloned()));
             }
             let expected = match who {
                 Who::Anonymous | Who::Malformed | Who::Expired => 401,
                 Who::Admin => to_admin,
                 _ => 404,
             };
-            assert_eq!(told[0].0, expected, "{who:?}, {method} {suffix}: {}", told[0].1);
-            assert_eq!(told[1].0, if who == Who::Admin { 404 } else { expected }, "{who:?}, {method} {suffix}");
-            assert!(who == Who::Admin || told[0] == told[1], "{who:?}, {method} {suffix}: {told:?}");
+            assert_eq!(reported[0].0, expected, "{who:?}, {method} {suffix}: {}", reported[0].1);
+            assert_eq!(reported[1].0, if who == Who::Admin { 404 } else { expected }, "{who:?}, {method} {suffix}");
+            assert!(who == Who::Admin || reported[0] == reported[1], "{who:?}, {method} {suffix}: {reported:?}");
         }
     }
 }

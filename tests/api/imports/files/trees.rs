@@ -71,7 +71,7 @@ async fn rows_that_point_nowhere_or_at_each_other_are_refused_when_all_the_other
     let imported = result(&admin, &job).await;
     assert_eq!((&imported["imported"], &imported["refused"]), (&json!(13), &json!(5)), "{imported}");
     let refused = lines(&file(&imported).await);
-    let told: BTreeSet<(u64, &str, &str)> = refused
+    let reported: BTreeSet<(u64, &str, &str)> = refused
         .iter()
         .map(|it| {
             let error = &it["errors"][0];
@@ -79,7 +79,7 @@ async fn rows_that_point_nowhere_or_at_each_other_are_refused_when_all_the_other
         })
         .collect();
     let relation = [13, 14, 15, 17].map(|line| (line, "/parent", "relation"));
-    assert_eq!(told, relation.into_iter().chain([(18, "/title", "type")]).collect());
+    assert_eq!(reported, relation.into_iter().chain([(18, "/title", "type")]).collect());
     assert_eq!(refused.len(), 5, "each once");
 }
 

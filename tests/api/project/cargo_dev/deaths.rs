@@ -1,4 +1,4 @@
-//! Functions that die under `cargo dev`, killed outright: they are replaced, and whoever asks meanwhile is told at once.
+//! Functions killed under `cargo dev` are replaced, and requests in the meantime get an answer at once.
 
 use super::dev::Dev;
 use crate::world::{PASSWORD, code_in};

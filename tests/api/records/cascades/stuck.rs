@@ -29,8 +29,8 @@ async fn more_stuck_records_than_fit_a_slice_block_no_other_and_the_job_ends() {
     assert_eq!(left, made[..7].iter().map(|path| id(path)).collect::<Vec<_>>(), "those behind them are gone at once");
     let stuck = jobs(&world).await[0].clone();
     assert_eq!((&stuck["status"], &stuck["progress"]["done"]), (&json!("retrying"), &json!(2)), "{stuck}");
-    let told = stuck["lastError"].as_str().unwrap();
-    assert!(told.contains("could not be updated or deleted: 7. ") && told.contains(id(&made[0])), "{told}");
+    let reported = stuck["lastError"].as_str().unwrap();
+    assert!(reported.contains("could not be updated or deleted: 7. ") && reported.contains(id(&made[0])), "{reported}");
 
     let mut passes = 1;
     while jobs(&world).await[0]["status"] != "dead" {
