@@ -44,8 +44,8 @@ impl Outbox {
         self.ask(to, text, place, request_id).await
     }
 
-    /// Builds a mail job. If there are too many sign-ups, the job is withheld: admins can read it, but it does not run. Both kinds
-    /// need the same writes of less than a kilobyte, so the cost does not reveal which one it is.
+    /// Builds a mail job. If there are too many sign-ups, the job is withheld: admins can read it, but it does not run. Both
+    /// kinds need the same writes of less than a kilobyte, so the cost does not reveal which one it is.
     async fn ask(&self, to: &Email, text: &str, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let id = id::new(&self.clock);
         let sealed = self.seal.seal(&format!("mail:{id}"), text.as_bytes()).await?;

@@ -179,8 +179,8 @@ impl Sessions {
         Ok(format!("{claim}.{}", id::base64url(tag.as_ref())))
     }
 
-    /// Returns the content of a token if its tag is authentic. A forged token causes no read, and the comparison takes constant time
-    /// (R125).
+    /// Returns the content of a token if its tag is authentic. A forged token causes no read, and the comparison takes
+    /// constant time (R125).
     async fn presented(&self, token: &str) -> Result<Option<Presented>> {
         let Some((presented, claim, tag)) = parse(token) else { return Ok(None) };
         let verified = hmac::verify(self.key().await?, claim.as_bytes(), &tag);

@@ -1,10 +1,10 @@
 //! Pending sign-ups. An address has five places for them in the `Identity` table, one item each. A sign-up takes a free place
 //! and does not touch the others, so nobody can invalidate another person's code by signing up the same address.
 //!
-//! The places also limit the mail to an address: each place sends one mail while it is taken, and all but the first stay taken for
-//! longer than their code is valid. A sign-up without a free place is stored in an extra place and its mail is withheld. That locks
-//! nobody out: while the places are taken, the address has received a valid code, and with that code and a new password the owner
-//! gets the account, whoever signed up.
+//! The places also limit the mail to an address: each place sends one mail while it is taken, and all but the first stay
+//! taken for longer than their code is valid. A sign-up without a free place is stored in an extra place and its mail is
+//! withheld. That locks nobody out: while the places are taken, the address has received a valid code, and with that code and
+//! a new password the owner gets the account, whoever signed up.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use std::collections::BTreeMap;

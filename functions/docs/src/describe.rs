@@ -1,5 +1,5 @@
-//! `GET /openapi.json` and `GET /docs`: the description of the API as JSON and as HTML. Everybody gets the routes, admins also the
-//! collections. The template's `ApiDocs` switches both off.
+//! `GET /openapi.json` and `GET /docs`: the description of the API as JSON and as HTML. Everybody gets the routes, admins
+//! also the collections. The template's `ApiDocs` switches both off.
 
 use crate::{App, openapi, page};
 use axum::extract::State;

@@ -1,5 +1,5 @@
-//! `GET /v1/changes?collection=&after=&limit=` -> the changes of records in the caller's list, in order within each partition, and
-//! the cursor to continue from.
+//! `GET /v1/changes?collection=&after=&limit=` -> the changes of records in the caller's list, in order within each
+//! partition, and the cursor to continue from.
 
 use crate::App;
 use axum::extract::State;

@@ -23,9 +23,9 @@ pub struct App {
     pub(crate) queue: Queue,
     pub(crate) fifo: Queue,
     pub(crate) slice_items: usize,
-    /// Where messages end that were handed out too often: of the one queue, and of the other.
+    /// The dead-letter queues of the standard queue and of the FIFO queue.
     pub(crate) dead_letters: [Queue; 2],
-    /// What jobs may use.
+    /// The services that jobs may use.
     pub(crate) tools: crate::jobs::Tools,
 }
 
@@ -66,7 +66,7 @@ impl App {
                 records: Records::new(records, clock.clone()),
                 #[expect(
                     clippy::disallowed_methods,
-                    reason = "the worker does what follows from what callers were granted"
+                    reason = "the worker makes the writes that follow from permitted requests"
                 )]
                 system: System::authority(),
                 clock,
@@ -79,12 +79,12 @@ impl App {
         Self { slice_items: items, ..self }
     }
 
-    /// The queue a message came from: only a FIFO message has a group.
+    /// The queue of a message: only a FIFO message has a group.
     pub(crate) fn queue_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> &Queue {
         if message.attributes.contains_key("MessageGroupId") { &self.fifo } else { &self.queue }
     }
 
-    /// The dead-letter queue a message came from, if it came from one.
+    /// The dead-letter queue of a message, if it came from one.
     pub(crate) fn dead_letters_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> Option<&Queue> {
         let source = message.event_source_arn.as_deref()?;
         self.dead_letters.iter().find(|queue| queue.is_source(source))

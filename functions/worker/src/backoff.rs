@@ -1,5 +1,5 @@
-//! How long a failed job waits for its next attempt: exponential, with jitter so that what failed together does not come
-//! back together.
+//! The wait of a failed job before its next attempt: exponential, with jitter so that jobs that failed together are not retried
+//! together.
 
 use undercroft::id;
 

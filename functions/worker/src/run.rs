@@ -1,5 +1,5 @@
-//! One message: start the job it names, run it, and write down how it ended. Each step is a condition on the job's item, so
-//! a message that comes twice, or late, or while another worker is at it, does nothing twice.
+//! One message: starts its job, runs it, and stores the outcome. Each step is a conditional write on the job's item, so a message
+//! that is repeated, late, or handled by another worker has no second effect.
 
 use crate::jobs::{self, Failure, Outcome, Slice};
 use crate::{App, backoff};
@@ -13,11 +13,11 @@ use undercroft::queue::{Failed, Queue};
 use undercroft::store::jobs::{Job, Start};
 use undercroft::task::Task;
 
-/// Handles a message. An error means it must come back; when, has been arranged.
+/// Handles a message. After an error SQS delivers it again, at the visibility timeout set here.
 pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(), Failed> {
     let body = message.body.as_deref().unwrap_or_default();
     let Ok(Task::RunJob { job, run, request_id }) = serde_json::from_str(body) else {
-        // Nobody can do anything with it. It comes back until the queue gives up and keeps it as a dead letter.
+        // It cannot be handled. SQS delivers it again until it moves to the dead-letter queue.
         tracing::error!(
             function = "worker",
             message = message.message_id.as_deref(),
@@ -48,10 +48,10 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
     let (outcome, written) = keep(app, &job, outcome).await;
     let ended = match written {
         Ok(ended) => ended,
-        // Another attempt has taken it over: the message is theirs as well.
+        // Another attempt has started the job, and the message belongs to that attempt.
         Err(Error::Conflict { .. }) => return Ok(()),
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job = job.id, cause = %error, "The outcome of a job could not be written.");
+            tracing::error!(requestId = request_id, function = "worker", job = job.id, cause = %error, "Storing the outcome failed.");
             return Err(Failed);
         }
     };
@@ -77,13 +77,13 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
 
 const RETRYING: &str = "retrying";
 
-/// What a job came to. A panic is a failure of this job (R121): it is written down, and the message comes back as after any other.
+/// The outcome of a job. A panic is a failure of this job (R121) like any other.
 async fn caught(work: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::new("The job panicked.")))
 }
 
-/// Writes down how an attempt ended. An outcome that can never be kept, being too large or beyond the numbers of the table, ends
-/// the job: another attempt would do its work again for the same.
+/// Stores the outcome of an attempt. An outcome that cannot be stored, because it is too large or has too long numbers, ends the
+/// job: another attempt would repeat its work with the same result.
 async fn keep(
     app: &App,
     job: &Job,
@@ -103,7 +103,7 @@ async fn keep(
     }
 }
 
-/// Writes down how an attempt ended, and says it in one word.
+/// Stores the outcome of an attempt, and returns the new status.
 async fn write_down(app: &App, job: &Job, outcome: &Result<Outcome, Failure>) -> Result<&'static str, Error> {
     match outcome {
         Ok(Outcome::Done(result)) => app.jobs.succeed(job, result.as_ref()).await.map(|()| "succeeded"),
@@ -116,16 +116,16 @@ async fn write_down(app: &App, job: &Job, outcome: &Result<Outcome, Failure>) ->
     }
 }
 
-/// How often the queue has handed this message out: the measure of how long to wait when the job itself cannot be read.
+/// How often SQS delivered this message. It decides on the wait if the job cannot be read.
 fn receives(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
-/// Arranges when a failed message is seen again. Should this fail, the queue's visibility timeout does it.
+/// Sets when a failed message is delivered again. After an error the queue's visibility timeout applies.
 pub async fn come_back(queue: &Queue, message: &SqsMessage, seconds: u64) {
     let receipt = message.receipt_handle.as_deref().unwrap_or_default();
     if let Err(error) = queue.return_after(receipt, seconds).await {
-        tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "The visibility timeout of a message could not be changed.");
+        tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "Changing the visibility timeout failed.");
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_panics_fails_and_is_tried_again() {
-        #[allow(clippy::panic, reason = "what is to be caught")]
+        #[allow(clippy::panic, reason = "the panic that the test catches")]
         let outcome = caught(async { panic!("on purpose") }).await;
         assert!(matches!(outcome, Err(failure) if failure.reason() == "The job panicked." && failure.may_pass()));
         assert!(matches!(caught(async { Ok(Outcome::Done(None)) }).await, Ok(Outcome::Done(None))));

@@ -1,5 +1,6 @@
 //! `cargo run -p undercroft-bench --example flat [-- MOST]`: the same page, create and patch with 10^3, 10^4, 10^5 and 10^6
-//! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be 1.00.
+//! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be
+//! 1.00.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,

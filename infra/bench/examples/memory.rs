@@ -1,7 +1,7 @@
-//! `cargo run -p undercroft-bench --example memory [-- REQUESTS [FUNCTION...]]`: the memory of every function after so many mixed
-//! requests (10,000), and the most that the worker held while it imported and exported ten times as many rows (`rows`, as if it were
-//! a function). Fails where it is more than a twentieth more at the end: than after a tenth of the requests, and than after half of
-//! the rows, when all buffers have been filled.
+//! `cargo run -p undercroft-bench --example memory [-- REQUESTS [FUNCTION...]]`: the memory of every function after so many
+//! mixed requests (10,000), and the most that the worker held while it imported and exported ten times as many rows (`rows`,
+//! as if it were a function). Fails where it is more than a twentieth more at the end: than after a tenth of the requests,
+//! and than after half of the rows, when all buffers have been filled.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,

@@ -1,5 +1,5 @@
-//! `cargo run -p undercroft-bench --example peers -- --admin-password '...'`: insert, read and list against a running
-//! `cargo dev --release -- --release --concurrency 16`, over 16 connections that are kept alive. README.md has the peers' figures.
+//! `cargo run -p undercroft-bench --example peers -- --admin-password '...'`: insert, read and list against a running `cargo
+//! dev --release -- --release --concurrency 16`, over 16 connections that are kept alive. README.md has the peers' figures.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,

@@ -327,7 +327,7 @@ async fn an_import_or_export_that_cannot_succeed_is_refused_at_once() {
         world.advance(Duration::from_secs(600));
     }
     let admin = world.admin().await;
-    for (job, reason) in [(absent, "no such file"), (header, "`nothing`")] {
+    for (job, reason) in [(absent, "file does not exist"), (header, "`nothing`")] {
         let job = admin.get(&job).await.expect(200).body;
         assert_eq!(job["status"], "dead");
         assert!(job["lastError"].as_str().unwrap().contains(reason), "{job}");

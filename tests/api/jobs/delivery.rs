@@ -92,7 +92,7 @@ async fn one_poisoned_job_in_a_batch_fails_alone() {
     for path in &good {
         assert_eq!(status(&admin, path).await, "succeeded");
     }
-    for (path, error) in [(&unknown, "no worker knows"), (&poison, "SES refused")] {
+    for (path, error) in [(&unknown, "No worker handles"), (&poison, "SES refused")] {
         let dead = admin.get(path).await.expect(200).body;
         assert_eq!(dead["status"], "dead");
         assert!(dead["lastError"].as_str().unwrap().contains(error), "{dead}");

@@ -45,9 +45,13 @@ async fn a_permanent_failure_is_tried_once_and_can_be_redriven() {
     let import = json!({ "collection": "things", "format": "csv", "key": file });
     let mut jobs = Vec::new();
     for (kind, payload, reason) in [
-        ("no.such_job", json!({}), "no worker knows"),
-        ("email.send", json!({ "to": "ada@example.org", "subject": "s", "text": 7, "html": "h" }), "payload: "),
-        ("records.import", import, "no such file"),
+        ("no.such_job", json!({}), "No worker handles"),
+        (
+            "email.send",
+            json!({ "to": "ada@example.org", "subject": "s", "text": 7, "html": "h" }),
+            "payload is not valid: ",
+        ),
+        ("records.import", import, "file does not exist"),
     ] {
         jobs.push((enqueue(&admin, json!({ "type": kind, "payload": payload })).await, reason));
     }

@@ -1,8 +1,8 @@
-//! Records as rows of CSV (RFC 4180), there and back without loss: text stands as it is, numbers and booleans as in JSON, whatever
-//! else as JSON text. An empty cell is a field that is not there; an empty text is `""`, in quotes.
+//! Records as rows of CSV (RFC 4180), written and read without loss: text is unchanged, numbers and booleans are as in JSON,
+//! everything else is JSON text. An empty cell is an absent field; an empty text is `""`, in quotes.
 //!
-//! A spreadsheet takes a cell for a formula that begins with one of [`FORMULA`]. An export alters such text only where it was
-//! asked for with `escapeFormulas`: an apostrophe before it (OWASP, CSV Injection). An import does not take that out again.
+//! Spreadsheets treat a cell that begins with one of [`FORMULA`] as a formula. With `escapeFormulas` an export puts an apostrophe
+//! before such text (OWASP, CSV Injection). An import does not remove it.
 
 use serde_json::Value;
 use undercroft::error::FieldError;
@@ -10,20 +10,20 @@ use undercroft::expr::{FieldType, Kind};
 use undercroft::http::parse_json;
 use undercroft::json_pointer;
 
-/// A cell as it stands in a row.
+/// A cell of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cell {
     /// Its text, without quotes.
     pub text: String,
-    /// Whether it stood in quotes.
+    /// Whether it was in quotes.
     pub quoted: bool,
 }
 
-/// The value that says of a field that it holds `null`.
+/// The cell text for `null`.
 const NULL: &str = "null";
 
-/// What text begins with that spreadsheets take for a formula.
-/// Of full width too, which they make narrow where Chinese or Japanese is written.
+/// First characters of text that spreadsheets treat as a formula,
+/// including full-width ones, which they convert to narrow ones in Chinese or Japanese locales.
 const FORMULA: [char; 12] =
     ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n', '\0'];
 
@@ -32,7 +32,7 @@ pub fn write_header(row: &mut Vec<u8>, names: &[String]) {
     write_row(row, names.iter().map(|name| quoted_if_needed(name)));
 }
 
-/// Writes a row of values; with `escape_formulas`, no text of them is a formula to a spreadsheet.
+/// Writes a row of values. With `escape_formulas`, spreadsheets treat no text as a formula.
 pub fn write_values<'a>(
     row: &mut Vec<u8>,
     values: impl Iterator<Item = (Option<&'a FieldType>, Option<&'a Value>)>,
@@ -75,10 +75,10 @@ fn is_text(field: &FieldType) -> bool {
     matches!(field.kind, Kind::Text | Kind::Moment)
 }
 
-/// The value in a cell of this field; `None`: the field is not there.
+/// Reads the value in a cell of this field; `None` if the field is absent.
 ///
 /// # Errors
-/// What was expected instead, at `/name`.
+/// The expected kind of value, at `/name`.
 pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<Value>, FieldError> {
     let text = cell.text.as_str();
     let wrong = |expected: &str| {
@@ -109,7 +109,7 @@ pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<V
 /// The cells of a row.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the row is malformed.
 pub fn cells(row: &str) -> Result<Vec<Cell>, &'static str> {
     let (mut cells, mut rest) = (Vec::new(), row);
     loop {
@@ -122,7 +122,7 @@ pub fn cells(row: &str) -> Result<Vec<Cell>, &'static str> {
     }
 }
 
-/// The first cell, and what stands behind its comma.
+/// The first cell, and the text after its comma.
 fn first(row: &str) -> Result<(Cell, Option<&str>), &'static str> {
     let Some(inside) = row.strip_prefix('"') else {
         let (text, behind) = row.split_once(',').map_or((row, None), |(text, behind)| (text, Some(behind)));
@@ -207,7 +207,7 @@ mod tests {
         for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\0=1"].into_iter().chain(full_width) {
             let cell = written(Kind::Text, json!(text), true);
             assert!(cell.trim_start_matches('"').starts_with('\''), "{cell}");
-            assert!(!written(Kind::Text, json!(text), false).contains('\''), "altered only where it was asked for");
+            assert!(!written(Kind::Text, json!(text), false).contains('\''), "changed only with escapeFormulas");
         }
         for text in ["a=1", "a\u{ff1d}1", ";1"] {
             assert_eq!(written(Kind::Text, json!(text), true), format!("{text}\r\n"));

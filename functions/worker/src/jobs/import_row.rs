@@ -1,5 +1,5 @@
-//! A row of a file on its way to being a record: read by the same strict rules as a body, then through the gate that every record
-//! goes through that is made by an admin.
+//! Turns a row of a file into a create: parsed by the same strict rules as a body, then checked like a record created by an
+//! admin.
 
 use super::csv::{self, Cell};
 use super::tools::Tools;
@@ -15,12 +15,12 @@ use undercroft::store::intent::{Intent, What};
 use undercroft::store::jobs::Job;
 use undercroft::store::targets::{Referring, targets};
 
-/// What an export says of a record that the server keeps anew for the one made of it.
+/// Fields of an export that the server sets again for an imported record.
 const KEPT_ANEW: [&str; 3] = ["createdAt", "updatedAt", "version"];
 /// The members in a line of NDJSON.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the row is invalid.
 pub fn of_json(line: &[u8]) -> Result<Map<String, Value>> {
     match parse_json(line)? {
         Value::Object(members) => Ok(members),
@@ -31,7 +31,7 @@ pub fn of_json(line: &[u8]) -> Result<Map<String, Value>> {
 /// The members in a row of CSV.
 ///
 /// # Errors
-/// What is wrong with it, cell by cell.
+/// The errors of each cell.
 pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result<Map<String, Value>> {
     let (mut members, mut errors) = (Map::new(), Vec::new());
     let cells = cells(row)?;
@@ -59,16 +59,16 @@ pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result
 /// The cells of a row of CSV.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the row is malformed.
 pub fn cells(row: &[u8]) -> Result<Vec<Cell>> {
     let row = std::str::from_utf8(row).map_err(|_| Error::field("", "utf_8", "The row is not UTF-8."))?;
     csv::cells(row).map_err(|reason| Error::field("", "csv", reason))
 }
 
-/// To make a record of a row. Its id is its own where it has one, else that of its line: the same, should it come again.
+/// The create for a row. The id is that of the row, or otherwise derived from the line, so a repeated row has the same id.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the row is invalid.
 pub async fn intent(
     tools: &Tools,
     collection: &Arc<Collection>,
@@ -97,7 +97,7 @@ pub async fn intent(
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
 }
 
-/// Whether a row brought its id along.
+/// Whether a row has its own id.
 pub fn has_own_id(job: &Job, line: u64, id: &str) -> bool {
     of_line(job, line).is_ok_and(|of_line| of_line != id)
 }

@@ -1,4 +1,4 @@
-//! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
+//! The kinds of job. A new kind is one file in this folder, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
 mod csv;
 mod deferred_rows;
@@ -27,7 +27,7 @@ use serde_json::Value;
 use undercroft::jobs::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB};
 use undercroft::store::jobs::Job;
 
-/// Runs one attempt of a job. Every kind must be safe to run twice, and what may take long ends when the slice does.
+/// Runs one attempt of a job. Every kind must be safe to run twice, and a long job must end with its slice.
 pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Failure> {
     match job.kind.as_str() {
         EMAIL_JOB => email_send::run(tools, &job.id, payload(job)?).await,

@@ -210,7 +210,8 @@ impl Route {
         withheld.iter().any(|part| self.path.contains(part))
     }
 
-    /// Whether it takes this parameter, by its name in the table: `IfMatch`, `IfNoneMatch`, `IdempotencyKey`, or one of the query.
+    /// Whether it takes this parameter, by its name in the table: `IfMatch`, `IfNoneMatch`, `IdempotencyKey`, or one of the
+    /// query.
     pub fn takes_parameter(&self, name: &str) -> bool {
         self.parameters.contains(&name)
     }
