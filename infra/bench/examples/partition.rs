@@ -4,7 +4,7 @@
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::path::Path;
@@ -20,11 +20,11 @@ use undercroft_bench::runtime::Environment;
 use undercroft_bench::stack::{NOTES, Stack, account, note};
 use undercroft_bench::throttle::Throttle;
 
-/// Execution environments, each with one caller who writes without pause.
+/// Number of execution environments, each with one caller that writes continuously.
 const WRITERS: usize = 64;
-/// DynamoDB's limit. Where the emulator does not reach eight times that, a smaller one shows the ratio.
+/// DynamoDB's limit. If the emulator does not reach eight times that, a smaller limit shows the ratio.
 const WRITES_A_SECOND: f64 = 1_000.0;
-/// How long is written.
+/// Duration of the writes.
 const SECONDS: f64 = 15.0;
 
 fn main() -> Result<(), Source> {
@@ -52,7 +52,7 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
     variables.insert("AWS_ENDPOINT_URL".into(), format!("http://{}", throttle.address));
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
-        // Each writes as somebody else: the index on the author is partitioned too.
+        // Each writer is another author, because the index on the author is partitioned too.
         let user = account();
         let create = event("POST", NOTES, Some(&stack.token(&user)?), Some(&note(&user)));
         let mut function = Environment::spawn(Command::new(records), &variables)?;

@@ -1,10 +1,10 @@
-//! Accounts: who gets one, what is kept of them, and what a stranger can learn.
+//! Accounts: sign-up, stored data, and what a stranger can learn.
 
 use crate::world::{ADMIN, PASSWORD, World, rounds};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-/// How many execution environments a race is run over: one, which has one memory, and several, which share the tables alone.
+/// Numbers of execution environments for a race: one, with one memory, and several, which share only the tables.
 const INSTANCES: [usize; 2] = [1, 6];
 
 fn sign_up(email: &str, password: &str) -> Value {
@@ -120,7 +120,7 @@ async fn a_code_is_spent_once_however_many_ask_at_once() {
     }
 }
 
-/// R79: whichever of the codes come back, and however often, the address has one account and one profile.
+/// R79: for any codes, used any number of times, the address gets one account and one profile.
 #[tokio::test]
 async fn of_sixty_four_sign_ups_for_one_address_at_once_there_is_one_account() {
     for instances in INSTANCES {

@@ -1,5 +1,5 @@
-//! Sessions whose time is over while their item is still there (R38), at every place that asks for one. DynamoDB removes expired
-//! items up to two days late.
+//! Expired sessions whose item still exists (R38), on every route that reads a session. DynamoDB removes expired items up to two
+//! days late.
 
 use crate::world::{Caller, PASSWORD, World};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn refreshed<'a>(world: &'a World, token: &str) -> Caller<'a> {
     world.signed_in(&tokens.body)
 }
 
-/// A caller whose session ends in this many seconds, however it is used, and who has just refreshed it.
+/// A caller whose session ends in this many seconds, and who has just refreshed it.
 async fn about_to_end(world: &World, seconds: u64) -> Caller<'_> {
     let mut caller = world.user("ada").await;
     for _ in 0..4 {
@@ -74,7 +74,7 @@ async fn a_session_that_was_not_used_for_thirty_days_is_in_no_list() {
     assert_eq!(left[0]["current"], true);
 }
 
-/// The mark that there has been a first admin outlives the account (R13).
+/// The item `bootstrap` outlives the first admin's account (R13).
 #[tokio::test]
 async fn signing_up_again_under_the_admins_address_makes_no_admin() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Passwords in other scripts than this one: counted in code points (R1, R2), and compared as sent (R3).
+//! Passwords in non-Latin scripts: counted in code points (R1, R2) and compared as sent (R3).
 
 use crate::world::World;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ async fn sign_in(world: &World, email: &str, password: &str) -> u16 {
     world.stranger().post("/v1/auth/signin", json!({ "email": email, "password": password })).await.status
 }
 
-/// An account with this password, signed in by it.
+/// Creates an account with this password and signs in.
 async fn account(world: &World, email: &str, password: &str) {
     assert_eq!(sign_up(world, email, password).await, 202, "{password}");
     world.settle().await;
@@ -55,7 +55,7 @@ async fn passwords_that_look_alike_are_different() {
     }
 }
 
-/// Of one kind of character each.
+/// Passwords with only one kind of character.
 const PASSWORDS: [&str; 5] =
     ["onlylowercaseletters", "ONLYUPPERCASELETTERS", "123456789012345", "               ", "аллесмаленькие буквы"];
 

@@ -1,4 +1,4 @@
-//! Secrets at doors: each kind opens its own and no other, and none travels in a URL.
+//! Secrets: each kind is accepted only for its own purpose, and none is in a URL.
 
 use crate::auth::tokens::status;
 use crate::world::{PASSWORD, World, tasks};
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 use undercroft_local::Fault;
 
-/// Each kind of secret at each place that takes one: only its own takes it (R46).
+/// Sends each kind of secret to each route that takes one: only its own route accepts it (R46).
 #[tokio::test]
 async fn a_secret_works_only_for_its_own_purpose() {
     let world = World::new().await;
@@ -22,26 +22,26 @@ async fn a_secret_works_only_for_its_own_purpose() {
     let page = admin.get("/v1/jobs?limit=1").await.expect(200).body;
     let cursor = page["nextCursor"].as_str().unwrap().to_owned();
     let stranger = world.stranger();
-    let doors = ["bearer", "refresh", "verify", "cursor", "sign-up"];
+    let places = ["bearer", "refresh", "verify", "cursor", "sign-up"];
     // Its own code is shown with a sign-up's token, and the other way round.
     let verify = async |code: &str, token: &str| world.verify("new@example.org", code, token).await.status;
-    let open = async |door: &str, secret: &str| match door {
+    let open = async |place: &str, secret: &str| match place {
         "bearer" => status(&world, secret).await,
         "refresh" => stranger.post("/v1/auth/refresh", json!({ "refreshToken": secret })).await.status,
         "verify" => verify(secret, &token).await,
         "sign-up" => verify(&code, secret).await,
         _ => admin.get(&format!("/v1/jobs?limit=1&cursor={secret}")).await.status,
     };
-    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor, &token]) {
-        for door in doors.iter().filter(|door| *door != own) {
-            assert!([400, 401].contains(&open(door, secret).await), "{own}'s at {door}");
+    for (own, secret) in places.iter().zip([&access, &refresh, &code, &cursor, &token]) {
+        for place in places.iter().filter(|place| *place != own) {
+            assert!([400, 401].contains(&open(place, secret).await), "a secret of {own} sent to {place}");
         }
         let refused = stranger.post("/v1/auth/signin", json!({ "email": "ada@example.org", "password": secret })).await;
         assert_eq!(refused.status, 401, "{own}'s as a password");
     }
     // The fifth opens with the third, which is spent once.
-    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor]) {
-        assert_eq!(open(own, secret).await, 200, "{own}'s at its own door, after all that");
+    for (own, secret) in places.iter().zip([&access, &refresh, &code, &cursor]) {
+        assert_eq!(open(own, secret).await, 200, "{own}: its own route still accepts it");
     }
 }
 
@@ -65,8 +65,8 @@ async fn no_secret_is_taken_from_or_put_into_a_url() {
     stranger.post("/v1/auth/refresh", json!({ "refreshToken": ada.refresh_token })).await.expect(200);
 }
 
-/// Every world watches what its functions log and answer for the secrets that a test sends and is given (`world/canaries.rs`). Here
-/// each function logs what it can, in good days and in bad, and must not be silent about it.
+/// Every world checks logs and answers for the secrets that a test sends and receives (`world/canaries.rs`). This test makes
+/// every function log successes and failures.
 #[tokio::test]
 async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Sessions: begun by signing in, carried on by rotating refresh tokens, ended for good.
+//! Sessions: sign-in, rotation of refresh tokens, sign-out.
 
 use crate::world::{PASSWORD, World, rounds};
 use futures_util::future::join_all;

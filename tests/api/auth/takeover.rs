@@ -1,5 +1,5 @@
-//! Somebody signs up another person's address. Whatever they do, the account gets no password of theirs, the owner's code stays
-//! good, and the owner is neither flooded with mail nor kept out (R6, R9).
+//! An attacker signs up another person's address. The account never gets the attacker's password, the owner's code stays valid,
+//! and the owner is neither flooded with mail nor locked out (R6, R9).
 
 use crate::world::{ADMIN, PASSWORD, World, code_in};
 use futures_util::future::join_all;
@@ -14,7 +14,7 @@ async fn sign_in(world: &World, email: &str, password: &str) -> u16 {
     world.stranger().post("/v1/auth/signin", json!({ "email": email, "password": password })).await.status
 }
 
-/// Ten minutes and a second: every code that is out has run out.
+/// Ten minutes and a second: every mailed code has expired.
 fn lapse(world: &World) {
     world.advance(Duration::from_secs(601));
 }
@@ -64,7 +64,7 @@ async fn a_sign_up_by_somebody_else_does_not_invalidate_a_code() {
     }
 }
 
-/// A link in a mail opens in whatever browser it likes, which has no token: there a password is chosen.
+/// A link in a mail may open in another browser, which has no signupToken. There the user chooses a new password.
 #[tokio::test]
 async fn a_password_sent_with_the_code_replaces_the_one_of_the_sign_up() {
     let world = World::new().await;
@@ -195,7 +195,7 @@ async fn an_address_gets_at_most_five_mails_at_once_and_148_a_day_and_its_owner_
     assert!(withheld > 100, "{withheld}");
 }
 
-/// R6: neither its answer nor its cost tells what an address is, however long the address is.
+/// R6: neither the answer nor the cost reveals whether an address has an account, for addresses of any length.
 #[tokio::test]
 async fn the_cost_of_a_sign_up_or_a_code_does_not_reveal_whether_an_address_has_an_account() {
     let world = World::new().await;

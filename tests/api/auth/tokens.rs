@@ -28,7 +28,7 @@ fn token(header: &str, claims: &str, signature: &str) -> String {
     format!("{}.{}.{signature}", base64url(header.as_bytes()), base64url(claims.as_bytes()))
 }
 
-/// The stack's own private key, taken from where only `auth` may read: what an attacker does not have, a test does.
+/// The stack's private key, read by the test from where only `auth` may read it.
 async fn signing_key(world: &World) -> Ed25519KeyPair {
     let stored = world
         .cloud
@@ -48,7 +48,7 @@ fn signed(key: &Ed25519KeyPair, header: &str, claims: &str) -> String {
     format!("{message}.{}", base64url(key.sign(message.as_bytes()).as_ref()))
 }
 
-/// The status that a bearer token gets at a door for admins.
+/// The status that a bearer token gets on a route for admins.
 pub async fn status(world: &World, token: &str) -> u16 {
     let knock = world.stranger();
     let Ok(_) = format!("Bearer {token}").parse::<axum::http::HeaderValue>() else { return 401 };
@@ -110,7 +110,7 @@ async fn publish(world: &World, keys: &[(&str, &Ed25519KeyPair)]) {
     world.cloud.call("DynamoDB_20120810.PutItem", &json!({ "TableName": table, "Item": item })).await.unwrap();
 }
 
-/// As after the parameter with the private key was deleted: what is published is the key of before.
+/// Deletes the parameter with the private key, so that the published key is the previous one.
 #[tokio::test]
 async fn a_new_signing_key_is_published_first_and_tokens_of_the_old_key_stay_valid() {
     let mut world = World::new().await;
@@ -206,7 +206,7 @@ const GROUP_ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// The same signature with the order added to its second half: equal to a verifier that forgets to look.
+/// The same signature with the group order added to its second half. A verifier without a range check accepts it.
 fn malleated(signature: &[u8]) -> Vec<u8> {
     let (first, second) = signature.split_at(32);
     let mut carry = 0;

@@ -1,4 +1,4 @@
-//! Counts and the change feed: what they say, to whom, for how long and at what cost.
+//! Counts and the change feed: content, visibility, retention and cost.
 
 mod follower;
 mod unheard;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub const NOTES: &str = "/v1/collections/notes/records";
 
-/// Notes of an owner on a board, counted and followed; a draft is its author's alone.
+/// Notes on a board, counted and followed. Only its author sees a draft.
 pub fn notes() -> Value {
     json!({
         "name": "notes",

@@ -1,4 +1,4 @@
-//! Collections: what a definition promises, kept: unique values, relations, rules that are served, changes without harm.
+//! Definitions of collections: unique values, relations, rules and their indexes, safe changes.
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Caller, World, rounds, tasks};
@@ -26,8 +26,8 @@ async fn a_unique_value_belongs_to_one_record_until_that_record_changes_it() {
     ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
 }
 
-/// One of 64 gets it (R79): when it is nobody's, and when the record that had it has just let go; from one execution
-/// environment and from six.
+/// One of 64 concurrent claims of a value succeeds (R79): for a new value and for one just released; with one execution
+/// environment and with six.
 #[tokio::test]
 async fn of_sixty_four_concurrent_claims_of_one_value_one_succeeds() {
     for instances in [1, 6] {
@@ -105,7 +105,7 @@ async fn fields_unique_together_may_repeat_singly_but_not_as_a_pair() {
         make(free).await.expect(if has_both { 409 } else { 201 });
     }
 
-    // By every other door as well, and with one half of the pair already there.
+    // By every other route too, and with one half of the pair already there.
     let half = make(json!({ "room": "1", "guest": "Ada" })).await.expect(201).header("location").to_owned();
     let whole = json!({ "room": "1", "day": "mon" });
     let operation = |method: &str, path: &str, body: Value| json!({ "operations": [{ "method": method, "path": path, "body": body, "ifMatch": "*" }] });

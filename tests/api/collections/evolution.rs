@@ -1,4 +1,4 @@
-//! Definitions that change while records are read and written: what is in force when, and what no change loses.
+//! Changes of definitions during reads and writes: when they take effect, and that no record is lost.
 
 mod crashes;
 mod indexes;
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const DEFINITION: &str = "/v1/collections/tasks";
-/// Longer than a definition may be acted upon after it was read.
+/// Longer than the lease of a definition.
 const HEARD: Duration = Duration::from_secs(6);
-/// Longer than any function may still write by the definition of before.
+/// Longer than any function may still use the previous definition.
 const SETTLED: Duration = Duration::from_secs(18);
 
-/// The design's example with members of the definition replaced.
+/// The example definition with replaced members.
 fn tasks_with(members: Value) -> Value {
     let mut body = tasks();
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -48,7 +48,7 @@ fn ids(page: &Value) -> Vec<&str> {
     ids
 }
 
-/// Relays what was asked for, waits until no function writes the old way, and lets the job work until it is done.
+/// Relays the job, waits until no function uses the previous definition, and runs the job to its end.
 async fn work(world: &World) {
     world.settle().await;
     world.advance(SETTLED);

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Longer than a definition may be acted upon after it was read.
+/// Longer than the lease of a definition.
 const HEARD: Duration = Duration::from_secs(6);
 
 #[tokio::test]

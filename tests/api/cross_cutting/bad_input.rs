@@ -1,5 +1,4 @@
-//! Whatever is sent, the answer says what is wrong and where: a problem document, never a failure of ours, and nothing half
-//! written.
+//! Invalid input gets a problem document that says what is wrong and where, never a 500, and writes nothing.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -8,7 +7,7 @@ use std::fmt::Write;
 
 pub const THINGS: &str = "/v1/collections/things/records";
 
-/// A field of every kind, one of them hidden; no unique constraint, so that a patch can be written blind.
+/// A field of every kind, one of them hidden; no unique constraint, so that a patch needs no read.
 pub fn things() -> Value {
     json!({ "name": "things",
         "schema": { "type": "object", "additionalProperties": false, "properties": {
@@ -37,7 +36,7 @@ pub fn encoded(text: &str) -> String {
     })
 }
 
-/// The answer, if it is a refusal that says why.
+/// Checks that the answer is a refusal with a reason.
 #[track_caller]
 pub fn refused(answer: Answer) -> Answer {
     assert!((400..500).contains(&answer.status), "{}: {} {}", answer.asked, answer.status, answer.text);
@@ -51,7 +50,7 @@ pub fn refused(answer: Answer) -> Answer {
     answer
 }
 
-/// Refused before anything was asked of the store.
+/// Checks that the request was refused before any database call.
 #[track_caller]
 pub fn refused_for_nothing(answer: Answer) -> Answer {
     let answer = refused(answer);

@@ -1,4 +1,4 @@
-//! What calls cost, held to the budget as counts: round trips, and capacity units as DynamoDB reports them.
+//! The cost of calls compared with the budget: round trips, and capacity units as DynamoDB reports them.
 
 mod plans;
 mod table;
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use undercroft::cost::{Cost, counted};
 use undercroft_local::{FunctionError, Invoke};
 
-/// A collection with one index and no unique field: the budget's plain case.
+/// A collection with one index and no unique field: the standard case of the budget.
 fn plain() -> Value {
     let mut plain = tasks();
     plain["name"] = json!("plain");
@@ -75,7 +75,7 @@ async fn every_call_costs_what_the_budget_says() {
     world.settle().await;
 }
 
-/// One index that holds whoever has an owner, one that holds whoever has a reviewer, and up to two unique values.
+/// Two sparse indexes, by owner and by reviewer, and up to two unique values.
 fn articles() -> Value {
     let text = json!({ "type": "string", "maxLength": 200 });
     json!({
@@ -131,7 +131,7 @@ async fn a_write_pays_one_unit_for_each_index_that_holds_the_record_and_two_for_
     delete(&one_value, 2.0).await;
 }
 
-/// Counts what the worker is called for, and what it consumes.
+/// Counts the invocations of the worker and the units it consumes.
 struct Counting<'a, I> {
     functions: &'a I,
     worker: Mutex<(u32, Cost)>,
@@ -251,7 +251,7 @@ async fn a_unique_value_that_a_record_keeps_is_not_paid_again() {
     admin.post(&format!("{one}/undelete"), json!({})).await.expect(409);
 }
 
-/// An id that lies in this of eight shards.
+/// An id in this one of eight shards.
 fn id_in_shard(nth: u64, shard: u64) -> String {
     format!("{:08x}-{:04x}-7000-8000-{shard:012x}", nth >> 16, nth & 0xFFFF)
 }

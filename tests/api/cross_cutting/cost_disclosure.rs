@@ -1,4 +1,4 @@
-//! Prices that would tell of what may not be seen, kept from all but admins.
+//! Costs that would reveal hidden data are shown only to admins.
 
 use crate::cross_cutting::hidden_in_queries::learned;
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open, posts};
@@ -156,7 +156,7 @@ async fn costs_do_not_reveal_to_a_stranger_whether_a_collection_exists() {
     }
 }
 
-/// What a stranger learns of an address at every door that looks it up.
+/// What a stranger learns of an address on every route that reads it.
 async fn learned_of(world: &World, email: &str) -> Vec<String> {
     let (stranger, code) = (world.stranger(), "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE-FFFFF");
     let with = |name: &str, value: &str| json!({ "email": email, "code": code, name: value });

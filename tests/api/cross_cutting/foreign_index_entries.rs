@@ -1,5 +1,5 @@
-//! A record that stands in somebody else's place in an index: a plan reads it, and no answer holds it, because each record is
-//! held against the whole rule besides.
+//! A record with a wrong index entry: a plan reads it, but no answer contains it, because the whole rule is checked on each
+//! record.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const POSTS: &str = "/v1/collections/posts/records";
 const NOTES: &str = "/v1/collections/notes/records";
 
-/// Posts that everybody reads, and notes on them that their owners list.
+/// Public posts, and notes on them that only their owners list.
 async fn define(admin: &Caller<'_>) {
     let posts = json!({ "name": "posts", "schema": { "type": "object", "additionalProperties": false, "properties": {} },
         "rules": { "list": "true", "read": "true" } });
@@ -29,7 +29,7 @@ async fn item(world: &World, id: &Value) -> Value {
     items.as_array().unwrap().iter().find(is_it).unwrap().clone()
 }
 
-/// Puts a record where another one stands in the first index.
+/// Gives a record the entry of another one in the first index.
 async fn misplace(world: &World, id: &Value, beside: &Value) {
     let (mut moved, other) = (item(world, id).await, item(world, beside).await);
     for place in ["ix1p", "ix1s"] {

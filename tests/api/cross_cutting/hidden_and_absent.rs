@@ -1,4 +1,4 @@
-//! What is hidden, what is deleted and what was never there are alike: in what is answered (R64), and in what is done to find out.
+//! Hidden, deleted and missing records are indistinguishable by answers (R64) and by the calls made for them.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::world::{Caller, World};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 const POSTS: &str = "/v1/collections/posts/records";
 const MISSING: &str = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
 
-/// A request about a record: what it is called, and how it is asked.
+/// A request about a record: its name, and how it is sent.
 type Asked = (Method, &'static str, Option<&'static str>, Option<Value>);
 
-/// Every way to ask for a record or to write one that is there.
+/// Every request that reads or writes an existing record.
 fn ways(other: &str) -> Vec<Asked> {
     let patch = |body: Value| (Method::PATCH, "", None, Some(body));
     vec![
@@ -34,7 +34,7 @@ fn ways(other: &str) -> Vec<Asked> {
     ]
 }
 
-/// What is answered and which calls were made for it, when this is asked of a record by itself, with a key, and in a batch.
+/// The answers and AWS calls of a request about a record: alone, with a key, and in a batch.
 async fn asked(world: &World, caller: &Caller<'_>, record: &str, way: &Asked, key: &str) -> Vec<(u16, String, Value)> {
     let (method, suffix, header, body) = way;
     let mut reported = Vec::new();
@@ -69,7 +69,7 @@ async fn asked(world: &World, caller: &Caller<'_>, record: &str, way: &Asked, ke
     reported
 }
 
-/// Tasks, and posts of which some are pointed at, so that deleting one looks first.
+/// Tasks, and posts with referrers, so that a deletion checks them first.
 async fn define(world: &World) {
     with_tasks(world).await;
     let own = "record.owner == auth.id";

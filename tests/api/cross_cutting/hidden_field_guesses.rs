@@ -1,5 +1,5 @@
-//! Guesses at hidden fields, in every way there is to write one, under rules that read them: no answer, no price and no news
-//! of a change depends on what the field holds (R66).
+//! Guesses of hidden fields by every kind of write, under rules that read them: no answer, cost or change feed depends on the
+//! value of the field (R66).
 
 use crate::cross_cutting::hidden_in_queries::learned;
 use crate::world::{Answer, Caller, World};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const CARDS: &str = "/v1/collections/cards/records";
 const OWN: &str = "record.owner == auth.id";
-/// What a hidden field holds. All but the last are guessed.
+/// Values of a hidden field. All but the last are guessed.
 const VALUES: [u32; 3] = [0, 7, 65_535];
 
 /// Cards whose owner may change them, within an update rule: hidden, a number, one that stays as it is, one that only the
@@ -27,7 +27,7 @@ fn cards(update: &str) -> Value {
         "rules": { "list": OWN, "read": OWN, "create": "true", "update": update, "delete": OWN } })
 }
 
-/// Every way to write a guess at a field, to a card or to a new one.
+/// Every way to write a guess of a field, to an existing card or a new one.
 fn guesses(field: &str, owner: &str) -> Vec<(&'static str, &'static str, Value)> {
     let guess = |value: u32| if field == "bag" { json!({ format!("of{value}"): 1 }) } else { json!(value) };
     let mut asked = Vec::new();
@@ -51,7 +51,7 @@ fn guesses(field: &str, owner: &str) -> Vec<(&'static str, &'static str, Value)>
     asked
 }
 
-/// Writes a guess by itself, under a condition, with a key, or in a batch.
+/// Writes a guess alone, with a precondition, with a key, or in a batch.
 async fn write(caller: &Caller<'_>, card: &str, nth: usize, (manner, method, body): &(&str, &str, Value)) -> Answer {
     let path = if *method == "POST" { CARDS } else { card };
     if *manner == "batch" {
@@ -67,8 +67,8 @@ async fn write(caller: &Caller<'_>, card: &str, nth: usize, (manner, method, bod
     if *manner == "kept" { knock.header("idempotency-key", &key).send().await } else { knock.send().await }
 }
 
-/// What is learned from writing each guess to a card of its own that holds `value`, from what may be done with the card
-/// afterwards, and from following what changed.
+/// What a caller learns from writing each guess to a card that holds `value`, from later requests about the card, and from the
+/// change feed.
 async fn learned_by_writing(world: &World, admin: &Caller<'_>, field: &str, value: u32) -> Vec<String> {
     let ada = world.user("ada").await;
     let holds = if field == "bag" { json!({ format!("of{value}"): 1, "else": 1 }) } else { json!(value) };
@@ -98,7 +98,7 @@ async fn learned_by_writing(world: &World, admin: &Caller<'_>, field: &str, valu
         .collect()
 }
 
-/// What is learned under an update rule of a field of each value.
+/// What a caller learns under an update rule about a field, for each value.
 async fn learned_under(update: &str, field: &str) -> Vec<Vec<String>> {
     let mut reported = Vec::new();
     for value in VALUES {
@@ -153,7 +153,7 @@ async fn the_guesses_would_find_the_value_if_it_leaked() {
     }
 }
 
-/// Who may change a record and not read it learns by no guess what it holds.
+/// A caller who may change but not read a record learns nothing of it by guessing.
 #[tokio::test]
 async fn whether_a_field_changes_is_not_revealed_to_callers_who_may_not_read_the_record() {
     for (reads, refused) in [(json!(OWN), 404), (Value::Null, 404), (json!("true"), 200)] {
@@ -189,7 +189,7 @@ async fn whether_a_field_changes_is_not_revealed_to_callers_who_may_not_read_the
     }
 }
 
-/// A comparison of a hidden field with what clients send, or sent, is refused when it is put, whatever the rule.
+/// A comparison of a hidden field with a client's value is refused in every rule when the definition is put.
 #[tokio::test]
 async fn no_rule_may_compare_a_hidden_field_with_a_client_value() {
     let world = World::new().await;
@@ -225,7 +225,7 @@ async fn no_rule_may_compare_a_hidden_field_with_a_client_value() {
     }
 }
 
-/// The attack as it was made: sixteen bits by asking again and again, until the answer is another one.
+/// The original attack: sixteen bits found by repeated requests until the answer changes.
 #[tokio::test]
 async fn a_pin_of_sixteen_bits_is_not_found_by_trying() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What may not be seen, asked for in every way there is: rows of others, and hidden fields of one's own.
+//! Every kind of query for hidden data: records of others, and hidden fields of one's own records.
 
 use crate::records::pages::encoded;
 use crate::world::{Answer, Caller, World};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const PEOPLE: &str = "/v1/collections/people/records";
 const LINKS: &str = "/v1/collections/links/records";
 
-/// People whom their owner alone sees, and never all of them; links to people, which everybody sees.
+/// People that only their owner sees, without the hidden field; links to people, which everybody sees.
 async fn people(world: &World) -> Caller<'_> {
     let admin = world.admin().await;
     let to = |hidden: bool| json!({ "type": "string", "hidden": hidden, "relation": { "collection": "people" } });
@@ -31,7 +31,7 @@ async fn people(world: &World) -> Caller<'_> {
     admin
 }
 
-/// Every way to ask of a field of `people`, for every bit of its value: of the list, of one record, and of what points at it.
+/// Every query for each bit of a field of `people`: of the list, of one record, and of its referrers.
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 fn questions(field: &str, person: &str) -> Vec<String> {
     let mut filters = vec![
@@ -103,7 +103,7 @@ fn questions(field: &str, person: &str) -> Vec<String> {
     asked
 }
 
-/// All that can be learned from an answer, but for what changes with every writing and every asking.
+/// Everything in an answer except values that change with every write or request.
 pub fn learned(answer: &Answer) -> String {
     fn mask(value: &mut Value) {
         match value {

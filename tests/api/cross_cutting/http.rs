@@ -1,4 +1,4 @@
-//! HTTP as a client meets it: conditions, methods, media types, browsers, failures.
+//! HTTP: preconditions, methods, media types, browsers, failures.
 
 use crate::world::{Caller, World, rounds, tasks};
 use axum::http::Method;
@@ -89,7 +89,7 @@ async fn a_client_creates_a_record_under_its_own_id_once() {
     put("f1900000-0000-7000-8000-000000000001").send().await.expect(400);
 }
 
-/// An id of the client's dates its record (decision 25): back as far as it likes, ahead by what two clocks may differ.
+/// An id chosen by the client dates its record (decision 25): any time in the past, and at most 60 seconds in the future.
 #[tokio::test]
 async fn an_id_chosen_by_the_client_dates_its_record_and_is_not_in_the_future() {
     let world = World::new().await;

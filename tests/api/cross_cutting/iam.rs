@@ -1,4 +1,4 @@
-//! One role a function, and no more in it than the function needs: held against the real calls, as AWS would.
+//! Each function has its own minimal role, and the real calls are checked against it as in AWS.
 
 use crate::imports::bucket::{files, follow};
 use crate::world::{Caller, World, tasks};
@@ -105,7 +105,7 @@ async fn every_grant_of_every_role_is_needed_by_something_the_system_does() {
     assert!(idle.is_empty(), "take these out of their roles, or show below what cannot do without: {idle:#?}");
 }
 
-/// One of each thing that needs a permission of its own. `first` is paged through before anything else is.
+/// Uses every permission once. `first` is paged through first.
 async fn do_everything(world: &World, first: &str) {
     let admin = world.admin().await;
     let ada = world.user("ada").await;
@@ -168,7 +168,7 @@ async fn make(admin: &Caller<'_>, collection: &str, body: Value) -> (String, Str
     (made.header("location").to_owned(), made.body["id"].as_str().unwrap().to_owned())
 }
 
-/// Long enough for every function to have heard, and for jobs that wait for that.
+/// Long enough for the change to be in force everywhere, and for jobs that wait for that.
 async fn work(world: &World) {
     for _ in 0..3 {
         world.settle().await;
@@ -177,7 +177,7 @@ async fn work(world: &World) {
     world.settle().await;
 }
 
-/// Comments go with their post; likes keep a comment.
+/// Deleting a post deletes its comments; a like restricts the deletion of its comment.
 async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     let by_post = json!([{ "name": "by_post", "partition": ["post"] }]);
     for definition in [
@@ -205,7 +205,7 @@ async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     work(world).await;
 }
 
-/// A title becomes unique while there are posts.
+/// A title becomes unique on existing posts.
 async fn change_definitions(world: &World, admin: &Caller<'_>) {
     make(admin, "posts", json!({ "title": "x" })).await;
     let mut unique = collection("posts", json!({ "title": { "type": "string" } }), json!([]));
@@ -223,7 +223,7 @@ async fn change_definitions(world: &World, admin: &Caller<'_>) {
     assert_eq!((&ready["status"], &ready["unique"]), (&json!("ready"), &json!([["title"]])));
 }
 
-/// What imports and exports will do with the bucket.
+/// The calls to the bucket that imports and exports make.
 async fn move_files(world: &World) {
     let worker = files(world, "worker");
     worker.put("exports/1", "text/csv", b"a".to_vec()).await.unwrap();

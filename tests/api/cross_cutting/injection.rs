@@ -1,12 +1,11 @@
-//! What must not slip through: operators in the place of values, the store's own signs, fields that are hidden or not the
-//! caller's to write, cursors from elsewhere.
+//! Injection: operators in place of values, DynamoDB's special characters, hidden or read-only fields, foreign cursors.
 
 use crate::cross_cutting::bad_input::{THINGS, encoded, refused, refused_for_nothing, send, things, with_things};
 use crate::world::{World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
 
-/// Operators of other databases, DynamoDB's own notation, and values of the wrong kind.
+/// Operators of other databases, DynamoDB's JSON, and values of the wrong type.
 fn smuggled() -> Vec<Value> {
     vec![
         json!({ "$ne": "" }),
@@ -116,7 +115,7 @@ async fn no_object_is_accepted_for_a_scalar() {
     world.settle().await;
 }
 
-/// What reads an object by the names of its members may also take an array, one member after the other, and null for nothing.
+/// A parser of objects might also accept an array of member values, or null for an absent member.
 #[tokio::test]
 async fn no_array_is_accepted_for_an_object_and_no_null_for_an_absent_member() {
     let world = World::new().await;

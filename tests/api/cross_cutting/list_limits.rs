@@ -1,4 +1,4 @@
-//! One more than the most is refused, and the most is not (R75): operations of a batch, jobs of a page, bytes of a job's payload.
+//! Limits (R75): the maximum is accepted and one more is refused, for batch operations, jobs on a page, and bytes of a payload.
 
 use crate::records::crud::{TASKS, with_tasks};
 use crate::world::World;

@@ -1,4 +1,4 @@
-//! What the system says of itself, held to what it is: the document against routes, doors, template, policies and codes.
+//! The OpenAPI document compared with routers, template, policies and error codes.
 
 use crate::cross_cutting::response_contract::{compiled, is_built};
 use crate::cross_cutting::routes::{ROUTES, knock};
@@ -14,7 +14,7 @@ use undercroft_docs::openapi::document;
 
 const TASKS: &str = "/v1/collections/tasks/records";
 
-/// A collection that says as much as a schema can.
+/// A collection with every schema feature.
 pub fn rich() -> Value {
     json!({
         "name": "rich",
@@ -41,7 +41,7 @@ fn whole() -> Value {
     document(&[parsed(tasks()), parsed(rich()), Definition::users()])
 }
 
-/// Every operation: method, path, and the operation.
+/// Every operation with its method and path.
 pub fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let each = paths.flat_map(|(path, item)| {
@@ -155,7 +155,7 @@ fn every_example_is_valid_by_its_schema() {
         .unwrap();
 }
 
-/// The function that the template sends a path to.
+/// The function of a path in the template.
 fn serving(world: &World, path: &str) -> String {
     let fits = |route: &str| {
         let (fixed, rest) = route.split_once("{proxy+}").map_or((route, false), |(fixed, _)| (fixed, true));
@@ -181,9 +181,9 @@ async fn the_document_the_routers_and_the_template_have_the_same_routes() {
     let document = document(&[]);
     let reported: BTreeSet<(String, String)> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
-    let doors: BTreeSet<(String, String)> =
+    let table: BTreeSet<(String, String)> =
         ROUTES.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
-    let difference: Vec<_> = reported.symmetric_difference(&doors).collect();
+    let difference: Vec<_> = reported.symmetric_difference(&table).collect();
     assert!(difference.is_empty(), "in the document or in the table ROUTES, but not in both: {difference:?}");
     for (_, path, operation) in operations(&document) {
         assert_eq!(
@@ -274,13 +274,13 @@ async fn every_operation_refuses_callers_its_policy_does_not_name() {
     world.settle().await;
 }
 
-/// A route's path for the tasks, in its query what must be there.
+/// A route's path for the tasks, with required query parameters.
 fn of_tasks(route: &Route, id: &str) -> String {
     let path = route.path.replace("{collection}", "tasks").replace("{id}", id);
     if route.parameters.contains(&"CollectionAsked") { format!("{path}?collection=tasks") } else { path }
 }
 
-/// A request that could be done, as far as its form goes.
+/// A well-formed request.
 async fn bare(caller: &Caller<'_>, method: &str, path: &str) -> crate::world::Answer {
     let method: Method = method.to_uppercase().parse().unwrap();
     let knock = caller.request(method.clone(), path);
@@ -316,7 +316,7 @@ async fn each_rule_opens_the_operations_that_name_it_and_no_others() {
     }
 }
 
-/// The stable codes of problems in the sources: what the table of errors names, and what is said where one is made.
+/// The problem codes in the sources: those of the error table, and literals where an error is created.
 fn codes_in_sources() -> BTreeSet<String> {
     fn read(folder: &Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,5 +1,5 @@
-//! Conditional requests, in two tables (R85): RFC 9110 section 13 in its order of precedence. Each row is asked of a record or
-//! a definition of its own, so that no row depends on another.
+//! Conditional requests in two tables (R85): RFC 9110 section 13 in its order of precedence. Each row has its own record or
+//! definition, so that rows are independent.
 
 use crate::cross_cutting::openapi::operations;
 use crate::cross_cutting::routes::{knock_with, takes};
@@ -10,11 +10,10 @@ use std::time::Duration;
 
 const TASKS: &str = "/v1/collections/tasks/records";
 
-/// What is asked: the method, whether of something that is there, the headers, and the status of the answer. `{tag}` is its own
-/// entity tag, in its quotes.
+/// Method, whether the target exists, headers, and the expected status. `{tag}` is the target's entity tag in quotes.
 type Row = (Method, bool, &'static [(&'static str, &'static str)], u16);
 
-/// Of a record; those that read hold for whatever has an entity tag.
+/// Rows for a record; those that read apply to everything with an entity tag.
 const ROWS: &[Row] = &[
     (Method::GET, true, &[], 200),
     (Method::GET, true, &[("if-none-match", "{tag}")], 304),
@@ -73,7 +72,7 @@ const ROWS: &[Row] = &[
     (Method::PUT, true, &[("if-match", "{tag}"), ("if-none-match", "{tag}")], 412),
 ];
 
-/// Of writing a definition that no record is in.
+/// Rows for writing a definition without records.
 const OF_DEFINITIONS: &[Row] = &[
     (Method::PUT, true, &[], 200),
     (Method::PUT, true, &[("if-match", "{tag}")], 200),
@@ -109,7 +108,7 @@ const OF_DEFINITIONS: &[Row] = &[
     (Method::DELETE, false, &[("if-none-match", "*")], 404),
 ];
 
-/// Asks for a row of something at this path whose tag is this.
+/// Sends the request of a row to this path, with this tag.
 async fn ask(caller: &Caller<'_>, (method, _, headers, status): &Row, path: &str, tag: &str, body: &Value) -> Answer {
     let mut knock = caller.request(method.clone(), path);
     for (name, value) in *headers {

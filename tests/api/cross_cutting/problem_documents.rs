@@ -1,4 +1,4 @@
-//! Refusals that no handler writes: of a method that a path does not take (R88), and of a call that a service failed (R87).
+//! Errors outside handlers: a method that a path does not allow (R88), and a failed AWS call (R87).
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, World};
@@ -34,7 +34,7 @@ async fn a_method_that_a_path_does_not_take_is_refused_by_a_problem_document() {
     world.settle().await;
 }
 
-/// What says something of the inside: of the SDK, of a table, of a key, of where it is.
+/// Words that would reveal internals: the SDK, tables, keys, addresses.
 const INSIDE: [&str; 12] = [
     "dynamodb",
     "dynamo",

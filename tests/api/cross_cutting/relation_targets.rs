@@ -1,5 +1,5 @@
-//! To point at a record takes the right to read it, or its collection's rule `refer`: a relation is no way to find out what is there,
-//! nor to keep its owner from deleting it.
+//! Pointing at a record requires the right to read it, or its collection's rule `refer`. So a relation neither reveals hidden
+//! records nor blocks their deletion.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -24,7 +24,7 @@ fn links(on_delete: &str) -> Value {
         "rules": { "read": "auth.id != ''", "create": "auth.id != ''", "update": "auth.id != ''", "delete": "auth.id != ''" } })
 }
 
-/// What a rule of [`secrets`] is when only the owner reads: one that DynamoDB can be asked, and one that it cannot.
+/// Two rules that let only the owner read: one that DynamoDB can evaluate, and one that it cannot.
 const READ: [&str; 2] = ["record.owner == auth.id", "record.owner == auth.id && !(record.size == 7)"];
 
 async fn with(world: &World, rules: Value, on_delete: &str) {
@@ -33,7 +33,7 @@ async fn with(world: &World, rules: Value, on_delete: &str) {
     admin.put("/v1/collections/links", links(on_delete)).await.expect(201);
 }
 
-/// Every way to make a record point somewhere.
+/// Every request that makes a record point at another.
 async fn point(caller: &Caller<'_>, link: &str, to: &str, nth: u64) -> Vec<Answer> {
     let batch = |operation: Value| json!({ "operations": [operation] });
     let own = format!("{LINKS}/01890000-0000-7000-8000-{:012x}", 0x1000 + nth);
@@ -47,7 +47,7 @@ async fn point(caller: &Caller<'_>, link: &str, to: &str, nth: u64) -> Vec<Answe
     ]
 }
 
-/// All that a caller can tell one answer from another by.
+/// Everything that distinguishes two answers for the caller.
 fn reported(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
     let cost = answer.headers.get("undercroft-cost").map(|cost| cost.to_str().unwrap().to_owned());
     let mut body = answer.body.clone();

@@ -1,5 +1,5 @@
-//! Heavy answers: Lambda carries 6 MB, and the database takes 4 MB at once. A page ends before that, and what has no pages is
-//! refused: never a broken answer, and nothing half-written.
+//! Large answers: Lambda's maximum is 6 MB, and a transaction's 4 MB. A page ends before that, and an answer without pages is
+//! refused, without a partial write.
 
 use crate::world::{Answer, Caller, World};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const NOTES: &str = "/v1/collections/notes/records";
 
-/// Notes that may point at another, and whose changes are followed.
+/// Notes that may point at another note, with `changes`.
 async fn notes(world: &World, shards: u8) -> Caller<'_> {
     let admin = world.admin().await;
     let notes = json!({ "name": "notes", "shards": shards, "changes": true, "schema": {
@@ -22,7 +22,7 @@ async fn notes(world: &World, shards: u8) -> Caller<'_> {
     admin
 }
 
-/// A text that takes four times its bytes once it is JSON inside of JSON.
+/// A text that grows to four times its bytes as JSON inside JSON.
 fn quotes(kilobytes: usize) -> String {
     "\"".repeat(kilobytes * 1000)
 }
@@ -31,7 +31,7 @@ async fn write(caller: &Caller<'_>, note: Value) -> String {
     caller.post(NOTES, note).await.expect(201).body["id"].as_str().unwrap().to_owned()
 }
 
-/// Every page of a list, by its items.
+/// The items of every page of a list.
 async fn pages(caller: &Caller<'_>, query: &str) -> Vec<Vec<Value>> {
     let (mut pages, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -73,7 +73,7 @@ async fn a_page_of_large_records_is_short_and_the_next_pages_have_the_rest() {
     world.settle().await;
 }
 
-/// The notes that all changes tell of; each page carries several and none too many.
+/// The notes in all changes. Each page has several notes and is not too large.
 async fn changes(caller: &Caller<'_>) -> BTreeSet<String> {
     let (mut reported, mut after) = (Vec::new(), String::new());
     loop {

@@ -1,5 +1,5 @@
-//! Deciding and writing are one step (R72): what takes a right away, and a write that needs it, at the same time. After the one that
-//! took it away there is no write by whom it was taken from.
+//! A right is checked in the same step as the write (R72): a change that withdraws a right runs concurrently with a write
+//! that needs it. After the change, no write by the former holder succeeds.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::world::{Answer, Caller, World, rounds};
@@ -7,7 +7,7 @@ use axum::http::Method;
 use futures_util::future::join;
 use serde_json::{Value, json};
 
-/// A write that the rule `record.owner == auth.id` allows, in each of the ways in which writes are made.
+/// Every kind of write that the rule `record.owner == auth.id` allows.
 async fn write(ada: &Caller<'_>, at: &str, way: usize) -> Answer {
     let replacement = || json!({ "title": "hers", "owner": ada.id() });
     let batch = |operation: Value| ada.request(Method::POST, "/v1/batch").json(json!({ "operations": [operation] }));

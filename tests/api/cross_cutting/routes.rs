@@ -1,5 +1,4 @@
-//! Every door of the system against every kind of caller, from one table. A route that is missing here fails, and so does a
-//! row whose route is gone.
+//! Every route with every kind of caller, from one table. A route without a row fails, and so does a row without a route.
 
 use crate::cross_cutting::openapi::operations;
 use crate::world::{Answer, Caller, World, tasks};
@@ -10,7 +9,7 @@ use std::collections::BTreeSet;
 /// What each kind of caller gets: stranger, user, admin.
 pub type Row = (&'static str, &'static str, [u16; 3]);
 
-/// A body is sent where the method takes one: `{}`. It is never a good one, so 400 means "may, but not like this".
+/// Methods with a body send `{}`, which is always invalid, so 400 means that the caller has the right.
 pub const ROUTES: &[Row] = &[
     ("POST", "/v1/auth/signup", [400, 400, 400]),
     ("POST", "/v1/auth/verify", [400, 400, 400]),
@@ -85,7 +84,7 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
     world.settle().await;
 }
 
-/// Identity comes from the token alone: naming somebody in query, header or body opens no door that was shut (R71).
+/// The identity comes only from the token: naming a user in query, header or body gives no access (R71).
 #[tokio::test]
 async fn no_route_accepts_an_identity_that_a_stranger_claims() {
     let world = World::new().await;
@@ -132,7 +131,7 @@ pub fn takes(document: &Value, operation: &Value, place: &str, name: Option<&str
     parameters.any(|parameter| parameter["in"] == place && name.is_none_or(|name| parameter["name"] == name))
 }
 
-/// A parameter that nobody knows is refused by name: by every door, whoever asks and whatever is behind it.
+/// Every route refuses an unknown parameter by name, for every caller and every target.
 #[tokio::test]
 async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
     let world = World::new().await;
@@ -180,7 +179,7 @@ async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
     world.settle().await;
 }
 
-/// The routes in the sources: what `.route("...", get(..).post(..))` names.
+/// The routes in the sources, from `.route("...", get(..).post(..))`.
 fn routes_of(function: &str) -> BTreeSet<(String, String)> {
     let file = format!("{}/../functions/{function}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
     let source = std::fs::read_to_string(file).unwrap();

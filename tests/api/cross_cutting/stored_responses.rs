@@ -1,4 +1,4 @@
-//! What a kept answer is the answer to, and until when: the whole of the request (R92), and a day (R96).
+//! A stored answer belongs to the whole request (R92) and is kept for a day (R96).
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, Caller, World};
@@ -51,7 +51,7 @@ async fn a_parameter_is_part_of_the_request_bound_to_a_key() {
     world.settle().await;
 }
 
-/// The item of a kept answer outlives its day: DynamoDB removes it late.
+/// The item of a stored answer exists longer than a day, because DynamoDB removes it late.
 #[tokio::test]
 async fn a_stored_answer_is_not_repeated_after_a_day() {
     let world = World::new().await;

@@ -1,10 +1,10 @@
-//! What callers who have not signed in may cost: what ends in a 401 takes two calls at most, however much was asked for.
+//! The cost of unauthenticated requests: a request that ends in 401 makes at most two AWS calls.
 
 use crate::cross_cutting::routes::{ROUTES, knock};
 use crate::world::{World, tasks};
 use serde_json::{Value, json};
 
-/// Most calls to AWS of a request that ends in a 401.
+/// Maximum number of AWS calls of a request that ends in 401.
 const MOST: usize = 2;
 
 fn batch(names: impl Iterator<Item = String>) -> Value {
@@ -65,7 +65,7 @@ async fn missing_collection_names_are_cached_for_a_second_and_only_for_strangers
     assert_eq!(world.cloud.faults().calls().len(), 1);
 }
 
-/// A collection that is open to everybody but for its list.
+/// A collection that is public except its list.
 fn open(name: &str) -> Value {
     json!({ "name": name, "schema": { "type": "object", "additionalProperties": false, "properties": { "n": { "type": "integer" } } },
         "rules": { "read": "true", "create": "true", "update": "true", "delete": "true" } })

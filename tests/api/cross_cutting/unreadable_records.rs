@@ -1,11 +1,11 @@
-//! Records that a caller may change and not read: neither a rule nor a schema nor a price tells them what stands there (R64, R66).
+//! Records that a caller may change but not read: no rule, schema or cost reveals their content (R64, R66).
 
 use crate::world::{Answer, Caller, World};
 use serde_json::{Value, json};
 
 const BIDS: &str = "/v1/collections/bids/records";
 
-/// Bids whose owner alone reads them, and which others change within `update`.
+/// Bids that only their owner reads, and that others may change by the rule `update`.
 async fn bids<'a>(world: &'a World, update: &str) -> (Caller<'a>, Caller<'a>) {
     let admin = world.admin().await;
     let bag = json!({ "type": "object", "maxProperties": 2, "additionalProperties": { "type": "integer" } });
@@ -18,7 +18,7 @@ async fn bids<'a>(world: &'a World, update: &str) -> (Caller<'a>, Caller<'a>) {
     (admin, world.user("eve").await)
 }
 
-/// Waits until a changed definition is in force, and what it takes is done.
+/// Waits until a changed definition is in force and its job is done.
 async fn in_force(world: &World) {
     for _ in 0..3 {
         world.settle().await;
@@ -305,7 +305,7 @@ async fn a_patch_that_depends_on_unreadable_fields_is_refused_whatever_they_hold
     }
 }
 
-/// Neither the length of a field in a key nor the room that is left in a record tells of what may not be seen.
+/// Neither the length limit of a key field nor the space left in a record reveals hidden fields.
 #[tokio::test]
 async fn hidden_fields_take_no_space_from_visible_ones() {
     let world = World::new().await;
@@ -343,7 +343,7 @@ async fn hidden_fields_take_no_space_from_visible_ones() {
     world.settle().await;
 }
 
-/// `input.f` is what is stored where the client does not send `f`.
+/// `input.f` is the stored value if the client does not send `f`.
 #[tokio::test]
 async fn fields_not_sent_are_compared_only_for_callers_who_may_read_the_record() {
     for (compared, sent) in [

@@ -1,4 +1,4 @@
-//! Who may write a record may not be who may read it: what a write answers obeys the read rule.
+//! A caller who may write a record may lack the right to read it: the answer of a write obeys the read rule.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -8,7 +8,7 @@ use std::time::Duration;
 const BOX: &str = "/v1/collections/box/records";
 const CANARY: &str = "nobody but its keeper reads this";
 
-/// A letter box: everybody who has signed in may put in, change and take out; the keeper alone reads.
+/// A letter box: every signed-in user may create, change and delete letters; only the keeper reads.
 fn letters() -> Value {
     json!({ "name": "box", "schema": { "type": "object", "additionalProperties": false, "properties": {
             "text": { "type": "string" }, "keeper": { "type": "string" }, "note": { "type": "string" } } },
@@ -29,7 +29,7 @@ fn is_unread(answer: &Answer, status: u16, version: u64) {
     assert!(answer.header("etag").starts_with(&format!("\"{version}")), "the tag for the next write is there");
 }
 
-/// Every way to write a letter that is the keeper's, by somebody else.
+/// Every write of a letter of the keeper by another user.
 async fn write_all_ways(sender: &Caller<'_>, keeper: &str, letter: &str, key: Option<&str>) {
     let send = async |method: Method, path: &str, nth: u32, tag: Option<&str>, body: Value| {
         let mut request = sender.request(method, path).json(body);

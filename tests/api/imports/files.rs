@@ -1,4 +1,4 @@
-//! Records out into files and back in: nothing lost, nothing twice, and of what cannot be a record it is said where it stands.
+//! Export and import of records: none lost, none twice, and refused rows are reported by line.
 
 mod crashes;
 mod failures;
@@ -43,7 +43,7 @@ pub async fn with_things<'a>(world: &'a World, names: &[&str]) -> Caller<'a> {
     admin
 }
 
-/// Puts a file where an import can read it, the way a browser does. Returns its key.
+/// Uploads a file for an import, as a browser does. Returns its key.
 async fn upload(admin: &Caller<'_>, format: &str, text: &str) -> String {
     let link = admin.post(UPLOADS, json!({ "format": format, "bytes": text.len() })).await.expect(201).body;
     let headers: Vec<(&str, &str)> = link["headers"]
@@ -70,7 +70,7 @@ async fn export(admin: &Caller<'_>, collection: &str, format: &str) -> String {
     enqueue(admin, "records.export", json!({ "collection": collection, "format": format })).await
 }
 
-/// What a finished job gave.
+/// The result of a finished job.
 pub async fn result(admin: &Caller<'_>, job: &str) -> Value {
     let job = admin.get(job).await.expect(200).body;
     assert_eq!(job["status"], "succeeded", "{job}");
@@ -103,7 +103,7 @@ async fn all(admin: &Caller<'_>, collection: &str) -> Vec<Value> {
     all
 }
 
-/// The same without what the server keeps anew.
+/// The same records without the fields that the server sets again.
 fn lasting(records: &[Value]) -> Vec<Value> {
     let mut records = records.to_vec();
     for record in &mut records {
@@ -119,7 +119,7 @@ fn sorted(mut records: Vec<Value>) -> Vec<Value> {
     records
 }
 
-/// Records that are hard to write down.
+/// Records with difficult values.
 async fn hard_ones(world: &World, admin: &Caller<'_>, collection: &str) -> Vec<Value> {
     let exact: Value = serde_json::from_str("1234567890123456789012345678.9012345678").unwrap();
     for body in [

@@ -1,4 +1,4 @@
-//! Jobs: none lost, none done twice, one bad one takes no other with it.
+//! Jobs: none is lost, none runs twice, and a failing one does not affect others.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ async fn a_message_that_comes_twice_or_late_does_nothing_twice() {
     assert_eq!(admin.get(&path).await.expect(200).body["attempts"], 1);
 }
 
-/// What the SDK does when the answer to its write is lost: it writes the same again.
+/// Repeats a write as the SDK does after a lost answer.
 #[tokio::test]
 async fn a_job_whose_answer_was_lost_is_enqueued_once() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Keys that make a request about jobs happen once: enqueued, taken back, queued anew.
+//! Idempotency keys of job requests: enqueue, cancel, redrive.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -14,7 +14,7 @@ fn mail(to: &str) -> Value {
     json!({ "type": "email.send", "payload": { "to": to, "subject": "s", "text": "t" } })
 }
 
-/// A job that no worker knows: dead after its first attempt.
+/// A job of an unknown type: dead after its first attempt.
 fn doomed() -> Value {
     json!({ "type": "no.such_job", "maxAttempts": 1 })
 }

@@ -1,4 +1,4 @@
-//! How jobs end: what another attempt would only repeat ends at once and says why, and what the system owes is not taken back.
+//! Outcomes of jobs: a permanent failure ends a job at once with its reason, and system jobs cannot be cancelled.
 
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, posts};
 use crate::world::{Caller, World};

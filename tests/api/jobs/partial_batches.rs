@@ -1,4 +1,4 @@
-//! Batches of the stream of which the relay can do only a part: what it reports is done, is done.
+//! Stream batches that the relay can handle only partly: every record that it reports as done is done.
 
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open};
 use crate::world::{Caller, World};

@@ -8,7 +8,7 @@ use undercroft_local::{FunctionError, Invoke};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A relay that is broken, as after a bad deployment; everybody else works.
+/// A broken relay, as after a bad deployment; all other functions work.
 struct Broken<'a, I>(&'a I);
 
 impl<I: Invoke> Invoke for Broken<'_, I> {

@@ -1,4 +1,4 @@
-//! One journey as a user makes it: `cargo dev`, with every function a process of its own, stopped and started again.
+//! `cargo dev` as a user runs it: every function is a process, stopped and restarted.
 
 mod deaths;
 mod dev;
@@ -155,7 +155,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     all_ended(&started).await;
 }
 
-/// How the command ends with these arguments, and what it says.
+/// The exit code and the output of the command with these arguments.
 async fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
     let output = tokio::time::timeout(Duration::from_secs(1_200), command(arguments).output()).await;
     let output = output.expect("it is refused before anything is built").unwrap();

@@ -1,4 +1,4 @@
-//! The documentation: its links lead somewhere, its examples are accepted, and it names every error code.
+//! The documentation: its links resolve, its examples are accepted, and it names every error code.
 
 use super::cargo_dev::{LONG_TOUR, SHORT_TOUR, section};
 use serde_json::Value;
@@ -8,10 +8,10 @@ use undercroft::expr::{Auth, Expr, Input, Known, Rule};
 use undercroft::query::{ListQuery, Refusal, plan};
 use undercroft::schema::{Collection, Definition};
 
-/// Most words of the README, counted as `wc -w` does.
+/// Maximum number of words of the README, counted as by `wc -w`.
 const MOST_WORDS: usize = 1_000;
 
-/// Blocks of commands that no test runs: the page, the first line of the block, and why.
+/// Blocks of commands that no test runs: the page, the first line of the block, and the reason.
 const NOT_RUN: [(&str, &str, &str); 9] = [
     ("README.md", "cargo dev", "the tests start it themselves, with ports of their own"),
     ("README.md", "sam build && sam deploy --guided", "needs an AWS account"),

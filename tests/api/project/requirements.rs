@@ -1,4 +1,4 @@
-//! `docs/tests-and-requirements.md`, held against the tests: it names none that is not there.
+//! `docs/tests-and-requirements.md` names only existing tests.
 
 use std::path::Path;
 

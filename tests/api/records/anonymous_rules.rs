@@ -1,5 +1,4 @@
-//! Nobody is signed in: what a rule asks of the caller is then known neither to hold nor not to, and only what it asks of the
-//! record besides can allow anything.
+//! Anonymous callers: everything a rule asks of `auth` is then unknown, and only conditions on the record can allow access.
 
 use crate::records::pages::encoded;
 use crate::world::{Caller, World};

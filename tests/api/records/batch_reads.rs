@@ -1,4 +1,4 @@
-//! Batch reads through a proxy that gives keys back, as a throttled DynamoDB does.
+//! Batch reads through a proxy that returns unprocessed keys, as a throttled DynamoDB does.
 
 use crate::world::World;
 use axum::Router;

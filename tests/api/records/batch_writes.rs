@@ -1,4 +1,4 @@
-//! Writes that are more than one: batches that are all or nothing, keys that make a request happen once, deletes taken back.
+//! Batches that are all or nothing, idempotency keys, and undelete.
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, Caller, World};

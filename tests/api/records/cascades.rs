@@ -1,4 +1,4 @@
-//! `onDelete: cascade` and `setNull`: what follows from a deletion happens in the end, whatever happens meanwhile.
+//! `onDelete: cascade` and `setNull`: referrers are eventually updated, whatever else happens meanwhile.
 
 mod stuck;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use undercroft_local::{FunctionError, Invoke};
 
 const LIKES: &str = "/v1/collections/likes/records";
-/// Longer than an index is waited for, and than what a follower waits before it looks again.
+/// Longer than a job waits for an index, and before it queries an empty index again.
 const LOOKED_AGAIN: Duration = Duration::from_secs(16);
 
 /// Likes, which point at comments.
@@ -23,7 +23,7 @@ fn likes(on_delete: &str) -> Value {
     open("likes", json!({ "comment": comment }), indexes)
 }
 
-/// Relays deletions and lets follow what must, level by level.
+/// Relays deletions and runs their cascades, level by level.
 async fn follow(world: &World) {
     for _ in 0..4 {
         world.settle().await;
@@ -32,7 +32,7 @@ async fn follow(world: &World) {
     world.settle().await;
 }
 
-/// Everything that a list has.
+/// All items of a list.
 async fn all(caller: &Caller<'_>, records: &str) -> Vec<Value> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -57,7 +57,7 @@ async fn many(caller: &Caller<'_>, records: &str, bodies: &[Value]) -> Vec<Strin
     made
 }
 
-/// The jobs that follow from deletions, the newest first; then the dead ones.
+/// The cascade jobs, newest first; then the dead ones.
 async fn jobs(world: &World) -> Vec<Value> {
     let admin = world.admin().await;
     let mut found = all(&admin, "/v1/jobs").await;
@@ -123,7 +123,7 @@ async fn a_cascade_whose_worker_is_killed_at_every_step_ends_correctly() {
     }
 }
 
-/// Hands every batch of the stream over three times.
+/// Delivers every batch of the stream three times.
 struct Repeating<'a, I>(&'a I);
 
 impl<I: Invoke> Invoke for Repeating<'_, I> {
@@ -181,7 +181,7 @@ async fn a_deletion_undone_in_time_cascades_nothing() {
     ada.get(&new).await.expect(200);
 }
 
-/// Takes a deletion back after the first slice of what follows.
+/// Undeletes a record after the first slice of its cascade.
 struct TakingBack<'a, 'w, I>(&'a I, &'a Caller<'w>, &'a str, AtomicUsize);
 
 impl<I: Invoke> Invoke for TakingBack<'_, '_, I> {
@@ -294,7 +294,7 @@ async fn a_record_that_cannot_follow_blocks_no_other_and_is_named_until_it_can()
     assert_eq!(jobs(&world).await[0]["status"], "succeeded");
 }
 
-/// Chance that is the same every time.
+/// Reproducible random numbers.
 struct Dice(u64);
 
 impl Dice {

@@ -1,5 +1,5 @@
-//! What somebody else does at the worst moment: between the reading of a record and the write that was decided upon it. One call
-//! of the function is held there, by the cloud, until it is done.
+//! Concurrent writes between the read of a record and the write that depends on it. The cloud holds one call of the function
+//! until the other write is done.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, posts};
@@ -12,7 +12,7 @@ use undercroft_local::Fault;
 /// Well within the minute after which a function asks again (`CALL_PATIENCE`).
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Makes a request, and does `between` while the function's `nth` call of this operation is held.
+/// Makes a request, and runs `between` while the function's `nth` call of this operation is held.
 pub async fn meanwhile(
     world: &World,
     (operation, nth): (&str, usize),

@@ -1,4 +1,4 @@
-//! Records: what is refused, what is hidden, what is never lost.
+//! Records: refusals, visibility, and no lost updates.
 
 use crate::world::{Caller, World, tasks};
 use axum::http::Method;

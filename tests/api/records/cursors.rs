@@ -1,5 +1,4 @@
-//! Cursors of one kind of list at another (R76): what is deleted, what changed, and the same list by another definition or for
-//! another caller.
+//! Cursors are bound to their list (R76): deleted records, changes, another definition, another caller.
 
 use crate::world::{Caller, PASSWORD, World};
 use serde_json::{Value, json};
@@ -121,7 +120,7 @@ async fn another_admin(world: &World) -> Caller<'_> {
     world.signed_in(&world.stranger().post("/v1/auth/signin", sign_in).await.expect(200).body)
 }
 
-/// There is no key to fall back on.
+/// There is no default key.
 #[tokio::test]
 async fn without_its_key_no_cursor_is_made_or_opened() {
     let mut world = World::that_tries_once().await;

@@ -1,4 +1,4 @@
-//! What is deleted is absent at once where other records lead to it, too (R83): before any job has followed the deletion.
+//! A deleted record is absent at once in expansions too (R83), before any cascade job has run.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};

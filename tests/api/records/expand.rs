@@ -1,4 +1,4 @@
-//! `expand`: what is beside a record, under its own rules, at the price of a trip a level.
+//! `expand`: related records, under the rules of their collections, for one round trip a level.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;

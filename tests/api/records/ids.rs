@@ -1,4 +1,4 @@
-//! The id in the path is the record's, and a body that names another is refused (R63), at every door that takes both.
+//! The id in the path is the record's, and a body with another id is refused (R63), on every route that takes both.
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::World;

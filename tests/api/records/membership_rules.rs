@@ -1,4 +1,4 @@
-//! A rule that asks whether the caller is among those a record names: on reading, and as the condition of a write.
+//! Rules of membership (`auth.id in record.members`): on reads, and as the condition of a write.
 
 use crate::world::World;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Numbers through the whole system: what was sent is what is stored, found, ordered and given back, to the last of 38 digits.
+//! Numbers of up to 38 digits are stored, found, ordered and returned exactly as sent.
 
 use crate::world::{Caller, World};
 use proptest::prelude::*;

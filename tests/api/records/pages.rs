@@ -1,4 +1,4 @@
-//! Pages: what is there throughout comes exactly once, whatever happens meanwhile; what is gone costs a bounded price.
+//! Pages: an unchanged record is on exactly one page, and deleted records have a bounded cost.
 
 use crate::world::{Caller, World};
 use futures_util::future::{join, join_all};
@@ -28,7 +28,7 @@ pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Chance that can be had again: a linear congruential generator.
+/// Reproducible random numbers: a linear congruential generator.
 struct Chance(u64);
 
 impl Chance {
@@ -70,7 +70,7 @@ const QUERIES: &[(&str, &str, Order)] = &[
     ("kind == \"a\" && rank in [1, -2]", "-note", &[("note", false), ("id", false)]),
 ];
 
-/// Whether a thing that nobody touches belongs in the answer.
+/// Whether an unchanged thing belongs in the answer.
 fn belongs(filter: &str, thing: &Value) -> bool {
     let (kind, rank) = (thing["kind"].as_str().unwrap(), thing["rank"].as_i64().unwrap());
     match filter {
@@ -87,7 +87,7 @@ fn belongs(filter: &str, thing: &Value) -> bool {
     }
 }
 
-/// Whether two neighbours stand as promised.
+/// Whether two neighbours are in the promised order.
 fn in_order(first: &Value, second: &Value, order: Order) -> bool {
     for (field, up) in order {
         let compared = match (&first[*field], &second[*field]) {

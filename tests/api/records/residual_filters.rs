@@ -1,5 +1,4 @@
-//! What no index answers is still asked: of each item that a scan reads, and of the record that a write's condition compares with
-//! what a client sent (R74).
+//! Residual filters: conditions that no index answers are checked on each item of a scan, and in the condition of a write (R74).
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -48,8 +47,8 @@ async fn a_scan_returns_only_matching_records() {
     assert_eq!(bodies(&ada, "label == 'z'").await, [""; 0]);
 }
 
-/// A page whose allowance is spent in one shard gives nothing that lies behind what was not read there: the next page begins after
-/// the last that was given.
+/// A page whose allowance is spent in one shard gives nothing that lies behind what was not read there: the next page begins
+/// after the last that was given.
 #[tokio::test]
 async fn a_scan_over_shards_loses_nothing_wherever_its_allowance_ends() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! `onDelete: restrict`: a record that others point at stays, and no record ever points at one that is gone.
+//! `onDelete: restrict`: a referenced record cannot be deleted, and no record ever points at a deleted one.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;

@@ -1,5 +1,5 @@
-//! What is left of a rule, asked of the store and evaluated here: over generated rules and records the two agree, so that a
-//! condition on a write is the rule and nothing else.
+//! A rule as a DynamoDB condition and as CEL: both agree over generated rules and records, so that the condition of a write
+//! equals the rule.
 
 use crate::world::World;
 use proptest::strategy::{Strategy, ValueTree};

@@ -1,4 +1,4 @@
-//! Scans under rules that a filter can settle: what the rule hides is not read, so it shows in no price.
+//! Scans with filters that satisfy the list rule: hidden records are not read, so costs do not reveal them.
 
 use crate::world::World;
 use serde_json::{Value, json};

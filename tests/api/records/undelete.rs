@@ -1,4 +1,4 @@
-//! Back from a tombstone, where the definition has changed meanwhile: a record comes back as one that may be there now, or not.
+//! Undelete after a change of the definition: a record is restored only if the current definition allows it.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Unique values while many write at once: a record that keeps its value does not claim it anew, and still no two hold one.
+//! Unique values under concurrent writes: an unchanged value is not claimed again, and no two records hold the same value.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::world::{Answer, Caller, World, rounds};

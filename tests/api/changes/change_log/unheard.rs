@@ -1,4 +1,4 @@
-//! What a feed does not tell: of records that were never to be seen, and by how long its cursors are.
+//! A feed and the length of its cursors do not reveal records that were never visible.
 
 use super::{Follower, NOTES};
 use crate::world::{Caller, World};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use undercroft::clock::rfc3339;
 
-/// Notes on a board, which everybody sees by a rule that asks what time it is.
+/// Notes on a board. Its list rule uses the current time.
 fn timed(rule: &str) -> Value {
     let moment = json!({ "type": "string", "format": "date-time" });
     json!({

@@ -1,5 +1,4 @@
-//! What follows from a changed definition, while workers are killed and the database does only a part: in the end it is as if
-//! nothing had happened.
+//! Jobs of changed definitions end correctly although workers are killed and the database processes requests only partly.
 
 use super::{DEFINITION, SETTLED, tasks_with, with_by_status, with_title_of, work};
 use crate::records::crud::TASKS;
@@ -9,10 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use undercroft_local::Fault;
 
-/// What an admin does to a collection that holds records, and the job that follows from it.
+/// A change of a collection that holds records, and its job.
 struct Case {
     before: Value,
-    /// `None`: it is deleted.
+    /// The new definition; `None` deletes the collection.
     after: Option<Value>,
     job: &'static str,
 }
@@ -28,7 +27,7 @@ fn cases() -> [Case; 5] {
     ]
 }
 
-/// Twelve tasks, and a change of their collection whose job is about to begin.
+/// Twelve tasks, and a change of their collection whose job has not started.
 async fn changed(world: &World, case: &Case) {
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     admin.put(DEFINITION, case.before.clone()).await.expect(201);
@@ -50,7 +49,7 @@ async fn stored(world: &World, kind: &str) -> Value {
     jobs.as_array().unwrap().iter().find(|job| job["type"]["S"] == kind).unwrap().clone()
 }
 
-/// Which attributes the store keeps beside each task, by title, and how many unique values are held.
+/// The internal attributes of each task, by title, and the number of unique values.
 async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     let items = world.dump("RecordsTable").await;
     let of = |prefix: &'static str| {
@@ -72,7 +71,7 @@ async fn stated(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, u
     (records, values, result, json!(definition))
 }
 
-/// Kills the worker after ever more steps until the job has ended all the same. Returns how often that was.
+/// Kills the worker after more and more steps until the job has ended. Returns the number of kills.
 async fn end_by_killing(world: &World, kind: &str) -> usize {
     let (mut kills, mut wakes) = (0, 0);
     loop {

@@ -1,4 +1,4 @@
-//! Indexes built, changed and dropped under records that are in use.
+//! Indexes are built, changed and dropped during reads and writes.
 
 use super::{DEFINITION, HEARD, SETTLED, filtered, ids, job_of, tasks_with, with_by_status, work};
 use crate::records::crud::{TASKS, path, task, with_tasks};

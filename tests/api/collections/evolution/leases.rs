@@ -1,5 +1,4 @@
-//! What functions remember of a definition is a lease: what a change takes away is over at `inForceAt`, nothing that was
-//! acknowledged is lost, and nothing that was taken away is accepted afterwards.
+//! A cached definition is a lease: after `inForceAt` nothing that was withdrawn is accepted, and no acknowledged write is lost.
 
 use super::{DEFINITION, SETTLED, job_of, tasks_with, with_title_of, work};
 use crate::imports::files;
@@ -12,7 +11,7 @@ use undercroft::clock::rfc3339;
 /// How many execution environments each function has.
 const INSTANCES: usize = 6;
 
-/// Makes a request while time goes by, a tenth of a second at a time.
+/// Makes a request while time advances in steps of a tenth of a second.
 async fn while_time_goes_by(world: &World, request: impl Future<Output = Answer>) -> Answer {
     let ticking = async {
         loop {

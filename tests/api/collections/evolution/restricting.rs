@@ -1,4 +1,4 @@
-//! Fields that begin to restrict deletions: at once where no record can hold them, else once all records have been gone through.
+//! Fields that begin to restrict deletions: at once if they are new, otherwise after a job has processed all records.
 
 use super::{HEARD, job_of, work};
 use crate::world::{Caller, World};
@@ -27,13 +27,13 @@ async fn with_notes<'a>(world: &'a World, notes: Value) -> Caller<'a> {
     admin
 }
 
-/// A new post: its id, and where it is.
+/// Creates a post. Returns its id and path.
 async fn post(admin: &Caller<'_>) -> (String, String) {
     let made = admin.post(&format!("{POSTS}/records"), json!({})).await.expect(201);
     (made.body["id"].as_str().unwrap().to_owned(), made.header("location").to_owned())
 }
 
-/// A new note, and where it is.
+/// Creates a note. Returns its path.
 async fn note(admin: &Caller<'_>, body: Value) -> String {
     admin.post(&format!("{NOTES}/records"), body).await.expect(201).header("location").to_owned()
 }

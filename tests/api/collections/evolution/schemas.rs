@@ -1,4 +1,4 @@
-//! Schemas and unique constraints that come to ask for more than records hold.
+//! Schemas and unique constraints that become narrower than stored records.
 
 use super::{DEFINITION, HEARD, SETTLED, filtered, job_of, tasks_with, with_title_of, work};
 use crate::records::crud::{TASKS, path, task, with_tasks};

@@ -1,4 +1,4 @@
-//! The plan of a patch, and that it is kept: `explain=true` says one round trip or two, and then it is that many.
+//! The plan of a patch: `explain=true` states the number of round trips, and the patch takes that many.
 
 use crate::world::{Answer, World};
 use axum::http::Method;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const PAPERS: &str = "/v1/collections/papers/records";
 
-/// Something of everything that a patch may have to look at.
+/// A collection with everything that a patch may have to check.
 fn papers(with: Value) -> Value {
     let text = json!({ "type": "string", "maxLength": 200 });
     let mut papers = json!({
@@ -100,7 +100,7 @@ async fn while_a_unique_constraint_is_being_claimed_a_patch_of_another_field_lea
     world.settle().await;
 }
 
-/// Puts the definition and holds each patch to its plan, and the plan to what is expected of it.
+/// Puts the definition, and compares each patch with its plan and each plan with the expected one.
 async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)]) {
     world.admin().await.put("/v1/collections/papers", papers.clone()).await.expect(201);
     let ada = world.user("ada").await;
@@ -142,7 +142,7 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
     }
 }
 
-/// What a patch was written with, and in how many round trips.
+/// The operation and the number of round trips of a patch.
 async fn written(world: &World, patch: impl Future<Output = Answer>) -> (Value, Value) {
     world.cloud.faults().record();
     let answer = patch.await.expect(200);

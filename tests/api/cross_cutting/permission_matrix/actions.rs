@@ -1,27 +1,27 @@
-//! What can be done to one record, in every way in which it can be asked for, and who is answered what.
+//! The actions on one record, every way to send them, and the answer for each caller.
 
 use super::{Object, PLOTS, Stage, Who};
 use crate::world::Answer;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-/// What is done.
+/// The action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Read,
     ReadConsistently,
-    /// Of a member that no index looks at: written unread.
+    /// A patch of a field outside all indexes, written without a read.
     Patch,
-    /// Of a member that an index is made of.
+    /// A patch of an indexed field.
     PatchIndexed,
-    /// The one change that the rule forbids whoever it allows to change the rest.
+    /// The one change that the rule forbids to callers who may make all others.
     GiveAway,
-    /// Of a member that only admins write.
+    /// A patch of a field that only admins write.
     PatchKept,
-    /// Of a member that nobody writes.
+    /// A patch of a field that nobody writes.
     PatchVersion,
     Replace,
-    /// Under an id of the client's.
+    /// Under an id chosen by the client.
     MakeAs,
     Make,
     MakeForAnother,
@@ -47,7 +47,7 @@ pub const ACTIONS: [Action; 13] = [
     Undelete,
 ];
 
-/// How it is asked for.
+/// How the request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Alone,
@@ -56,7 +56,7 @@ pub enum Way {
 }
 
 impl Action {
-    /// Who is answered what.
+    /// The answer for each caller.
     pub fn expected(self, who: Who, object: Object) -> u16 {
         let or_nothing = |status: u16, may: bool| if may { status } else { 404 };
         let is_admin = who == Who::Admin;
@@ -81,7 +81,7 @@ impl Action {
         }
     }
 
-    /// Whether it makes a difference what the object is.
+    /// Whether the answer depends on the object.
     pub fn concerns(self, object: Object) -> bool {
         !matches!(self, Make | MakeForAnother) || object == Object::Absent
     }
@@ -141,7 +141,7 @@ impl Action {
         }
     }
 
-    /// Asks for it, and holds the answer to what is expected.
+    /// Sends the request and compares the answer with the expected one.
     pub async fn knock(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) {
         let answer = self.asked(stage, who, object, at, way).await;
         let (expected, reported) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
@@ -173,7 +173,7 @@ impl Action {
 }
 
 impl Way {
-    /// Holds an answer to what is expected of the action by itself.
+    /// Compares an answer with that of the single action.
     fn hold(self, answer: &Answer, who: Who, expected: u16, reported: &str) {
         let is_done = expected < 300;
         let (whole, each) = match self {
@@ -190,7 +190,7 @@ impl Way {
         assert!(may_sing || !answer.text.contains(super::CANARY), "{reported}: {}", answer.text);
     }
 
-    /// The route that it is asked by.
+    /// The route of the action.
     pub fn route(self, action: Action) -> (String, String) {
         let path = match (self, action) {
             (Self::Batch, _) => "/v1/batch",

@@ -1,4 +1,4 @@
-//! What is not about one record: accounts, definitions, jobs, files in and out. Who is answered what, from one table.
+//! Routes that are not about one record (accounts, definitions, jobs, files): the answer for each caller, from one table.
 
 use super::{EVERYBODY, Stage, Who, plots};
 use crate::world::World;
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// To whom a door gives this answer.
+/// The callers that get this answer.
 #[derive(Debug, Clone, Copy)]
 enum For {
-    /// To everybody: a token is not looked at.
+    /// Everybody; a token is ignored.
     Anybody(u16),
-    /// To everybody, but a token that is sent must be good.
+    /// Everybody, but a token that is sent must be valid.
     AnybodyByToken(u16),
-    /// To whose session is alive.
+    /// Callers with a live session.
     SignedIn(u16),
-    /// To admins.
+    /// Admins.
     Admins(u16),
-    /// To whoever holds a token; the session ends with it.
+    /// Callers with a token of the session, which the request ends.
     Leaving(u16),
 }
 
@@ -40,7 +40,7 @@ impl For {
     }
 }
 
-/// Method, route, path if it is another, body, and who is answered what.
+/// Method, route, path if different, body, and the answer for each caller.
 type Row = (&'static str, &'static str, &'static str, fn() -> Value, For);
 
 fn nothing() -> Value {

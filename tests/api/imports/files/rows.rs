@@ -1,4 +1,4 @@
-//! One row after the other: what becomes a record, and what is said of one that cannot.
+//! Rows of an import: created records, and errors of refused rows.
 
 use super::{all, file, import, lines, path, result, with_things};
 use crate::world::World;

@@ -1,4 +1,4 @@
-//! Rows that point at rows of the same file: whoever stands first, all of them become records.
+//! Rows that point at rows of the same file are imported in any order.
 
 use super::crashes::end_by_killing;
 use super::{all, export, file, import, lasting, lines, path, result, sorted};
@@ -18,7 +18,7 @@ async fn with_folders<'a>(world: &'a World, name: &str, shards: u8) -> Caller<'a
     admin
 }
 
-/// So many folders, in each of which there are up to three: every one stands behind the one it is in.
+/// So many folders, each with up to three subfolders; every folder is after its parent in the file.
 fn tree(world: &World, count: u32) -> Vec<Value> {
     let id = |nth: u32| id::numbered(world.now() - 1_000, "tree", nth);
     let folder = |nth: u32| match nth.checked_sub(1) {

@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::json;
 use undercroft_local::dev::processes::send;
 
-/// Kills each kind of function, and asks for what it does.
+/// Kills each function and sends a request for it.
 pub async fn are_survived(dev: &Dev, token: &str) {
     for (function, path) in [("records", "/v1/collections/tasks/records"), ("auth", "/v1/auth/me")] {
         for _ in 0..3 {
@@ -34,7 +34,7 @@ async fn kill(dev: &Dev, function: &str) {
     send("KILL", killed).await;
 }
 
-/// Each answer is there in good time, and is either no or what it always was.
+/// Each answer arrives in time, and is either a 503 or the usual one.
 async fn answers_again(dev: &Dev, path: &str, token: &str) {
     loop {
         let (status, body) = dev.ask_whoever_answers(Method::GET, path, Some(token), None).await;

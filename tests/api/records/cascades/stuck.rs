@@ -1,4 +1,4 @@
-//! Records that cannot follow a deletion: others come past them, and the job ends.
+//! Records that a cascade cannot write: they do not block others, and the job ends.
 
 use super::{LIKES, all, follow, jobs, likes};
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, posts};
