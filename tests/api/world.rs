@@ -80,7 +80,7 @@ impl World {
 
     async fn start(variables: Variables, options: Options) -> Self {
         let canaries = Canaries::watch();
-        // Both clocks stand still until a test moves them, so that no test depends on how long it takes.
+        // Both clocks stand still until a test advances them, so that no test depends on its duration.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let local_clock = undercroft_local::Clock::standing_at(now);
         let cloud = LocalCloud::start(Options { clock: local_clock, ..options }).await.unwrap();
@@ -150,7 +150,7 @@ impl World {
     pub async fn relay_only(&self) -> String {
         self.cloud.pump(&RelayOnly(&self.functions)).await.unwrap();
         let waiting = self.cloud.peek("undercroft-local-JobsQueue", 10).unwrap();
-        // What the worker was not given comes back when its visibility timeout ends.
+        // Messages the worker did not get return after their visibility timeout.
         self.advance(Duration::from_secs(361));
         serde_json::to_string(&waiting).unwrap()
     }

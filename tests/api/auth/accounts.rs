@@ -64,7 +64,7 @@ async fn a_stranger_cannot_tell_a_known_address_from_an_unknown_one() {
     let stranger = world.stranger();
     let theirs = "another passphrase of mine";
     let mut answers = Vec::new();
-    // One that is known, one that nobody knows, one that waits for its code, and one that gets no more mail today.
+    // A known address, an unknown one, one with a pending sign-up, and one that gets no more mail today.
     for email in ["ada@example.org", "eve@example.org", "eve@example.org"] {
         answers.push(stranger.post("/v1/auth/signup", sign_up(email, theirs)).await.expect(202));
         assert_eq!(world.logged_cost(), (1.0, 5.0, 2), "the same work for all");

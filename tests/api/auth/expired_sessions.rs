@@ -37,7 +37,7 @@ async fn an_access_token_does_not_outlive_its_session_on_routes_that_read_the_se
     ada.get("/v1/auth/me").await.expect(200);
     assert_eq!(sessions(&ada).await.len(), 1);
     world.advance(Duration::from_secs(1));
-    // The token itself is good for five more minutes: a list asks for no session.
+    // The access token is valid for five more minutes, and a list does not read the session.
     ada.get("/v1/collections/users/records?limit=1").await.expect(404);
     for path in ["/v1/auth/me", "/v1/auth/sessions"] {
         ada.get(path).await.expect(401);

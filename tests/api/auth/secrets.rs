@@ -23,7 +23,7 @@ async fn a_secret_works_only_for_its_own_purpose() {
     let cursor = page["nextCursor"].as_str().unwrap().to_owned();
     let stranger = world.stranger();
     let places = ["bearer", "refresh", "verify", "cursor", "sign-up"];
-    // Its own code is shown with a sign-up's token, and the other way round.
+    // A code is sent with the token of the sign-up, and the token with a code.
     let verify = async |code: &str, token: &str| world.verify("new@example.org", code, token).await.status;
     let open = async |place: &str, secret: &str| match place {
         "bearer" => status(&world, secret).await,
@@ -54,7 +54,7 @@ async fn no_secret_is_taken_from_or_put_into_a_url() {
     for name in ["access_token", "accessToken", "token", "authorization", "jwt"] {
         for path in ["/v1/auth/me", "/v1/auth/sessions", "/v1/collections", "/v1/jobs"] {
             let refused = stranger.get(&format!("{path}?{name}={token}")).await;
-            // Where no parameter is taken at all it is refused as one, by its name alone.
+            // A route without parameters refuses it by its name alone.
             assert!([400, 401].contains(&refused.status), "{path}?{name}: {}", refused.text);
             assert!(!refused.text.contains(&token) && !format!("{:?}", refused.headers).contains(&token));
         }
@@ -76,7 +76,7 @@ async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     ada.post("/v1/collections/tasks/records", task.clone()).await.expect(201);
     ada.post("/v1/collections/tasks/records", task).await.expect(409);
     ada.post("/v1/collections/tasks/records", json!({ "title": 1, "note": PASSWORD })).await.expect(400);
-    // A mail that SES refuses and names the recipient of, until the job is dead; a code of a sign-up; a wrong one.
+    // A mail that SES refuses, naming the recipient, until the job is dead; a code of a sign-up; a wrong code.
     let mail = json!({ "to": "bob@example.invalid", "subject": "s", "text": PASSWORD });
     let job = json!({ "type": "email.send", "maxAttempts": 1, "payload": mail });
     let job = admin.post("/v1/jobs", job).await.expect(202).header("location").to_owned();

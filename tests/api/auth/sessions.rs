@@ -26,7 +26,7 @@ async fn signing_in_begins_a_new_session_each_time() {
 
 #[tokio::test]
 async fn of_many_refreshes_at_once_all_get_the_one_successor() {
-    // One execution environment, and six that share nothing but the tables.
+    // One execution environment, and six that share only the tables.
     for instances in [1, 6] {
         let world = World::of_instances(instances).await;
         let mut current = world.user("ada").await.refresh_token;

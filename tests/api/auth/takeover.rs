@@ -28,11 +28,11 @@ async fn a_sign_up_after_an_expired_code_does_not_set_the_password() {
         let theirs = world.sign_up(email, THEIRS).await;
         assert_ne!(hers, theirs);
         world.settle().await;
-        // The newest mail is of the attacker's sign-up; she has nothing but her own token, and the attacker only theirs.
+        // The newest mail is of the attacker's sign-up; each of the two has only their own token.
         let code = world.code_for(email);
         assert_eq!(world.verify(email, &code, &hers).await.expect(400).code(), "code_refused");
         assert_eq!(sign_in(&world, email, THEIRS).await, 401, "{email}: the attacker signs in");
-        // With the password she chose she needs no more than the code.
+        // With a new password she needs only the code.
         world.verify_with(email, &code, PASSWORD).await.expect(200);
         assert_eq!((sign_in(&world, email, PASSWORD).await, sign_in(&world, email, THEIRS).await), (200, 401));
         world.verify(email, &code, &theirs).await.expect(400);
@@ -48,7 +48,7 @@ async fn a_sign_up_by_somebody_else_does_not_invalidate_a_code() {
         let code = world.code_for(email);
         for _ in 0..10 {
             let theirs = world.sign_up(email, THEIRS).await;
-            // They know her address and their token, and guess.
+            // The attacker knows her address and has a token, and guesses codes.
             for _ in 0..6 {
                 world.verify(email, WRONG, &theirs).await.expect(400);
             }
@@ -104,7 +104,7 @@ async fn a_code_is_valid_for_its_own_address_and_sign_up_for_ten_minutes() {
     assert_eq!(world.verify(ADA, &ada_code, &ada_token).await.status, 400, "the newest code is the later sign-up's");
     world.verify(ADA, &ada_code.to_lowercase(), &later).await.expect(200);
 
-    // The items are still there: time to live has not removed them. Their time has passed all the same.
+    // The expired items still exist, because time to live has not removed them yet.
     lapse(&world);
     assert!(world.dump("IdentityTable").await.to_string().contains("signup#"));
     world.verify(bob, &bob_code, &bob_token).await.expect(400);
@@ -132,7 +132,7 @@ async fn the_sixth_code_fails_even_if_it_is_correct() {
         world.settle().await;
         let code = world.code_for(ADA);
         let guess = |nth: usize| format!("{WRONG}{nth}");
-        // The same again is no other guess: a lost answer must not use up the tries.
+        // Repeating the same code is not a new try: a lost answer must not use up tries.
         for _ in 0..7 {
             world.verify(ADA, &guess(0), &token).await.expect(400);
         }
@@ -143,7 +143,7 @@ async fn the_sixth_code_fails_even_if_it_is_correct() {
             world.verify(ADA, guess, &token).await.expect(400);
         }
         assert_eq!(world.verify(ADA, &code, &token).await.expect(400).code(), "code_refused");
-        // Whoever reads the mails of the address gets in all the same, with a password of their own.
+        // The owner of the mailbox can still sign up with a new password.
         world.verify_with(ADA, &code, "and this is hers, chosen now").await.expect(200);
         assert_eq!(sign_in(&world, ADA, PASSWORD).await, 401);
     }
@@ -172,7 +172,7 @@ async fn an_address_gets_at_most_five_mails_at_once_and_148_a_day_and_its_owner_
         let new = world.mails_to(ADA).len();
         assert_eq!(new, if minutes == 0 { 5 } else { 1 }, "after {minutes} minutes");
         mails += new;
-        // Her own sign-up is mailed nothing. In her mail there is a code that is good.
+        // Her own sign-up sends no mail, but an earlier mail has a valid code.
         if minutes % 240 == 0 {
             let hers = world.sign_up(ADA, PASSWORD).await;
             world.settle().await;
@@ -187,7 +187,7 @@ async fn an_address_gets_at_most_five_mails_at_once_and_148_a_day_and_its_owner_
     }
     assert_eq!(mails, 148);
     assert_eq!((sign_in(&world, ADA, PASSWORD).await, sign_in(&world, ADA, THEIRS).await), (200, 401));
-    // Nothing has piled up under the address, and the mails withheld are there for an admin to see.
+    // The items of the address are bounded, and admins can read the withheld mails.
     let kept = world.dump("IdentityTable").await;
     let under = |item: &&Value| item["pk"]["S"] == format!("a#{ADA}");
     assert!(kept.as_array().unwrap().iter().filter(under).count() <= 7);

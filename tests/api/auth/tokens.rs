@@ -130,7 +130,7 @@ async fn a_new_signing_key_is_published_first_and_tokens_of_the_old_key_stay_val
     let kids: Vec<&str> =
         published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
     assert_eq!(kids, [header["kid"].as_str().unwrap(), "before"], "ours signs from now on");
-    // Whoever knew only the key of before looks again after five seconds at most.
+    // An environment that cached the old key reads the keys again after at most five seconds.
     world.advance(Duration::from_secs(5));
     for token in [&after, &of_before] {
         assert_eq!(status(&world, token).await, 200);

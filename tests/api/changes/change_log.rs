@@ -62,7 +62,7 @@ async fn a_feed_does_not_reveal_changes_outside_the_list() {
     assert_eq!((&still["items"], &still["more"]), (&nothing["items"], &nothing["more"]));
     let length = |body: &Value| body["nextCursor"].as_str().unwrap().len();
     assert_eq!(length(&nothing), length(&still));
-    // What is theirs comes all the same, however much lies before it.
+    // Their own changes arrive, however many others are before them.
     note("a").await;
     world.settle().await;
     let (mut cursor, mut found, mut asked) = (String::new(), 0, 0);
@@ -109,7 +109,7 @@ async fn a_list_says_how_many_records_it_holds() {
     world.settle().await;
     assert_eq!((count(&admin, "").await, count(&bob, "").await, count(&admin, "board == 'x'").await), (2, 1, 0));
 
-    // Undeleted by hand, as far as the change log can tell: it counts again.
+    // To the change log this looks like an undelete: the record counts again.
     let key = json!({ "pk": { "S": "c#notes#1#0" }, "sk": { "S": first } });
     let table = world.cloud.tables().iter().find(|name| name.ends_with("RecordsTable")).unwrap();
     let back = json!({ "TableName": table, "Key": key, "UpdateExpression": "SET v = v + :one REMOVE del, #ttl",
@@ -190,7 +190,7 @@ async fn a_filled_collection_is_counted_by_a_job_while_requests_go_on() {
     let put = admin.put("/v1/collections/notes", notes()).await.expect(200).body;
     assert_eq!((&put["status"], put["job"].is_string()), (&json!("building"), true));
 
-    // One by a function that has not heard, the others by those that have.
+    // One by a function with the old definition, the others by functions with the new one.
     let unheard = note(&admin, &ada, "unheard").await;
     world.advance(Duration::from_secs(6));
     let counted = format!("{NOTES}?count=true&limit=0");
@@ -327,7 +327,7 @@ async fn a_feed_cursor_is_valid_for_seven_days_and_for_its_own_list() {
     let cursor = follower.cursor.clone().unwrap();
     world.advance(Duration::from_secs(86_400));
     let ada = world.user("ada").await;
-    // The table may keep what is past its time a while, or not: a client does not notice.
+    // The table may keep expired items for a while: a client does not notice.
     for expired in [false, true] {
         if expired {
             assert!(world.cloud.expire().unwrap() > 0);

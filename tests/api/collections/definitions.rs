@@ -170,7 +170,7 @@ async fn a_write_once_field_cannot_be_changed_by_any_route() {
         }
         assert_eq!(ada.get(part).await.expect(200).body["version"], 1);
     }
-    // To say again what it is, is no change.
+    // Sending the stored value is not a change.
     ada.patch(&with, json!({ "serial": "a", "note": "m" })).await.expect(200);
     put(&ada, &with, json!({ "serial": "a" })).await.expect(200);
     put(&ada, &without, json!({ "note": "m" })).await.expect(200);

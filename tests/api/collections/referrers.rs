@@ -24,7 +24,7 @@ async fn a_definition_lists_its_referrers() {
     assert_eq!(referenced.code(), "referenced");
     assert!(referenced.body["detail"].as_str().unwrap().contains("`comments`"), "{}", referenced.text);
 
-    // What is put again keeps what it knows, and shows none of it.
+    // A repeated put keeps the referrers and does not show them.
     let shown = admin.get("/v1/collections/posts").await.expect(200);
     assert!(!shown.text.contains("referrers"));
     let mut longer = posts();

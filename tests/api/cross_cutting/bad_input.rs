@@ -219,7 +219,7 @@ async fn a_value_one_above_a_limit_is_refused_at_no_cost() {
     refused_for_nothing(ada.request(Method::GET, &record).header("if-match", &tags).send().await);
     refused_for_nothing(ada.post(THINGS, json!({ "text": 1 })).await);
     refused_for_nothing(ada.get(&format!("{record}?consistent=maybe")).await);
-    // In the list of what no index serves, too, nothing is read.
+    // A list that no index serves also reads nothing.
     assert_eq!(refused_for_nothing(ada.get(&format!("{THINGS}?sort=flag")).await).status, 422);
 }
 
@@ -243,7 +243,7 @@ async fn an_unknown_or_repeated_parameter_is_refused() {
             assert_eq!(answer.status, 400, "{path}?{query}: {}", answer.text);
         }
     }
-    // The gateway joins what was sent twice with commas: that must not mean one of the two.
+    // API Gateway joins repeated headers with commas: the result must not be treated as one of them.
     for query in [
         format!("filter={}", encoded("text == 'a',text == 'b'")),
         "sort=text,text".to_owned(),

@@ -76,7 +76,7 @@ async fn a_record_with_a_foreign_index_entry_is_shown_only_as_its_rule_allows() 
     }
     let news = ada.get(&format!("/v1/changes?collection=notes&after={now}")).await.expect(200).body;
     assert_eq!(news["items"], json!([]), "that it came to stand there is nothing that happened to her");
-    // It is there, and it was read: who may see it all sees it where it stands.
+    // The record exists and was read: a caller who may see everything sees it at its wrong position.
     let of_ada = format!("{NOTES}?filter=owner%20%3D%3D%20%22{}%22", ada.id());
     let page = admin.get(&of_ada).await.expect(200);
     assert_eq!(page.body["items"].as_array().unwrap().len(), 2, "{}", page.text);

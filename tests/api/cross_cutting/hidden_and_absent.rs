@@ -114,13 +114,13 @@ async fn hidden_deleted_and_missing_records_give_the_same_answer_after_the_same_
                     let of_other = asked(&world, caller, other, way, &key).await;
                     assert_eq!(of_other, of_missing, "{} {other}{}", way.0, way.1);
                 }
-                // What is wrong in itself is said before anybody looks.
+                // Malformed requests are refused before any read.
                 let is_wrong = way.3 == Some(json!({ "title": null })) && collection == TASKS && nowhere == 404;
                 let expected = if is_wrong { 400 } else { nowhere };
                 assert!(of_missing.iter().all(|(status, ..)| *status == expected), "{of_missing:?}");
             }
         }
-        // The calls are there to be seen: to her own record the same requests make others.
+        // The comparison works: the same requests about her own record make different calls.
         let hers = asked_alone(&world, &ada, &hidden).await;
         assert_ne!(hers, asked_alone(&world, &ada, &missing).await);
     }

@@ -36,14 +36,14 @@ fn guesses(field: &str, owner: &str) -> Vec<(&'static str, &'static str, Value)>
         for manner in ["alone", "conditional", "kept", "batch"] {
             asked.push((manner, "PATCH", json!({ field: guess })));
             asked.push((manner, "PATCH", json!({ "name": "Eve", field: guess })));
-            // What else is refused is not named first where the guess is right.
+            // A right guess must not change which error is named first.
             asked.push((manner, "PATCH", json!({ "badge": 9, "zone": 9, field: guess })));
             asked.push((manner, "PATCH", json!({ "open": 3, "tags": [0, 7, 65_535], field: guess })));
             asked.push((manner, "PUT", whole.clone()));
             asked.push((manner, "POST", whole.clone()));
         }
     }
-    // Held against what is sent beside it, or was before.
+    // Compared with another field that is sent now, or was sent before.
     for guess in [0, 7] {
         asked.push(("alone", "PATCH", json!({ "open": guess, "tags": [guess] })));
         asked.push(("batch", "PATCH", json!({ "open": guess, "tags": [guess] })));

@@ -166,7 +166,7 @@ async fn no_query_reveals_a_bit_of_a_hidden_field() {
             assert_eq!(now, before, "{question}");
         }
     }
-    // The questions are good ones: of a field that may be seen, they tell every value from every other.
+    // The queries are effective: for a visible field they distinguish every two values.
     let open = &answers[1].1;
     for (nth, reported) in open.iter().enumerate() {
         assert!(open[..nth].iter().all(|other| other != reported));
@@ -206,7 +206,7 @@ async fn no_answer_contains_text_of_another_users_record() {
     for question in &asked {
         for caller in [&ada, &world.stranger()] {
             let answer = caller.get(question).await;
-            // A question may itself name what it looks for.
+            // A query may contain the searched value itself.
             assert!(!sings(&answer) || question.contains(&encoded("CANARY")), "{question}: {}", answer.text);
         }
     }
@@ -215,7 +215,7 @@ async fn no_answer_contains_text_of_another_users_record() {
     }
     heard += usize::from(sings(&bob.get(PEOPLE).await));
     assert!(heard > 0, "its owner hears it");
-    // Its hidden part its owner hears neither.
+    // The owner does not see the hidden part either.
     for question in questions("secret", &person) {
         assert!(!bob.get(&question).await.text.contains("434343434343"), "{question}");
     }
@@ -226,7 +226,7 @@ async fn no_answer_contains_text_of_another_users_record() {
         let ghost = bob.get(&format!("{of}?expand=ghost")).await.expect(400).body["detail"].clone();
         assert_eq!(hidden.as_str().unwrap().replace(expand, "ghost"), ghost, "{of}?expand={expand}");
     }
-    // A cursor is good for whom it was made for.
+    // A cursor is valid only for its own caller.
     let cursor =
         bob.get(&format!("{PEOPLE}?limit=1")).await.expect(200).body["nextCursor"].as_str().unwrap().to_owned();
     ada.get(&format!("{PEOPLE}?limit=1&cursor={cursor}")).await.expect(400);

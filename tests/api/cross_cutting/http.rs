@@ -213,7 +213,7 @@ async fn a_repeated_header_or_parameter_is_refused() {
     ada.request(Method::GET, &path).header("authorization", &token).send().await.expect(400);
     let stranger = world.stranger();
     stranger.request(Method::GET, &path).header("authorization", &format!("{token},{token}")).send().await.expect(400);
-    // Each of the two would be taken by itself, and so would both if they said the same.
+    // Each of the two would be accepted alone, and both would be if they were equal.
     for (first, second) in [("\"a\"", "\"b\""), ("\"a\"", "\"a\"")] {
         let make = || ada.request(Method::POST, TASKS).json(json!({ "title": "t", "owner": ada.id() }));
         let twice = make().header("idempotency-key", first).header("idempotency-key", second);

@@ -79,13 +79,13 @@ async fn a_call_outside_a_functions_role_is_denied() {
         let answer = world.cloud.call_as(function, action, &body).await;
         let refused = answer.expect_err(&format!("{function} may {action} {body}"));
         assert!(refused.is("AccessDeniedException"), "{function} {action} {body}: {refused}");
-        // The same call is no nonsense: somebody with more rights gets an answer, if only that nothing is there.
+        // The same call is valid: a role with more rights gets an answer, even if only a 404.
         let allowed = world.cloud.call(action, &body).await;
         assert!(
             !matches!(&allowed, Err(error) if error.is("AccessDeniedException") || error.is("ValidationException"))
         );
     }
-    // What this test has sent itself is nobody's work.
+    // Calls of this test itself do not count.
     world.cloud.call("AmazonSQS.PurgeQueue", &json!({ "QueueUrl": "undercroft-local-JobsQueue" })).await.unwrap();
 }
 
@@ -93,7 +93,7 @@ async fn a_call_outside_a_functions_role_is_denied() {
 async fn every_grant_of_every_role_is_needed_by_something_the_system_does() {
     let mut relied_on = BTreeSet::new();
     let mut granted = BTreeSet::new();
-    // Whoever pages first makes the key that cursors are sealed with; either function may be that one.
+    // The first page creates the key that encrypts cursors; either function may do it.
     for first in ["/v1/collections/tasks/records", "/v1/jobs"] {
         let world = World::new().await;
         do_everything(&world, first).await;
@@ -125,7 +125,7 @@ async fn do_everything(world: &World, first: &str) {
     let replace = ada.request(Method::PUT, &one).header("if-match", patched.header("etag"));
     replace.json(task("three")).send().await.expect(200);
     ada.delete(&one).await.expect(204);
-    // A value that a record has let go of is taken over, on the condition that nobody else was faster.
+    // A released unique value is taken over, on the condition that nobody else has taken it.
     ada.post(records, task("three")).await.expect(201);
 
     let doomed = |attempts: u64| {
@@ -196,7 +196,7 @@ async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     admin.delete(&like).await.expect(204);
     let (like, _) = make(admin, "likes", json!({ "comment": other_id })).await;
     admin.delete(&like).await.expect(204);
-    // That a like was there is forgotten by whoever deletes the comment: by the function, and by the worker.
+    // The deletion of a comment removes the old reference of a like: in the function, and in the worker.
     admin.delete(&other).await.expect(204);
     admin.delete(&post).await.expect(204);
     work(world).await;
@@ -215,7 +215,7 @@ async fn change_definitions(world: &World, admin: &Caller<'_>) {
         admin.put("/v1/collections/posts", unique.clone()).await.expect(202);
     }
     world.advance(Duration::from_secs(6));
-    // One that claims the title before the job comes to the post that had it first, and lets go of it.
+    // A record claims the title before the job reaches the post that had it first, and releases it.
     let (second, _) = make(admin, "posts", json!({ "title": "x" })).await;
     admin.patch(&second, json!({ "title": "y" })).await.expect(200);
     work(world).await;

@@ -83,7 +83,7 @@ async fn an_idempotency_key_is_a_quoted_string_of_at_most_255_characters_on_ever
             assert_eq!(first.headers.get(header), again.headers.get(header), "{name}: {header}");
         }
         let other = ask(&longest, &json!({ "operations": [{}] })).await;
-        // A body that could never be done is refused as that.
+        // An invalid body is refused as such.
         let is_malformed = other.status == 400 && route.body.is_some();
         assert!(other.code() == "key_reused" || is_malformed, "{name}: {}", other.text);
     }
@@ -154,7 +154,7 @@ async fn a_key_reused_with_another_payload_is_422_and_a_request_in_flight_is_409
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);
     let body = |title: &str| json!({ "title": title, "owner": ada.id() });
     let create = async |title: &str| keyed(&ada, Method::POST, TASKS, "\"k\"", body(title)).await;
-    // Somebody else's transaction is at work on the kept answer: the same request is being done right now.
+    // Another transaction writes the stored answer: the same request is in progress.
     world.cloud.faults().on("TransactWriteItems", 1, Fault::LastInConflict);
     assert_eq!(create("one").await.expect(409).code(), "in_progress");
     assert_eq!(count(&ada).await, 0);
@@ -167,7 +167,7 @@ async fn a_key_reused_with_another_payload_is_422_and_a_request_in_flight_is_409
     enqueue("no.such_job").await.expect(202);
     assert_eq!(enqueue("no.other_job").await.expect(422).code(), "key_reused");
 
-    // What a condition says is part of what is asked for.
+    // The precondition is part of the request.
     let at = path(&task(&ada, "t").await);
     let patch = |tag: &str| ada.request(Method::PATCH, &at).header("idempotency-key", "\"p\"").header("if-match", tag);
     patch("\"1\"").json(json!({ "title": "u" })).send().await.expect(200);

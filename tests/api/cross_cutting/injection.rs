@@ -271,7 +271,7 @@ async fn a_replacement_keeps_fields_its_writer_cannot_see_or_write() {
     ada.post("/v1/batch", json!({ "operations": [operation] })).await.expect(200);
     let whole = admin.get(&record).await.expect(200).body;
     assert_eq!((&whole["secret"], &whole["kept"], &whole["more"]), (&json!("1x1z"), &json!("k"), &Value::Null));
-    // Who sees it all replaces it all.
+    // A caller who sees all fields replaces all fields.
     admin.request(Method::PUT, &record).header("if-match", "*").json(body).send().await.expect(200);
     let whole = admin.get(&record).await.expect(200).body;
     assert_eq!((&whole["secret"], &whole["kept"]), (&Value::Null, &Value::Null));

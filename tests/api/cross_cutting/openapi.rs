@@ -192,7 +192,7 @@ async fn the_document_the_routers_and_the_template_have_the_same_routes() {
             "{path}: left: the document; right: template.yaml"
         );
     }
-    // And the other way about: what is deployed leads to nothing that the document does not name.
+    // Conversely, every deployed path is in the document.
     for route in world.cloud.functions().iter().flat_map(|function| function.routes()) {
         let prefix = route.path.strip_suffix("{proxy+}");
         let is_named = |path: &String| prefix.map_or(*path == route.path, |prefix| path.starts_with(prefix));
@@ -231,7 +231,7 @@ async fn every_path_takes_the_methods_the_document_names_and_no_others() {
         }
     }
     assert!(refused > 50, "{refused}");
-    // A collection was deleted: what clears it waits until every function has heard.
+    // A collection was deleted: its purge waits until the deletion is in force.
     world.settle().await;
     world.advance(Duration::from_secs(60));
     world.settle().await;
@@ -259,7 +259,7 @@ async fn every_operation_refuses_callers_its_policy_does_not_name() {
     for (function, routes) in routes() {
         for route in routes.iter().filter(|route| route.is_built()) {
             let path = of_tasks(route, &id);
-            // Whoever ends a session has none to go on with.
+            // A caller that ends its session needs a new one.
             let user = if route.policy == Policy::Session { &leaver } else { &user };
             for (caller, refusals) in [&stranger, user].into_iter().zip(turned_away(route.policy)) {
                 let answer = bare(caller, route.method, &path).await;

@@ -62,7 +62,7 @@ const EVERYBODY: [Who; 9] = [
     Who::Member,
     Who::Writer,
     Who::Owner,
-    // Last: an admin may do what leaves nothing to ask the others about.
+    // Admins are last, because their actions remove the objects that other callers need.
     Who::Admin,
 ];
 

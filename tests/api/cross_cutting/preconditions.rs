@@ -199,7 +199,7 @@ async fn a_condition_on_a_definition_decides_as_one_on_a_record_does() {
         let is_same = reported(&before) == reported(&after);
         assert_eq!(is_same, row.3 >= 300, "{row:?}: {}", after.text);
     }
-    // What clears a deleted collection waits until every function has heard.
+    // The purge of a deleted collection waits until the deletion is in force.
     world.settle().await;
     world.advance(Duration::from_secs(60));
     world.settle().await;

@@ -75,12 +75,12 @@ async fn pointing_at_a_hidden_record_answers_like_pointing_at_a_missing_one() {
             assert_eq!(hidden.status, 400, "{}: {}", hidden.asked, hidden.text);
             assert_eq!(reported(hidden, &id), reported(absent, ABSENT), "{}", hidden.asked);
         }
-        // Nothing of it keeps its owner from deleting it, and who may read it may point at it.
+        // The owner can still delete it, and callers who may read it may point at it.
         for answer in point(&ada, &link, &id, 2).await {
             assert!(answer.status < 300, "{}: {}", answer.asked, answer.text);
         }
         assert_eq!(ada.delete(&path).await.expect(409).code(), "referenced", "its owner's own links do");
-        // Who keeps a link as it is needs no right anew.
+        // Keeping an existing reference needs no right.
         eve.request(Method::PUT, &link)
             .header("if-match", "*")
             .json(json!({ "to": id, "text": "kept" }))
@@ -107,7 +107,7 @@ async fn the_refer_rule_allows_pointing_at_records_the_caller_may_not_read() {
     assert_eq!(eve.post(LINKS, json!({ "to": small })).await.expect(400).body["errors"][0]["code"], "relation");
     ada.post(LINKS, json!({ "to": small })).await.expect(201);
     world.admin().await.post(LINKS, json!({ "to": small })).await.expect(201);
-    // Whoever has signed in may name another user, whose profile they may not read.
+    // Every signed-in user may point at another user without the right to read the profile.
     let theirs = format!("/v1/collections/users/records/{}", ada.id());
     eve.get(&theirs).await.expect(404);
     eve.post(LINKS, json!({ "who": ada.id() })).await.expect(201);

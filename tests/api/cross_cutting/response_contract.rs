@@ -64,8 +64,8 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 }
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
-    // The document cannot say what keeps a price from somebody. Of records it depends on the definition and on whose they are
-    // (what they cost, `cost.rs` holds), of an address it is withheld; otherwise it depends only on the record's existence.
+    // The document cannot state when a cost is withheld. For records it depends on the definition and the caller (`cost.rs`
+    // checks the costs), for an address it is always withheld; otherwise it depends only on the status.
     let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
     let may_be_withheld = withheld.iter().any(|part| answer.asked.contains(part));
     let is_priced = !may_be_withheld && !matches!(answer.status, 401 | 403 | 404);
@@ -87,7 +87,7 @@ fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
 fn hold_body(schema: &str, query: &str, is_json: bool, answer: &Answer) {
     let text = Value::from(answer.text.as_str());
     let body = if is_json { &answer.body } else { &text };
-    // The document cannot say which of the alternatives belongs to which question. We can.
+    // The document cannot state which alternative belongs to which parameters, so this code does.
     let asked = |name: &str| query.split('&').any(|part| part.starts_with(name));
     if let Some(place) = schema.strip_suffix("PatchedRecord") {
         let schema = if asked("explain=true") { "ExplainedPatch" } else { "WrittenRecord" };

@@ -171,6 +171,6 @@ async fn a_batch_that_the_database_or_the_answer_cannot_hold_is_refused_and_noth
 
     admin.post("/v1/batch", mark(&large[..12])).await.expect(200);
     admin.post("/v1/batch", mark(&quoted[..4])).await.expect(200);
-    // What is deleted is in no answer.
+    // Deleted records are in no answer.
     admin.post("/v1/batch", each(&quoted, "DELETE", None)).await.expect(200);
 }

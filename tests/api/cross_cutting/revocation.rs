@@ -38,7 +38,7 @@ async fn after_a_record_has_changed_owner_its_former_owner_cannot_write_it() {
         let at = path(&ada.post(TASKS, body).await.expect(201).body);
         let revoke = async || admin.patch(&at, json!({ "owner": bob.id() })).await;
         let way = round % WAYS;
-        // Who is polled first differs, and how far the one gets before the other begins.
+        // The order of polling varies, and the progress of one before the other starts.
         let (revoked, written) = match round / WAYS % 2 {
             0 => join(revoke(), write(&ada, &at, way)).await,
             _ => {

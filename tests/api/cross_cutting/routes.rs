@@ -109,7 +109,7 @@ async fn no_route_accepts_an_identity_that_a_stranger_claims() {
             }
             for (place, knock) in asked {
                 let answer = knock.send().await;
-                // Saying what nobody asked for may be refused as such; it never helps.
+                // An unexpected header may be refused; it never gives access.
                 let is_refused = answer.status == 400 && place != "header";
                 assert!(
                     answer.status == *expected || is_refused,
@@ -172,7 +172,7 @@ async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
         let answer = owner.post(&format!("{records}?{query}"), body.clone()).await.expect(400);
         assert!(answer.code() == "query" && answer.text.len() < 1_000, "{query}: {}", answer.text);
     }
-    // Nobody was signed out, nothing was made, changed or deleted. What says nothing is no parameter.
+    // Nobody was signed out, and nothing was created, changed or deleted. An empty query string is accepted.
     let left = owner.get(&format!("{records}?")).await.expect(200).body;
     assert_eq!(left["items"], json!([made.body]));
     admin.request(Method::GET, "/v1/auth/me?").send().await.expect(200);

@@ -64,7 +64,7 @@ async fn a_stored_answer_is_not_repeated_after_a_day() {
     assert_eq!(patch(&ada, &at, &[("if-match", "\"1-v\"")]).await.expect(200).body["version"], 2);
     world.advance(Duration::from_secs(1));
     patch(&ada, &at, &[("if-match", "\"1-v\"")]).await.expect(412);
-    // A request that is not the same is none of an old key's business either.
+    // A different request is not affected by an expired key.
     patch(&ada, &at, &[("if-match", "\"3-v\"")]).await.expect(412);
     assert!(world.dump("RecordsTable").await.to_string().contains("i#"), "nothing has removed the item");
     assert_eq!(ada.get(&format!("{TASKS}?limit=100")).await.expect(200).body["items"][0]["version"], 2);

@@ -97,7 +97,7 @@ async fn a_malformed_batch_reads_nothing_whichever_collections_it_names() {
     for _ in 0..2 {
         let mut reported = Vec::new();
         for name in ["tasks", "notes", "nothing", "Wrong"] {
-            // Beside others whose collections would be read.
+            // Together with operations on collections that would be read.
             let others = [("POST", "tasks"), ("POST", "notes"), ("POST", "nowhere")].map(|(method, name)| {
                 json!({ "method": method, "path": format!("/v1/collections/{name}/records"), "body": {} })
             });
@@ -196,7 +196,7 @@ async fn no_route_needs_more_than_two_calls_to_refuse_a_stranger() {
         let path = route.replace("{collection}", "tasks").replace("{id}", "01890000-0000-7000-8000-000000000000");
         for token in [None, Some("e30.e30.e30"), Some("eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.e30.AA")]
         {
-            // Whatever a function has in memory may not be what makes it cheap.
+            // The low cost must not depend on caches.
             world.restart_functions();
             let mut stranger = world.stranger();
             stranger.token = token.map(str::to_owned);

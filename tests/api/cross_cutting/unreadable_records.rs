@@ -223,7 +223,7 @@ async fn a_sent_field_is_compared_with_no_other_stored_field() {
         let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
         knock.json(json!({ "code": guess })).send().await.expect(404);
     }
-    // What she does not send are stored fields, and how those compare is not hers to know.
+    // Fields that she does not send are stored ones, and she must not learn how they compare.
     eve.patch(&bid, json!({ "name": "new" })).await.expect(404);
     ada.patch(&bid, json!({ "name": "new" })).await.expect(200);
     ada.patch(&bid, json!({ "code": "red" })).await.expect(404);

@@ -78,7 +78,7 @@ async fn the_answer_of_a_write_shows_only_what_a_read_would() {
         let imported = "01890000-0000-7000-8000-00000000000a";
         let put = sender.request(Method::PUT, &format!("{BOX}/{imported}")).header("if-none-match", "*").json(body);
         is_unread(&put.send().await, 201, 1);
-        // Who may read it is answered with it.
+        // A caller who may read the record gets it in the answer.
         let kept = keeper.patch(&letter, json!({ "note": "read" })).await.expect(200);
         assert_eq!((&kept.body["text"], &kept.body["note"]), (&json!(CANARY), &json!("read")));
         assert_eq!(keeper.get(&letter).await.expect(200).body, kept.body);
@@ -118,7 +118,7 @@ async fn a_record_deleted_by_somebody_else_is_restored_only_by_the_undelete_rule
     assert_eq!(undelete(&owner, &letter).await, 409, "it is not deleted");
     owner.delete(&letter).await.expect(204);
     assert_eq!(undelete(&admin, &letter).await, 200, "admins may");
-    // The rule lets others.
+    // The rule allows others.
     own["rules"]["undelete"] = json!("record.keeper == auth.id");
     admin.put("/v1/collections/box", own).await.expect(200);
     world.advance(Duration::from_secs(18));

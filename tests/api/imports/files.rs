@@ -237,7 +237,7 @@ async fn a_file_that_is_replaced_while_it_is_imported_is_not_mixed() {
     let job = enqueue(&admin, "records.import", payload).await;
     world.cloud.pump(world.functions()).await.unwrap();
     assert!(admin.get(&job).await.expect(200).body["progress"]["offset"].as_u64().is_some_and(|offset| offset > 0));
-    // As whoever still has the link may do.
+    // As any holder of the link may do.
     let objects = files(&world, "jobs");
     objects.put(&key, "application/x-ndjson", (10..16).map(row).collect::<String>().into_bytes()).await.unwrap();
     for _ in 0..6 {
@@ -318,7 +318,7 @@ async fn an_import_or_export_that_cannot_succeed_is_refused_at_once() {
         let refused = admin.post(UPLOADS, body).await.expect(400);
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{}", refused.text);
     }
-    // What only the worker can know ends the job, and the job says why.
+    // An error that only the worker can detect ends the job, with its reason.
     let absent =
         enqueue(&admin, "records.import", json!({ "collection": "things", "format": "csv", "key": key })).await;
     let header = import(&admin, "things", "csv", "title,nothing\n1,2\n").await;

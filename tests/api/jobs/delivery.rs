@@ -246,7 +246,7 @@ async fn jobs_of_a_group_run_one_at_a_time_and_a_failing_one_holds_up_only_its_o
         body
     })
     .await;
-    // Only what was relayed before is certain to be in front.
+    // Only jobs relayed earlier are certain to be first.
     world.settle().await;
     let behind = enqueue(&admin, grouped("ada@example.org", "a")).await;
     let beside = enqueue(&admin, grouped("bob@example.org", "b")).await;
@@ -311,7 +311,7 @@ async fn a_job_whose_worker_is_killed_every_time_ends_dead_and_can_be_redriven()
     .await;
     let id = path.rsplit('/').next().unwrap().to_owned();
     world.relay_only().await;
-    // As a killed worker leaves it: started, and never finished.
+    // The state after a killed worker: started, but not finished.
     let table = world.cloud.tables().iter().find(|name| name.ends_with("JobsTable")).unwrap();
     let lease = world.now() / 1000 + 90;
     let killed = json!({
@@ -352,7 +352,7 @@ async fn a_long_job_goes_on_from_its_progress_and_a_slice_counts_once() {
     assert_eq!((&between["status"], &between["progress"]), (&json!("queued"), &json!({ "done": 5 })), "{between}");
     assert_eq!(between["attempts"], 0, "a slice has all attempts");
     assert!(matches!(jobs.start(id, 1).await.unwrap(), Start::Settled), "the first slice is over");
-    // The stream brings the next slice to the worker, which does not know such jobs and says so.
+    // The stream delivers the next slice to the worker, which does not know this job type and fails it.
     world.settle().await;
     let after = admin.get(&path).await.expect(200).body;
     assert_eq!((&after["status"], &after["progress"]), (&json!("dead"), &json!({ "done": 5 })), "{after}");

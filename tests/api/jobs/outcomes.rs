@@ -107,7 +107,7 @@ async fn system_jobs_cannot_be_cancelled() {
     define(&world, &[json!({ "name": "things", "schema": { "type": "object", "properties": {} } })]).await;
     admin.delete("/v1/collections/things?records=delete").await.expect(202);
     admin.delete(&post).await.expect(204);
-    // The relay makes a job of the deletion, and the worker is not there.
+    // The relay enqueues a job for the deletion, but no worker runs.
     world.relay_only().await;
     let admin = world.admin().await;
     let owed = system_grant(&admin).await;

@@ -21,7 +21,7 @@ async fn a_cascade_that_cannot_be_enqueued_loses_no_earlier_count_or_change() {
     let (kept, gone) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&gone) })).await;
     ada.delete(&gone).await.expect(204);
-    // The relay writes no other item alone than the job of what follows.
+    // The only item that the relay writes alone is the cascade job.
     world.cloud.faults().on("PutItem", 1, Fault::FailedBefore);
     for _ in 0..4 {
         world.settle().await;

@@ -115,7 +115,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     let frozen = json!({ "title": "answered, and frozen", "owner": user["id"], "slug": "frozen" });
     what_is_answered_is_done(&dev, &token, &admin, &frozen).await;
 
-    // What would be a line of its own, in red, if a log took it as it comes.
+    // Text that would forge a red log line if it were logged without escaping.
     let forged = "/v1/collections/tasks/records?sort=%0d%0a%7B%22message%22%3A%22forged%22%7D%0a%1b%5B31m";
     assert_eq!(dev.ask(Method::GET, forged, Some(&token), None).await.0, 400);
 
@@ -147,7 +147,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     deaths::are_survived(&dev, &token).await;
     tour::take(&dev).await;
 
-    // Killed without a chance to clean up, it leaves nobody behind.
+    // Killed without cleanup, it leaves no process behind.
     let started = dev.processes();
     assert!(started.len() >= 8, "itself, its guard and six functions: {started:?}");
     dev.signal("KILL").await;

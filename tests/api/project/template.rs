@@ -190,7 +190,7 @@ fn a_function_makes_its_routes_in_its_lib_and_nowhere_else() {
             let is_read = is_lib && way == ".route(";
             assert!(is_read || !source.contains(way), "{way} in {}: move it to lib.rs, as .route(", path.display());
         }
-        // What is merged is made in the same file.
+        // A merged router is built in the same file.
         let merged: Vec<&str> = source.split(".merge(").skip(1).map(|call| call.split('(').next().unwrap()).collect();
         let is_own = |name: &&str| source.contains(&format!("fn {name}("));
         assert!(

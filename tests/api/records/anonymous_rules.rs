@@ -45,7 +45,7 @@ async fn no_rule_about_the_caller_allows_a_stranger_anything() {
     ] {
         let world = World::new().await;
         let admin = world.admin().await;
-        // The state is a draft, so that the test of the record besides does not decide.
+        // The state is a draft, so that the condition on the record does not decide.
         let rules =
             json!({ "read": rule, "update": rule, "delete": rule, "create": rule.replace("record.", "input.") });
         admin.put("/v1/collections/pages", pages(&rules)).await.expect(201);

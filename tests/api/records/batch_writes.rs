@@ -192,7 +192,7 @@ async fn the_same_key_gives_the_same_answer_and_one_effect() {
             .code(),
         "key_reused"
     );
-    // What failed had no effect, and may be tried again under the same key.
+    // The failed request had no effect and may be retried with the same key.
     keyed(&ada, Method::POST, TASKS, "\"k2\"", json!({ "title": "" })).await.expect(400);
     keyed(&ada, Method::POST, TASKS, "\"k2\"", json!({ "title": "fine", "owner": ada.id() })).await.expect(201);
 }
@@ -344,7 +344,7 @@ async fn an_id_chosen_by_the_client_is_not_in_the_future() {
         let knock = ada.request(Method::PUT, &format!("{TASKS}/{id}")).header("if-none-match", "*");
         knock.json(json!({ "title": "t", "owner": ada.id() })).send().await
     };
-    // Clocks differ: a minute is let pass.
+    // Clocks may differ by up to a minute.
     for ahead in [60_001, 3_600_000] {
         assert_eq!(put(world.now() + ahead).await.expect(400).code(), "id", "{ahead}");
     }

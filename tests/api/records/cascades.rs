@@ -78,7 +78,7 @@ async fn a_cascade_deletes_three_hundred_records_in_slices_and_no_others() {
     let (post, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let made = many(&ada, COMMENTS, &vec![json!({ "post": id(&post) }); 300]).await;
     many(&ada, COMMENTS, &vec![json!({ "post": id(&other) }); 20]).await;
-    // One is moved away in time, and one after the deletion.
+    // One record is changed before the deletion, and one after it.
     ada.patch(&made[0], json!({ "post": id(&other) })).await.expect(200);
     ada.delete(&post).await.expect(204);
     ada.patch(&made[1], json!({ "post": id(&other) })).await.expect(200);
@@ -168,7 +168,7 @@ async fn a_deletion_undone_in_time_cascades_nothing() {
     assert_eq!(all(&ada, COMMENTS).await.len(), 3);
     assert_eq!(jobs(&world).await[0]["result"], json!({ "done": 0, "undeleted": true }));
 
-    // Deleted again it is a deletion of its own. What a job has done stays done, and what comes back is left alone.
+    // A second deletion is independent. Records that a job has deleted stay deleted, and restored ones are kept.
     ada.delete(&post).await.expect(204);
     follow(&world).await;
     let ada = world.user("ada").await;
@@ -237,7 +237,7 @@ async fn set_null_takes_the_field_out_of_each_record_and_out_of_its_indexes() {
         assert_eq!(page.body["items"].as_array().unwrap().len(), count);
     }
     assert_eq!(jobs(&world).await.len(), 1);
-    // What every record must have cannot be taken out, and what must be found needs its index.
+    // setNull cannot remove a required field, and a cascade needs its index.
     commented["schema"]["required"] = json!(["post"]);
     let refused = admin.put("/v1/collections/comments", commented.clone()).await.expect(400);
     assert_eq!(refused.body["errors"][0]["code"], "required");

@@ -45,7 +45,7 @@ async fn undelete_notices_that_a_tombstone_changed_its_reference_meanwhile() {
     let undelete = async |comment: &str| ada.post(&format!("{comment}/undelete"), json!({})).await;
     let (one, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&one) })).await;
-    // Once before, so that nothing but the record is left to be read.
+    // A first request fills the caches, so that only the record is read later.
     ada.delete(&comment).await.expect(204);
     undelete(&comment).await.expect(200);
     ada.delete(&comment).await.expect(204);
@@ -54,7 +54,7 @@ async fn undelete_notices_that_a_tombstone_changed_its_reference_meanwhile() {
         ada.patch(&comment, json!({ "post": id(&other) })).await.expect(200);
         ada.delete(&comment).await.expect(204);
     };
-    // It was read to see where it points; now to be written.
+    // The tombstone was read for its references and is about to be written.
     meanwhile(&world, ("GetItem", 2), undelete(&comment), elsewhere).await.expect(503);
     ada.get(&comment).await.expect(404);
     assert_eq!(undelete(&comment).await.expect(200).body["post"], id(&other));
@@ -72,7 +72,7 @@ async fn a_unique_value_reclaimed_by_its_own_record_is_not_given_to_another() {
     let taken_up = async {
         ada.patch(&first, json!({ "slug": "s" })).await.expect(200);
     };
-    // The first transaction hears who held the value last; the second takes it from there.
+    // The first transaction learns the last holder of the value; the second takes the value over.
     let claimed = meanwhile(&world, ("TransactWriteItems", 2), ada.post(TASKS, task), taken_up).await;
     assert_eq!(claimed.expect(409).code(), "not_unique");
     assert_eq!(ada.get(&first).await.expect(200).body["slug"], "s");

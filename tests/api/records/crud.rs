@@ -45,7 +45,7 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
         assert_eq!((of_nobody.0, &of_nobody.2), (401, &None), "{method}: nobody is nobody's owner");
         assert_eq!(knock(&world.stranger(), &missing, "\"1\"").await, of_nobody, "{method}");
     }
-    // A collection that is not there looks like one that is closed to them.
+    // A missing collection looks like one that is closed to the caller.
     let closed = json!({ "name": "closed", "schema": { "type": "object", "additionalProperties": false, "properties": { "a": { "type": "string" } } } });
     world.admin().await.put("/v1/collections/closed", closed).await.expect(201);
     for path in ["/v1/collections/closed/records", "/v1/collections/nowhere/records"] {
@@ -108,9 +108,9 @@ async fn server_fields_cannot_be_written_by_any_route() {
         ada.patch(&path(&record), json!({ name: null })).await.expect(400);
         ada.request(Method::PUT, &path(&record)).header("if-match", "\"1\"").json(body).send().await.expect(400);
     }
-    // The id in the path wins; repeating it is harmless, contradicting it is not.
+    // The body may repeat the id of the path but not contradict it.
     ada.patch(&path(&record), json!({ "id": record["id"], "title": "same id" })).await.expect(200);
-    // The owner cannot give the record away, nor make one for somebody else.
+    // The owner cannot change the owner, nor create a record for somebody else.
     let bob = world.user("bob").await;
     ada.patch(&path(&record), json!({ "owner": bob.id() })).await.expect(404);
     ada.post(TASKS, json!({ "title": "for bob", "owner": bob.id() })).await.expect(403);
@@ -247,7 +247,7 @@ async fn of_a_hundred_thousand_changed_cursors_none_opens() {
         let mut changed = bytes.clone();
         let at = nth % changed.len();
         changed[at] ^= 1 << (nth / changed.len() % 8);
-        // The second time round also cut, or lengthen.
+        // In the second round also shorten or lengthen it.
         match nth / changed.len() / 8 % 3 {
             1 => changed.truncate(at),
             2 => changed.push(nth as u8),
@@ -334,7 +334,7 @@ async fn validation_errors_are_shown_only_to_callers_who_may_write() {
         ada.patch(&hidden, wrong.clone()).await.expect(400);
         let put = bob.request(Method::PUT, &hidden).header("if-match", "*").json(json!({ "title": 7 }));
         assert_eq!(put.send().await.status, 404);
-        // A slug is unique, so its patch is read first; what a schema says of one member is no secret.
+        // A slug is unique, so its patch is read first; errors of a single member are shown.
         assert!([400, 404].contains(&bob.patch(&hidden, wrong).await.status));
     }
 }

@@ -70,7 +70,7 @@ async fn a_deleted_record_is_not_in_a_back_relation() {
         back["expanded"][name].as_array().unwrap().iter().map(|note| note["id"].clone()).collect()
     };
     assert_eq!((ids("notes_via_about"), ids("notes_via_of")), (vec![json!(kept)], vec![]));
-    // Nor can anything point at it from now on.
+    // No write can point at it from now on.
     ada.delete(&at).await.expect(204);
     for field in ["about", "of"] {
         ada.post("/v1/collections/notes/records", json!({ field: person })).await.expect(400);

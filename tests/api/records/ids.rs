@@ -32,7 +32,7 @@ async fn an_id_in_a_body_is_the_one_in_the_path_or_refused() {
         }
         ada.post(TASKS, body).await.expect(400);
     }
-    // What is refused is not done, under no id.
+    // A refused request creates no record under any id.
     for id in [NEW, OTHER] {
         ada.get(&format!("{TASKS}/{id}")).await.expect(404);
     }

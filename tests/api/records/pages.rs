@@ -139,7 +139,7 @@ async fn an_unchanged_record_is_on_exactly_one_page_during_concurrent_writes() {
             let short = filter.contains("rank == ") || filter.contains("rank in ");
             let filtered = if filter.is_empty() { String::new() } else { format!("&filter={}", encoded(filter)) };
             let sorted = if sort.is_empty() { String::new() } else { format!("&sort={sort}") };
-            // Where few are expected, small pages, so that there are several.
+            // Small pages where few records are expected, so that there are several pages.
             let limit = 1 + chance.below(if short { 2 } else { 9 });
             let (mut seen, mut cursor, mut last) = (Vec::new(), String::new(), None::<Value>);
             loop {
@@ -262,7 +262,7 @@ async fn a_page_full_of_tombstones_ends_with_a_cursor_that_continues() {
             }
             assert!(pages[1..pages.len() - 1].iter().any(|page| page.body["items"] == json!([])));
         }
-        // Through an index, which has no tombstones, a page still costs a page.
+        // An index has no tombstones, so a page costs the same as before.
         let through = pages(&ada, "limit=2&sort=rank").await;
         assert_eq!((through.len(), through[0].cost().2, scanned(&through[0])), (1, 1, 2));
     }
@@ -310,7 +310,7 @@ async fn admins_see_what_is_deleted_by_whom_and_when_until_it_is_gone() {
         assert!(!ids(&pages).contains(&alive["id"].as_str().unwrap()));
     }
 
-    // To anybody else the answer is the same whether the collection is there or not.
+    // For all others the answer is the same whether the collection exists or not.
     for collection in ["things", "nothing"] {
         let deleted = format!("/v1/collections/{collection}/records?deleted=true");
         let refused = ada.get(&deleted).await.expect(403);

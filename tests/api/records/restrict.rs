@@ -92,7 +92,7 @@ async fn a_restricted_record_cannot_be_deleted_until_no_record_points_at_it() {
     let second = make(&ada, COMMENTS, json!({ "post": id(&one) })).await;
     ada.delete(&one).await.expect(409);
 
-    // Pointing elsewhere, or nowhere, lets go.
+    // Changing or removing the reference releases the target.
     ada.patch(&comment, json!({ "post": id(&two) })).await.expect(200);
     ada.delete(&one).await.expect(409);
     ada.patch(&second, json!({ "post": null })).await.expect(200);
@@ -103,7 +103,7 @@ async fn a_restricted_record_cannot_be_deleted_until_no_record_points_at_it() {
     ada.delete(&two).await.expect(204);
     assert_eq!(references(&world).await, 0);
 
-    // To what is gone nobody begins to point, by whatever way.
+    // No write can point at a deleted record.
     let post = make(&ada, POSTS, json!({})).await;
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     for gone in [id(&one), "017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "nonsense"] {
@@ -126,7 +126,7 @@ async fn a_reference_written_while_its_target_is_deleted_makes_one_of_the_two_fa
         let elsewhere = make(&ada, POSTS, json!({})).await;
         let moved = make(&ada, COMMENTS, json!({ "post": id(&elsewhere) })).await;
         let post = make(&ada, POSTS, json!({})).await;
-        // Some edit the post meanwhile: that is no reason to lose sight of who points at it.
+        // Some clients edit the post meanwhile: its references must not be lost.
         let writes = (0..32).map(async |nth| match (nth + round) % 8 {
             0 => ada.delete(&post).await,
             1 => ada.patch(&moved, json!({ "post": id(&post) })).await,
@@ -176,7 +176,7 @@ async fn a_batch_may_delete_a_record_together_with_its_referrers() {
         ada.get(gone).await.expect(404);
     }
 
-    // A batch that fails for another reason leaves no lock, and forgets nothing.
+    // A batch that fails for another reason leaves no lock and keeps all references.
     let (post, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     let nowhere =
@@ -195,7 +195,7 @@ async fn a_batch_may_delete_a_record_together_with_its_referrers() {
     batch(&ada, json!([delete(&alone), late])).await.expect(400);
     make(&ada, COMMENTS, json!({ "post": id(&alone) })).await;
 
-    // If-Match holds as ever, and what is made together may point at each other.
+    // If-Match still applies, and records created together may point at each other.
     let post = make(&ada, POSTS, json!({})).await;
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     let versioned = |tag: &str| json!([{ "method": "DELETE", "path": post, "ifMatch": tag }, delete(&comment)]);
@@ -280,7 +280,7 @@ async fn a_caller_learns_only_that_hidden_referrers_exist() {
     owned["schema"]["properties"]["owner"] = json!({ "type": "string" });
     owned["rules"]["delete"] = json!("record.owner == auth.id");
     owned["rules"]["read"] = json!("record.owner == auth.id");
-    // Who may not read a post may comment on it.
+    // Callers who may not read a post may comment on it.
     owned["rules"]["refer"] = json!("auth.id != ''");
     define(&world, &[owned, hidden]).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -295,7 +295,7 @@ async fn a_caller_learns_only_that_hidden_referrers_exist() {
         (one.body["detail"].as_str(), one.headers.get("undercroft-cost")),
         (two.body["detail"].as_str(), two.headers.get("undercroft-cost"))
     );
-    // To whom the post is not there, it is not, whoever points at it; and their deletion locks nothing.
+    // Callers who may not see the post get 404, with or without references, and their deletion takes no lock.
     let missing = format!("{POSTS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
     let [pointed, unpointed, missing] = [
         bob.delete(&post).await.expect(404),
@@ -333,11 +333,11 @@ async fn a_restricting_tree_is_deleted_from_its_leaves() {
     for leaf in path[1..].iter().rev() {
         ada.delete(leaf).await.expect(204);
     }
-    // A record that points at itself holds nobody.
+    // A record that points at itself does not block its deletion.
     let root = &path[0];
     ada.patch(root, json!({ "up": id(root) })).await.expect(200);
     ada.delete(root).await.expect(204);
-    // What a child takes over may be what its parent has let go of.
+    // A child may take a unique value that its parent has released.
     let parent = make(&ada, trees, json!({ "slug": "a" })).await;
     ada.patch(&parent, json!({ "slug": "b" })).await.expect(200);
     let child = make(&ada, trees, json!({ "up": id(&parent), "slug": "a" })).await;

@@ -40,7 +40,7 @@ async fn a_value_has_one_holder(world: &World) {
         let slug = format!("round-{round}");
         let first = ada.post(TASKS, task(&slug)).await.expect(201).body;
         let first = path(&first);
-        // Each keeps the value that it has read, and says nothing of it.
+        // Each patch keeps the value that it read, without sending it.
         let keep = async |nth: usize| until_done(async || ada.patch(&first, json!({ "priority": nth })).await).await;
         let keeping = join_all((0..8).map(keep));
         let letting_go = async {

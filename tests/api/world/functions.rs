@@ -61,7 +61,7 @@ impl Functions {
             if routes.peek().is_none() {
                 return api;
             }
-            // What this outer routing found out must not reach the function, which does its own.
+            // Extensions of this outer router must not reach the function, which routes again.
             let service = router(&function.binary).map_request(|mut request: Request<Body>| {
                 request.extensions_mut().clear();
                 request

@@ -47,7 +47,7 @@ async fn a_record_deleted_before_it_becomes_visible_is_not_in_the_feed() {
     admin.patch(&path(&x), json!({ "at": in_seconds(&world, 86_400) })).await.expect(200);
     admin.delete(&path(&y)).await.expect(204);
     world.settle().await;
-    // It is deleted in time, and the relay hears of it when it would have been due.
+    // It is deleted before it is due, and the relay receives the deletion after that time.
     admin.delete(&path(&late)).await.expect(204);
     world.advance(Duration::from_secs(10));
     world.settle().await;
@@ -87,7 +87,7 @@ async fn a_record_that_stops_being_visible_by_time_leaves_the_feed() {
     world.settle().await;
     assert_eq!(follower.read(&ada, 10).await, shown.clone().map(|id| format!("left {id}")));
     assert!(follower.held.is_empty());
-    // By then it has not been seen since it was last written.
+    // It has not been visible since its last write.
     admin.delete(&path(&shown[1])).await.expect(204);
     world.settle().await;
     assert_eq!(follower.read(&ada, 10).await, [""; 0]);

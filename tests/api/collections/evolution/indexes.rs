@@ -30,7 +30,7 @@ async fn an_index_is_built_while_reads_and_writes_go_on() {
         "the same again starts nothing"
     );
 
-    // This writer has not heard: it leaves the record out of the index.
+    // This writer uses the old definition and leaves the record out of the index.
     let unheard = task(&ada, "by a definition of before").await;
     world.advance(HEARD);
     let refused = filtered(&admin, "status == 'open'").await.expect(422);
@@ -76,7 +76,7 @@ async fn an_index_build_does_not_skip_a_record_under_constant_writes() {
         let building = admin.put(DEFINITION, with_by_status()).await.expect(200).body;
         world.settle().await;
         world.advance(SETTLED);
-        // The first update starts the job, and with the next eight somebody else is always faster.
+        // The first update starts the job, and each of the next eight conflicts with another write.
         (2..10).for_each(|nth| world.cloud.faults().on("UpdateItem", nth, Fault::Overtaken));
         world.cloud.pump(world.functions()).await.unwrap();
         assert_eq!(world.cloud.faults().clear(), 0);
@@ -131,7 +131,7 @@ async fn a_changed_index_serves_its_old_form_until_it_is_rebuilt() {
     let during = ada.post(TASKS, json!({ "title": "during", "owner": ada.id(), "priority": 0 })).await.expect(201).body;
     expected.push(during);
     expected.sort_by_key(|task| std::cmp::Reverse(task["priority"].as_u64()));
-    // The rule lists by owner, and the index of before still does that, in its own order.
+    // The rule lists by owner, and the old index still serves it, in its own order.
     let listed = ada.get(&format!("{TASKS}?sort=status,-priority")).await.expect(200).body;
     assert_eq!(listed["items"], json!(expected));
     assert_eq!(ada.get(&format!("{TASKS}?sort=-priority")).await.expect(422).code(), "index_building");

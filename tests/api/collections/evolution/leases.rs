@@ -156,7 +156,7 @@ async fn a_withdrawn_rule_allows_nothing_after_in_force_at() {
         let shown = admin.get(DEFINITION).await.expect(200).body;
         assert_eq!((shown.get("inForceAt"), shown.get("previous")), (None, None), "only what is in force is shown");
         admin.put(DEFINITION, tasks()).await.expect(200);
-        // Every function hears that it may again.
+        // Every function reads the restored definition.
         world.advance(SETTLED);
         for _ in 0..INSTANCES {
             ada.get(&path(&record)).await.expect(200);

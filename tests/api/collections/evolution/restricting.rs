@@ -107,7 +107,7 @@ async fn until_the_job_is_done_on_delete_works_as_before() {
     let old = note(&admin, json!({ "post": id })).await;
     let put = admin.put(NOTES, notes("restrict")).await.expect(202).body;
     world.advance(HEARD);
-    // Nobody has written down yet that the note points there.
+    // The reference of the note is not stored yet.
     admin.delete(&at).await.expect(204);
     work(&world).await;
     work(&world).await;

@@ -45,7 +45,7 @@ async fn a_narrower_schema_waits_until_every_record_fits_it() {
         "the same again starts nothing"
     );
     world.advance(HEARD);
-    // Until then both hold.
+    // Until then both schemas are enforced.
     let eleven = json!({ "title": "x".repeat(11), "owner": ada.id() });
     let refused = ada.post(TASKS, eleven.clone()).await.expect(400);
     assert!(
@@ -260,7 +260,7 @@ async fn a_text_field_that_becomes_a_time_must_hold_comparable_times() {
     world.advance(HEARD);
     work(&world).await;
     assert_eq!(job_of(&admin, &waiting).await["progress"]["disagree"]["count"], 1);
-    // Written anew while the times are to come, it is brought into their form.
+    // A record written while the definition waits gets the normalised form of times.
     admin.put("/v1/collections/events", times).await.expect(202);
     world.advance(HEARD);
     let written =
@@ -302,7 +302,7 @@ async fn a_unique_constraint_on_a_filled_collection_holds_once_no_two_records_sh
     world.advance(HEARD);
     assert_eq!(slugged("one").await.expect(409).code(), "not_unique", "no further record shares the value");
 
-    // Without the doubles it holds, for what was there before as well.
+    // Without the duplicates it is enforced, for older records too.
     let admin = world.admin().await;
     ada.patch(&path(&again), json!({ "slug": "four" })).await.expect(200);
     admin.put(DEFINITION, tasks()).await.expect(200);

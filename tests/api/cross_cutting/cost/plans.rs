@@ -131,7 +131,7 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
             "{patch}"
         );
 
-        // With a key it is a transaction, whatever it is otherwise; and to be explained does not use the key up.
+        // With a key it is always a transaction, and explain does not use up the key.
         let keyed = async |path: &str| {
             ada.request(Method::PATCH, path).header("idempotency-key", "\"k\"").json(patch.clone()).send().await
         };
@@ -147,7 +147,7 @@ async fn written(world: &World, patch: impl Future<Output = Answer>) -> (Value, 
     world.cloud.faults().record();
     let answer = patch.await.expect(200);
     let calls = world.cloud.faults().calls();
-    // Who claims a unique value hears no price: the calls are counted where they arrive.
+    // A write with a unique value shows no cost, so the calls are counted at the cloud.
     if answer.headers.contains_key("undercroft-cost") {
         assert_eq!(usize::try_from(answer.cost().2).unwrap(), calls.len());
     }

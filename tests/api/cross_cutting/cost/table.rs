@@ -86,7 +86,7 @@ async fn every_row_of_the_cost_table_is_what_the_call_costs() {
     counts_and_changes(&table, &world, &admin).await;
     let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
     table.hold("enqueue a job", admin.post("/v1/jobs", job).await.expect(202).cost());
-    // What follows from the deletion waits until every function has heard of it.
+    // The cascade waits until the deletion is in force everywhere.
     for _ in 0..2 {
         world.settle().await;
         world.advance(Duration::from_secs(16));
@@ -114,7 +114,7 @@ async fn one_record(table: &Table, admin: &Caller<'_>, ada: &Caller<'_>) {
     let body = |slug: &str| json!({ "title": "x".repeat(200), "owner": ada.id(), "priority": 1, "slug": slug });
     let mut own = body("u");
     own["owner"] = json!(admin.id());
-    // What claims a unique value, or may be restricted, tells its price to admins alone.
+    // Only admins see the cost of writes with unique values or `restrict`.
     let unique = admin.post("/v1/collections/tasks/records", own).await.expect(201);
     table.hold("create, with one index and a unique field", unique.cost());
     let made = ada.post(PLAIN, body("a")).await.expect(201);

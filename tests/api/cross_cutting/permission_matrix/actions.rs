@@ -63,7 +63,7 @@ impl Action {
         match self {
             _ if who.is_turned_away() => 401,
             Read | ReadConsistently => or_nothing(200, who.reads(object)),
-            // Every rule on writing asks who the caller is, and of nobody that is not known.
+            // Every write rule uses the caller, which is unknown for a stranger.
             _ if who == Who::Anonymous => 401,
             Patch | PatchIndexed => or_nothing(200, who.changes(object)),
             // The body names the owner; to who may not read the record that is a change, whoever it names.

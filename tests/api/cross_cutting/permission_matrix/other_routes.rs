@@ -33,7 +33,7 @@ impl For {
             SignedIn(_) if matches!(who, Who::Anonymous | Who::SignedOut) => 401,
             Admins(_) if who == Who::Anonymous => 401,
             Admins(_) if who != Who::Admin => 403,
-            // Who has no token says by the body which session is meant, and `{}` does not.
+            // Without an access token the body must identify the session, and `{}` does not.
             Leaving(_) if who == Who::Anonymous => 401,
             SignedIn(status) | Admins(status) | Leaving(status) => status,
         }
@@ -128,7 +128,7 @@ async fn every_other_route_answers_every_caller_as_the_matrix_says() {
             assert_eq!(answer.status, to.expected(who), "{who:?}, {}: {}", answer.asked, answer.text);
         }
     }
-    // All sessions were left, and none came back: an access token of one says so where sessions are looked at.
+    // All sessions have ended: their access tokens are refused on routes that read the session.
     for who in EVERYBODY {
         stage.by(who).get("/v1/auth/me").await.expect(401);
     }
@@ -147,7 +147,7 @@ async fn after_sign_out_the_access_token_works_until_it_expires_and_no_new_one_i
     };
     stage.by(Who::SignedOut).get(super::PLOTS).await.expect(200);
     refreshed(Who::SignedOut).await.expect(401);
-    // The token's ten minutes, and the half that clocks may differ by.
+    // The token's ten minutes, plus half a minute of clock skew.
     world.advance(Duration::from_secs(631));
     for who in [Who::SignedOut, Who::Owner] {
         stage.by(who).get(super::PLOTS).await.expect(401);

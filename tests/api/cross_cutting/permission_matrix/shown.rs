@@ -73,7 +73,7 @@ async fn every_caller_is_shown_what_the_matrix_says_and_no_more() {
         of_hidden_fields(&stage, who).await;
         of_what_is_deleted(&stage, who).await;
     }
-    // The sign to what is deleted lets go of it, in a while.
+    // The sign that points at the deleted record is updated by a job later.
     for _ in 0..3 {
         world.advance(Duration::from_secs(16));
         world.settle().await;

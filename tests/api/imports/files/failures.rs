@@ -114,7 +114,7 @@ async fn an_export_whose_parts_are_gone_says_so() {
             break file;
         }
     };
-    // As after a week: nothing can be added to it any more.
+    // The state after a week: the upload has expired.
     let key = format!("exports/{}.ndjson", path.rsplit('/').next().unwrap());
     let part = (1, format!("\"{}\"", file["parts"][0].as_str().unwrap()));
     assert!(files(&world, "worker").complete_upload(&key, file["upload"].as_str().unwrap(), &[part]).await.unwrap());

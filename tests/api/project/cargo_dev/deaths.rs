@@ -14,7 +14,7 @@ pub async fn are_survived(dev: &Dev, token: &str) {
             answers_again(dev, path, token).await;
         }
     }
-    // What the stream and the queue hold for the dead is done by those that follow them.
+    // The restarted functions handle the messages that the stream and the queue still hold.
     let eve = json!({ "email": "eve@example.org", "password": PASSWORD });
     kill(dev, "relay").await;
     kill(dev, "worker").await;
@@ -29,7 +29,7 @@ pub async fn are_survived(dev: &Dev, token: &str) {
 }
 
 async fn kill(dev: &Dev, function: &str) {
-    // It may be between two lives already.
+    // It may just be restarting.
     let killed = dev.processes_of(function);
     send("KILL", killed).await;
 }
