@@ -51,7 +51,13 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
         // Another attempt has started the job, and the message belongs to that attempt.
         Err(Error::Conflict { .. }) => return Ok(()),
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job = job.id, cause = %error, "Storing the outcome failed.");
+            tracing::error!(
+                requestId = request_id,
+                function = "worker",
+                job = job.id,
+                cause = %error,
+                "Storing the outcome failed."
+            );
             return Err(Failed);
         }
     };
@@ -125,7 +131,12 @@ fn receives(message: &SqsMessage) -> u32 {
 pub async fn come_back(queue: &Queue, message: &SqsMessage, seconds: u64) {
     let receipt = message.receipt_handle.as_deref().unwrap_or_default();
     if let Err(error) = queue.return_after(receipt, seconds).await {
-        tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "Changing the visibility timeout failed.");
+        tracing::warn!(
+            function = "worker",
+            message = message.message_id.as_deref(),
+            cause = %error,
+            "Changing the visibility timeout failed."
+        );
     }
 }
 

@@ -98,7 +98,7 @@ async fn a_key_inside_the_token_is_ignored() {
         assert_eq!(status(&world, &signed(&own, &header.to_string(), &claims.to_string())).await, 401, "{kid}");
     }
     let asked = attacker.accept().map(|_| ()).map_err(|error| error.kind());
-    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "nobody asked the attacker for keys");
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "no keys were fetched from the attacker");
 }
 
 /// The published keys, as `auth` writes them.

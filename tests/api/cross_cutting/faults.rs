@@ -153,7 +153,7 @@ impl<'a> Stage<'a> {
                 return None;
             }
         }
-        panic!("{reported}: nobody could do it in {PATIENCE} attempts");
+        panic!("{reported}: it did not succeed in {PATIENCE} attempts");
     }
 }
 

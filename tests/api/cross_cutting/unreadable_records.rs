@@ -502,7 +502,7 @@ async fn a_waiting_definition_reveals_nothing_of_fields_that_are_not_sent() {
         }
         in_force(&world).await;
         let refused = ada.patch(&bids[0], json!({ "amount": 101 })).await.expect(400).body;
-        assert_eq!(refused["errors"][0]["pointer"], "/amount", "what is sent is held against both");
+        assert_eq!(refused["errors"][0]["pointer"], "/amount", "the sent field is checked by both");
     }
     assert_eq!(admin.get("/v1/collections/bids").await.expect(200).body["status"], "blocked");
 }

@@ -193,7 +193,7 @@ async fn a_job_whose_message_was_never_handled_ends_dead_and_can_be_redriven() {
         assert_eq!(world.cloud.peek(&format!("undercroft-local-{queue}"), 10).unwrap().len(), count, "{queue}");
     }
     let admin = world.admin().await;
-    assert_eq!(status(&admin, &alone).await, "queued", "nobody was there to end it");
+    assert_eq!(status(&admin, &alone).await, "queued", "no worker ran to end it");
 
     world.settle().await;
     for path in [&alone, &in_turn] {
@@ -345,7 +345,7 @@ async fn a_long_job_goes_on_from_its_progress_and_a_slice_counts_once() {
     let env: Env = world.env("jobs").into_iter().collect();
     let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
     let jobs = Jobs::new(table, Clock::default());
-    let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("nobody else has it") };
+    let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("the job is not started") };
     jobs.go_on(&first, &json!({ "done": 5 }), 0).await.unwrap();
     jobs.go_on(&first, &json!({ "done": 5 }), 0).await.expect("the same again, as after a lost answer");
     let between = admin.get(&path).await.expect(200).body;

@@ -133,7 +133,7 @@ async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is
     proxy.batches.lock().unwrap().clear();
     let (status, headers, body) = list().await;
     assert_eq!((status, &body["code"], &headers["retry-after"]), (503, &json!("unavailable"), &"1".parse().unwrap()));
-    assert_eq!(proxy.batches.lock().unwrap().len(), 8, "and nobody is asked for ever");
+    assert_eq!(proxy.batches.lock().unwrap().len(), 8, "retries are limited");
     serving.abort();
 }
 

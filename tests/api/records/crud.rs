@@ -42,7 +42,7 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
         assert_eq!((cost, absent.2), (None, None), "{method}: what it cost would tell");
         assert_eq!(knock(&bob, &hidden, "\"999\"").await.0, 404, "strangers do not learn the version");
         let of_nobody = knock(&world.stranger(), &hidden, "\"1\"").await;
-        assert_eq!((of_nobody.0, &of_nobody.2), (401, &None), "{method}: nobody is nobody's owner");
+        assert_eq!((of_nobody.0, &of_nobody.2), (401, &None), "{method}: a stranger owns nothing");
         assert_eq!(knock(&world.stranger(), &missing, "\"1\"").await, of_nobody, "{method}");
     }
     // A missing collection looks like one that is closed to the caller.

@@ -28,7 +28,12 @@ pub fn collections() -> Vec<Route> {
             .reads("DefinitionInput")
             .answers(201, "Definition", "The collection is new.")
             .with(&["ETag"])
-            .answers(202, "Definition", "The change withdraws something, which is refused to everybody from `inForceAt` on. `next`, if present, takes effect once every stored record fits it; `job` checks them.")
+            .answers(
+                202,
+                "Definition",
+                "The change withdraws something, which is refused to everybody from `inForceAt` on. `next`, if present, takes \
+                 effect once every stored record fits it; `job` checks them.",
+            )
             .with(&["ETag"])
             .answers(200, "Put", "The current definition; with `dryRun=true` what the put would do.")
             .refuses(409, "Somebody else changed it at the same time, or the maximum number of collections is reached.")

@@ -14,11 +14,12 @@ pub fn jobs() -> Vec<Route> {
         post("/v1/jobs", "enqueueJob", Admin)
             .does("Enqueues a job with one write. The stream, the relay and the queue deliver it to the worker.")
             .note(
-                "`records.export` writes every record of a collection into a file: its `result` has `records`, `bytes` and, each \
-                 time it is read, a `url` that is valid until `expiresAt`. `records.import` creates a record for each row of an \
-                 uploaded file: its `result` has `imported`, `refused`, the first refused rows as `errors` by `line`, and a `url` \
-                 to all of them. A row keeps its `id`; a row without one gets one, in the order of the lines. It may point at any \
-                 other row of the file; `passes` counts the passes over the rows that had to wait for other rows.",
+                "`records.export` writes every record of a collection into a file: its `result` has `records`, `bytes` \
+                 and, each time it is read, a `url` that is valid until `expiresAt`. `records.import` creates a record \
+                 for each row of an uploaded file: its `result` has `imported`, `refused`, the first refused rows as \
+                 `errors` by `line`, and a `url` to all of them. A row keeps its `id`; a row without one gets one, in the \
+                 order of the lines. It may point at any other row of the file; `passes` counts the passes over the rows \
+                 that had to wait for other rows.",
             )
             .idempotency_key()
             .reads("JobInput")

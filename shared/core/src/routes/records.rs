@@ -56,8 +56,12 @@ pub fn of_each_collection() -> Vec<Route> {
             .takes(&["Filter", "Sort", "LimitOrNone", "Cursor", "Fields", "Expand", "Scan", "Count", "Explain", "Deleted"])
             .answers(200, "RecordList", "A page, or the plan with `explain=true`.")
             .refuses(403, "Only admins may list deleted records.")
-            .refuses(422, "No index serves the query, and `addIndex` has the index to add; or the definition keeps no such count, and \
-             `patch` has the members to add; or the expanded records are larger than the maximum answer."),
+            .refuses(
+                422,
+                "No index serves the query, and `addIndex` has the index to add; or the definition keeps no such \
+                 count, and `patch` has the members to add; or the expanded records are larger than the maximum \
+                 answer.",
+            ),
         post(RECORDS, "createRecord", Rules(&["create"]))
             .does("Creates a record under an id chosen by the server.")
             .reads("RecordInput")
@@ -72,8 +76,11 @@ pub fn of_each_collection() -> Vec<Route> {
             .takes(&["Expand", "Consistent", "IfMatch", "IfNoneMatch"])
             .answers(200, "Record", "The record.")
             .with(&["ETag"])
-            .refuses(422, "No index serves a back-relation in `expand`: `addIndex` has the index to add, and `collection` the collection it \
-             belongs to; or the expanded records are larger than the maximum answer."),
+            .refuses(
+                422,
+                "No index serves a back-relation in `expand`: `addIndex` has the index to add, and `collection` the \
+                 collection it belongs to; or the expanded records are larger than the maximum answer.",
+            ),
     ];
     routes.extend(of_one_record());
     routes

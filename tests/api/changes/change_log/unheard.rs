@@ -51,7 +51,7 @@ async fn a_record_deleted_before_it_becomes_visible_is_not_in_the_feed() {
     admin.delete(&path(&late)).await.expect(204);
     world.advance(Duration::from_secs(10));
     world.settle().await;
-    assert_eq!(follower.read(&ada, 10).await, [""; 0], "nobody could see these");
+    assert_eq!(follower.read(&ada, 10).await, [""; 0], "these were never visible");
     assert_eq!(
         Follower::default().read(&ada, 1).await.len(),
         2,

@@ -46,7 +46,7 @@ async fn purging_a_deleted_collection_keeps_the_records_of_its_successor() {
     let shown = admin.get(DEFINITION).await.expect(200).body;
     assert_eq!((&shown["status"], in_force_at(&shown)), (&json!("deleting"), in_force_at(&deleted)));
     while_time_goes_by(&world, admin.put(DEFINITION, tasks())).await.expect(201);
-    assert!(rfc3339(world.now()).as_str() >= in_force_at(&deleted), "it waited until nobody writes to the old one");
+    assert!(rfc3339(world.now()).as_str() >= in_force_at(&deleted), "it waited until the old one accepts no write");
     let mut made = Vec::new();
     for _ in 0..2 * INSTANCES {
         made.push(create(&ada).await.expect(201).body);

@@ -53,7 +53,7 @@ impl Table {
     fn close(self) {
         let (wrong, held) = (self.wrong.into_inner(), self.held.into_inner());
         let passed_over: Vec<&String> = self.rows.keys().filter(|call| !held.contains(*call)).collect();
-        assert!(wrong.is_empty() && passed_over.is_empty(), "{wrong:#?}\nrows that nobody measures: {passed_over:#?}");
+        assert!(wrong.is_empty() && passed_over.is_empty(), "{wrong:#?}\nrows without a measurement: {passed_over:#?}");
     }
 }
 
