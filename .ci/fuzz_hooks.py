@@ -1,11 +1,11 @@
-"""What Schemathesis is not to try: what never reaches a function here. The tests of the system send it."""
+"""Requests that Schemathesis does not send, because they never reach a function here. The tests of the system send them."""
 
 import schemathesis
 
 
 @schemathesis.hook
 def filter_case(context, case):
-    """Neither a body that is no UTF-8 nor a header that is no ASCII."""
+    """Skips bodies that are not UTF-8 and headers that are not ASCII."""
     return is_utf8(case.body) and all(str(value).isascii() for value in (case.headers or {}).values())
 
 

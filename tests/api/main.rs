@@ -1,6 +1,6 @@
-//! The API, tested from outside: whole journeys through the real functions over a fresh local cloud.
+//! Tests of the API from outside: the real functions over a fresh local cloud.
 //!
-//! `world` is what every test stands on; each other file tells one part of the story.
+//! `world` starts the functions for every test; each other module tests one area.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "a test may fail loudly")]
 
 mod world;

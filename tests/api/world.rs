@@ -1,7 +1,7 @@
-//! A fresh local cloud with every function in it, and the callers who knock.
+//! A fresh local cloud with every function, and its callers.
 //!
-//! Functions run in this process, routed by template.yaml; queues and streams are carried to them by the local cloud's own
-//! event-source mappings. Time moves when a test says so.
+//! Functions run in this process, routed by template.yaml; the local cloud's event-source mappings deliver queues and streams. A
+//! test advances the time.
 
 mod caller;
 mod canaries;
@@ -27,8 +27,7 @@ pub const ADMIN: &str = "admin@example.com";
 /// More rounds than anything takes that comes to rest.
 const PUMPS: usize = 10_000;
 
-/// How often something is tried that must never happen: `usual` times, or as often as the environment says with `ROUNDS=1000`,
-/// which is the long way that CI takes.
+/// The number of rounds of a race: `usual`, or the value of the environment variable `ROUNDS`, which CI sets.
 pub fn rounds(usual: u32) -> u32 {
     std::env::var_os("ROUNDS").and_then(|rounds| rounds.to_str()?.parse().ok()).unwrap_or(usual)
 }
@@ -57,19 +56,19 @@ impl World {
         Self::with(PATIENT).await
     }
 
-    /// A world in which a call that is made to fail has failed: nothing below the functions tries again.
+    /// A world without retries by the SDK, so that a failed call stays failed.
     pub async fn that_tries_once() -> Self {
         Self::with(TRIES_ONCE).await
     }
 
-    /// A world with so many execution environments of each function, which share nothing but the tables.
+    /// A world with so many execution environments of each function, which share only the tables.
     pub async fn of_instances(instances: usize) -> Self {
         let mut world = Self::with(PATIENT).await;
         world.others = (1..instances).map(|_| Functions::start(&world.cloud, &world.clock, world.variables)).collect();
         world
     }
 
-    /// A world whose functions act on a definition for so many seconds.
+    /// A world with a definition lease of so many seconds.
     pub async fn with_lease(seconds: &str) -> Self {
         let parameters = [("DefinitionLease".to_owned(), seconds.to_owned())].into();
         Self::start(PATIENT, Options { parameters, ..Options::in_memory(template()) }).await
@@ -81,7 +80,7 @@ impl World {
 
     async fn start(variables: Variables, options: Options) -> Self {
         let canaries = Canaries::watch();
-        // Both clocks stand still until a test moves them, so that no test depends on how long it takes.
+        // Both clocks stand still until a test advances them, so that no test depends on its duration.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let local_clock = undercroft_local::Clock::standing_at(now);
         let cloud = LocalCloud::start(Options { clock: local_clock, ..options }).await.unwrap();
@@ -106,13 +105,13 @@ impl World {
         self.others.get(turn).unwrap_or(&self.functions).api.clone()
     }
 
-    /// Ends every execution environment: whatever was only in memory is lost.
+    /// Ends every execution environment; data in memory is lost.
     pub fn restart_functions(&mut self) {
         let start = |_: &Functions| Functions::start(&self.cloud, &self.clock, self.variables);
         (self.functions, self.others) = (start(&self.functions), self.others.iter().map(start).collect());
     }
 
-    /// Lets long jobs give way after so many items.
+    /// Limits a slice to so many items.
     pub fn work_in_slices_of(&mut self, items: usize) {
         self.functions.worker = self.functions.worker.clone().in_slices_of(items);
     }
@@ -151,7 +150,7 @@ impl World {
     pub async fn relay_only(&self) -> String {
         self.cloud.pump(&RelayOnly(&self.functions)).await.unwrap();
         let waiting = self.cloud.peek("undercroft-local-JobsQueue", 10).unwrap();
-        // What the worker was not given comes back when its visibility timeout ends.
+        // Messages the worker did not get return after their visibility timeout.
         self.advance(Duration::from_secs(361));
         serde_json::to_string(&waiting).unwrap()
     }

@@ -1,10 +1,10 @@
-//! Accounts in the `Identity` table: one item an address, and beside it the sign-ups that wait for their code.
+//! Accounts in the `Identity` table: one item for each address, in one partition with its pending sign-ups.
 //!
 //! | pk | sk | what |
 //! |---|---|---|
 //! | `a#<email>` | `account` | id, password hash, roles |
 //! | `a#<email>` | `signup#<place>` | a sign-up: password hash, hashes of its code and its token ([`crate::signups`]) |
-//! | `bootstrap` | `admin` | that the first admin exists; written once, ever |
+//! | `bootstrap` | `admin` | marks that the first admin exists; written only once |
 
 use crate::sessions::{NewSession, roles};
 use crate::signups::{SignUp, partition};
@@ -29,7 +29,7 @@ pub struct Account {
     pub roles: Vec<String>,
 }
 
-/// Accounts, and the profiles that come with them.
+/// Accounts and user profiles.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     identity: Table,
@@ -38,7 +38,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Accounts in `identity`, with their profiles in `records`.
+    /// Accounts in the table `identity`, with profiles in the table `records`.
     pub fn new(identity: Table, records: Table, clock: Clock) -> Self {
         Self { identity, records, clock }
     }
@@ -53,10 +53,10 @@ impl Accounts {
         }))
     }
 
-    /// Turns a sign-up into an account with its profile and first session, all or nothing. Of many at once, one succeeds: the
-    /// code is spent by the same transaction. Whoever is `admin` while no admin exists becomes it.
+    /// Creates the account of a sign-up with its profile and first session in one transaction. The transaction also spends the
+    /// code, so only one of several concurrent calls succeeds. The address `admin` gets the role if no admin exists yet.
     ///
-    /// Returns the account's user, or `None` when the code was spent meanwhile or the address has an account already.
+    /// Returns the user, or `None` if the code was spent meanwhile or the address already has an account.
     pub async fn verify(
         &self,
         email: &Email,
@@ -97,7 +97,7 @@ impl Accounts {
         Ok(vec![sign_up.spending(table)?, put(table, account, absent)?, put(self.records.name(), profile, absent)?])
     }
 
-    /// Replaces a password hash made with outdated parameters, unless it has changed since.
+    /// Replaces a password hash that has outdated parameters, unless it changed meanwhile.
     pub async fn rehash(&self, email: &Email, old: &str, new: String) -> Result<()> {
         let change = Expression::new("SET #hash = :new").name("#hash", "hash").value(":new", string(new));
         let condition = Expression::new("#hash = :old").value(":old", string(old));
@@ -106,10 +106,10 @@ impl Accounts {
     }
 }
 
-/// A conditional put for a transaction.
+/// Builds a conditional put for a transaction.
 ///
 /// # Errors
-/// `Internal` when the SDK refuses to build it.
+/// `Internal` if the SDK cannot build it.
 pub fn put(table: &str, written: Item, condition: Option<&str>) -> Result<TransactWriteItem> {
     let put = Put::builder()
         .table_name(table)

@@ -1,4 +1,4 @@
-//! `GET /.well-known/jwks.json`: the public keys, for anybody who wants to verify our tokens.
+//! `GET /.well-known/jwks.json`: the public keys that verify access tokens.
 
 use crate::App;
 use axum::extract::State;

@@ -1,7 +1,7 @@
-//! Who is calling: sign-up, verification, sign-in, tokens, sessions.
+//! Accounts and sessions: sign-up, verification, sign-in, tokens.
 //!
-//! The only function that may read password hashes, by IAM: they live in the `Identity` table, which no other role can
-//! open. What it tells the rest of the system are access tokens and the public keys to verify them.
+//! By IAM this is the only function that may read password hashes: they are in the `Identity` table, which no other role can
+//! read. Other functions receive only access tokens and the public keys that verify them.
 
 mod accounts;
 mod app;
@@ -27,7 +27,7 @@ use axum::routing::{get, post};
 use undercroft::config::Env;
 use undercroft::http::Edge;
 
-/// Every route of this function, with the edge around them.
+/// The router of this function with its middleware.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/auth/signup", post(signup::signup))

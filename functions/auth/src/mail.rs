@@ -1,5 +1,5 @@
-//! The mails this function asks for. A mail is a job like any other; the code in it is sealed for the worker, so neither the
-//! table nor the stream nor the queue ever holds it in the clear.
+//! Enqueues the mails of sign-ups. A mail is a job; its text is encrypted for the worker, so table, stream and queue never hold
+//! the code in plain text.
 
 use crate::accounts::put;
 use crate::signups::{PLACE_SECONDS, SignUpSlot};
@@ -14,7 +14,7 @@ use undercroft::jobs::EMAIL_JOB;
 use undercroft::store::item::number;
 use undercroft::store::jobs::{Job, Status};
 
-/// Where mails are asked for: the `Jobs` table.
+/// Enqueues mails in the `Jobs` table.
 #[derive(Debug)]
 pub struct Outbox {
     table: String,
@@ -23,12 +23,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox in the table named `table`.
+    /// An outbox that writes to the table `table`.
     pub fn new(table: String, seal: Seal, clock: Clock) -> Self {
         Self { table, seal, clock }
     }
 
-    /// Asks for the mail with a sign-up's code.
+    /// Builds the job for the mail with the code of a sign-up.
     pub async fn code(&self, to: &Email, code: &str, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let text = format!(
             "Your code is\n\n    {code}\n\nIt is good once, for ten minutes, where you signed up. Anywhere else it asks you for \
@@ -37,26 +37,26 @@ impl Outbox {
         self.ask(to, &text, place, request_id).await
     }
 
-    /// Asks for the mail to somebody who has an account and signs up again.
+    /// Builds the job for the mail to an address that already has an account.
     pub async fn known(&self, to: &Email, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let text = "Somebody, probably you, signed up with this address. You already have an account: sign in with your \
                     password. If it was not you, there is nothing to do.\n";
         self.ask(to, text, place, request_id).await
     }
 
-    /// A mail as a job. Where the sign-up is one too many, the job is withheld: it is there for an admin to see, and will not run.
-    /// Either takes the same writes, and less than a kilobyte, so that no cost tells one from another.
+    /// Builds a mail job. If there are too many sign-ups, the job is withheld: admins can read it, but it does not run. Both
+    /// kinds need the same writes of less than a kilobyte, so the cost does not reveal which one it is.
     async fn ask(&self, to: &Email, text: &str, place: SignUpSlot, request_id: &str) -> Result<TransactWriteItem> {
         let id = id::new(&self.clock);
         let sealed = self.seal.seal(&format!("mail:{id}"), text.as_bytes()).await?;
         let payload = json!({ "to": to.as_str(), "subject": "Your sign-up", "sealedText": sealed });
         let payload: Map<String, Value> = payload.as_object().cloned().unwrap_or_default();
         let mut job = Job::new(id, EMAIL_JOB, payload, request_id, self.clock.millis());
-        // A code is good for ten minutes: it is worth trying for as long.
+        // Retries stop when the code expires, after ten minutes.
         job.max_attempts = 9;
         if !place.is_mailed() {
             job.status = Status::Cancelled;
-            job.last_error = Some("withheld: too many sign-ups".to_owned());
+            job.last_error = Some("Withheld: too many sign-ups for this address.".to_owned());
         }
         let mut item = job.to_item();
         if !place.is_mailed() {

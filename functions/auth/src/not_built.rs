@@ -1,4 +1,4 @@
-//! What the design promises under `/v1/auth` and this version does not do. It says so.
+//! Routes under `/v1/auth` that are designed but not built. They answer 501.
 
 use undercroft::error::Error;
 use undercroft::http::Problem;

@@ -1,7 +1,7 @@
-//! Passwords: which are accepted, and how they are kept. Argon2id with OWASP's first choice of parameters.
+//! Password rules and hashing: Argon2id with the parameters that OWASP lists first.
 //!
-//! A password is verified exactly as it was sent: no trimming, no case folding, no Unicode normalisation (ASVS 5.0 6.2.5;
-//! NIST suggests normalising, ASVS forbids altering).
+//! A password is verified exactly as sent: no trimming, no case folding, no Unicode normalisation (ASVS 5.0 6.2.5 forbids
+//! changes; NIST suggests normalisation).
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -9,52 +9,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use undercroft::error::{Error, Result};
 use undercroft::id;
 
-/// Fewest code points of a password that is the only factor (NIST SP 800-63B-4).
+/// Minimum number of code points of a password that is the only factor (NIST SP 800-63B-4).
 pub const MIN_LENGTH: usize = 15;
-/// Most code points. Longer is refused, never cut.
+/// Maximum number of code points. A longer password is refused, never truncated.
 pub const MAX_LENGTH: usize = 256;
 
 /// Memory in KiB, passes, lanes.
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
-/// Most memory a stored hash may ask for, in KiB: one that asks for more was not made here.
+/// Maximum memory that a stored hash may require, in KiB. No version of this code has made one that requires more.
 const MOST_MEMORY: u32 = 64 * 1024;
 
-/// A password of an acceptable length, as it was sent.
+/// A password of valid length, exactly as sent.
 pub struct Password(String);
 
 impl Password {
     /// Accepts a new password.
     ///
     /// # Errors
-    /// `Invalid` at `/password` saying what length is asked for.
+    /// `Invalid` at `/password` with the required length.
     pub fn new(text: String) -> Result<Self> {
         match text.chars().count() {
-            0..MIN_LENGTH => {
-                Err(Error::field("/password", "too_short", "use at least 15 characters; any will do, spaces too"))
-            }
+            0..MIN_LENGTH => Err(Error::field(
+                "/password",
+                "too_short",
+                "Use at least 15 characters. Every character is allowed, spaces too.",
+            )),
             MIN_LENGTH..=MAX_LENGTH => Ok(Self(text)),
-            _ => Err(Error::field("/password", "too_long", "use at most 256 characters")),
+            _ => Err(Error::field("/password", "too_long", "Use at most 256 characters.")),
         }
     }
 }
 
-/// Hashes passwords, one at a time, in memory that it keeps from the first hash on. Memory that is asked for and given back with
-/// every hash is the allocator's to place, and with glibc's small caches it was placed anew each time, 19 MiB after 19 MiB.
+/// Hashes passwords, one at a time, in memory that it keeps after the first hash. Allocating and freeing it for every hash made
+/// glibc place a new block of 19 MiB each time.
 ///
-/// What is left in it after a hash is of no use without at least half of the work of a hash for each guess: every block of the
-/// last pass stands on the whole of the first.
+/// The memory is not cleared. Guessing a password from it takes at least half of the work of a hash for each guess, because every
+/// block of the last pass depends on the whole first pass.
 #[derive(Debug, Clone, Default)]
 pub struct Hasher {
     memory: Arc<Mutex<Vec<Block>>>,
 }
 
 impl Hasher {
-    /// What is kept of a password: a PHC string with its own salt.
+    /// Returns the hash to store: a PHC string with its own salt.
     ///
     /// # Errors
-    /// `Unavailable` when there is no memory for it.
+    /// `Unavailable` if there is not enough memory.
     pub fn hash(&self, password: &Password) -> Result<String> {
         let (params, salt) = (todays()?, id::random::<16>());
         let mut out = [0; HASH_BYTES];
@@ -69,11 +71,11 @@ impl Hasher {
         Ok(hash.to_string())
     }
 
-    /// Whether `attempt` is the password that `stored` was made from. Without a stored hash it works as long and says no, so
-    /// that time does not tell whether an account exists. Nothing but another password is a no.
+    /// Whether `attempt` is the password of the hash `stored`. Without a stored hash it takes the same time and returns false, so
+    /// that the time does not reveal whether an account exists. It returns false only for a wrong password.
     ///
     /// # Errors
-    /// `Unavailable` when there is no memory for it; `Internal` when `stored` is not a hash of ours.
+    /// `Unavailable` if there is not enough memory; `Internal` if `stored` is malformed.
     pub fn verify(&self, attempt: &str, stored: Option<&str>) -> Result<bool> {
         if attempt.chars().count() > MAX_LENGTH {
             return Ok(false);
@@ -87,10 +89,10 @@ impl Hasher {
         let stored = PasswordHash::new(stored).map_err(broken)?;
         let params = Params::try_from(&stored).map_err(broken)?;
         let (Some(salt), Some(expected), Some(version)) = (&stored.salt, &stored.hash, stored.version) else {
-            return Err(Error::internal("a stored hash lacks its version, its salt or itself"));
+            return Err(Error::internal("A stored password hash has no version, no salt or no hash."));
         };
         if params.m_cost() > MOST_MEMORY {
-            return Err(Error::internal("a stored hash asks for more memory than any that is made here"));
+            return Err(Error::internal("A stored password hash requires more memory than this version ever uses."));
         }
         let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(broken)?;
         let version = Version::try_from(version).map_err(broken)?;
@@ -113,7 +115,7 @@ impl Hasher {
         let missing = params.block_count().saturating_sub(memory.len());
         memory.try_reserve_exact(missing).map_err(|error| Error::Unavailable {
             retry_after: 1,
-            source: Some(format!("no memory for a password's hash: {error}").into()),
+            source: Some(format!("There is not enough memory to hash a password: {error}").into()),
         })?;
         let blocks = memory.len() + missing;
         memory.resize(blocks, Block::new());
@@ -131,7 +133,7 @@ fn broken(error: impl std::fmt::Display) -> Error {
     Error::internal(error.to_string())
 }
 
-/// Whether a stored hash was made with weaker parameters than today's.
+/// Whether a stored hash has weaker parameters than the current ones.
 pub fn is_outdated(stored: &str) -> bool {
     let (memory, passes, lanes) = COST;
     !stored.starts_with(&format!("$argon2id$v=19$m={memory},t={passes},p={lanes}$"))
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_counted_in_code_points_and_composition_does_not_matter() {
+    fn length_is_counted_in_code_points_and_no_composition_is_required() {
         assert!(Password::new("a".repeat(14)).is_err());
         assert!(Password::new("a".repeat(257)).is_err());
         for fine in ["a".repeat(15), "a".repeat(256), "🦀".repeat(15), " ".repeat(15), "onlylowercaseletters".into()]
@@ -178,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_was_used_before_gives_the_same_hashes() {
-        // By another implementation of RFC 9106, of the password and salt of its own tests.
+    fn reused_memory_gives_the_same_hashes() {
+        // A hash made by another implementation of RFC 9106, with the password and salt of its own tests.
         let known = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let hasher = Hasher::default();
         for _ in 0..2 {
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_password_is_a_wrong_one() {
+    fn a_malformed_stored_hash_is_an_error_and_not_a_wrong_password() {
         let hash =
             |head: &str| format!("$argon2{head}$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
         for (what, stored) in [

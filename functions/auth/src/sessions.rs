@@ -1,12 +1,12 @@
 //! Sessions and their rotating refresh tokens (RFC 9700 section 4.14).
 //!
-//! A session is one item, `u#<user>` / `s#<session>`. Its refresh token changes with every use; the item holds only hashes,
-//! of the current token and of the one before. Using a token is one conditional write: of many at once, one rotates, and
-//! the others (a lost answer, two tabs) get the very same successor for a short grace. A token older than that was stolen,
-//! and ends the session; a forged one is refused before anything is read.
+//! A session is one item, `u#<user>` / `s#<session>`. Its refresh token changes with every use; the item holds only the hashes
+//! of the current and the previous token. Using a token is one conditional write: of many concurrent calls one rotates the
+//! token, and the others (a lost answer, two tabs) get the same successor for 30 seconds. An older token counts as stolen and
+//! ends the session. A forged one is refused before any read.
 //!
-//! So that a successor can be given twice without storing it, tokens are derived: HMAC-SHA-256 under a key in Parameter
-//! Store, over session and generation. Without the key a stored hash yields nothing.
+//! Tokens are derived, so that the same successor can be returned twice without storing it: HMAC-SHA-256 under a key in Parameter
+//! Store, over user, session and generation. Without the key a stored hash is useless.
 
 use ring::hmac;
 use serde_json::json;
@@ -21,11 +21,11 @@ use undercroft::identity::parameters::Parameters;
 use undercroft::store::item::{self, Item, integer, number, string, text};
 use undercroft::store::{Expression, Table, TableQuery, WriteOutcome};
 
-/// A session that is not used ends after this, in seconds.
+/// An unused session ends after this time, in seconds.
 pub const IDLE_SECONDS: u64 = 30 * 86_400;
-/// A session ends after this however it is used, in seconds.
+/// Every session ends after this time, in seconds.
 pub const ABSOLUTE_SECONDS: u64 = 90 * 86_400;
-/// How long after a rotation the old token still yields its successor, in seconds.
+/// For how long after a rotation the old token still returns its successor, in seconds.
 pub const GRACE_SECONDS: u64 = 30;
 
 /// Sessions of all users.
@@ -42,7 +42,7 @@ pub struct Sessions {
 pub struct NewSession {
     /// UUIDv7.
     pub id: String,
-    /// The refresh token of generation 0, to be handed out once.
+    /// The refresh token of generation 0.
     pub token: String,
     user: String,
     now: u64,
@@ -73,7 +73,7 @@ impl NewSession {
     }
 }
 
-/// What a refresh token says that we made: whose it is. Whether it is still good is for the item to decide.
+/// The content of an authentic refresh token. The item decides whether it is still valid.
 struct Presented {
     user: String,
     session: String,
@@ -101,7 +101,7 @@ impl Sessions {
     /// Exchanges a refresh token for its successor: one round trip, one write.
     ///
     /// # Errors
-    /// `Unauthenticated` when the token is not, or no longer, good. `Unavailable` consumes nothing that a retry would miss.
+    /// `Unauthenticated` if the token is invalid or expired. After `Unavailable` the same token can be sent again.
     pub async fn rotate(&self, token: &str) -> Result<(User, String)> {
         let presented = self.presented(token).await?.ok_or(REFUSED)?;
         let successor = self.token(&presented.user, &presented.session, presented.generation + 1).await?;
@@ -124,7 +124,7 @@ impl Sessions {
         }
     }
 
-    /// A token that is not the current one: its successor within the grace, else the end of the session.
+    /// Handles a token that is not the current one: returns its successor within 30 seconds, otherwise ends the session.
     async fn refused(
         &self,
         token: &str,
@@ -140,7 +140,10 @@ impl Sessions {
             return Ok((user(presented, found), successor));
         }
         if alive {
-            tracing::warn!(session = presented.session, "a spent refresh token was used: the session is ended");
+            tracing::warn!(
+                session = presented.session,
+                "An old refresh token was used again, so the session was ended."
+            );
             self.end(&presented.user, &presented.session).await?;
         }
         Err(REFUSED)
@@ -155,12 +158,12 @@ impl Sessions {
         Ok(current.map(|_| (presented.user, presented.session)))
     }
 
-    /// Ends a session. Ending it twice is the same as once.
+    /// Ends a session. Repeating it is harmless.
     pub async fn end(&self, user: &str, session: &str) -> Result<()> {
         self.identity.delete(key(user, session), Expression::default()).await.map(|_| ())
     }
 
-    /// Whether a session is still there and in time.
+    /// Whether a session exists and has not expired.
     pub async fn is_alive(&self, user: &str, session: &str) -> Result<bool> {
         let found = self.identity.get_by(key(user, session), true).await?;
         Ok(found.is_some_and(|found| is_alive(&found, self.clock.seconds())))
@@ -183,8 +186,8 @@ impl Sessions {
         Ok(format!("{claim}.{}", id::base64url(tag.as_ref())))
     }
 
-    /// What a token says, if we made it. What we did not make costs no look into the table, and the comparison takes the same time
-    /// wherever it fails (R125).
+    /// Returns the content of a token if its tag is authentic. A forged token causes no read, and the comparison takes
+    /// constant time (R125).
     async fn presented(&self, token: &str) -> Result<Option<Presented>> {
         let Some((presented, claim, tag)) = parse(token) else { return Ok(None) };
         let verified = hmac::verify(self.key().await?, claim.as_bytes(), &tag);
@@ -195,16 +198,17 @@ impl Sessions {
         self.key
             .get_or_try_init(async || {
                 let text = self.parameters.get_or_create("refresh", || id::base64url(&id::random::<32>())).await?;
-                let bytes = id::from_base64url(&text).ok_or_else(|| Error::internal("refresh key is not base64url"))?;
+                let bytes = id::from_base64url(&text)
+                    .ok_or_else(|| Error::internal("The refresh key in Parameter Store is not base64url."))?;
                 Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
             })
             .await
     }
 }
 
-const REFUSED: Error = Error::Unauthenticated("the refresh token is not valid, or no longer: sign in again");
+const REFUSED: Error = Error::Unauthenticated("The refresh token is invalid or expired. Sign in again.");
 
-/// What a token claims, the text of the claim, and the tag that proves it.
+/// The content of a token, its text, and its authentication tag.
 fn parse(token: &str) -> Option<(Presented, &str, Vec<u8>)> {
     if token.len() > 256 {
         return None;

@@ -18,15 +18,15 @@ pub struct SignIn {
     password: String,
 }
 
-/// Begins a session. A wrong password, an unknown and an unverified address look the same and take as long.
+/// Starts a session. A wrong password, an unknown address and an unverified address get the same answer after the same time.
 pub async fn signin(State(app): State<App>, Json(body): Json<SignIn>) -> HandlerResult<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
     let account = app.accounts.find(&email).await?;
     let right = app.hasher.verify(&body.password, account.as_ref().map(|account| account.hash.as_str()))?;
     let Some(account) = account.filter(|_| right) else {
-        // Whoever has not proven the address hears nothing of what was read of it.
+        // The caller has not proven the address, so the cost of reading it is withheld.
         cost::withhold();
-        return Err(Error::Unauthenticated("no verified account has this address and password").into());
+        return Err(Error::Unauthenticated("No verified account has this address and password.").into());
     };
     if password::is_outdated(&account.hash)
         && let Ok(password) = Password::new(body.password)

@@ -1,4 +1,4 @@
-//! The private half of the signing keys. Made on first use, create-if-absent, in Parameter Store; published before it signs.
+//! The private signing key. It is created on first use in Parameter Store, and its public key is published before it signs.
 
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -36,18 +36,19 @@ impl std::fmt::Debug for PrivateKey {
 }
 
 impl SigningKeys {
-    /// Keys of the stack named `stack`, published in `records`.
+    /// Keys of the stack `stack`, published in the table `records`.
     pub fn new(parameters: Parameters, records: Table, stack: &str) -> Self {
         Self { parameters, records, issuer: token::issuer(stack), key: OnceCell::new() }
     }
 
-    /// What sign-in, verification and refresh answer: a fresh access token beside the refresh token.
+    /// The answer to sign-in, verification and refresh: a new access token and the refresh token.
     ///
     /// # Errors
-    /// `Unavailable` when the key cannot be fetched.
+    /// `Unavailable` if the key cannot be fetched.
     pub async fn tokens(&self, user: &User, refresh_token: &str, now: u64) -> Result<Value> {
         let key = self.key().await?;
-        let pkcs8 = id::from_base64url(&key.pkcs8).ok_or_else(|| Error::internal("signing key is not base64url"))?;
+        let pkcs8 = id::from_base64url(&key.pkcs8)
+            .ok_or_else(|| Error::internal("The signing key in Parameter Store is not base64url."))?;
         let jti = id::base64url(&id::random::<12>());
         let access = token::sign(user, &self.issuer, &key.kid, &pkcs8, now, jti).map_err(Error::Internal)?;
         Ok(json!({
@@ -59,7 +60,7 @@ impl SigningKeys {
     /// The public keys, as a JWK set (RFC 7517, RFC 8037).
     ///
     /// # Errors
-    /// `Unavailable` when the keys cannot be fetched.
+    /// `Unavailable` if the keys cannot be fetched.
     pub async fn jwks(&self) -> Result<Value> {
         self.key().await?;
         let keys = published(&self.records).await?;
@@ -78,7 +79,7 @@ impl SigningKeys {
             .await
     }
 
-    /// Whoever verifies must be able to find the key before the first token carries its id.
+    /// Publishes the public key. Verifiers must find it before the first token names its id.
     async fn publish(&self, key: &PrivateKey) -> Result<()> {
         let mut found = item::key(KEYS_PARTITION, KEYS_SORT);
         found.insert("keys".into(), item::from_json(&json!([{ "kid": key.kid, "x": key.x }])));
@@ -91,7 +92,7 @@ impl SigningKeys {
         if keys.iter().any(|known| known.kid == key.kid) {
             return Ok(());
         }
-        // The private key is a new one (the parameter was deleted): ours comes first, tokens of the old one run out.
+        // The private key is new (its parameter was deleted): it is listed first, and tokens of the old key expire.
         keys.insert(0, PublicKey { kid: key.kid.clone(), x: key.x.clone() });
         let mut all = item::key(KEYS_PARTITION, KEYS_SORT);
         all.insert("keys".into(), item::from_json(&json!(keys)));

@@ -1,5 +1,5 @@
-//! `POST /v1/auth/signout` -> 204: this session ends. Its refresh token is void at once; an access token already issued
-//! runs out within ten minutes.
+//! `POST /v1/auth/signout` -> 204: ends the session. Its refresh token is invalid at once; an issued access token expires within
+//! ten minutes.
 
 use crate::App;
 use axum::extract::{FromRequest, Request, State};
@@ -9,7 +9,7 @@ use undercroft::error::Error;
 use undercroft::http::{Bearer, HandlerResult, Json, no_content};
 use undercroft::identity::Caller;
 
-/// A client whose access token has run out says by its refresh token which session it means.
+/// A client whose access token has expired identifies its session by the refresh token.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SignOut {
@@ -25,9 +25,12 @@ pub async fn signout(State(app): State<App>, Bearer(caller): Bearer, request: Re
             .sessions
             .of_token(&token)
             .await?
-            .ok_or(Error::Unauthenticated("the refresh token is not valid, or no longer"))?,
+            .ok_or(Error::Unauthenticated("The refresh token is invalid or expired."))?,
         (Caller::Anonymous, None) => {
-            return Err(Error::Unauthenticated("send the access token, or the refresh token in the body").into());
+            return Err(Error::Unauthenticated(
+                "Send the access token in Authorization, or the refresh token in the body.",
+            )
+            .into());
         }
     };
     app.sessions.end(&user, &session).await?;

@@ -14,7 +14,7 @@ use undercroft::http::{HandlerResult, Json, RequestId};
 use undercroft::id;
 use undercroft::identity::email::Email;
 
-/// Who wants an account.
+/// The body of a sign-up.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignUp {
@@ -22,18 +22,18 @@ pub struct SignUp {
     password: String,
 }
 
-/// How often a sign-up looks again because another one for the same address came between.
+/// How often a sign-up is retried after a conflict with another one for the same address.
 const TRIES: u32 = 8;
 
-/// Starts a sign-up: its code goes out by mail, and the token that belongs to it to whoever signed up. A known address, and one
-/// that gets no more mail for now, get the same answer after the same work (R6).
+/// Starts a sign-up: mails the code and returns the token. A known address, and one that gets no more mail for now, get the same
+/// answer after the same work (R6).
 pub async fn signup(
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     Json(body): Json<SignUp>,
 ) -> HandlerResult<(StatusCode, axum::Json<Value>)> {
     let email = Email::parse(&body.email)?;
-    // What is read of an address grows with what is kept of it.
+    // The read units depend on what is stored for the address, so the cost is withheld.
     cost::withhold();
     let hash = app.hasher.hash(&Password::new(body.password)?)?;
     let (code, token) = (id::code(), id::base64url(&id::random::<32>()));
@@ -41,7 +41,7 @@ pub async fn signup(
     for attempt in 0..TRIES {
         let address = app.sign_ups.of(&email).await?;
         let place = address.place(attempt > 0);
-        // For a known address it is a sign-up like any other but for its code, which nobody is told.
+        // A known address is handled in the same way, but nobody receives the code.
         let mail = match address.is_known {
             true => app.mail.known(&email, place, &request.0).await?,
             false => app.mail.code(&email, &code, place, &request.0).await?,
@@ -51,5 +51,9 @@ pub async fn signup(
             return Ok((StatusCode::ACCEPTED, axum::Json(json!({ "signupToken": token }))));
         }
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("an address is signed up many times at once".into()) }.into())
+    Err(Error::Unavailable {
+        retry_after: 1,
+        source: Some("Too many sign-ups for one address ran at the same time.".into()),
+    }
+    .into())
 }

@@ -1,10 +1,10 @@
-//! Sign-ups that wait for their code. An address has a few places for them in the `Identity` table, one item each; a sign-up takes
-//! a free one and leaves the others as they are, so nobody voids anybody else's code by signing up the same address.
+//! Pending sign-ups. An address has five places for them in the `Identity` table, one item each. A sign-up takes a free place
+//! and does not touch the others, so nobody can invalidate another person's code by signing up the same address.
 //!
-//! The places are also what bounds the mail to an address: each sends one mail while it is taken, and is taken for longer than
-//! its code is good, but for the first. A sign-up that finds none free is kept in a place of its own and its mail is withheld.
-//! That locks nobody out: while the places are taken, the address has a mail with a code that is good, and with that code and a
-//! password chosen now its owner gets the account, whoever signed up.
+//! The places also limit the mail to an address: each place sends one mail while it is taken, and all but the first stay
+//! taken for longer than their code is valid. A sign-up without a free place is stored in an extra place and its mail is
+//! withheld. That locks nobody out: while the places are taken, the address has received a valid code, and with that code and
+//! a new password the owner gets the account, whoever signed up.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use std::collections::BTreeMap;
@@ -15,18 +15,18 @@ use undercroft::identity::email::Email;
 use undercroft::store::item::{self, Item, integer, number, string, text};
 use undercroft::store::{Expression, Table, TableQuery, TransactionOutcome, WriteOutcome};
 
-/// How long a mailed code is good for, in seconds.
+/// How long a mailed code is valid, in seconds.
 pub const CODE_SECONDS: u64 = 600;
-/// How many places an address has: the most mails it gets at once.
+/// Number of places of an address: the maximum number of mails at once.
 pub const PLACES: usize = 5;
-/// How long each place but the first is taken, in seconds: so an address gets at most 148 mails a day.
+/// How long every place except the first is taken, in seconds. So an address gets at most 148 mails a day.
 pub const PLACE_SECONDS: u64 = 86_400;
-/// How many different codes may be tried with one sign-up's token (R9).
+/// Maximum number of different codes that may be tried with one signupToken (R9).
 pub const MAX_TRIES: usize = 5;
 
-/// What is before the name of a place in a sort key.
+/// Prefix of the sort key of a place.
 const PREFIX: &str = "signup#";
-/// The place of the newest sign-up that found none free. Its mail is withheld.
+/// The extra place, for the newest sign-up without a free place. Its mail is withheld.
 const OVERFLOW: usize = PLACES;
 
 /// Sign-ups of all addresses.
@@ -36,7 +36,7 @@ pub struct SignUps {
     clock: Clock,
 }
 
-/// What is kept of an address before somebody signs it up.
+/// What is stored for an address before a sign-up.
 #[derive(Debug)]
 pub struct Address {
     /// Whether it has an account.
@@ -45,7 +45,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The place for the next sign-up: the first free one, or any, for whoever met others there.
+    /// The place for the next sign-up: the first free one, or the extra place.
     pub fn place(&self, meets_others: bool) -> SignUpSlot {
         let [chance] = id::random::<1>();
         let nth = if meets_others { usize::from(chance) % self.free.len().max(1) } else { 0 };
@@ -58,7 +58,7 @@ impl Address {
 pub struct SignUpSlot(usize);
 
 impl SignUpSlot {
-    /// Whether a mail goes out for a sign-up in this place.
+    /// Whether a sign-up in this place sends a mail.
     pub fn is_mailed(self) -> bool {
         self.0 != OVERFLOW
     }
@@ -68,18 +68,18 @@ impl SignUpSlot {
     }
 }
 
-/// A sign-up about to be written. Of its secrets only hashes.
+/// A sign-up to write. It has only hashes of its secrets.
 #[derive(Debug)]
 pub struct NewSignUp<'a> {
     /// Argon2id PHC string of its password.
     pub hash: &'a str,
-    /// Hash of the code that its mail carries.
+    /// Hash of the mailed code.
     pub code_hash: &'a str,
-    /// Hash of the token that whoever signed up was given.
+    /// Hash of the signupToken.
     pub token_hash: &'a str,
 }
 
-/// A sign-up whose code was shown.
+/// A sign-up whose code was presented.
 #[derive(Debug)]
 pub struct SignUp {
     /// Argon2id PHC string of the password the account gets.
@@ -89,10 +89,10 @@ pub struct SignUp {
 }
 
 impl SignUp {
-    /// Its end, as a part of the transaction that makes the account: a code is spent once.
+    /// Deletes it in the transaction that creates the account, so that a code is spent only once.
     ///
     /// # Errors
-    /// None that a caller could cause.
+    /// `Internal` only, which no caller can cause.
     pub fn spending(&self, table: &str) -> Result<TransactWriteItem> {
         let spend = aws_sdk_dynamodb::types::Delete::builder()
             .table_name(table)
@@ -111,7 +111,7 @@ impl SignUps {
         Self { identity, clock }
     }
 
-    /// What is kept of an address: one read, which costs the same whatever there is.
+    /// Reads what is stored for an address, in one read.
     pub async fn of(&self, email: &Email) -> Result<Address> {
         let kept = self.kept(email).await?;
         let now = self.clock.seconds();
@@ -120,8 +120,8 @@ impl SignUps {
         Ok(Address { is_known: kept.contains_key("account"), free })
     }
 
-    /// Writes a sign-up that waits for its code, and its mail, all or nothing. Returns whether it was written. If not, another
-    /// one took the place: look again.
+    /// Writes a pending sign-up and its mail job in one transaction. Returns false if another sign-up took the place; then read
+    /// again.
     pub async fn begin(
         &self,
         email: &Email,
@@ -150,8 +150,8 @@ impl SignUps {
         Ok(self.identity.transact(vec![put, mail]).await? == TransactionOutcome::Done)
     }
 
-    /// The sign-up with this token, if the code is its own. The try is counted before the code is looked at, so that no number
-    /// of tries at once is more than [`MAX_TRIES`]; the same code again counts once.
+    /// Returns the sign-up with this token if the code belongs to it. The try is counted before the code is compared, so that
+    /// concurrent tries cannot exceed [`MAX_TRIES`]. Repeating the same code counts once.
     pub async fn try_code(&self, email: &Email, token: &str, code: &str) -> Result<Option<SignUp>> {
         let token = token_hash(email, token);
         let kept = self.kept(email).await?;
@@ -175,16 +175,16 @@ impl SignUps {
         }
     }
 
-    /// The sign-up of an address with this code. Tries are not counted, because nobody could say whose: to count them for all
-    /// would let anybody void the codes of others, and a code has 150 bits.
+    /// Returns the sign-up of an address with this code. Tries are not counted: a shared counter would let anybody invalidate the
+    /// codes of others, and a code has 150 bits.
     pub async fn with_code(&self, email: &Email, code: &str) -> Result<Option<SignUp>> {
         let (code, now) = (code_hash(email, code), self.clock.seconds());
-        // Time to live removes items late, so the time is compared here as well (R38).
+        // DynamoDB removes expired items late, so the time is compared here too (R38).
         let kept = self.kept(email).await?.into_values().filter(|one| is_before(one, "expiresAt", now));
         Ok(kept.into_iter().find_map(|one| sign_up(&one, &code)))
     }
 
-    /// Everything about an address, by sort key.
+    /// Reads all items of an address, by sort key.
     async fn kept(&self, email: &Email) -> Result<BTreeMap<String, Item>> {
         let all = TableQuery {
             key: Expression::new("pk = :pk").value(":pk", string(partition(email))),
@@ -198,12 +198,12 @@ impl SignUps {
     }
 }
 
-/// What is kept of a code. Bound to purpose and address, so that it is good for nothing else.
+/// The stored hash of a code. It includes purpose and address, so it is valid for nothing else.
 pub fn code_hash(email: &Email, code: &str) -> String {
     id::sha256(format!("signup:{}:{code}", email.as_str()).as_bytes())
 }
 
-/// What is kept of a sign-up's token, bound in the same way.
+/// The stored hash of a signupToken, with purpose and address.
 pub fn token_hash(email: &Email, token: &str) -> String {
     id::sha256(format!("signup-token:{}:{token}", email.as_str()).as_bytes())
 }
@@ -221,7 +221,7 @@ fn is_before(one: &Item, limit: &str, now: u64) -> bool {
     integer(one, limit).is_some_and(|limit| now < limit)
 }
 
-/// The sign-up in an item, if this is the hash of its code.
+/// Returns the sign-up in an item if its code has this hash.
 fn sign_up(found: &Item, code_hash: &str) -> Option<SignUp> {
     (text(found, "codeHash") == Some(code_hash)).then(|| SignUp {
         hash: text(found, "hash").unwrap_or_default().to_owned(),

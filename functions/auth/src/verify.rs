@@ -1,8 +1,8 @@
-//! `POST /v1/auth/verify {email, code, signupToken | password}` -> tokens: the account exists from here on.
+//! `POST /v1/auth/verify {email, code, signupToken | password}` -> tokens: creates the account.
 //!
-//! A code proves an address and not who chose the password that was signed up with. So whoever shows one shows besides the token
-//! of the very sign-up, which only whoever signed up was given, and the account has its password; or a password chosen now, which
-//! is the account's, and the one that was signed up with is void. With the code alone nobody's password comes into force.
+//! A code proves the address, but not who chose the password of the sign-up. So the client also sends the signupToken, which only
+//! the client that signed up has, and the account gets the password of that sign-up; or it sends a new password, and the account
+//! gets this one. A code alone is refused.
 
 use crate::App;
 use crate::password::Password;
@@ -15,7 +15,7 @@ use undercroft::http::{HandlerResult, Json};
 use undercroft::id;
 use undercroft::identity::email::Email;
 
-/// The code that came by mail, and what else is shown.
+/// The mailed code, with a signupToken or a new password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Verify {
@@ -25,10 +25,10 @@ pub struct Verify {
     password: Option<String>,
 }
 
-/// Spends a code: makes the account, its profile and its first session.
+/// Verifies a code and creates the account, its profile and its first session.
 pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> HandlerResult<axum::Json<Value>> {
     let email = Email::parse(&body.email)?;
-    // What is read of an address grows with what is kept of it.
+    // The read units depend on what is stored for the address, so the cost is withheld.
     cost::withhold();
     let code = body.code.trim().to_ascii_uppercase();
     let sign_up = match (body.signup_token, body.password) {
@@ -50,18 +50,18 @@ pub async fn verify(State(app): State<App>, Json(body): Json<Verify>) -> Handler
 fn one_of_both() -> Error {
     Error::bad_request(
         "signup_token_or_password",
-        "send signupToken, as the sign-up answered it, or password, a new one for the account; not both",
+        "Send either the signupToken from the answer to the sign-up, or a new password for the account. Do not send both.",
     )
 }
 
 fn code_refused() -> Error {
-    Error::bad_request("code_refused", "the code is wrong, spent, or older than ten minutes: sign up again")
+    Error::bad_request("code_refused", "The code is wrong, already used or older than ten minutes. Sign up again.")
 }
 
 fn token_refused() -> Error {
     Error::bad_request(
         "code_refused",
-        "the code is wrong, spent, older than ten minutes, of another sign-up, or was tried too often: send a new password \
-         instead of signupToken, or sign up again",
+        "The code is wrong, already used, older than ten minutes, of another sign-up, or was tried too often. Send a new \
+         password instead of signupToken, or sign up again.",
     )
 }

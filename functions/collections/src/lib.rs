@@ -1,4 +1,4 @@
-//! What may be stored: definitions of collections, their indexes and their rules. For admins.
+//! Definitions of collections, with their schemas, indexes and rules. For admins.
 
 mod app;
 mod delete;
@@ -12,7 +12,7 @@ use axum::routing::get;
 use undercroft::config::Env;
 use undercroft::http::Edge;
 
-/// Every route of this function, with the edge around them.
+/// The router of this function with its middleware.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/collections", get(read::list))

@@ -1,4 +1,4 @@
-//! Prints the document as an admin of the design's example collection gets it, for tools that read OpenAPI.
+//! Prints the document as an admin with one example collection gets it, for tools that read OpenAPI.
 //!
 //!     cargo run --quiet -p collections --example openapi > openapi.json
 

@@ -1,4 +1,4 @@
-//! What this function works with.
+//! The state that handlers of this function share.
 
 use crate::catalogue::Catalogue;
 use axum::extract::FromRef;
@@ -12,7 +12,7 @@ use undercroft::store::Table;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::lease::Lease;
 
-/// What this function works with. The fields are what its role in template.yaml allows.
+/// The state of this function. Its fields match its role in template.yaml.
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) catalogue: Arc<Catalogue>,
@@ -28,7 +28,7 @@ impl App {
         Self::with_clock(env, Clock::default())
     }
 
-    /// The same, at another clock's time.
+    /// Builds the function from its environment, with this clock.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -42,8 +42,8 @@ impl App {
         })
     }
 
-    /// What can be done before the first request, while the environment still has a full processor: opens the connection to
-    /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
+    /// Prepares for the first request while the environment still has a full processor: opens the connection to DynamoDB by
+    /// fetching the public keys. A failure is ignored, because the first request fetches them again.
     pub async fn warm(&self) {
         self.authenticator.warm().await;
     }

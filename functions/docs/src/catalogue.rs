@@ -1,4 +1,4 @@
-//! The definitions of all collections, for the document that admins get.
+//! The definitions of all collections, for the document of admins.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use undercroft::clock::Clock;
@@ -6,7 +6,7 @@ use undercroft::error::Result;
 use undercroft::schema::Definition;
 use undercroft::store::definitions::Definitions;
 
-/// All definitions, remembered for as long as each of them would be.
+/// All definitions, cached for as long as a single definition.
 #[derive(Debug)]
 pub struct Catalogue {
     stored: Arc<Definitions>,
@@ -15,7 +15,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A catalogue of what is stored.
+    /// A catalogue of the stored definitions.
     pub fn new(stored: Arc<Definitions>, clock: Clock) -> Self {
         Self { stored, clock, cache: Mutex::default() }
     }

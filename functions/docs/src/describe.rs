@@ -1,5 +1,5 @@
-//! `GET /openapi.json` and `GET /docs`: what there is, for programs and for people. Everybody hears of the routes; admins
-//! hear of the collections too. The template's `ApiDocs` switches both off.
+//! `GET /openapi.json` and `GET /docs`: the description of the API as JSON and as HTML. Everybody gets the routes, admins
+//! also the collections. The template's `ApiDocs` switches both off.
 
 use crate::{App, openapi, page};
 use axum::extract::State;
@@ -16,7 +16,7 @@ use undercroft::identity::Caller;
 use undercroft::preconditions::Preconditions;
 use undercroft::schema::Definition;
 
-/// The largest document, in bytes: Lambda carries answers of up to 6 MB.
+/// Maximum size of the document, in bytes. Lambda's maximum answer is 6 MB.
 const MAX_BYTES: usize = 5_000_000;
 
 /// Parameters of both.
@@ -61,16 +61,19 @@ async fn document(app: &App, caller: &Caller, options: &Options) -> Result<Value
     Ok(openapi::document(&named.ok_or(Error::NotFound("collection"))?))
 }
 
-/// May be kept, but not used without asking: who else uses the same cache may see less.
+/// A cache may store it but must revalidate it, because other callers may see less.
 fn answer(text: String, headers: &[(HeaderName, String)], known: &Preconditions) -> Result<Response> {
     if text.len() > MAX_BYTES {
-        return Err(Error::refused("too_large", "name the collections you need, as in ?collections=tasks,users"));
+        return Err(Error::refused(
+            "too_large",
+            "The document is too large with every collection. Name the ones you need, as in ?collections=tasks,users.",
+        ));
     }
     let tag = format!("\"{}\"", id::sha256(text.as_bytes()));
     let status = if known.if_none_match.matches(&tag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let caching = [(ETAG, tag), (CACHE_CONTROL, "private, no-cache".to_owned()), (VARY, "Authorization".to_owned())];
     let mut response = if status == StatusCode::OK { text.into_response() } else { status.into_response() };
-    // A browser puts the headers of a 304 in the place of those it kept: each is as it was, but for what there is no body for.
+    // A browser replaces stored headers by those of a 304, so they are the same, except those about the body.
     let said = headers.iter().filter(|(name, _)| status == StatusCode::OK || *name != CONTENT_TYPE);
     for (name, value) in said.chain(&caching) {
         response.headers_mut().insert(name, value.parse().map_err(Error::internal)?);

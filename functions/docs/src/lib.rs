@@ -1,5 +1,5 @@
-//! The description of the API: the OpenAPI document for programs, and a page made of it for people. Everybody sees the routes; admins
-//! see every collection too.
+//! The description of the API: the OpenAPI document, and an HTML page made from it. Everybody sees the routes, admins also every
+//! collection.
 
 mod app;
 mod catalogue;
@@ -14,7 +14,7 @@ use axum::routing::get;
 use undercroft::config::Env;
 use undercroft::http::Edge;
 
-/// Every route of this function, with the edge around them. Switched off by `ApiDocs` (R123) they do not exist at all.
+/// The router of this function with its middleware. If `ApiDocs` is off (R123), the routes do not exist.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = match env.optional("API_DOCS") {
         Some("off") => Router::new(),

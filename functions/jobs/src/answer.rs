@@ -1,5 +1,4 @@
-//! The answers to what is asked of jobs, and steps of a single job: the same whether an answer is given now or kept for an
-//! idempotency key.
+//! Answers about jobs, and changes of a single job. An answer stored for an idempotency key is the same.
 
 use crate::App;
 use axum::response::IntoResponse;
@@ -11,16 +10,16 @@ use undercroft::store::TransactionOutcome;
 use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::jobs::{Job, Step, Stepped};
 
-/// How often something that has changed between reading and writing is read again.
+/// How often a job that changed between read and write is read again.
 pub const TRIES: usize = 8;
 
-/// The answer that shows a job.
+/// The answer that contains a job.
 pub fn shown(status: u16, job: &Job) -> Result<StoredResponse> {
     let body = serde_json::to_value(job).map_err(Error::internal)?;
     Ok(StoredResponse { status, body: Some(body), ..StoredResponse::default() })
 }
 
-/// What is done for an admin, once for a key.
+/// A write by an admin, once for an idempotency key.
 pub async fn once<F>(
     app: &App,
     admin: Admin,
@@ -36,7 +35,7 @@ where
     Ok(idempotent(scoped_key.as_ref(), &app.responses, answered).await?)
 }
 
-/// Takes a job a step: one write; with a key the job is read first, because the answer is kept with the write.
+/// Changes the status of a job in one write. With a key the job is read first, because the answer is stored with the write.
 pub async fn step(
     app: &App,
     step: Step,
@@ -59,10 +58,10 @@ pub async fn step(
             return Err(error);
         }
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("a job goes on faster than it can be read".into()) })
+    Err(Error::Unavailable { retry_after: 1, source: Some("A job kept changing while it was read.".into()) })
 }
 
-/// A job's id from the path. What is no id names no job.
+/// The job id from the path. An invalid id answers 404.
 pub fn job_id(text: &str) -> Result<&str> {
     if id::is_valid(text) { Ok(text) } else { Err(Error::NotFound("job")) }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/cancel` -> the job, which will not run.
+//! `POST /v1/jobs/{id}/cancel` -> the cancelled job.
 
 use crate::{App, answer};
 use axum::Extension;
@@ -6,7 +6,7 @@ use axum::extract::State;
 use undercroft::http::{Admin, HandlerResult, IdempotencyKey, Path, RequestId};
 use undercroft::store::jobs::Step;
 
-/// Takes a queued or retrying job back.
+/// Cancels a queued or retrying job.
 pub async fn cancel(
     State(app): State<App>,
     admin: Admin,

@@ -1,5 +1,5 @@
-//! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job. One write; the stream, the relay,
-//! the queue and the worker do the rest.
+//! `POST /v1/jobs {type, payload, group?, delaySeconds?, maxAttempts?}` -> 202 and the job, with one write. The stream, the relay
+//! and the queue deliver it to the worker.
 
 use crate::{App, answer};
 use axum::Extension;
@@ -30,7 +30,7 @@ async fn enqueued(app: &App, body: JobRequest, request: &str, scoped_key: Option
         Some(scoped_key) => {
             let enqueuing = vec![app.jobs.enqueuing(&job)?];
             if let TransactionOutcome::Cancelled(_) = scoped_key.together(&app.responses, enqueuing, &answer).await? {
-                return Err(Error::conflict("exists", "a job with this id exists"));
+                return Err(Error::conflict("exists", "A job with this id already exists."));
             }
         }
     }

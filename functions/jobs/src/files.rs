@@ -1,5 +1,5 @@
-//! The files of imports and exports: what their jobs are asked to work on, and links to them. A link is signed when somebody
-//! looks, for a quarter of an hour; it may do what this function's role may.
+//! The files of imports and exports, and links to them. A link is signed when a job is read and is valid for 15 minutes; it has
+//! the permissions of this function's role.
 
 use crate::App;
 use serde_json::Value;
@@ -11,10 +11,10 @@ use undercroft::files::is_result;
 use undercroft::jobs::{EXPORT_JOB, IMPORT_JOB};
 use undercroft::store::jobs::Job;
 
-/// How long a link is good for.
+/// How long a link is valid.
 pub const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 
-/// Adds to the result of a finished job a link to its file.
+/// Adds a link to the file to the result of a finished job.
 pub fn link_result(app: &App, job: &mut Job) -> Result<()> {
     let collection = job.payload.get("collection").and_then(Value::as_str).unwrap_or_default();
     let format = job.payload.get("format").and_then(Value::as_str).unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn sign(app: &App, kind: LinkKind<'_>, key: &str) -> Result<String> {
     app.files.link(&Link { kind, key, good_for: GOOD_FOR }, now).map_err(Error::internal)
 }
 
-/// When a link signed now stops to be good.
+/// When a link signed now expires.
 pub fn expires_at(app: &App) -> String {
     rfc3339(app.clock.millis() + GOOD_FOR.as_secs() * 1000)
 }

@@ -1,5 +1,5 @@
-//! Background work, seen from outside: enqueue it, look at it, take it back, queue it anew. For admins, because jobs reach
-//! into everything: a mail to anybody, every record.
+//! The API of background jobs: enqueue, read, cancel and redrive. For admins only, because a job can mail anybody and read every
+//! record.
 
 mod answer;
 mod app;
@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use undercroft::config::Env;
 use undercroft::http::Edge;
 
-/// Every route of this function, with the edge around them.
+/// The router of this function with its middleware.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/jobs", get(list::list).post(enqueue::enqueue))

@@ -8,17 +8,17 @@ use undercroft::error::{Error, Result};
 use undercroft::http::{Admin, HandlerResult, Query};
 use undercroft::store::jobs::Job;
 
-/// Jobs on a page unless asked otherwise, and at most.
+/// Default and maximum number of jobs on a page.
 const PAGE: (i32, i32) = (30, 100);
 
-/// Bytes of jobs after which a page ends, whatever its limit: Lambda answers with 6 MB at most, and a job may have 400 KB.
+/// Maximum bytes of jobs on a page: Lambda's maximum answer is 6 MB, and a job may have 400 KB.
 const PAGE_BYTES: usize = 2_000_000;
 
-/// What to list.
+/// Parameters of a list.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {
-    /// Only the dead ones. Otherwise all others.
+    /// Lists only dead jobs; otherwise all others.
     #[serde(default)]
     dead: bool,
     limit: Option<i32>,
@@ -33,7 +33,7 @@ pub async fn list(
 ) -> HandlerResult<axum::Json<Value>> {
     let limit = query.limit.unwrap_or(PAGE.0);
     if !(1..=PAGE.1).contains(&limit) {
-        return Err(Error::bad_request("limit", "limit is from 1 to 100").into());
+        return Err(Error::bad_request("limit", "limit must be between 1 and 100.").into());
     }
     let purpose = format!("jobs:{}:{}", admin.id, query.dead);
     let after = match &query.cursor {
@@ -50,7 +50,7 @@ pub async fn list(
     Ok(axum::Json(page))
 }
 
-/// As many jobs, from the front, as a page has room for, at least one; and after which it ends, if that is before the last.
+/// The first jobs that fit on a page, at least one, and the last of them if more follow.
 fn fitting(jobs: Vec<Job>) -> Result<(Vec<Value>, Option<String>)> {
     let (mut items, mut last, mut bytes): (Vec<Value>, _, usize) = (Vec::new(), None, 0);
     for job in jobs {

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/redrive` and `POST /v1/jobs/redrive`: dead jobs are queued anew, with all their attempts.
+//! `POST /v1/jobs/{id}/redrive` and `POST /v1/jobs/redrive`: queue dead jobs again, with all their attempts.
 
 use crate::{App, answer};
 use axum::Extension;
@@ -10,9 +10,9 @@ use undercroft::store::TransactionOutcome;
 use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 use undercroft::store::jobs::{Job, Step};
 
-/// Most jobs one call redrives.
+/// Maximum number of jobs that one call redrives.
 const MOST: i32 = 100;
-/// Most jobs one call with a key redrives: they go into one transaction with its answer, which holds 4 MB.
+/// Maximum number of jobs that one call with a key redrives: one transaction of at most 4 MB has them and the answer.
 const MOST_TOGETHER: i32 = 25;
 
 /// Redrives one job.
@@ -29,8 +29,8 @@ pub async fn redrive(
     .await
 }
 
-/// Redrives dead jobs, a hundred a call; `more` says whether to call again. With a key, 25 a call: all of them with the answer,
-/// or none; the next call takes another key.
+/// Redrives up to 100 dead jobs; `more` says whether to call again. With a key it redrives up to 25, in one transaction with the
+/// answer; the next call needs another key.
 pub async fn redrive_all(
     State(app): State<App>,
     admin: Admin,
@@ -53,33 +53,33 @@ async fn each(app: &App, request: &str) -> Result<StoredResponse> {
     for job in &dead {
         match app.jobs.step(Step::Redrive, &job.id, request).await {
             Ok(_) => redriven += 1,
-            // The index lags behind the table: this one is no longer dead.
+            // The index lags behind the table: this job is no longer dead.
             Err(Error::Conflict { .. } | Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(told(redriven, next.is_some()))
+    Ok(reported(redriven, next.is_some()))
 }
 
 async fn together(app: &App, request: &str, scoped_key: &ScopedKey) -> Result<StoredResponse> {
     let (mut dead, next) = app.jobs.list(true, MOST_TOGETHER, None).await?;
     for _ in 0..answer::TRIES {
-        // The index lags behind the table: what cannot be redriven is no longer dead.
+        // The index lags behind the table: a job that cannot be redriven is no longer dead.
         let stepping = |job: Job| {
             let stepped = app.jobs.stepping(Step::Redrive, &job, request).ok()?;
             Some((job, stepped.item))
         };
         let (jobs, items): (Vec<Job>, Vec<_>) = dead.into_iter().filter_map(stepping).unzip();
-        let answer = told(jobs.len(), next.is_some());
+        let answer = reported(jobs.len(), next.is_some());
         let TransactionOutcome::Cancelled(reasons) = scoped_key.together(&app.responses, items, &answer).await? else {
             return Ok(answer);
         };
         dead = jobs.into_iter().zip(reasons).filter(|(_, reason)| reason.is_none()).map(|(job, _)| job).collect();
     }
-    Err(Error::Unavailable { retry_after: 1, source: Some("dead jobs go on faster than they can be read".into()) })
+    Err(Error::Unavailable { retry_after: 1, source: Some("Dead jobs kept changing while they were read.".into()) })
 }
 
-fn told(redriven: usize, more: bool) -> StoredResponse {
+fn reported(redriven: usize, more: bool) -> StoredResponse {
     StoredResponse {
         status: 200,
         body: Some(json!({ "redriven": redriven, "more": more })),

@@ -1,6 +1,5 @@
-//! `POST /v1/jobs/uploads {format, bytes}` -> 201 and a link with which a browser puts the file that an import is to read
-//! straight into the bucket: no function carries it. With an `Idempotency-Key` it is the same file again, under a link signed
-//! anew: a link is good for a quarter of an hour, a key for a day.
+//! `POST /v1/jobs/uploads {format, bytes}` -> 201 and a link by which a browser uploads the file of an import directly to the
+//! bucket. With an `Idempotency-Key` the same file gets a new link: a link is valid for 15 minutes, a key for a day.
 
 use crate::{App, files};
 use axum::extract::State;
@@ -15,10 +14,10 @@ use undercroft::id;
 use undercroft::identity::Caller;
 use undercroft::store::idempotency::{ScopedKey, StoredResponse};
 
-/// Bytes of the largest file that S3 takes in one request.
+/// Maximum bytes of a file that S3 accepts in one request.
 const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
-/// The file that is to be uploaded.
+/// The file to upload.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {
@@ -26,7 +25,7 @@ pub struct Upload {
     bytes: u64,
 }
 
-/// Gives a link to upload a file by.
+/// Returns a link to upload a file.
 pub async fn upload(
     State(app): State<App>,
     admin: Admin,
@@ -34,7 +33,7 @@ pub async fn upload(
     Json(file): Json<Upload>,
 ) -> HandlerResult {
     if !(1..=MAX_BYTES).contains(&file.bytes) {
-        return Err(Error::field("/bytes", "range", "a file has from 1 byte to 5 GiB").into());
+        return Err(Error::field("/bytes", "range", "A file must have between 1 byte and 5 GiB.").into());
     }
     let new = upload_key(&id::new(&app.clock), file.format);
     let key = match idempotency_key.of(&Caller::User(admin.0))? {
@@ -44,13 +43,13 @@ pub async fn upload(
     Ok(StoredResponse { body: Some(link(&app, &file, &key)?), ..created() }.into_response())
 }
 
-/// The file that this idempotency key has: the one it was given before, or else this one.
+/// The file of this idempotency key: the stored one, or otherwise this one.
 async fn first(app: &App, scoped_key: &ScopedKey, new: String) -> Result<String> {
     let answer = StoredResponse { body: Some(json!({ "key": new })), ..created() };
     let Err(error) = scoped_key.keep_alone(&app.responses, &answer).await else { return Ok(new) };
     let kept = scoped_key.kept(&app.responses).await?.and_then(|kept| kept.body).ok_or(error)?;
     let key = kept.get("key").and_then(Value::as_str);
-    key.map(str::to_owned).ok_or_else(|| Error::internal("what is kept for an upload has no key"))
+    key.map(str::to_owned).ok_or_else(|| Error::internal("The stored answer of an upload has no key."))
 }
 
 fn created() -> StoredResponse {

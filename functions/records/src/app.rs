@@ -1,4 +1,4 @@
-//! What this function works with.
+//! The state that handlers of this function share.
 
 use axum::extract::FromRef;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use undercroft::store::definitions::Definitions;
 use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
-/// What this function works with: the operations on records, and who asks for them.
+/// The state of this function: the operations on records, and the caller's identity.
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) operations: Operations,
@@ -33,7 +33,7 @@ impl App {
         Self::with_clock(env, Clock::default())
     }
 
-    /// The same, at another clock's time.
+    /// Builds the function from its environment, with this clock.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -52,8 +52,8 @@ impl App {
         Ok(Self { operations, authenticator: Arc::new(Authenticator::new(table, clock, &stack)) })
     }
 
-    /// What can be done before the first request, while the environment still has a full processor: opens the connection to
-    /// DynamoDB by fetching the public keys. What fails now is tried again by the request that needs it.
+    /// Prepares for the first request while the environment still has a full processor: opens the connection to DynamoDB by
+    /// fetching the public keys. A failure is ignored, because the first request fetches them again.
     pub async fn warm(&self) {
         self.authenticator.warm().await;
     }

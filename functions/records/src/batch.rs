@@ -1,4 +1,4 @@
-//! `POST /v1/batch`: up to 100 writes in any collections, all or nothing -> a response for each, or what is wrong with each.
+//! `POST /v1/batch`: up to 100 writes in any collections, all or nothing -> a response or the errors for each.
 
 use crate::{App, response};
 use axum::Extension;
@@ -16,7 +16,7 @@ use undercroft::store::idempotency::StoredResponse;
 use undercroft::store::intent::{Failed, Intent, PendingResponse};
 use undercroft::store::record::Record;
 
-/// Most operations of a batch: as many as DynamoDB writes in one transaction.
+/// Maximum number of operations: DynamoDB's maximum for one transaction.
 const MAX_OPERATIONS: usize = 100;
 
 /// A batch.
@@ -26,7 +26,7 @@ pub struct Batch {
     operations: Vec<Request>,
 }
 
-/// One write of it: the request it would be by itself.
+/// One operation, like the single request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
@@ -46,11 +46,11 @@ pub async fn batch(
     Json(batch): Json<Batch>,
 ) -> HandlerResult {
     if batch.operations.is_empty() || batch.operations.len() > MAX_OPERATIONS {
-        return Err(Error::field("/operations", "count", "a batch has from 1 to 100 operations").into());
+        return Err(Error::field("/operations", "count", "A batch must have between 1 and 100 operations.").into());
     }
     let scoped_key = idempotency_key.of(&caller)?;
     let now = app.operations.clock.millis();
-    // A malformed request is refused before anything is read: it costs the same whatever it names.
+    // A malformed request is refused before any read, so its cost does not depend on the collections it names.
     let operations = all_or_errors(batch.operations.into_iter().map(|request| operation(request, now)).collect())?;
     let records = &app.operations.records;
     let work = async {
@@ -61,11 +61,11 @@ pub async fn batch(
         Ok(to_response(&written.iter().collect::<Vec<_>>()).into_response())
     };
     let response = idempotent(scoped_key.as_ref(), &records.stored_responses(), work).await;
-    // The cost of a refused batch would tell which collections there are, and what is in them.
+    // The cost of a refused batch would reveal which collections exist and what they hold.
     Ok(response.inspect_err(|_| cost::withhold())?)
 }
 
-/// The operation that a request of the batch asks for.
+/// Parses an operation of the batch.
 fn operation(request: Request, now: u64) -> Result<Operation> {
     let Request { method, path, body, if_match, if_none_match } = request;
     let preconditions =
@@ -94,13 +94,13 @@ fn operation(request: Request, now: u64) -> Result<Operation> {
 }
 
 fn a_body(body: Option<Map<String, Value>>) -> Result<Map<String, Value>> {
-    body.ok_or_else(|| Error::field("/body", "required", "this operation needs a body: a JSON object"))
+    body.ok_or_else(|| Error::field("/body", "required", "This operation requires a body: a JSON object."))
 }
 
 fn no_body(body: Option<&Map<String, Value>>) -> Result<()> {
     match body {
         None => Ok(()),
-        Some(_) => Err(Error::field("/body", "unexpected", "this operation has no body")),
+        Some(_) => Err(Error::field("/body", "unexpected", "This operation takes no body. Leave it out.")),
     }
 }
 
@@ -108,19 +108,19 @@ fn no_operation() -> Error {
     Error::field(
         "/path",
         "operation",
-        "an operation is POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
-         POST .../records/{id}/undelete",
+        "An operation must be POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
+         POST .../records/{id}/undelete.",
     )
 }
 
-/// A POST creates a record under a new id: nothing is there to hold a condition against.
+/// Refuses preconditions on a POST, which creates a record under a new id.
 fn unconditional(preconditions: &Preconditions) -> Result<()> {
     if *preconditions == Preconditions::NONE {
         return Ok(());
     }
     let pointer = if preconditions.if_match.is_sent() { "/ifMatch" } else { "/ifNoneMatch" };
-    let message = "a POST creates a record under a new id, so there is nothing to hold this against: leave it out, or PUT \
-                   the record under an id of your own with ifNoneMatch *";
+    let message = "A POST creates a record under a new id, so a condition has no effect. Leave it out, or PUT the record \
+                   under an id of your own with ifNoneMatch *.";
     Err(Error::field(pointer, "condition_not_offered", message))
 }
 

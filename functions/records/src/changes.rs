@@ -1,5 +1,5 @@
-//! `GET /v1/changes?collection=&after=&limit=` -> what changed of the records in the caller's list, in order for each
-//! partition, and the cursor to go on from.
+//! `GET /v1/changes?collection=&after=&limit=` -> the changes of records in the caller's list, in order within each
+//! partition, and the cursor to continue from.
 
 use crate::App;
 use axum::extract::State;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use undercroft::http::{Bearer, HandlerResult, Query};
 use undercroft::records::ChangesRequest;
 
-/// Follows changes.
+/// Reads the change feed.
 pub async fn changes(
     State(app): State<App>,
     Bearer(caller): Bearer,

@@ -8,7 +8,7 @@ use undercroft::http::{Bearer, HandlerResult, IdempotencyKey, Json, Path, Reques
 use undercroft::preconditions::Preconditions;
 use undercroft::records::{Operation, OperationKind};
 
-/// Creates a record with an id of the server's.
+/// Creates a record under an id chosen by the server.
 pub async fn create(
     State(app): State<App>,
     Bearer(caller): Bearer,

@@ -1,5 +1,5 @@
-//! `DELETE /v1/collections/{collection}/records/{id}` -> 204: the record is gone for everybody at once. And
-//! `POST .../{id}/undelete` -> the record again, within the 30 days that its tombstone stays.
+//! `DELETE /v1/collections/{collection}/records/{id}` -> 204: the record is absent for everybody at once.
+//! `POST .../{id}/undelete` -> the restored record, within the 30 days that its tombstone is kept.
 
 use crate::{App, response};
 use axum::Extension;
@@ -20,7 +20,7 @@ pub async fn delete(
     response::write(&app, &caller, &idempotency_key, &request.0, delete).await
 }
 
-/// Brings a deleted record back.
+/// Restores a deleted record.
 pub async fn undelete(
     State(app): State<App>,
     Bearer(caller): Bearer,

@@ -1,4 +1,4 @@
-//! The data: read it, list it, write it. Under the rules of its collection, and at the cost that every answer states.
+//! Reads, lists and writes records under the rules of their collection. Every answer states its cost.
 
 mod app;
 mod batch;
@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 use undercroft::config::Env;
 use undercroft::http::Edge;
 
-/// Every route of this function, with the edge around them.
+/// The router of this function with its middleware.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
         .route("/v1/collections/{collection}/records", get(list::list).post(create::create))

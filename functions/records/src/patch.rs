@@ -1,7 +1,7 @@
 //! `PATCH /v1/collections/{collection}/records/{id}?explain=`: a JSON Merge Patch (RFC 7396) -> the changed record and its
-//! `ETag`, or how it would be written.
+//! `ETag`, or the plan of the write.
 //!
-//! One round trip where schema and rule can be held without the stored record; else the record is read first.
+//! It takes one round trip if schema and rule can be checked without the stored record; otherwise the record is read first.
 
 use crate::{App, response};
 use axum::Extension;
@@ -20,7 +20,7 @@ pub struct Options {
     explain: bool,
 }
 
-/// Changes some members of a record, or explains how it would.
+/// Changes some members of a record, or returns the plan of the change.
 pub async fn patch(
     State(app): State<App>,
     Bearer(caller): Bearer,

@@ -1,5 +1,5 @@
-//! `PUT /v1/collections/{collection}/records/{id}`: replaces a record (`If-Match`) or creates one with an id of the client's
-//! (`If-None-Match: *`). One of the two is required: a replacement that names no version loses somebody's update.
+//! `PUT /v1/collections/{collection}/records/{id}`: replaces a record (`If-Match`) or creates one under an id chosen by the
+//! client (`If-None-Match: *`). One of the two is required, because an unconditional replacement could lose another update.
 
 use crate::{App, response};
 use axum::Extension;

@@ -1,6 +1,6 @@
-//! Responses to writes: the same whether one is given now, stored for an idempotency key, or part of a batch's.
+//! Responses to writes. They are the same if sent at once, stored for an idempotency key, or part of a batch.
 //!
-//! Who may write a record may not be who may read it: the response obeys the read rule.
+//! A caller who may write a record may lack the right to read it, so the response obeys the read rule.
 
 use crate::App;
 use axum::response::IntoResponse;
@@ -13,7 +13,7 @@ use undercroft::store::idempotency::StoredResponse;
 use undercroft::store::intent::{Intent, PendingResponse, What};
 use undercroft::store::record::Record;
 
-/// Does one operation, once for a key.
+/// Makes one write, once for an idempotency key.
 pub async fn write(
     app: &App,
     caller: &Caller,
@@ -34,7 +34,7 @@ pub async fn write(
     Ok(idempotent(scoped_key.as_ref(), &records.stored_responses(), work).await?)
 }
 
-/// The response to an intent that was written.
+/// The response to a completed write.
 pub fn of_write(intent: &Intent, record: &Record) -> StoredResponse {
     let name = intent.grant.collection().name();
     let shown = |status| shown(status, &intent.grant, record);
@@ -47,7 +47,7 @@ pub fn of_write(intent: &Intent, record: &Record) -> StoredResponse {
     }
 }
 
-/// The record as the caller may read it: whole, or its id and version alone.
+/// The record as the caller may read it: complete, or only its id and version.
 fn shown(status: u16, grant: &Grant, record: &Record) -> StoredResponse {
     let body = record.shown_to_writer(grant).into();
     StoredResponse { status, etag: Some(etag(record.version, grant.is_admin())), location: None, body: Some(body) }

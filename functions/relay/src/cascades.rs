@@ -1,4 +1,4 @@
-//! What a deleted record asks for in those that point at it. Pure: a stream record in, a job to enqueue out.
+//! The cascade job that follows a deletion. A pure function: it takes a stream record and returns a job to enqueue.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use undercroft::jobs::MAX_ATTEMPTS;
 use undercroft::store::jobs::Job;
 use undercroft::store::keys::of_record_partition;
 
-/// As much of a record's image as decides what must follow.
+/// The part of a record's image that decides on the cascade.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Image {
@@ -21,8 +21,7 @@ struct Image {
     rid: String,
 }
 
-/// The job that a record's becoming a tombstone asks for. Made again from the same change it is the same job, so relaying twice
-/// is harmless.
+/// The job for a record that became a tombstone. The same change always gives the same job, so relaying it twice is harmless.
 pub fn job(record: &EventRecord) -> Option<Job> {
     let image = |item: &serde_dynamo::Item| serde_dynamo::from_item::<_, Image>(item.clone()).unwrap_or_default();
     let (old, new) = (image(&record.change.old_image), image(&record.change.new_image));
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_from_a_tombstone_that_changes_or_a_deletion_without_followers() {
+    fn a_changed_tombstone_or_a_deletion_without_referrers_makes_no_job() {
         assert!(job(&record(tombstone(), tombstone())).is_none());
         let mut quiet = tombstone();
         quiet.as_object_mut().expect("an object").remove("follow");

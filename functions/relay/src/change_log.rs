@@ -1,4 +1,5 @@
-//! What a change of a record means to the change log. Pure: a stream record in, what becomes of each partition's count out.
+//! The effect of a record's change on the change log. A pure function: it takes a stream record and returns the change of each
+//! partition's count.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde_dynamo::{AttributeValue, Item};
@@ -13,13 +14,13 @@ pub fn is_of_records(record: &EventRecord) -> bool {
     record.change.keys.contains_key("pk")
 }
 
-/// What a change of the `Records` table does to the change log; `None` if nothing.
+/// The effect of a change of the `Records` table on the change log; `None` if there is none.
 pub fn change(record: &EventRecord) -> Option<Change> {
     let (old, new) = (Standing::of(&record.change.old_image), Standing::of(&record.change.new_image));
     let (pk, id) = (text(&record.change.keys, "pk")?, text(&record.change.keys, "sk")?);
     let (collection, generation) = of_record_partition(pk)?;
     let scope = change_log_scope(collection, generation);
-    // A record that is gone goes from the feed it was in. One that begins to be followed was in no feed before.
+    // A deleted record leaves the feed it was in. A record that is newly followed was in no feed before.
     let followed = if new.is_alive { new.followed } else { old.followed };
     let is_known = old.followed == followed;
     let keys: BTreeSet<_> = old.places.keys().chain(new.places.keys()).collect();
@@ -39,13 +40,13 @@ pub fn change(record: &EventRecord) -> Option<Change> {
     (!steps.is_empty()).then(|| Change { event: record.event_id.clone(), id: id.to_owned(), stood, steps })
 }
 
-/// When a record was written last.
+/// The time of the last write of a record.
 fn written(image: &Item) -> String {
     text(image, "ua").unwrap_or_default().to_owned()
 }
 
-/// When a record stopped being what it was before: when it was written anew, as the writer's clock had it, for the relay may hear
-/// of it much later. What is changed without being written has no time of its own but the stream's.
+/// When the previous state of a record ended: the time of the next write by the writer's clock, because the relay may receive it
+/// much later. A change that is not a write has only the time of the stream.
 fn ended(record: &EventRecord) -> String {
     let (old, new) = (&record.change.old_image, &record.change.new_image);
     if version(new).is_some() && version(old) != version(new) {
@@ -60,12 +61,12 @@ struct Standing {
     is_alive: bool,
     version: Option<String>,
     followed: Option<u64>,
-    /// For each partition it is counted in, by since when and by name: its sort key there.
+    /// Its sort key in each partition that counts it, by the version that began counting and the name of the partition.
     places: BTreeMap<(u64, String), Vec<u8>>,
 }
 
 impl Standing {
-    /// A record that is deleted, or not counted, stands nowhere.
+    /// A deleted or uncounted record has no entries.
     fn of(image: &Item) -> Self {
         let is_alive = image.contains_key("pk") && !image.contains_key("del");
         let standing = Self { is_alive, version: version(image), followed: whole(image, "cf"), ..Self::default() };
@@ -139,7 +140,7 @@ mod tests {
         image
     }
 
-    /// What becomes of a partition: its name, by how much, and whether the record was and is there, in its feed.
+    /// A change of a partition: its name, the change of its count, and whether its feed had and has the record.
     type Seen = (String, i8, Option<(bool, bool)>);
 
     fn steps(old: Value, new: Value) -> Vec<Seen> {
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_in_its_collection_and_in_each_index_from_its_making_to_its_end() {
+    fn a_record_is_counted_in_its_collection_and_each_index_from_creation_to_deletion() {
         let (made, gone) = ((false, true), (true, false));
         assert_eq!(steps(json!({}), image(1, "a")), [step("a", 1, made), step("c#tasks#2#0", 1, made)]);
         let deleted = with(without(image(2, "a"), &["ix1p", "ix1s"]), "del", json!({ "S": "now" }));
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_changes_no_place_is_in_the_feed_and_in_no_count() {
+    fn a_write_that_changes_no_key_is_in_the_feed_and_changes_no_count() {
         let stayed = [step("a", 0, (true, true)), step("c#tasks#2#0", 0, (true, true))];
         assert_eq!(steps(image(1, "a"), image(2, "a")), stayed);
         let quiet = |v| without(image(v, "a"), &["cf"]);
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_derives_anew_enters_only_where_it_was_not() {
+    fn a_rederived_record_is_counted_only_in_partitions_that_did_not_count_it() {
         let made = (false, true);
         let before = without(image(1, "a"), &["ix1p", "ix1s"]);
         assert_eq!(steps(before, image(1, "a")), [step("a", 1, made)], "an index that was built");
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_says_from_when_to_when_the_record_stood_as_it_did() {
+    fn a_change_carries_the_times_of_the_previous_and_the_current_write() {
         let written = |v: u64, at: &str| with(image(v, "a"), "ua", json!({ "S": at }));
         let stood = |old: Value, new: Value| change(&record(old, new)).expect("a change").stood;
         assert_eq!(stood(written(1, "monday"), written(2, "friday")), ["monday", "friday"]);
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_or_not_counted_is_nothing_to_the_ledger() {
+    fn an_item_that_is_not_a_counted_record_is_not_in_the_change_log() {
         let plain = |v| without(image(v, "a"), &["cn", "cf"]);
         assert_eq!(steps(json!({}), plain(1)), []);
         assert_eq!(steps(plain(1), plain(2)), []);

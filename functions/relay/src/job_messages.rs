@@ -1,4 +1,4 @@
-//! What a change asks for. Pure: a stream record in, messages to send out.
+//! The messages that follow a change. A pure function: it takes a stream record and returns messages to send.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde::Deserialize;
@@ -11,15 +11,15 @@ pub struct Send {
     pub task: Task,
     /// The request behind the change.
     pub request_id: String,
-    /// Seconds to keep it back.
+    /// Delay in seconds.
     pub delay: u32,
-    /// Send it in order behind others of this group.
+    /// The FIFO group.
     pub group: Option<String>,
-    /// The same for every relaying of one change, so that relaying it twice is harmless.
+    /// The deduplication id: the same whenever the change is relayed, so relaying it twice is harmless.
     pub deduplication: String,
 }
 
-/// As much of a job's image as decides what to send.
+/// The part of a job's image that decides on messages.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Image {
@@ -31,7 +31,7 @@ struct Image {
     group: Option<String>,
 }
 
-/// The messages that a change of the `Jobs` table asks for: one when a job was queued, by its making or by a redrive.
+/// The messages for a change of the `Jobs` table: one if a job was queued, when created or redriven.
 pub fn sends(record: &EventRecord) -> Vec<Send> {
     let image = |item: &serde_dynamo::Item| serde_dynamo::from_item::<_, Image>(item.clone()).unwrap_or_default();
     let (old, new) = (image(&record.change.old_image), image(&record.change.new_image));

@@ -1,7 +1,7 @@
-//! Turns what changed into what must happen: a DynamoDB stream in, messages on SQS and the change log of counts and changes out.
+//! Turns DynamoDB stream records into SQS messages, cascade jobs and the change log.
 //!
-//! HTTP handlers never send to a queue. They write, and this function reads what was written, so nothing can be written and
-//! forgotten, or sent and not written.
+//! HTTP handlers never send to a queue. They only write, and this function reads the stream of writes, so a write without its
+//! message, or a message without its write, is impossible.
 
 mod cascades;
 mod change_log;
@@ -19,7 +19,7 @@ use undercroft::store::Table;
 use undercroft::store::change_log::{Change, ChangeLog};
 use undercroft::store::jobs::Jobs;
 
-/// What this function works with: the queues it may send to, the change log it keeps, and the jobs that follow from deletions.
+/// The state of this function: the queues it sends to, the change log it writes, and the jobs for cascades.
 #[derive(Debug, Clone)]
 pub struct App {
     queue: Queue,
@@ -37,7 +37,7 @@ impl App {
         Self::with_clock(env, Clock::default())
     }
 
-    /// The same, at another clock's time.
+    /// Builds the function from its environment, with this clock.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -53,11 +53,11 @@ impl App {
     }
 }
 
-/// Relays a batch in order. At the first record that cannot be relayed it stops and reports that one, so the stream comes
-/// back to it and to all after it; what was done before is not done again.
+/// Relays a batch in order. It stops at the first record that fails and reports it, so the stream retries that record and all
+/// after it, but none before it.
 pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     let mut response = DynamoDbEventResponse::default();
-    // A batch is of one stream, and a stream of one table.
+    // A batch has records of one stream, and a stream belongs to one table.
     let (of_records, of_jobs): (Vec<_>, Vec<_>) = event.records.into_iter().partition(change_log::is_of_records);
     let stopped = if of_records.is_empty() { relay_all(app, &of_jobs).await } else { keep(app, &of_records).await };
     if let Err((record, error)) = stopped {
@@ -70,15 +70,15 @@ pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     response
 }
 
-/// Takes what changed of records into the change log, as many at once as go together, when what must follow from deletions is
-/// enqueued. Where that stops, what lies before is taken in all the same: the stream does not come back to it.
+/// Enqueues the cascades of deletions, then writes changes of records into the change log, as many at once as fit. If a cascade
+/// fails, the changes before it are written anyway, because the stream does not retry them.
 async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
     let (reached, stopped) = enqueue_followers(app, records).await;
     take_in(app, records.iter().take(reached)).await?;
     stopped
 }
 
-/// How many of the records, from the front, have their followers enqueued; and what stopped the next.
+/// How many of the first records have their cascades enqueued, and the error of the next.
 async fn enqueue_followers<'a>(app: &App, records: &'a [EventRecord]) -> (usize, Result<(), (&'a EventRecord, Error)>) {
     for (position, record) in records.iter().enumerate() {
         let Some(job) = cascades::job(record) else { continue };
@@ -97,7 +97,7 @@ async fn take_in<'a>(
     let changes = records.filter_map(|record| Some((record, change_log::change(record)?)));
     let (records, changes): (Vec<&EventRecord>, Vec<Change>) = changes.unzip();
     if let Err(stopped) = app.change_log.keep(&changes).await {
-        let record = records.get(stopped.kept).expect("what stopped is one of these");
+        let record = records.get(stopped.kept).expect("the failed record is one of these");
         return Err((record, stopped.error));
     }
     tracing::info!(function = "relay", outcome = "kept", changes = changes.len(), "ledger");

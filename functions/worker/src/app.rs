@@ -1,4 +1,4 @@
-//! What this function works with.
+//! The state that handlers of this function share.
 
 use std::sync::Arc;
 use undercroft::aws::Aws;
@@ -16,16 +16,16 @@ use undercroft::store::jobs::Jobs;
 use undercroft::store::lease::Lease;
 use undercroft::store::records::Records;
 
-/// What this function works with. The fields are what its role in template.yaml allows.
+/// The state of this function. Its fields match its role in template.yaml.
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) jobs: Jobs,
     pub(crate) queue: Queue,
     pub(crate) fifo: Queue,
     pub(crate) slice_items: usize,
-    /// Where messages end that were handed out too often: of the one queue, and of the other.
+    /// The dead-letter queues of the standard queue and of the FIFO queue.
     pub(crate) dead_letters: [Queue; 2],
-    /// What jobs may use.
+    /// The services that jobs may use.
     pub(crate) tools: crate::jobs::Tools,
 }
 
@@ -38,7 +38,7 @@ impl App {
         Self::with_clock(env, Clock::default())
     }
 
-    /// The same, at another clock's time.
+    /// Builds the function from its environment, with this clock.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -66,7 +66,7 @@ impl App {
                 records: Records::new(records, clock.clone()),
                 #[expect(
                     clippy::disallowed_methods,
-                    reason = "the worker does what follows from what callers were granted"
+                    reason = "the worker makes the writes that follow from permitted requests"
                 )]
                 system: System::authority(),
                 clock,
@@ -74,17 +74,17 @@ impl App {
         })
     }
 
-    /// The same, with slices of at most so many items: long jobs then go on sooner in another invocation.
+    /// The same function with at most so many items per slice: long jobs continue sooner in another invocation.
     pub fn in_slices_of(self, items: usize) -> Self {
         Self { slice_items: items, ..self }
     }
 
-    /// The queue a message came from: only a FIFO message has a group.
+    /// The queue of a message: only a FIFO message has a group.
     pub(crate) fn queue_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> &Queue {
         if message.attributes.contains_key("MessageGroupId") { &self.fifo } else { &self.queue }
     }
 
-    /// The dead-letter queue a message came from, if it came from one.
+    /// The dead-letter queue of a message, if it came from one.
     pub(crate) fn dead_letters_of(&self, message: &aws_lambda_events::event::sqs::SqsMessage) -> Option<&Queue> {
         let source = message.event_source_arn.as_deref()?;
         self.dead_letters.iter().find(|queue| queue.is_source(source))

@@ -1,5 +1,5 @@
-//! How long a failed job waits for its next attempt: exponential, with jitter so that what failed together does not come
-//! back together.
+//! The wait of a failed job before its next attempt: exponential, with jitter so that jobs that failed together are not retried
+//! together.
 
 use undercroft::id;
 
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_stay_between_half_and_full() {
+    fn each_wait_doubles_with_jitter_between_half_and_all_of_it() {
         for (attempts, full) in [(1, 2), (2, 4), (3, 8), (5, 32), (12, 3_600), (40, 3_600)] {
             for _ in 0..100 {
                 let wait = seconds(attempts);

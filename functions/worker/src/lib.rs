@@ -1,4 +1,4 @@
-//! Does what must happen: messages from SQS in, jobs run, exactly the failed messages reported.
+//! Runs the jobs of SQS messages, and reports only the failed messages.
 
 mod app;
 mod backoff;
@@ -11,7 +11,7 @@ pub use app::App;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use undercroft::queue::{self};
 
-/// Runs a batch, each message by itself.
+/// Handles a batch, each message independently.
 pub async fn handle(app: &App, event: SqsEvent) -> SqsBatchResponse {
     let slice = jobs::Slice::new(app.tools.clock.clone(), app.slice_items);
     let one = async |message| match app.dead_letters_of(message) {

@@ -1,5 +1,5 @@
-//! One message: start the job it names, run it, and write down how it ended. Each step is a condition on the job's item, so
-//! a message that comes twice, or late, or while another worker is at it, does nothing twice.
+//! One message: starts its job, runs it, and stores the outcome. Each step is a conditional write on the job's item, so a message
+//! that is repeated, late, or handled by another worker has no second effect.
 
 use crate::jobs::{self, Failure, Outcome, Slice};
 use crate::{App, backoff};
@@ -13,12 +13,16 @@ use undercroft::queue::{Failed, Queue};
 use undercroft::store::jobs::{Job, Start};
 use undercroft::task::Task;
 
-/// Handles a message. An error means it must come back; when, has been arranged.
+/// Handles a message. After an error SQS delivers it again, at the visibility timeout set here.
 pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(), Failed> {
     let body = message.body.as_deref().unwrap_or_default();
     let Ok(Task::RunJob { job, run, request_id }) = serde_json::from_str(body) else {
-        // Nobody can do anything with it. It comes back until the queue gives up and keeps it as a dead letter.
-        tracing::error!(function = "worker", message = message.message_id.as_deref(), "a message of no known shape");
+        // It cannot be handled. SQS delivers it again until it moves to the dead-letter queue.
+        tracing::error!(
+            function = "worker",
+            message = message.message_id.as_deref(),
+            "A message from the queue cannot be parsed."
+        );
         come_back(app.queue_of(message), message, backoff::seconds(receives(message))).await;
         return Err(Failed);
     };
@@ -30,7 +34,7 @@ pub async fn message(app: &App, message: &SqsMessage, slice: &Slice) -> Result<(
             Err(Failed)
         }
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "a job could not be started");
+            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "A job could not be started.");
             come_back(app.queue_of(message), message, backoff::seconds(receives(message))).await;
             Err(Failed)
         }
@@ -44,10 +48,16 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
     let (outcome, written) = keep(app, &job, outcome).await;
     let ended = match written {
         Ok(ended) => ended,
-        // Another attempt has taken it over: the message is theirs as well.
+        // Another attempt has started the job, and the message belongs to that attempt.
         Err(Error::Conflict { .. }) => return Ok(()),
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job = job.id, cause = %error, "an outcome could not be written");
+            tracing::error!(
+                requestId = request_id,
+                function = "worker",
+                job = job.id,
+                cause = %error,
+                "Storing the outcome failed."
+            );
             return Err(Failed);
         }
     };
@@ -73,13 +83,13 @@ async fn attempt(app: &App, message: &SqsMessage, job: Job, slice: &Slice, reque
 
 const RETRYING: &str = "retrying";
 
-/// What a job came to. A panic is a failure of this job (R121): it is written down, and the message comes back as after any other.
+/// The outcome of a job. A panic is a failure of this job (R121) like any other.
 async fn caught(work: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::new("the job panicked")))
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::new("The job panicked.")))
 }
 
-/// Writes down how an attempt ended. An outcome that can never be kept, being too large or beyond the numbers of the table, ends
-/// the job: another attempt would do its work again for the same.
+/// Stores the outcome of an attempt. An outcome that cannot be stored, because it is too large or has too long numbers, ends the
+/// job: another attempt would repeat its work with the same result.
 async fn keep(
     app: &App,
     job: &Job,
@@ -88,10 +98,10 @@ async fn keep(
     match write_down(app, job, &outcome).await {
         Err(error) if !matches!(error, Error::Unavailable { .. } | Error::Conflict { .. }) => {
             let why = match error {
-                Error::BadRequest { .. } => Failure::new("it is larger than the table can hold"),
+                Error::BadRequest { .. } => Failure::new("it is larger than a DynamoDB item can be"),
                 error => Failure::from(error),
             };
-            let unkept = Err(Failure::last(format!("its outcome could not be kept: {}", why.reason())));
+            let unkept = Err(Failure::last(format!("The outcome of the job could not be stored: {}", why.reason())));
             let written = write_down(app, job, &unkept).await;
             (unkept, written)
         }
@@ -99,7 +109,7 @@ async fn keep(
     }
 }
 
-/// Writes down how an attempt ended, and says it in one word.
+/// Stores the outcome of an attempt, and returns the new status.
 async fn write_down(app: &App, job: &Job, outcome: &Result<Outcome, Failure>) -> Result<&'static str, Error> {
     match outcome {
         Ok(Outcome::Done(result)) => app.jobs.succeed(job, result.as_ref()).await.map(|()| "succeeded"),
@@ -112,16 +122,21 @@ async fn write_down(app: &App, job: &Job, outcome: &Result<Outcome, Failure>) ->
     }
 }
 
-/// How often the queue has handed this message out: the measure of how long to wait when the job itself cannot be read.
+/// How often SQS delivered this message. It decides on the wait if the job cannot be read.
 fn receives(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
-/// Arranges when a failed message is seen again. Should this fail, the queue's visibility timeout does it.
+/// Sets when a failed message is delivered again. After an error the queue's visibility timeout applies.
 pub async fn come_back(queue: &Queue, message: &SqsMessage, seconds: u64) {
     let receipt = message.receipt_handle.as_deref().unwrap_or_default();
     if let Err(error) = queue.return_after(receipt, seconds).await {
-        tracing::warn!(function = "worker", message = message.message_id.as_deref(), cause = %error, "visibility not changed");
+        tracing::warn!(
+            function = "worker",
+            message = message.message_id.as_deref(),
+            cause = %error,
+            "Changing the visibility timeout failed."
+        );
     }
 }
 
@@ -130,10 +145,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_job_that_panics_has_failed_and_may_be_tried_again() {
-        #[allow(clippy::panic, reason = "what is to be caught")]
+    async fn a_job_that_panics_fails_and_is_tried_again() {
+        #[allow(clippy::panic, reason = "the panic that the test catches")]
         let outcome = caught(async { panic!("on purpose") }).await;
-        assert!(matches!(outcome, Err(failure) if failure.reason() == "the job panicked" && failure.may_pass()));
+        assert!(matches!(outcome, Err(failure) if failure.reason() == "The job panicked." && failure.may_pass()));
         assert!(matches!(caught(async { Ok(Outcome::Done(None)) }).await, Ok(Outcome::Done(None))));
     }
 }

@@ -1,5 +1,5 @@
-//! One message out of a dead-letter queue: SQS handed it out as often as it may, and no worker finished it. Its job must not
-//! wait for ever, so it ends here; the message is done with then.
+//! One message of a dead-letter queue: SQS delivered it the maximum number of times, and no worker finished it. Its job is marked
+//! dead, and the message is deleted.
 
 use crate::App;
 use crate::run::come_back;
@@ -8,18 +8,18 @@ use undercroft::queue::{Failed, Queue};
 use undercroft::store::jobs::{LEASE_SECONDS, Start};
 use undercroft::task::Task;
 
-/// How long a message that nobody understands rests, in seconds: the most SQS allows.
+/// Visibility timeout of a message that cannot be parsed, in seconds: SQS's maximum.
 const REST_SECONDS: u64 = 43_200;
 
-/// Handles a message that lay in `queue`. An error means it stays there; until when, has been arranged.
+/// Handles a message of `queue`. After an error it stays there, until the visibility timeout set here.
 pub async fn message(app: &App, queue: &Queue, message: &SqsMessage) -> Result<(), Failed> {
     let body = message.body.as_deref().unwrap_or_default();
     let Ok(Task::RunJob { job, run, request_id }) = serde_json::from_str(body) else {
-        // Kept for whoever looks into the queue, and for a version of this function that knows what it is.
+        // It stays for inspection, and for a version of this function that can parse it.
         tracing::error!(
             function = "worker",
             message = message.message_id.as_deref(),
-            "a dead letter of no known shape"
+            "A dead letter cannot be parsed."
         );
         come_back(queue, message, REST_SECONDS).await;
         return Err(Failed);
@@ -31,7 +31,7 @@ pub async fn message(app: &App, queue: &Queue, message: &SqsMessage) -> Result<(
             return Ok(());
         }
         Err(error) => {
-            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "an undelivered job could not be ended");
+            tracing::error!(requestId = request_id, function = "worker", job, cause = %error, "Marking the job dead failed.");
             come_back(queue, message, LEASE_SECONDS).await;
         }
     }

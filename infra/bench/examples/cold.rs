@@ -1,10 +1,10 @@
-//! `cargo run -p undercroft-bench --example cold`: from spawn to first answer, DynamoDB over TLS, beside the smallest function
-//! there can be, in turns in the same run; then both again with 7 % of a processor, which is what 128 MB buy.
+//! `cargo run -p undercroft-bench --example cold`: cold start to the first answer, with DynamoDB over TLS, compared with the
+//! smallest possible function, alternating in one run; then both with 7 % of a processor, Lambda's share for 128 MB.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use undercroft_bench::slice::Slice;
 use undercroft_bench::stack::{NOTES, Stack, account, note};
 use undercroft_local::Data;
 
-/// How often each function is started.
+/// Number of starts of each function.
 const TIMES: usize = 41;
 
 struct Subject<'a> {
@@ -53,7 +53,7 @@ fn main() -> Result<(), Source> {
     match Slice::of_percent(7) {
         Ok(slice) => compare("7 % of a processor", &smallest, &ours, Some(&slice), 2.5)?,
         Err(error) => {
-            say(format!("7 % of a processor: not measured, there are no control groups to make here ({error})"))
+            say(format!("7 % of a processor: not measured, because no control group can be created here ({error})"))
         }
     }
     Ok(())
@@ -67,7 +67,7 @@ fn one_note(records: &Path, stack: &Stack, user: &str, token: &str) -> Result<St
 }
 
 fn compare(what: &str, smallest: &Subject, ours: &Subject, slice: Option<&Slice>, most: f64) -> Result<(), Source> {
-    // One of each is not counted: it fills the replay's memory and the disk's.
+    // The first start of each is not counted: it fills the caches of the replay and the disk.
     started(smallest, slice)?;
     started(ours, slice)?;
     let (mut theirs, mut own) = (Vec::new(), Vec::new());

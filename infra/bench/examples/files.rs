@@ -1,10 +1,10 @@
-//! `cargo run -p undercroft-bench --example files [-- ROWS]`: so many rows from a file into a collection with an index, and the
-//! collection into a file again: rows a second, and the most memory the worker held.
+//! `cargo run -p undercroft-bench --example files [-- ROWS]`: imports so many rows into a collection with an index and
+//! exports them: rows a second, and the peak memory of the worker.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use serde_json::{Value, json};

@@ -1,10 +1,11 @@
 //! `cargo run -p undercroft-bench --example flat [-- MOST]`: the same page, create and patch with 10^3, 10^4, 10^5 and 10^6
-//! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be 1.00.
+//! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be
+//! 1.00.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::path::Path;
@@ -21,20 +22,20 @@ use undercroft_bench::runtime::{Answer, Environment};
 use undercroft_bench::seed::copies;
 use undercroft_bench::stack::{NOTES, Stack, account, note};
 
-/// How often each call is made; the median of the instructions counts.
+/// Number of calls of each kind; the result is the median of the instructions.
 const TIMES: usize = 5;
-/// What the sizes are seeded back from: each step's copies are older than all there are, one a millisecond.
+/// The newest time of the seeded records: the copies of each step are older than all existing ones, one a millisecond.
 const STEPS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
-/// The pages looked at, counted from 1.
+/// The measured pages, counted from 1.
 const PAGES: [usize; 3] = [1, 100, 1_000];
 
-/// Everything that is the same at all sizes.
+/// The state shared by all sizes.
 struct Bench<'a> {
     stack: &'a Stack,
     records: &'a Path,
     folder: &'a Path,
     user: &'a str,
-    /// What each line said at the first size it could be measured at.
+    /// The result of each line at the first measured size.
     first: Vec<(String, String, u64)>,
 }
 
@@ -58,7 +59,7 @@ fn main() -> Result<(), Source> {
     Ok(())
 }
 
-/// A note that the function wrote, as it lies in the table.
+/// The stored item of a note that the function wrote.
 fn pattern(records: &Path, stack: &Stack, user: &str) -> Result<Value, Source> {
     let mut function = Environment::spawn(Command::new(records), &stack.environment("records"))?;
     function.rest()?;
@@ -89,7 +90,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The paths of the pages looked at, as far as there are so many: somebody has to turn them.
+    /// The paths of the measured pages, as far as they exist. It reads all pages before them.
     fn pages(&self, size: usize, token: &str) -> Result<Vec<(usize, String)>, Source> {
         let mut function = Environment::spawn(Command::new(self.records), &self.stack.environment("records"))?;
         function.rest()?;
@@ -108,7 +109,7 @@ impl Bench<'_> {
     fn line(&mut self, size: usize, call: &str, function: &mut Counted, event: &Value) -> Result<Answer, Source> {
         function.warm(event)?;
         let mut seen = (0..TIMES).map(|_| function.invoke(event)).collect::<Result<Vec<_>, _>>()?;
-        // Now and then one of them reads the definition anew, as every function does every few seconds. The median does not.
+        // Some calls read the definition again, as every function does every few seconds. The median call does not.
         seen.sort_by_key(|(_, count)| *count);
         let (answer, count) = seen.swap_remove(TIMES / 2);
         if answer.status >= 300 {

@@ -1,10 +1,10 @@
-//! `cargo run -p undercroft-bench --example instructions`: instructions of a page's bare work, of a warm read, of one with a
-//! token never seen, and of a cold start to the first answer, over TLS. Each beside what it may be.
+//! `cargo run -p undercroft-bench --example instructions`: instructions of the pure work of a page, of a warm read, of a read
+//! with a new token, and of a cold start to the first answer, over TLS. Each is compared with its budget.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::path::Path;
@@ -21,7 +21,7 @@ use undercroft_bench::runtime::Environment;
 use undercroft_bench::stack::{NOTES, Stack, account, note};
 use undercroft_local::Data;
 
-/// How often each call is made; the median counts.
+/// Number of calls of each kind; the result is the median.
 const TIMES: usize = 11;
 
 fn main() -> Result<(), Source> {
@@ -52,7 +52,7 @@ fn main() -> Result<(), Source> {
         function.first(&read(&token))?.expect(200)?;
         starts.push(function.count()?);
     }
-    // The least: a start that callgrind slows down past the function's own deadlines does some of its work twice.
+    // The minimum: callgrind slows some starts beyond the function's deadlines, and those repeat work.
     row("records, cold to first answer, over TLS", percentile(&starts, 0), Some(6_000_000));
     let mut function = Counted::spawn(&records, &variables, folder.path())?;
     function.rest()?;
@@ -64,7 +64,7 @@ fn main() -> Result<(), Source> {
     Ok(())
 }
 
-/// Makes enough notes for a page; returns how to ask for one of them.
+/// Creates enough notes for a page; returns a request that reads one of them.
 fn read_of_a_new_note(
     records: &Path,
     stack: &Stack,

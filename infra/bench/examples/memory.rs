@@ -1,12 +1,12 @@
-//! `cargo run -p undercroft-bench --example memory [-- REQUESTS [FUNCTION...]]`: the memory of every function after so many mixed
-//! requests (10,000), and the most that the worker held while it imported and exported ten times as many rows (`rows`, as if it were
-//! a function). Fails where it is more than a twentieth more at the end: than after a tenth of the requests, and than after half of
-//! the rows, when all buffers have been filled.
+//! `cargo run -p undercroft-bench --example memory [-- REQUESTS [FUNCTION...]]`: the memory of every function after so many
+//! mixed requests (10,000), and the most that the worker held while it imported and exported ten times as many rows (`rows`,
+//! as if it were a function). Fails where it is more than a twentieth more at the end: than after a tenth of the requests,
+//! and than after half of the rows, when all buffers have been filled.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::path::Path;
@@ -20,9 +20,9 @@ use undercroft_bench::mixed::{Asked, FUNCTIONS};
 use undercroft_bench::report::{resident, say, thousands};
 use undercroft_bench::stack::Stack;
 
-/// Where memory is looked at, as hundredths of all requests.
+/// Where memory is measured, in percent of all requests.
 const POINTS: [u64; 7] = [1, 10, 20, 40, 60, 80, 100];
-/// By how many hundredths the last may be more.
+/// Maximum growth in percent.
 const MOST_GROWTH: u64 = 5;
 
 fn main() -> Result<(), Source> {
@@ -66,7 +66,7 @@ fn curve(name: &'static str, folder: &Path, requests: u64) -> Result<Vec<u64>, S
     Ok(curve)
 }
 
-/// The most memory of a worker after each tenth of an import, and of another after each tenth of the export of the same.
+/// The peak memory of a worker after each tenth of an import, and of another after each tenth of an export.
 fn files(folder: &Path, rows: u64) -> Result<[(&'static str, Vec<u64>); 2], Source> {
     let (stack, worker) = (Stack::start_in(folder)?, artefact::function("worker")?);
     stack.put_notes(8)?;
@@ -81,7 +81,7 @@ fn files(folder: &Path, rows: u64) -> Result<[(&'static str, Vec<u64>); 2], Sour
     Ok([("import", import), ("export", export)])
 }
 
-/// Prints a curve, whose last point is held against the one at `from`. Returns whether it is too much.
+/// Prints a curve and compares its last point with the one at `from`. Returns whether it grew too much.
 fn line(name: &str, curve: &[u64], from: usize) -> bool {
     let points: String = curve.iter().map(|bytes| format!("{:>9}", thousands(bytes / 1024))).collect();
     let (from, last) = (curve.get(from).copied().unwrap_or(1), curve.last().copied().unwrap_or_default());

@@ -4,7 +4,7 @@
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::path::Path;
@@ -20,11 +20,11 @@ use undercroft_bench::runtime::Environment;
 use undercroft_bench::stack::{NOTES, Stack, account, note};
 use undercroft_bench::throttle::Throttle;
 
-/// Execution environments, each with one caller who writes without pause.
+/// Number of execution environments, each with one caller that writes continuously.
 const WRITERS: usize = 64;
-/// DynamoDB's limit. Where the emulator does not reach eight times that, a smaller one shows the ratio.
+/// DynamoDB's limit. If the emulator does not reach eight times that, a smaller limit shows the ratio.
 const WRITES_A_SECOND: f64 = 1_000.0;
-/// How long is written.
+/// Duration of the writes.
 const SECONDS: f64 = 15.0;
 
 fn main() -> Result<(), Source> {
@@ -34,7 +34,7 @@ fn main() -> Result<(), Source> {
     say(format!("{WRITERS} writers for {seconds} s, {rate} writes a second a partition; {}", machine()));
     say(format!(
         "{:<10}{:>14}{:>18}{:>14}{:>16}{:>20}",
-        "shards", "writes/s", "of one's limit", "refused", "told 503", "busiest partition"
+        "shards", "writes/s", "of one's limit", "refused", "got 503", "busiest partition"
     ));
     for shards in [1, 8] {
         run(&records, shards, rate, seconds)?;
@@ -52,7 +52,7 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
     variables.insert("AWS_ENDPOINT_URL".into(), format!("http://{}", throttle.address));
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
-        // Each writes as somebody else: the index on the author is partitioned too.
+        // Each writer is another author, because the index on the author is partitioned too.
         let user = account();
         let create = event("POST", NOTES, Some(&stack.token(&user)?), Some(&note(&user)));
         let mut function = Environment::spawn(Command::new(records), &variables)?;
@@ -62,29 +62,29 @@ fn run(records: &Path, shards: u8, rate: f64, seconds: f64) -> Result<(), Source
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let threads = writers.into_iter().map(|(mut function, create)| {
         thread::spawn(move || -> Result<[u64; 2], Source> {
-            let (mut made, mut told) = (0, 0);
+            let (mut made, mut reported) = (0, 0);
             while Instant::now() < until {
                 match function.invoke(&create)?.status {
                     201 => made += 1,
-                    503 => told += 1,
+                    503 => reported += 1,
                     other => return Err(format!("a write was answered {other}").into()),
                 }
             }
-            Ok([made, told])
+            Ok([made, reported])
         })
     });
     let threads: Vec<_> = threads.collect();
-    let (mut made, mut told) = (0, 0);
+    let (mut made, mut reported) = (0, 0);
     for thread in threads {
         let [one, other] = thread.join().map_err(|_| "a writer panicked")??;
         made += one;
-        told += other;
+        reported += other;
     }
     let per_second = made as f64 / seconds;
     let busiest =
         throttle.taken().into_iter().find(|(key, _)| key.starts_with("pk=c#")).unwrap_or_default().1 / seconds;
     say(format!(
-        "{shards:<10}{per_second:>14.1}{:>18}{:>14}{told:>16}{busiest:>18.1}/s",
+        "{shards:<10}{per_second:>14.1}{:>18}{:>14}{reported:>16}{busiest:>18.1}/s",
         if rate.is_finite() { format!("{:.2}x", per_second / rate) } else { "-".to_owned() },
         throttle.refused()
     ));

@@ -1,10 +1,10 @@
-//! `cargo run -p undercroft-bench --example peers -- --admin-password '...'`: insert, read and list against a running
-//! `cargo dev --release -- --release --concurrency 16`, over 16 connections that are kept alive. README.md has the peers' figures.
+//! `cargo run -p undercroft-bench --example peers -- --admin-password '...'`: insert, read and list against a running `cargo
+//! dev --release -- --release --concurrency 16`, over 16 connections that are kept alive. README.md has the peers' figures.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::collections::BTreeMap;
@@ -21,10 +21,10 @@ use undercroft_bench::stack::{NOTES, definition, note};
 /// Loads a running backend with inserts, reads and lists.
 #[derive(Debug, Clone, Parser)]
 struct Options {
-    /// Where the API answers.
+    /// Address of the API.
     #[arg(long, default_value = "127.0.0.1:9000")]
     api: String,
-    /// Where the dashboard answers, for the mail that proves an address.
+    /// Address of the dashboard, for the mail with the code.
     #[arg(long, default_value = "127.0.0.1:9001")]
     dashboard: String,
     /// The admin's address.
@@ -36,7 +36,7 @@ struct Options {
     /// Connections, each with one request at a time.
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// How long each kind of request is made, in seconds.
+    /// Duration of each kind of request, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// The process whose processor time, and its children's, is counted: that of `cargo dev`.
@@ -44,7 +44,7 @@ struct Options {
     process: Option<u32>,
 }
 
-/// What one connection saw.
+/// The results of one connection.
 #[derive(Debug, Default)]
 struct Seen {
     took: Vec<Duration>,
@@ -57,7 +57,7 @@ fn main() -> Result<(), Source> {
     let (token, user) = set_up(&options)?;
     let insert = request("POST", NOTES, &token, Some(&note(&user)));
     say(format!("{} connections, {} s each; {}", options.connections, options.seconds, machine()));
-    // Starts every instance there may be, and is not counted.
+    // Starts every instance; not counted.
     let ids = load(&options, None, std::slice::from_ref(&insert))?;
     load(&options, Some("insert"), &[insert])?;
     let reads: Vec<_> = ids.iter().map(|id| request("GET", &format!("{NOTES}/{id}"), &token, None)).collect();
@@ -109,7 +109,7 @@ fn busy(process: Option<u32>) -> BTreeMap<String, Duration> {
     busy
 }
 
-/// What a request took of the processor, the most first: what is less than a hundredth of a millisecond is left out.
+/// Processor time of a request by process, largest first; less than a hundredth of a millisecond is left out.
 fn spent(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>, requests: usize) -> String {
     let each = |name: &String, after: &Duration| {
         millis(after.saturating_sub(before.get(name).copied().unwrap_or_default())) / requests.max(1) as f64
@@ -117,8 +117,8 @@ fn spent(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>
     let mut parts: Vec<(f64, &String)> = after.iter().map(|(name, after)| (each(name, after), name)).collect();
     parts.retain(|(spent, _)| *spent >= 0.01);
     parts.sort_by(|left, right| right.0.total_cmp(&left.0));
-    let told: Vec<String> = parts.iter().map(|(spent, name)| format!("{name} {spent:.2} ms")).collect();
-    if told.is_empty() { String::new() } else { format!("; of the processor: {}", told.join(", ")) }
+    let reported: Vec<String> = parts.iter().map(|(spent, name)| format!("{name} {spent:.2} ms")).collect();
+    if reported.is_empty() { String::new() } else { format!("; of the processor: {}", reported.join(", ")) }
 }
 
 fn one_connection(api: &str, requests: &[Vec<u8>], first: usize, until: Instant) -> Result<Seen, Source> {
@@ -140,7 +140,7 @@ fn one_connection(api: &str, requests: &[Vec<u8>], first: usize, until: Instant)
     Ok(seen)
 }
 
-/// The collection as the admin puts it, and somebody new with an account: their token and id.
+/// Puts the collection as admin and creates a user; returns their token and id.
 fn set_up(options: &Options) -> Result<(String, String), Source> {
     let mut api = Connection::open(&options.api)?;
     let mut ask = |method: &str, path: &str, token: &str, body: &Value| -> Result<Value, Source> {
@@ -164,8 +164,8 @@ fn set_up(options: &Options) -> Result<(String, String), Source> {
     Ok((text(&session, "/accessToken").to_owned(), text(&session, "/user/id").to_owned()))
 }
 
-/// The code in the mail to this address, which relay and worker take their time to send.
-#[expect(clippy::disallowed_methods, reason = "this thread is no function's, and has nothing else to do")]
+/// The code in the mail to this address; waits until relay and worker have sent it.
+#[expect(clippy::disallowed_methods, reason = "this thread is not part of a function and may block")]
 fn code(options: &Options, email: &str) -> Result<String, Source> {
     for _ in 0..300 {
         let mails = Connection::open(&options.dashboard)?.call(&request("GET", "/mail", "", None))?;

@@ -1,10 +1,10 @@
-//! `cargo run -p undercroft-bench --example sizes`: every function as it ships: bytes, bytes zipped, and the memory it holds at
-//! rest. Built one by one, which takes minutes each the first time.
+//! `cargo run -p undercroft-bench --example sizes`: size, zipped size and idle memory of every function as deployed. Each is
+//! built separately, which takes minutes the first time.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use undercroft_bench::runtime::Environment;
 use undercroft_bench::stack::Stack;
 use undercroft_local::Data;
 
-/// The functions of template.yaml, the lean ones first, unless others are named.
+/// The functions of template.yaml, small ones first, unless others are named.
 const FUNCTIONS: [&str; 7] = ["relay", "worker", "jobs", "auth", "collections", "docs", "records"];
 
 fn main() -> Result<(), Source> {
@@ -44,7 +44,7 @@ fn line(name: &str, bootstrap: &Path, variables: &BTreeMap<String, String>) -> R
     Ok(())
 }
 
-/// Its size in a zip: by Python, which this repository needs anyway.
+/// Its zipped size, by Python, which this repository requires anyway.
 fn zipped(bootstrap: &Path) -> Result<u64, Source> {
     let script = "import sys,zlib; z=zlib.compressobj(9,zlib.DEFLATED,-15); d=open(sys.argv[1],'rb').read(); \
         print(len(z.compress(d))+len(z.flush()))";

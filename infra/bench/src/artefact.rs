@@ -1,6 +1,6 @@
-//! What is measured, built as it ships: with the release profile, and each package alone, because features unify and the lean
-//! functions grow when they are built together. `BOOTSTRAPS=folder` takes what lies there under
-//! the same names instead, `target/lambda` too.
+//! Builds the measured functions as deployed: with the release profile, and each package separately, because Cargo unifies
+//! features and small functions grow when built together. `BOOTSTRAPS=folder` uses existing binaries of the same names
+//! instead, for example in `target/lambda`.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use undercroft::error::Source;
 
 use crate::stack::root;
 
-/// How the variables begin that cargo sets for what it runs.
+/// Prefixes of the variables that cargo sets for the programs it runs.
 const OF_A_PACKAGE: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// Builds a function's bootstrap.
@@ -21,7 +21,7 @@ pub fn function(name: &str) -> Result<PathBuf, Source> {
     build(name, &["--bin", name])
 }
 
-/// Builds one of what is measured beside the functions (`infra/bench/subjects`).
+/// Builds a program that is measured for comparison (`infra/bench/subjects`).
 ///
 /// # Errors
 /// When it does not compile.
@@ -32,12 +32,12 @@ pub fn subject(name: &str) -> Result<PathBuf, Source> {
 fn build(package: &str, target: &[&str]) -> Result<PathBuf, Source> {
     if let Some(folder) = std::env::var_os("BOOTSTRAPS") {
         let named = PathBuf::from(folder).join(target.last().unwrap_or(&package));
-        // As cargo-lambda lays them, each in a folder of its own, or as cargo does.
+        // Either each in its own folder, as cargo-lambda writes them, or as cargo does.
         return Ok(if named.is_dir() { named.join("bootstrap") } else { named });
     }
     eprintln!("building {} (minutes the first time)", target.join(" "));
     let mut command = Command::new("cargo");
-    // What the cargo that runs us has set would make this one build again what is built.
+    // Variables set by the outer cargo would make this one rebuild everything.
     let set_by_cargo =
         |name: &String| name == "CARGO" || name == "OUT_DIR" || OF_A_PACKAGE.iter().any(|of| name.starts_with(of));
     for name in std::env::vars().map(|(name, _)| name).filter(set_by_cargo) {

@@ -1,5 +1,5 @@
-//! A function under valgrind's callgrind, and how many instructions it has executed since it was last asked. The count is of
-//! the function's own process, and of nothing else on the machine: it is the same however busy the machine is.
+//! A function under valgrind's callgrind, and the number of instructions since the last count. It counts only the function's own
+//! process, so it does not depend on the load of the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use undercroft::error::Source;
 
 use crate::runtime::{Answer, Environment};
 
-/// How many were started, so that each has its own files.
+/// Number of started processes, so that each has its own files.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A function whose instructions are counted.
@@ -28,7 +28,7 @@ impl Counted {
     /// names, for `callgrind_annotate`. The first count begins with the process.
     ///
     /// # Errors
-    /// When valgrind is not there.
+    /// When valgrind is not installed.
     pub fn spawn(bootstrap: &Path, variables: &BTreeMap<String, String>, folder: &Path) -> Result<Self, Source> {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::var_os("KEEP").map_or_else(|| folder.to_owned(), PathBuf::from);
@@ -42,7 +42,7 @@ impl Counted {
         Ok(Self { environment, out, dumps: 0 })
     }
 
-    /// Waits until the function rests: it has started.
+    /// Waits until the function has started and is idle.
     ///
     /// # Errors
     /// When it ends instead.
@@ -50,7 +50,7 @@ impl Counted {
         self.environment.rest()
     }
 
-    /// Lays an event ready for a function that has yet to start, and waits until it has answered and rests.
+    /// Queues an event for a function that is starting, and waits until it has answered and is idle.
     ///
     /// # Errors
     /// When it ends or fails instead.
@@ -61,8 +61,8 @@ impl Counted {
         Ok(answer)
     }
 
-    /// Hands an event to a function at rest until it is answered well, and counts none of it: the first call of a kind opens
-    /// connections and compiles what later ones find done. A write that takes too long over that answers 503, as it must.
+    /// Sends an event to an idle function until it succeeds, without counting: the first call of a kind opens connections and
+    /// compiles schemas. A write that is too slow because of that answers 503.
     ///
     /// # Errors
     /// When the function keeps refusing.
@@ -78,7 +78,7 @@ impl Counted {
         if answer.status < 300 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.body).into()) }
     }
 
-    /// Hands an event to a function at rest, and returns its answer and the instructions from rest to rest.
+    /// Sends an event to an idle function, and returns its answer and the instructions until it is idle again.
     ///
     /// # Errors
     /// When the function ends or fails instead.

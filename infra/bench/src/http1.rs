@@ -1,11 +1,11 @@
-//! HTTP/1.1 as far as loopback needs it, over threads and blocking sockets: what measures must not be busy itself.
+//! A minimal HTTP/1.1 for loopback, over threads and blocking sockets, so that the measuring process uses little processor time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-/// The longest line of a head that is read, in bytes.
+/// Maximum length of a header line, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
 
 /// A request or an answer.
@@ -20,7 +20,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads the next message; `None` where the other side has ended.
+    /// Reads the next message; `None` if the other side has closed the connection.
     ///
     /// # Errors
     /// When the connection breaks or what arrives is not HTTP.
@@ -105,7 +105,7 @@ pub fn answer(status: u16, body: &[u8]) -> Vec<u8> {
 /// Listens on a free loopback port and hands every connection to `serve`, on a thread of its own, until the process ends.
 ///
 /// # Errors
-/// When no port can be had.
+/// When no port is free.
 pub fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
@@ -142,7 +142,7 @@ impl Connection {
     /// Connects to `host:port`.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When the connection is refused.
     pub fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;

@@ -1,5 +1,5 @@
-//! A job from its beginning to its end: enqueued as the API does it, and handed to the worker slice by slice, as stream, relay
-//! and queue would. What they take between two slices, about a second on AWS, is not waited for.
+//! Runs a job to its end: enqueued as by the API, and sent to the worker slice by slice, as by stream, relay and queue. The time
+//! between two slices, about a second on AWS, is left out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,20 +22,20 @@ use crate::stack::{Stack, account};
 /// Bytes of each part of an upload.
 const PART: usize = 8 * 1024 * 1024;
 
-/// What a job took.
+/// The cost of a job.
 #[derive(Debug)]
 pub struct Ran {
-    /// What it gave.
+    /// The result of the job.
     pub result: Value,
-    /// How often the worker was invoked.
+    /// Number of invocations of the worker.
     pub slices: u32,
-    /// How often that failed.
+    /// Number of failed invocations.
     pub failures: u32,
     /// From the first invocation to the end of the last.
     pub took: Duration,
     /// The worker's processor time.
     pub processor: Duration,
-    /// The worker's most memory, in bytes.
+    /// Peak memory of the worker, in bytes.
     pub peak: u64,
     /// The same after each slice.
     pub peaks: Vec<u64>,
@@ -66,7 +66,7 @@ pub fn run(stack: &Stack, worker: &Path, kind: &str, payload: Map<String, Value>
             _ => return Err(format!("the job is {:?}: {:?}", job.status, job.last_error).into()),
         }
         function.hand(&message(&job)?);
-        // What the worker answers is for the queue; how it went stands in the job.
+        // The worker's answer is for the queue; the outcome is in the job.
         function.answer()?;
         function.rest()?;
         slices += 1;
@@ -78,7 +78,7 @@ fn variables(stack: &Stack) -> BTreeMap<String, String> {
     stack.environment("worker")
 }
 
-/// What the queue hands over.
+/// The event that the queue delivers.
 pub(crate) fn message(job: &Job) -> Result<Value, Source> {
     let task = Task::RunJob { job: job.id.clone(), run: job.run, request_id: job.request_id.clone() };
     let attributes = json!({ "ApproximateReceiveCount": "1" });
@@ -88,7 +88,7 @@ pub(crate) fn message(job: &Job) -> Result<Value, Source> {
     Ok(json!({ "Records": [record] }))
 }
 
-/// Puts a file of so many notes where an import finds it and the worker may write. Returns its key and its bytes.
+/// Uploads a file of so many notes for an import. Returns its key and its size.
 ///
 /// # Errors
 /// When the bucket refuses.

@@ -1,19 +1,19 @@
-//! What Undercroft costs, measured on the functions as they ship and beside something to compare with in the same run.
+//! Benches of Undercroft, measured on the functions as deployed, with a comparison in the same run.
 //!
-//! - [`stack`]: a local cloud with one collection, for all of it to stand on; [`seed`] fills it
-//! - [`artefact`], [`event`], [`runtime`]: a function's bootstrap, built, started, and handed requests, as Lambda would
-//! - [`job`]: a job handed to the worker slice by slice, as the queue would
-//! - [`callgrind`], [`slice`](mod@slice): its instructions counted; its processor rationed
-//! - [`replay`], [`throttle`]: DynamoDB over TLS without the emulator's slowness; DynamoDB with its limit on a partition
-//! - [`mixed`]: what each function is asked in the long run
-//! - [`report`]: what was seen, in lines
+//! - [`stack`]: a local cloud with one collection; [`seed`] fills it
+//! - [`artefact`], [`event`], [`runtime`]: build a function, start it, and send it requests, as Lambda does
+//! - [`job`]: runs a job in the worker slice by slice, as the queue does
+//! - [`callgrind`], [`slice`](mod@slice): count instructions; limit processor time
+//! - [`replay`], [`throttle`]: recorded answers of DynamoDB over TLS; DynamoDB with its limit for each partition
+//! - [`mixed`]: mixed requests for each function
+//! - [`report`]: prints results
 //!
-//! The measurements themselves are the examples, one a file. README.md says what each printed.
+//! Each example is one measurement. README.md has the recorded results.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
     clippy::cloned_ref_to_slice_refs,
-    reason = "a bench is a program of its own: it has threads and waits"
+    reason = "a bench is a separate program that may block its threads"
 )]
 
 pub mod artefact;

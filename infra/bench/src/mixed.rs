@@ -1,5 +1,5 @@
-//! What each function is asked in the long run, one request after the other: what it is for, what it refuses, what it has to look
-//! up and what it has not. The memory of a function is measured over these.
+//! Mixed requests for each function, one after the other: successful ones, refused ones, with and without warm caches. Memory is
+//! measured over these.
 
 mod http;
 mod stream;
@@ -19,10 +19,10 @@ use crate::job::message;
 use crate::runtime::Environment;
 use crate::stack::{Stack, account, definition, note};
 
-/// The functions there are.
+/// The functions.
 pub const FUNCTIONS: [&str; 7] = ["auth", "collections", "docs", "records", "jobs", "relay", "worker"];
 
-/// A function that is asked many things.
+/// A function that receives mixed requests.
 #[derive(Debug)]
 pub struct Asked<'a> {
     function: Environment,
@@ -52,10 +52,10 @@ impl<'a> Asked<'a> {
         Ok(Self { function, asks })
     }
 
-    /// Asks the next thing, and waits for the answer.
+    /// Sends the next request, and waits for the answer.
     ///
     /// # Errors
-    /// When the answer is none that this request may have.
+    /// When the answer is not among those expected for the request.
     pub fn ask(&mut self) -> Result<(), Source> {
         match &mut self.asks {
             Asks::Http(requests) => requests.ask(&mut self.function),
@@ -70,7 +70,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Hands over an event of a stream or a queue, of which nothing may fail.
+/// Sends an event of a stream or a queue, of which no record may fail.
 fn handed(function: &mut Environment, event: &Value) -> Result<(), Source> {
     let answer = function.invoke(event)?.body;
     match answer.get("batchItemFailures").and_then(Value::as_array) {
@@ -79,7 +79,7 @@ fn handed(function: &mut Environment, event: &Value) -> Result<(), Source> {
     }
 }
 
-/// Messages about jobs of every kind that ends by itself.
+/// Messages about jobs of every kind that ends without further events.
 #[derive(Debug)]
 struct Messages<'a> {
     stack: &'a Stack,

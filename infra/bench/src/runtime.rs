@@ -23,12 +23,12 @@ const PATIENCE_SECONDS: u64 = 120;
 pub struct Environment {
     child: Child,
     events: Sender<Value>,
-    told: Receiver<Told>,
+    reported: Receiver<Reported>,
 }
 
-/// What the function told the Runtime API.
+/// What the function sent to the Runtime API.
 #[derive(Debug)]
-enum Told {
+enum Reported {
     /// It waits for an event.
     Waiting,
     /// It has answered one.
@@ -74,7 +74,7 @@ impl Environment {
     /// When it cannot be started.
     pub fn spawn(mut command: Command, variables: &BTreeMap<String, String>) -> Result<Self, Source> {
         let (events, waiting) = channel();
-        let (tell, told) = channel();
+        let (tell, reported) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
         let address = http1::listen(move |stream| {
             http1::converse(stream, |request| reply(&request, &waiting, &tell));
@@ -85,7 +85,7 @@ impl Environment {
         command.env_clear().envs(variables).envs(of_lambda()).env("AWS_LAMBDA_RUNTIME_API", address.to_string());
         let copy = log.as_ref().map(File::try_clone).transpose()?;
         command.stdin(Stdio::null()).stdout(output(copy)).stderr(output(log));
-        Ok(Self { child: command.spawn()?, events, told })
+        Ok(Self { child: command.spawn()?, events, reported })
     }
 
     /// Waits until the function asks for its next event: it has started, or has nothing left to do.
@@ -94,7 +94,7 @@ impl Environment {
     /// When it ends or fails instead.
     pub fn rest(&mut self) -> Result<(), Source> {
         match self.next()? {
-            Told::Waiting => Ok(()),
+            Reported::Waiting => Ok(()),
             other => Err(format!("the function should be at rest: {other:?}").into()),
         }
     }
@@ -111,9 +111,9 @@ impl Environment {
     pub fn answer(&mut self) -> Result<Answer, Source> {
         loop {
             match self.next()? {
-                Told::Waiting => {}
-                Told::Answered(answer) => return read(&answer),
-                Told::Failed(why) => return Err(why.into()),
+                Reported::Waiting => {}
+                Reported::Answered(answer) => return read(&answer),
+                Reported::Failed(why) => return Err(why.into()),
             }
         }
     }
@@ -134,8 +134,8 @@ impl Environment {
         self.child.id()
     }
 
-    fn next(&mut self) -> Result<Told, Source> {
-        self.told.recv_timeout(Duration::from_secs(PATIENCE_SECONDS)).map_err(|_| match self.child.try_wait() {
+    fn next(&mut self) -> Result<Reported, Source> {
+        self.reported.recv_timeout(Duration::from_secs(PATIENCE_SECONDS)).map_err(|_| match self.child.try_wait() {
             Ok(Some(status)) => format!("the function ended: {status}").into(),
             _ => format!("the function said nothing for {PATIENCE_SECONDS} s").into(),
         })
@@ -150,18 +150,18 @@ impl Drop for Environment {
 }
 
 /// Answers one request to the Runtime API. Nothing, once nobody holds the environment any more.
-fn reply(request: &Message, waiting: &Mutex<Receiver<Value>>, tell: &Sender<Told>) -> Option<Vec<u8>> {
+fn reply(request: &Message, waiting: &Mutex<Receiver<Value>>, tell: &Sender<Reported>) -> Option<Vec<u8>> {
     let (_, path) = request.words();
     if path.ends_with("/invocation/next") {
-        tell.send(Told::Waiting).ok()?;
+        tell.send(Reported::Waiting).ok()?;
         let event = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
         return Some(next(&event, &invocation()));
     }
-    let told = match path.ends_with("/response") {
-        true => Told::Answered(request.body.clone()),
-        false => Told::Failed(format!("{path}: {}", String::from_utf8_lossy(&request.body))),
+    let reported = match path.ends_with("/response") {
+        true => Reported::Answered(request.body.clone()),
+        false => Reported::Failed(format!("{path}: {}", String::from_utf8_lossy(&request.body))),
     };
-    tell.send(told).ok()?;
+    tell.send(reported).ok()?;
     Some(http1::answer(202, br#"{"status":"OK"}"#))
 }
 

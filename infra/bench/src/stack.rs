@@ -68,8 +68,8 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Starts a cloud that keeps its data in this folder, for runs that write much: the engine finds its place in a long stream only
-    /// there.
+    /// Starts a cloud that keeps its data in this folder, for runs that write much: the engine finds its place in a long
+    /// stream only there.
     ///
     /// # Errors
     /// When the cloud does not start.
@@ -158,8 +158,8 @@ impl Stack {
         token::sign(user, &token::issuer(&stack), KID, &self.signing_key, clock.seconds(), id::new(&clock))
     }
 
-    /// The environment of a function, as the local cloud gives it, but with the `GLIBC_TUNABLES` of this process where it has some:
-    /// so they are tried out.
+    /// The environment of a function, as the local cloud gives it, but with the `GLIBC_TUNABLES` of this process where it has
+    /// some: so they are tried out.
     pub fn environment(&self, function: &str) -> BTreeMap<String, String> {
         let mut variables = self.cloud.environment(function);
         variables.extend(std::env::var(TUNABLES).map(|tunables| (TUNABLES.to_owned(), tunables)));

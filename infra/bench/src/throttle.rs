@@ -47,7 +47,7 @@ impl Throttle {
     /// Starts a proxy before `upstream` (`http://host:port`). `keys` are the attributes that are partition keys.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is free.
     pub fn start(upstream: &str, keys: Vec<String>, rate: f64) -> io::Result<Self> {
         let upstream = upstream.trim_start_matches("http://").to_owned();
         let limits = Limits { keys, rate, partitions: Mutex::default(), refused: AtomicU64::new(0) };

@@ -42,20 +42,20 @@ async fn delete(
     scoped_key: Option<&ScopedKey>,
 ) -> Result<StoredResponse> {
     if name == "users" {
-        return Err(Error::Forbidden("the collection users is part of the system"));
+        return Err(Error::Forbidden("The collection users is built in and cannot be deleted."));
     }
     let stored = operations.definitions.get(name).await?.filter(|stored| stored.stage.is_ready());
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
     preconditions.hold(Some(definition.version))?;
     if let Some(referrer) = relations::pointing(operations, &definition).await? {
         let detail = format!(
-            "`{}` points at it through `{}`: take that relation out first",
+            "The collection `{}` points at this one through its field `{}`. Remove that relation first.",
             referrer.collection, referrer.field
         );
         return Err(Error::conflict("referenced", detail));
     }
     if !with_records && !operations.records.is_empty(&definition).await? {
-        let detail = "the collection holds records: delete them first, or all at once with ?records=delete, for ever";
+        let detail = "The collection holds records. Delete them first, or delete them for good with ?records=delete.";
         return Err(Error::conflict("not_empty", detail));
     }
     let now = operations.clock.millis();
@@ -70,7 +70,7 @@ async fn delete(
     let withdrawal = Some(Withdrawal { in_force_at, previous: Map::new() });
     let mut gone = Definition { version: definition.version + 1, withdrawal, ..definition.clone() };
     let (stage, mut others) = match with_records {
-        // It may come back, with its relations and what a job was doing to it.
+        // The deletion may be cancelled, so relations and pending work are kept.
         false => (Stage::Closing, Vec::new()),
         true => {
             let others = relations::note(operations, &mut gone, &definition.referrals(), &Referrals::new()).await?;

@@ -1,7 +1,7 @@
-//! `PUT /v1/collections/{collection}?dryRun=true`: what a put would do, without doing it.
+//! `PUT /v1/collections/{collection}?dryRun=true`: reports what a put would do and writes nothing.
 //!
 //! `{"effect": "none" | "compatible" | "job" | "refused", "changes": [...], "job"?, "disagree"?}`. `disagree` counts the records
-//! that stand in the way among the first [`MOST_CHECKED`], and says by `complete` whether those are all.
+//! that do not fit among the first [`MOST_CHECKED`]; `complete` says whether those are all records.
 
 use super::operations::Operations;
 use super::stalled::is_stalled;
@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::schema::{Change, Collection, Definition, SchemaChange, Work};
 use serde_json::{Value, json};
 
-/// Most records a dry run reads.
+/// Maximum number of records that a dry run reads.
 const MOST_CHECKED: usize = 1_000;
-/// How many of the records that disagree are listed.
+/// Maximum number of listed records that do not fit.
 const LISTED: usize = 20;
 
-/// What making a new collection would do.
+/// The answer for a new collection.
 pub fn of_new() -> Value {
     json!({ "effect": "compatible", "changes": [{ "change": "collection", "effect": "made" }] })
 }
 
-/// What putting `new` over `old` would do.
+/// The answer for replacing `old` by `new`.
 pub async fn of_change(operations: &Operations, old: &Definition, new: &Definition) -> Result<Value> {
     let stalled = is_stalled(operations, old).await?;
     if new.as_put() == old.last_put() && !stalled {
@@ -43,7 +43,7 @@ pub async fn of_change(operations: &Operations, old: &Definition, new: &Definiti
     Ok(answer)
 }
 
-/// All that stored records would be asked, as one piece of work.
+/// All checks of stored records, as one piece of work.
 fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
     let unclaimed = |fields: &&Vec<String>| change.claimed.contains(fields) || old.claims().contains(fields);
     Work {

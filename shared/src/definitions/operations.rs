@@ -22,8 +22,8 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// A job that looks after stored records, once no function still goes by the definition of before. It is given every
-    /// attempt there is: nobody asked for it by hand, and giving up leaves a definition half in force.
+    /// Builds a job that updates stored records once no function uses the previous definition. It gets the maximum number of
+    /// attempts, because no client can enqueue it again and a failure leaves the definition half applied.
     pub(super) fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
         let mut job = Job::new(id, kind, payload, request, self.clock.millis());
         let settled = self.definitions.lease().settled_seconds();

@@ -81,7 +81,10 @@ impl Operations {
         let alive = stored.filter(|stored| stored.stage.is_ready()).map(|stored| &stored.definition);
         preconditions.hold(alive.map(|definition| definition.version))?;
         if alive.is_none() && self.definitions.all().await?.len() >= MAX_COLLECTIONS {
-            return Err(Error::conflict("too_many", format!("a stack has at most {MAX_COLLECTIONS} collections")));
+            return Err(Error::conflict(
+                "too_many",
+                format!("A stack has at most {MAX_COLLECTIONS} collections. Delete one first."),
+            ));
         }
         let previous = stored.map(|stored| &stored.definition);
         let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;
@@ -98,8 +101,8 @@ async fn not_built_in(name: &str, stored: impl Future<Output = Result<Option<Sto
     stored.await
 }
 
-/// The definition as it is stored. While a deletion is not in force, functions may still write to the collection that is being
-/// deleted, so a new one of its name waits. What was written to an empty collection meanwhile takes the deletion back.
+/// Reads the stored definition. Until a deletion is in force, functions may still write to the collection, so a new one of the
+/// same name waits. A record written to an empty collection meanwhile cancels the deletion.
 async fn when_deleted(operations: &Operations, name: &str) -> Result<Option<Stored>> {
     loop {
         let stored = operations.definitions.get(name).await?;
@@ -109,7 +112,10 @@ async fn when_deleted(operations: &Operations, name: &str) -> Result<Option<Stor
             let left = withdrawal.in_force_at - now;
             if left > MOST_WAITED {
                 let retry_after = u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX);
-                return Err(Error::Unavailable { retry_after, source: Some("a deletion is not in force yet".into()) });
+                return Err(Error::Unavailable {
+                    retry_after,
+                    source: Some("The deletion of a collection with this name is not in force yet.".into()),
+                });
             }
             sleep_until(&operations.clock, withdrawal.in_force_at).await;
             continue;
@@ -161,9 +167,13 @@ async fn replace(
         (work.job, work.since) = (job.clone(), now);
     }
     if definition.shard_history.len() > MOST_SHARD_CHANGES {
-        return Err(Error::field("/shards", "too_many", "the shards of this collection have changed too often"));
+        return Err(Error::field(
+            "/shards",
+            "too_many",
+            "The number of shards of this collection has changed too often and cannot change again.",
+        ));
     }
-    // Until a job has been through, either may be what records go by.
+    // Until the job is done, records may use either number of shards.
     let waits = definition.next().is_some() || !definition.unreferenced().is_empty();
     let after = if waits { relations::either(&before, &after) } else { after };
     let mut others = relations::note(operations, &mut definition, &before, &after).await?;
@@ -178,20 +188,20 @@ async fn replace(
     store(operations, None, &definition, old.version, others, scoped_key).await
 }
 
-/// What is wrong with the rules of a definition that waits together with those in force.
+/// The error for rules that are invalid together with those in force, while the definition waits.
 fn unheld(problems: Vec<FieldError>) -> Error {
     let explained = |problem: FieldError| {
         let message = format!(
-            "until every stored record fits the narrower schema, the rules from before and these hold together, and that cannot \
-             be: {}; put the rules by themselves, before or after the schema",
-            problem.message
+            "The old rules and these rules must both hold until every stored record fits the narrower schema, but they \
+             cannot: {}. Put the rules separately, before or after the schema.",
+            problem.message.trim_end_matches('.')
         );
         FieldError { message, ..problem }
     };
     Error::Invalid(problems.into_iter().map(explained).collect())
 }
 
-/// Stores a definition with what changes with it, and the answer if it is to be kept.
+/// Stores a definition with the other items that change, and the answer for an Idempotency-Key.
 async fn store(
     operations: &Operations,
     status: Option<u16>,

@@ -50,7 +50,7 @@ impl Operations {
         if let (false, Some(members)) = (stage.is_ready(), body.as_object_mut()) {
             members.insert("status".into(), DELETING.into());
         }
-        // What is shown while something is taken away is shown for a while only.
+        // A withdrawal is shown only until it is in force, so the answer is not cached.
         let etag = match definition.withdrawing(now) {
             Some(_) => etag_of(definition.version, true, body.to_string().as_bytes()),
             None => etag(definition.version, true),
@@ -63,9 +63,8 @@ impl Operations {
 /// The status of a collection whose deletion is not in force yet.
 pub const DELETING: &str = "deleting";
 
-/// A definition as the API shows it: what was put, its version, which indexes are ready; while there is work to do, the job that
-/// does it, the definition that waits for it and what records stand in the way of; and while something is being taken away,
-/// from when on nobody has it any more and what the definition said before.
+/// A definition as the API shows it: the put definition, its version and the ready indexes; during a job the job, the waiting
+/// definition and the parts that records do not fit; during a withdrawal `inForceAt` and the previous values.
 pub fn shown(definition: &Definition, now: u64) -> Value {
     let mut shown = definition.as_put();
     let indexes = shown.get_mut("indexes").and_then(Value::as_array_mut).into_iter().flatten();

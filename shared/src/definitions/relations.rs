@@ -1,5 +1,5 @@
-//! What a definition's relations lean on, looked at while it is put: the collections they point at, and the indexes by which
-//! their records are found when what they point at is deleted.
+//! Checks of a definition's relations while it is put: the collections they point at, and the indexes that find records when the
+//! record they point at is deleted.
 
 use super::operations::Operations;
 use crate::error::{Error, FieldError, Result};
@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Checks every relation of a definition.
 ///
 /// # Errors
-/// `Invalid`, with each relation that points at no collection, or whose `onDelete` could not be carried out.
+/// `Invalid`, with each relation whose collection does not exist or whose `onDelete` cannot work.
 pub async fn check(operations: &Operations, definition: &Definition) -> Result<()> {
     let collection = Collection::compile(definition.clone()).map_err(Error::Invalid)?;
     let mut problems = Vec::new();
     for (field, relation) in collection.relations() {
         let pointer = format!("/schema/properties/{field}/relation");
         if !exists(operations, definition, &relation.collection).await? {
-            let message = format!("there is no collection `{}`: put that one first", relation.collection);
+            let message = format!("The collection `{}` does not exist. Define it first.", relation.collection);
             problems.push(FieldError::new(format!("{pointer}/collection"), "no_collection", message));
         }
         problems.extend(unfollowed(&collection, field, relation, &format!("{pointer}/onDelete")));
@@ -27,7 +27,7 @@ pub async fn check(operations: &Operations, definition: &Definition) -> Result<(
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
-/// Whether a relation may point at this collection: one that is there, the users, or the collection that is being put.
+/// Whether a relation may point at this collection: an existing one, `users`, or the collection being put.
 async fn exists(operations: &Operations, definition: &Definition, target: &str) -> Result<bool> {
     if target == "users" || target == definition.name {
         return Ok(true);
@@ -35,13 +35,13 @@ async fn exists(operations: &Operations, definition: &Definition, target: &str) 
     Ok(operations.definitions.get(target).await?.is_some_and(|stored| stored.stage.is_ready()))
 }
 
-/// Why `onDelete` could not be carried out. A user is never deleted yet, so nothing has to follow one.
+/// Why `onDelete` cannot work. Users cannot be deleted yet, so relations to them need no index.
 fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer: &str) -> Option<FieldError> {
     if relation.on_delete == OnDelete::Restrict || relation.collection == "users" {
         return None;
     }
     if relation.on_delete == OnDelete::SetNull && collection.field(field).is_some_and(|field| field.required) {
-        let message = format!("setNull takes `{field}` out of the record, and every record has to have it");
+        let message = format!("setNull removes `{field}` from the record, but the schema requires it.");
         return Some(FieldError::new(pointer, "required", message));
     }
     let mut indexes = collection.definition().indexes.iter();
@@ -50,8 +50,8 @@ fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer
     }
     let index = json!({ "name": index_name(field), "partition": [field], "sort": [] });
     let message = format!(
-        "the records that point at a deleted one are found through an index whose partition is just this field; \
-         add to `indexes`: {index}"
+        "onDelete needs an index whose partition is only this field, to find the records that point at a deleted one. \
+         Add to `indexes`: {index}"
     );
     Some(FieldError::new(pointer, "index_required", message))
 }
@@ -68,8 +68,8 @@ fn index_name(field: &str) -> String {
 /// Relations by the collection they point at.
 pub type Referrals = BTreeMap<String, Vec<Referrer>>;
 
-/// What other collections come to know of a definition that is put: each of their definitions that changes, as a part of the
-/// transaction that puts it. What points at the collection itself comes to stand in the definition.
+/// The referrers that other definitions must list after a put: each changed definition is part of the transaction of the put.
+/// Referrers of the collection itself are stored in its own definition.
 pub async fn note(
     operations: &Operations,
     definition: &mut Definition,
@@ -88,20 +88,23 @@ pub async fn note(
             if pointing.is_empty() {
                 continue;
             }
-            return Err(Error::conflict("changed", format!("`{target}` is no collection any more: look again")));
+            return Err(Error::conflict(
+                "changed",
+                format!("The collection `{target}` was deleted meanwhile. Read the collections again."),
+            ));
         };
         let referrers = with(&known.referrers, &definition.name, pointing);
-        // Who begins to point writes even what is known already: a deletion of the target at the same time must notice.
+        // A new relation always writes the target's definition, so that a concurrent deletion of the target conflicts.
         if referrers != known.referrers || !before.contains_key(target) {
-            let told = Definition { referrers, version: known.version + 1, ..known.clone() };
-            puts.push(operations.definitions.putting(&told, stage, known.version)?);
+            let reported = Definition { referrers, version: known.version + 1, ..known.clone() };
+            puts.push(operations.definitions.putting(&reported, stage, known.version)?);
         }
     }
     Ok(puts)
 }
 
-/// One of the relations by which other collections still point at this one. What it keeps of them may be outdated: a job that puts
-/// a definition in force does not tell those that its relations have left.
+/// Returns one relation of another collection that still points at this one. The stored referrers may be outdated, because a job
+/// that puts a definition in force does not update the targets of removed relations.
 pub async fn pointing(operations: &Operations, definition: &Definition) -> Result<Option<Referrer>> {
     for referrer in definition.referrers.iter().filter(|referrer| referrer.collection != definition.name) {
         let stored =
@@ -123,8 +126,8 @@ fn with(known: &[Referrer], name: &str, pointing: Vec<Referrer>) -> Vec<Referrer
     known.iter().filter(|referrer| referrer.collection != name).cloned().chain(pointing).collect()
 }
 
-/// The relations of both: while a job has yet to decide which definition is in force, either may be. A referrer that is no more
-/// does no harm, because whoever follows one looks whether it still points.
+/// The relations of both definitions: until the job is done, either may be in force. An outdated referrer is harmless, because
+/// its readers check whether it still points here.
 pub fn either(before: &Referrals, after: &Referrals) -> Referrals {
     let mut either = after.clone();
     for (target, referrers) in before {
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_follow_needs_the_index_that_finds_it_and_the_error_brings_it() {
+    fn cascade_and_set_null_need_an_index_and_the_error_names_it() {
         for on_delete in ["cascade", "setNull"] {
             let error = problem(on_delete, json!({})).expect("no index");
             assert_eq!(error.code, "index_required");

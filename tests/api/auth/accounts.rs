@@ -1,10 +1,10 @@
-//! Accounts: who gets one, what is kept of them, and what a stranger can learn.
+//! Accounts: sign-up, stored data, and what a stranger can learn.
 
 use crate::world::{ADMIN, PASSWORD, World, rounds};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-/// How many execution environments a race is run over: one, which has one memory, and several, which share the tables alone.
+/// Numbers of execution environments for a race: one, with one memory, and several, which share only the tables.
 const INSTANCES: [usize; 2] = [1, 6];
 
 fn sign_up(email: &str, password: &str) -> Value {
@@ -12,7 +12,7 @@ fn sign_up(email: &str, password: &str) -> Value {
 }
 
 #[tokio::test]
-async fn fourteen_characters_are_too_few_and_any_fifteen_will_do() {
+async fn fourteen_characters_are_too_few_and_fifteen_are_enough() {
     let world = World::new().await;
     let stranger = world.stranger();
     let refused = stranger.post("/v1/auth/signup", sign_up("a@example.org", "fourteen chars")).await.expect(400);
@@ -64,7 +64,7 @@ async fn a_stranger_cannot_tell_a_known_address_from_an_unknown_one() {
     let stranger = world.stranger();
     let theirs = "another passphrase of mine";
     let mut answers = Vec::new();
-    // One that is known, one that nobody knows, one that waits for its code, and one that gets no more mail today.
+    // A known address, an unknown one, one with a pending sign-up, and one that gets no more mail today.
     for email in ["ada@example.org", "eve@example.org", "eve@example.org"] {
         answers.push(stranger.post("/v1/auth/signup", sign_up(email, theirs)).await.expect(202));
         assert_eq!(world.logged_cost(), (1.0, 5.0, 2), "the same work for all");
@@ -120,7 +120,7 @@ async fn a_code_is_spent_once_however_many_ask_at_once() {
     }
 }
 
-/// R79: whichever of the codes come back, and however often, the address has one account and one profile.
+/// R79: for any codes, used any number of times, the address gets one account and one profile.
 #[tokio::test]
 async fn of_sixty_four_sign_ups_for_one_address_at_once_there_is_one_account() {
     for instances in INSTANCES {

@@ -1,5 +1,5 @@
-//! Sessions whose time is over while their item is still there (R38), at every place that asks for one. DynamoDB removes expired
-//! items up to two days late.
+//! Expired sessions whose item still exists (R38), on every route that reads a session. DynamoDB removes expired items up to two
+//! days late.
 
 use crate::world::{Caller, PASSWORD, World};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn refreshed<'a>(world: &'a World, token: &str) -> Caller<'a> {
     world.signed_in(&tokens.body)
 }
 
-/// A caller whose session ends in this many seconds, however it is used, and who has just refreshed it.
+/// A caller whose session ends in this many seconds, and who has just refreshed it.
 async fn about_to_end(world: &World, seconds: u64) -> Caller<'_> {
     let mut caller = world.user("ada").await;
     for _ in 0..4 {
@@ -29,7 +29,7 @@ async fn sessions(caller: &Caller<'_>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_access_token_does_not_outlive_its_session_where_the_session_is_looked_at() {
+async fn an_access_token_does_not_outlive_its_session_on_routes_that_read_the_session() {
     let world = World::new().await;
     let ada = about_to_end(&world, 5 * MINUTE).await;
     ada.get("/v1/auth/me").await.expect(200);
@@ -37,7 +37,7 @@ async fn an_access_token_does_not_outlive_its_session_where_the_session_is_looke
     ada.get("/v1/auth/me").await.expect(200);
     assert_eq!(sessions(&ada).await.len(), 1);
     world.advance(Duration::from_secs(1));
-    // The token itself is good for five more minutes: a list asks for no session.
+    // The access token is valid for five more minutes, and a list does not read the session.
     ada.get("/v1/collections/users/records?limit=1").await.expect(404);
     for path in ["/v1/auth/me", "/v1/auth/sessions"] {
         ada.get(path).await.expect(401);
@@ -46,7 +46,7 @@ async fn an_access_token_does_not_outlive_its_session_where_the_session_is_looke
 }
 
 #[tokio::test]
-async fn a_token_that_was_just_exchanged_is_not_good_past_the_end_of_its_session() {
+async fn a_token_that_was_just_exchanged_is_refused_after_its_session_ends() {
     let world = World::new().await;
     let before = about_to_end(&world, 10).await;
     refreshed(&world, &before.refresh_token).await;
@@ -74,9 +74,9 @@ async fn a_session_that_was_not_used_for_thirty_days_is_in_no_list() {
     assert_eq!(left[0]["current"], true);
 }
 
-/// The mark that there has been a first admin outlives the account (R13).
+/// The item `bootstrap` outlives the first admin's account (R13).
 #[tokio::test]
-async fn whoever_signs_up_again_under_the_admins_address_is_no_admin() {
+async fn signing_up_again_under_the_admins_address_makes_no_admin() {
     let world = World::new().await;
     let admin = world.admin().await;
     assert_eq!(admin.user["roles"], json!(["admin"]));

@@ -1,4 +1,4 @@
-//! Accounts, sessions, tokens and the secrets that open them.
+//! Accounts, sessions, tokens and other secrets.
 
 mod accounts;
 mod expired_sessions;

@@ -1,4 +1,4 @@
-//! Passwords in other scripts than this one: counted in code points (R1, R2), and compared as sent (R3).
+//! Passwords in non-Latin scripts: counted in code points (R1, R2) and compared as sent (R3).
 
 use crate::world::World;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ async fn sign_in(world: &World, email: &str, password: &str) -> u16 {
     world.stranger().post("/v1/auth/signin", json!({ "email": email, "password": password })).await.status
 }
 
-/// An account with this password, signed in by it.
+/// Creates an account with this password and signs in.
 async fn account(world: &World, email: &str, password: &str) {
     assert_eq!(sign_up(world, email, password).await, 202, "{password}");
     world.settle().await;
@@ -33,7 +33,7 @@ async fn the_length_of_a_password_is_counted_in_code_points_whatever_bytes_they_
 }
 
 #[tokio::test]
-async fn what_looks_alike_is_not_the_same_password() {
+async fn passwords_that_look_alike_are_different() {
     let world = World::new().await;
     for (nth, (password, alike)) in [
         ("caf\u{e9} au lait, merci", "cafe\u{301} au lait, merci"),
@@ -55,12 +55,12 @@ async fn what_looks_alike_is_not_the_same_password() {
     }
 }
 
-/// Of one kind of character each.
+/// Passwords with only one kind of character.
 const PASSWORDS: [&str; 5] =
     ["onlylowercaseletters", "ONLYUPPERCASELETTERS", "123456789012345", "               ", "аллесмаленькие буквы"];
 
 #[tokio::test]
-async fn no_composition_is_asked_for() {
+async fn no_composition_is_required() {
     let world = World::new().await;
     for (nth, password) in PASSWORDS.into_iter().enumerate() {
         assert_eq!(sign_up(&world, &format!("a{nth}@example.org"), password).await, 202, "{password:?}");

@@ -1,10 +1,10 @@
-//! What nobody may guess comes from the random generator, and from enough of it: keys, salts, codes, tokens.
+//! Keys, salts, codes and tokens come from the random generator, with enough bits.
 
 use crate::world::{PASSWORD, World, code_in};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// The keys that a stack makes for itself.
+/// The keys that a stack generates.
 const KEYS: [&str; 4] = ["refresh", "seal", "cursor", "signing"];
 
 async fn key(world: &World, name: &str) -> String {
@@ -13,7 +13,7 @@ async fn key(world: &World, name: &str) -> String {
     found["Parameter"]["Value"].as_str().unwrap().to_owned()
 }
 
-/// A stack that has needed each of its keys.
+/// A stack that has generated all its keys.
 async fn stack() -> World {
     let world = World::new().await;
     let admin = world.admin().await;
@@ -25,7 +25,7 @@ async fn stack() -> World {
     world
 }
 
-/// A key made from a constant would open what every other stack seals and signs (R31, R76).
+/// A constant key would let one stack decrypt and forge the tokens of another (R31, R76).
 #[tokio::test]
 async fn no_two_stacks_have_a_key_in_common_and_none_is_short_or_regular() {
     let (one, other) = (stack().await, stack().await);
@@ -40,7 +40,7 @@ async fn no_two_stacks_have_a_key_in_common_and_none_is_short_or_regular() {
     }
 }
 
-/// Two accounts with one password must not be seen to have one (R5).
+/// Stored hashes must not reveal that two accounts have the same password (R5).
 #[tokio::test]
 async fn the_same_password_is_stored_under_a_salt_of_its_own_each_time() {
     let world = World::new().await;
@@ -58,7 +58,7 @@ async fn the_same_password_is_stored_under_a_salt_of_its_own_each_time() {
     }
 }
 
-/// Each place of a code is any of the 32 symbols (R9): 150 bits, not a few and a pattern.
+/// Every position of a code takes all 32 symbols (R9), so a code has 150 bits.
 #[test]
 fn every_place_of_a_code_holds_every_symbol() {
     let mut seen: Vec<HashSet<char>> = vec![HashSet::new(); 30];

@@ -1,4 +1,4 @@
-//! Secrets at doors: each kind opens its own and no other, and none travels in a URL.
+//! Secrets: each kind is accepted only for its own purpose, and none is in a URL.
 
 use crate::auth::tokens::status;
 use crate::world::{PASSWORD, World, tasks};
@@ -6,9 +6,9 @@ use serde_json::json;
 use std::time::Duration;
 use undercroft_local::Fault;
 
-/// Each kind of secret at each place that takes one: only its own takes it (R46).
+/// Sends each kind of secret to each route that takes one: only its own route accepts it (R46).
 #[tokio::test]
-async fn a_secret_opens_the_one_door_it_is_for() {
+async fn a_secret_works_only_for_its_own_purpose() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     for _ in 0..2 {
@@ -22,26 +22,26 @@ async fn a_secret_opens_the_one_door_it_is_for() {
     let page = admin.get("/v1/jobs?limit=1").await.expect(200).body;
     let cursor = page["nextCursor"].as_str().unwrap().to_owned();
     let stranger = world.stranger();
-    let doors = ["bearer", "refresh", "verify", "cursor", "sign-up"];
-    // Its own code is shown with a sign-up's token, and the other way round.
+    let places = ["bearer", "refresh", "verify", "cursor", "sign-up"];
+    // A code is sent with the token of the sign-up, and the token with a code.
     let verify = async |code: &str, token: &str| world.verify("new@example.org", code, token).await.status;
-    let open = async |door: &str, secret: &str| match door {
+    let open = async |place: &str, secret: &str| match place {
         "bearer" => status(&world, secret).await,
         "refresh" => stranger.post("/v1/auth/refresh", json!({ "refreshToken": secret })).await.status,
         "verify" => verify(secret, &token).await,
         "sign-up" => verify(&code, secret).await,
         _ => admin.get(&format!("/v1/jobs?limit=1&cursor={secret}")).await.status,
     };
-    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor, &token]) {
-        for door in doors.iter().filter(|door| *door != own) {
-            assert!([400, 401].contains(&open(door, secret).await), "{own}'s at {door}");
+    for (own, secret) in places.iter().zip([&access, &refresh, &code, &cursor, &token]) {
+        for place in places.iter().filter(|place| *place != own) {
+            assert!([400, 401].contains(&open(place, secret).await), "a secret of {own} sent to {place}");
         }
         let refused = stranger.post("/v1/auth/signin", json!({ "email": "ada@example.org", "password": secret })).await;
         assert_eq!(refused.status, 401, "{own}'s as a password");
     }
     // The fifth opens with the third, which is spent once.
-    for (own, secret) in doors.iter().zip([&access, &refresh, &code, &cursor]) {
-        assert_eq!(open(own, secret).await, 200, "{own}'s at its own door, after all that");
+    for (own, secret) in places.iter().zip([&access, &refresh, &code, &cursor]) {
+        assert_eq!(open(own, secret).await, 200, "{own}: its own route still accepts it");
     }
 }
 
@@ -54,7 +54,7 @@ async fn no_secret_is_taken_from_or_put_into_a_url() {
     for name in ["access_token", "accessToken", "token", "authorization", "jwt"] {
         for path in ["/v1/auth/me", "/v1/auth/sessions", "/v1/collections", "/v1/jobs"] {
             let refused = stranger.get(&format!("{path}?{name}={token}")).await;
-            // Where no parameter is taken at all it is refused as one, by its name alone.
+            // A route without parameters refuses it by its name alone.
             assert!([400, 401].contains(&refused.status), "{path}?{name}: {}", refused.text);
             assert!(!refused.text.contains(&token) && !format!("{:?}", refused.headers).contains(&token));
         }
@@ -65,8 +65,8 @@ async fn no_secret_is_taken_from_or_put_into_a_url() {
     stranger.post("/v1/auth/refresh", json!({ "refreshToken": ada.refresh_token })).await.expect(200);
 }
 
-/// Every world watches what its functions log and answer for the secrets that a test sends and is given (`world/canaries.rs`). Here
-/// each function logs what it can, in good days and in bad, and must not be silent about it.
+/// Every world checks logs and answers for the secrets that a test sends and receives (`world/canaries.rs`). This test makes
+/// every function log successes and failures.
 #[tokio::test]
 async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     let world = World::new().await;
@@ -76,7 +76,7 @@ async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     ada.post("/v1/collections/tasks/records", task.clone()).await.expect(201);
     ada.post("/v1/collections/tasks/records", task).await.expect(409);
     ada.post("/v1/collections/tasks/records", json!({ "title": 1, "note": PASSWORD })).await.expect(400);
-    // A mail that SES refuses and names the recipient of, until the job is dead; a code of a sign-up; a wrong one.
+    // A mail that SES refuses, naming the recipient, until the job is dead; a code of a sign-up; a wrong code.
     let mail = json!({ "to": "bob@example.invalid", "subject": "s", "text": PASSWORD });
     let job = json!({ "type": "email.send", "maxAttempts": 1, "payload": mail });
     let job = admin.post("/v1/jobs", job).await.expect(202).header("location").to_owned();
@@ -106,7 +106,7 @@ async fn no_function_logs_a_secret_or_an_address_whatever_happens_to_it() {
     for function in ["auth", "collections", "records", "jobs", "relay", "worker"] {
         assert!(logged.contains(&format!("\"function\":\"{function}\"")), "{function} logs nothing: {logged}");
     }
-    for line in ["a spent refresh token was used", "SES refused with 400 MessageRejected", "\"status\":401"] {
+    for line in ["An old refresh token was used again", "SES refused with 400 MessageRejected", "\"status\":401"] {
         assert!(logged.contains(line), "no line says {line}: {logged}");
     }
 }

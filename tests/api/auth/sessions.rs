@@ -1,4 +1,4 @@
-//! Sessions: begun by signing in, carried on by rotating refresh tokens, ended for good.
+//! Sessions: sign-in, rotation of refresh tokens, sign-out.
 
 use crate::world::{PASSWORD, World, rounds};
 use futures_util::future::join_all;
@@ -26,7 +26,7 @@ async fn signing_in_begins_a_new_session_each_time() {
 
 #[tokio::test]
 async fn of_many_refreshes_at_once_all_get_the_one_successor() {
-    // One execution environment, and six that share nothing but the tables.
+    // One execution environment, and six that share only the tables.
     for instances in [1, 6] {
         let world = World::of_instances(instances).await;
         let mut current = world.user("ada").await.refresh_token;
@@ -43,7 +43,7 @@ async fn of_many_refreshes_at_once_all_get_the_one_successor() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_can_be_asked_for_again_and_an_old_token_ends_the_session() {
+async fn a_lost_answer_can_be_repeated_and_an_old_token_ends_the_session() {
     let world = World::new().await;
     let first = world.user("ada").await.refresh_token;
     let stranger = world.stranger();
@@ -57,7 +57,7 @@ async fn a_lost_answer_can_be_asked_for_again_and_an_old_token_ends_the_session(
 }
 
 #[tokio::test]
-async fn what_was_rotated_or_ended_stays_so_when_every_function_restarts() {
+async fn rotated_tokens_and_ended_sessions_stay_invalid_after_every_function_restarts() {
     let mut world = World::new().await;
     let (first, second, bob) = {
         let ada = world.user("ada").await;

@@ -1,5 +1,5 @@
-//! Somebody signs up another person's address. Whatever they do, the account gets no password of theirs, the owner's code stays
-//! good, and the owner is neither flooded with mail nor kept out (R6, R9).
+//! An attacker signs up another person's address. The account never gets the attacker's password, the owner's code stays valid,
+//! and the owner is neither flooded with mail nor locked out (R6, R9).
 
 use crate::world::{ADMIN, PASSWORD, World, code_in};
 use futures_util::future::join_all;
@@ -14,13 +14,13 @@ async fn sign_in(world: &World, email: &str, password: &str) -> u16 {
     world.stranger().post("/v1/auth/signin", json!({ "email": email, "password": password })).await.status
 }
 
-/// Ten minutes and a second: every code that is out has run out.
+/// Ten minutes and a second: every mailed code has expired.
 fn lapse(world: &World) {
     world.advance(Duration::from_secs(601));
 }
 
 #[tokio::test]
-async fn a_sign_up_after_a_lapsed_code_does_not_put_its_password_into_force() {
+async fn a_sign_up_after_an_expired_code_does_not_set_the_password() {
     let world = World::new().await;
     for email in [ADA, ADMIN] {
         let hers = world.sign_up(email, PASSWORD).await;
@@ -28,11 +28,11 @@ async fn a_sign_up_after_a_lapsed_code_does_not_put_its_password_into_force() {
         let theirs = world.sign_up(email, THEIRS).await;
         assert_ne!(hers, theirs);
         world.settle().await;
-        // The newest mail is of the attacker's sign-up; she has nothing but her own token, and the attacker only theirs.
+        // The newest mail is of the attacker's sign-up; each of the two has only their own token.
         let code = world.code_for(email);
         assert_eq!(world.verify(email, &code, &hers).await.expect(400).code(), "code_refused");
         assert_eq!(sign_in(&world, email, THEIRS).await, 401, "{email}: the attacker signs in");
-        // With the password she chose she needs no more than the code.
+        // With a new password she needs only the code.
         world.verify_with(email, &code, PASSWORD).await.expect(200);
         assert_eq!((sign_in(&world, email, PASSWORD).await, sign_in(&world, email, THEIRS).await), (200, 401));
         world.verify(email, &code, &theirs).await.expect(400);
@@ -40,7 +40,7 @@ async fn a_sign_up_after_a_lapsed_code_does_not_put_its_password_into_force() {
 }
 
 #[tokio::test]
-async fn a_sign_up_of_somebody_else_does_not_void_a_code() {
+async fn a_sign_up_by_somebody_else_does_not_invalidate_a_code() {
     let world = World::new().await;
     for email in [ADA, ADMIN] {
         let hers = world.sign_up(email, PASSWORD).await;
@@ -48,7 +48,7 @@ async fn a_sign_up_of_somebody_else_does_not_void_a_code() {
         let code = world.code_for(email);
         for _ in 0..10 {
             let theirs = world.sign_up(email, THEIRS).await;
-            // They know her address and their token, and guess.
+            // The attacker knows her address and has a token, and guesses codes.
             for _ in 0..6 {
                 world.verify(email, WRONG, &theirs).await.expect(400);
             }
@@ -64,9 +64,9 @@ async fn a_sign_up_of_somebody_else_does_not_void_a_code() {
     }
 }
 
-/// A link in a mail opens in whatever browser it likes, which has no token: there a password is chosen.
+/// A link in a mail may open in another browser, which has no signupToken. There the user chooses a new password.
 #[tokio::test]
-async fn a_password_chosen_with_the_code_voids_the_one_that_was_signed_up_with() {
+async fn a_password_sent_with_the_code_replaces_the_one_of_the_sign_up() {
     let world = World::new().await;
     let chosen = "chosen where the link was opened";
     let hers = world.sign_up(ADA, PASSWORD).await;
@@ -89,7 +89,7 @@ async fn a_password_chosen_with_the_code_voids_the_one_that_was_signed_up_with()
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_its_own_address_and_sign_up_and_for_ten_minutes() {
+async fn a_code_is_valid_for_its_own_address_and_sign_up_for_ten_minutes() {
     let world = World::new().await;
     let bob = "bob@example.org";
     let (ada_token, bob_token) = (world.sign_up(ADA, PASSWORD).await, world.sign_up(bob, PASSWORD).await);
@@ -104,7 +104,7 @@ async fn a_code_is_good_for_its_own_address_and_sign_up_and_for_ten_minutes() {
     assert_eq!(world.verify(ADA, &ada_code, &ada_token).await.status, 400, "the newest code is the later sign-up's");
     world.verify(ADA, &ada_code.to_lowercase(), &later).await.expect(200);
 
-    // The items are still there: time to live has not removed them. Their time has passed all the same.
+    // The expired items still exist, because time to live has not removed them yet.
     lapse(&world);
     assert!(world.dump("IdentityTable").await.to_string().contains("signup#"));
     world.verify(bob, &bob_code, &bob_token).await.expect(400);
@@ -112,7 +112,7 @@ async fn a_code_is_good_for_its_own_address_and_sign_up_and_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn whoever_has_an_account_is_not_signed_up_again_by_any_code() {
+async fn no_code_makes_a_second_account_for_an_address() {
     let world = World::new().await;
     let tokens = [world.sign_up(ADA, PASSWORD).await, world.sign_up(ADA, THEIRS).await];
     world.settle().await;
@@ -125,14 +125,14 @@ async fn whoever_has_an_account_is_not_signed_up_again_by_any_code() {
 
 /// R9: five codes may be tried with a sign-up's token, however many are tried at once, and in however many environments.
 #[tokio::test]
-async fn the_sixth_code_that_is_tried_fails_though_it_is_the_right_one() {
+async fn the_sixth_code_fails_even_if_it_is_correct() {
     for instances in [1, 6] {
         let world = World::of_instances(instances).await;
         let token = world.sign_up(ADA, PASSWORD).await;
         world.settle().await;
         let code = world.code_for(ADA);
         let guess = |nth: usize| format!("{WRONG}{nth}");
-        // The same again is no other guess: a lost answer must not use up the tries.
+        // Repeating the same code is not a new try: a lost answer must not use up tries.
         for _ in 0..7 {
             world.verify(ADA, &guess(0), &token).await.expect(400);
         }
@@ -143,14 +143,14 @@ async fn the_sixth_code_that_is_tried_fails_though_it_is_the_right_one() {
             world.verify(ADA, guess, &token).await.expect(400);
         }
         assert_eq!(world.verify(ADA, &code, &token).await.expect(400).code(), "code_refused");
-        // Whoever reads the mails of the address gets in all the same, with a password of their own.
+        // The owner of the mailbox can still sign up with a new password.
         world.verify_with(ADA, &code, "and this is hers, chosen now").await.expect(200);
         assert_eq!(sign_in(&world, ADA, PASSWORD).await, 401);
     }
 }
 
 #[tokio::test]
-async fn four_wrong_codes_leave_a_try_for_the_right_one() {
+async fn after_four_wrong_codes_the_right_one_is_accepted() {
     let world = World::new().await;
     let token = world.sign_up(ADA, PASSWORD).await;
     world.settle().await;
@@ -161,7 +161,7 @@ async fn four_wrong_codes_leave_a_try_for_the_right_one() {
 }
 
 #[tokio::test]
-async fn an_address_is_mailed_five_times_at_once_and_148_times_a_day_and_its_owner_gets_in_all_the_while() {
+async fn an_address_gets_at_most_five_mails_at_once_and_148_a_day_and_its_owner_can_always_sign_up() {
     let world = World::new().await;
     let mut mails = 0;
     for minutes in (0..24 * 60).step_by(10) {
@@ -172,7 +172,7 @@ async fn an_address_is_mailed_five_times_at_once_and_148_times_a_day_and_its_own
         let new = world.mails_to(ADA).len();
         assert_eq!(new, if minutes == 0 { 5 } else { 1 }, "after {minutes} minutes");
         mails += new;
-        // Her own sign-up is mailed nothing. In her mail there is a code that is good.
+        // Her own sign-up sends no mail, but an earlier mail has a valid code.
         if minutes % 240 == 0 {
             let hers = world.sign_up(ADA, PASSWORD).await;
             world.settle().await;
@@ -187,17 +187,17 @@ async fn an_address_is_mailed_five_times_at_once_and_148_times_a_day_and_its_own
     }
     assert_eq!(mails, 148);
     assert_eq!((sign_in(&world, ADA, PASSWORD).await, sign_in(&world, ADA, THEIRS).await), (200, 401));
-    // Nothing has piled up under the address, and the mails withheld are there for an admin to see.
+    // The items of the address are bounded, and admins can read the withheld mails.
     let kept = world.dump("IdentityTable").await;
     let under = |item: &&Value| item["pk"]["S"] == format!("a#{ADA}");
     assert!(kept.as_array().unwrap().iter().filter(under).count() <= 7);
-    let withheld = world.dump("JobsTable").await.to_string().matches("withheld").count();
+    let withheld = world.dump("JobsTable").await.to_string().matches("Withheld").count();
     assert!(withheld > 100, "{withheld}");
 }
 
-/// R6: neither its answer nor its cost tells what an address is, however long the address is.
+/// R6: neither the answer nor the cost reveals whether an address has an account, for addresses of any length.
 #[tokio::test]
-async fn what_a_sign_up_and_a_try_cost_does_not_tell_what_an_address_is() {
+async fn the_cost_of_a_sign_up_or_a_code_does_not_reveal_whether_an_address_has_an_account() {
     let world = World::new().await;
     let long = |name: &str| format!("{name}{}@{}.example.org", "x".repeat(60), vec!["y".repeat(58); 3].join("."));
     assert!(long("abcd").len() <= 254 && long("abcd").len() > 245, "{}", long("abcd").len());

@@ -28,7 +28,7 @@ fn token(header: &str, claims: &str, signature: &str) -> String {
     format!("{}.{}.{signature}", base64url(header.as_bytes()), base64url(claims.as_bytes()))
 }
 
-/// The stack's own private key, taken from where only `auth` may read: what an attacker does not have, a test does.
+/// The stack's private key, read by the test from where only `auth` may read it.
 async fn signing_key(world: &World) -> Ed25519KeyPair {
     let stored = world
         .cloud
@@ -48,7 +48,7 @@ fn signed(key: &Ed25519KeyPair, header: &str, claims: &str) -> String {
     format!("{message}.{}", base64url(key.sign(message.as_bytes()).as_ref()))
 }
 
-/// The status that a bearer token gets at a door for admins.
+/// The status that a bearer token gets on a route for admins.
 pub async fn status(world: &World, token: &str) -> u16 {
     let knock = world.stranger();
     let Ok(_) = format!("Bearer {token}").parse::<axum::http::HeaderValue>() else { return 401 };
@@ -61,7 +61,7 @@ pub async fn status(world: &World, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_with_the_token_is_not_a_key() {
+async fn a_key_inside_the_token_is_ignored() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());
@@ -98,7 +98,7 @@ async fn a_key_that_comes_with_the_token_is_not_a_key() {
         assert_eq!(status(&world, &signed(&own, &header.to_string(), &claims.to_string())).await, 401, "{kid}");
     }
     let asked = attacker.accept().map(|_| ()).map_err(|error| error.kind());
-    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "nobody asked the attacker for keys");
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "no keys were fetched from the attacker");
 }
 
 /// The published keys, as `auth` writes them.
@@ -110,9 +110,9 @@ async fn publish(world: &World, keys: &[(&str, &Ed25519KeyPair)]) {
     world.cloud.call("DynamoDB_20120810.PutItem", &json!({ "TableName": table, "Item": item })).await.unwrap();
 }
 
-/// As after the parameter with the private key was deleted: what is published is the key of before.
+/// Deletes the parameter with the private key, so that the published key is the previous one.
 #[tokio::test]
-async fn a_new_signing_key_is_published_first_and_the_old_ones_tokens_stay_good() {
+async fn a_new_signing_key_is_published_first_and_tokens_of_the_old_key_stay_valid() {
     let mut world = World::new().await;
     let good = world.admin().await.token.unwrap();
     let Parts { header, claims, .. } = parts(&good);
@@ -130,7 +130,7 @@ async fn a_new_signing_key_is_published_first_and_the_old_ones_tokens_stay_good(
     let kids: Vec<&str> =
         published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
     assert_eq!(kids, [header["kid"].as_str().unwrap(), "before"], "ours signs from now on");
-    // Whoever knew only the key of before looks again after five seconds at most.
+    // An environment that cached the old key reads the keys again after at most five seconds.
     world.advance(Duration::from_secs(5));
     for token in [&after, &of_before] {
         assert_eq!(status(&world, token).await, 200);
@@ -141,7 +141,7 @@ async fn a_new_signing_key_is_published_first_and_the_old_ones_tokens_stay_good(
 }
 
 #[tokio::test]
-async fn every_claim_must_be_there_once_of_its_type_and_right() {
+async fn every_claim_must_be_present_once_with_the_right_type_and_value() {
     let world = World::new().await;
     let admin = world.admin().await;
     let key = signing_key(&world).await;
@@ -206,7 +206,7 @@ const GROUP_ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// The same signature with the order added to its second half: equal to a verifier that forgets to look.
+/// The same signature with the group order added to its second half. A verifier without a range check accepts it.
 fn malleated(signature: &[u8]) -> Vec<u8> {
     let (first, second) = signature.split_at(32);
     let mut carry = 0;
@@ -305,7 +305,7 @@ async fn times_hold_to_the_second_with_half_a_minutes_leeway() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused_without_asking_the_database() {
+async fn a_malformed_token_is_refused_without_a_database_call() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());

@@ -1,4 +1,4 @@
-//! Counts and the change feed: what they say, to whom, for how long and at what cost.
+//! Counts and the change feed: content, visibility, retention and cost.
 
 mod follower;
 mod unheard;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub const NOTES: &str = "/v1/collections/notes/records";
 
-/// Notes of an owner on a board, counted and followed; a draft is its author's alone.
+/// Notes on a board, counted and followed. Only its author sees a draft.
 pub fn notes() -> Value {
     json!({
         "name": "notes",
@@ -37,7 +37,7 @@ pub async fn note(admin: &Caller<'_>, owner: &Caller<'_>, text: &str) -> String 
 }
 
 #[tokio::test]
-async fn a_feed_does_not_tell_of_changes_outside_the_list() {
+async fn a_feed_does_not_reveal_changes_outside_the_list() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut open = notes();
@@ -62,7 +62,7 @@ async fn a_feed_does_not_tell_of_changes_outside_the_list() {
     assert_eq!((&still["items"], &still["more"]), (&nothing["items"], &nothing["more"]));
     let length = |body: &Value| body["nextCursor"].as_str().unwrap().len();
     assert_eq!(length(&nothing), length(&still));
-    // What is theirs comes all the same, however much lies before it.
+    // Their own changes arrive, however many others are before them.
     note("a").await;
     world.settle().await;
     let (mut cursor, mut found, mut asked) = (String::new(), 0, 0);
@@ -109,7 +109,7 @@ async fn a_list_says_how_many_records_it_holds() {
     world.settle().await;
     assert_eq!((count(&admin, "").await, count(&bob, "").await, count(&admin, "board == 'x'").await), (2, 1, 0));
 
-    // Undeleted by hand, as far as the change log can tell: it counts again.
+    // To the change log this looks like an undelete: the record counts again.
     let key = json!({ "pk": { "S": "c#notes#1#0" }, "sk": { "S": first } });
     let table = world.cloud.tables().iter().find(|name| name.ends_with("RecordsTable")).unwrap();
     let back = json!({ "TableName": table, "Key": key, "UpdateExpression": "SET v = v + :one REMOVE del, #ttl",
@@ -127,7 +127,7 @@ async fn a_list_says_how_many_records_it_holds() {
 }
 
 #[tokio::test]
-async fn what_is_not_counted_or_not_followed_says_what_to_do() {
+async fn a_count_or_feed_that_is_off_is_refused_with_the_definition_change_that_enables_it() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let mut plain = notes();
@@ -172,7 +172,7 @@ async fn what_is_not_counted_or_not_followed_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_filled_collection_is_counted_once_a_job_has_been_through_it_and_nobody_waits() {
+async fn a_filled_collection_is_counted_by_a_job_while_requests_go_on() {
     let mut world = World::new().await;
     world.work_in_slices_of(2);
     let admin = world.admin().await;
@@ -190,7 +190,7 @@ async fn a_filled_collection_is_counted_once_a_job_has_been_through_it_and_nobod
     let put = admin.put("/v1/collections/notes", notes()).await.expect(200).body;
     assert_eq!((&put["status"], put["job"].is_string()), (&json!("building"), true));
 
-    // One by a function that has not heard, the others by those that have.
+    // One by a function with the old definition, the others by functions with the new one.
     let unheard = note(&admin, &ada, "unheard").await;
     world.advance(Duration::from_secs(6));
     let counted = format!("{NOTES}?count=true&limit=0");
@@ -219,7 +219,7 @@ async fn a_filled_collection_is_counted_once_a_job_has_been_through_it_and_nobod
 }
 
 #[tokio::test]
-async fn a_client_that_follows_holds_what_it_could_list() {
+async fn a_client_that_follows_the_feed_has_the_same_records_as_the_list() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -228,7 +228,7 @@ async fn a_client_that_follows_holds_what_it_could_list() {
     world.settle().await;
     let mut follower = Follower::default();
     assert_eq!(follower.read(&ada, 10).await, [format!("put {first}")]);
-    assert!(follower.read(&ada, 10).await.is_empty(), "nothing is told twice");
+    assert!(follower.read(&ada, 10).await.is_empty(), "no change is repeated");
 
     let second = note(&admin, &ada, "second").await;
     admin.patch(&path(&first), json!({ "text": "changed" })).await.expect(200);
@@ -242,7 +242,7 @@ async fn a_client_that_follows_holds_what_it_could_list() {
     world.settle().await;
     assert_eq!(follower.read(&ada, 1).await, [format!("left {first}"), format!("deleted {second}")]);
     let mut bobs = Follower::default();
-    assert_eq!(bobs.read(&bob, 10).await, [format!("put {first}")], "bob was never told of the rest");
+    assert_eq!(bobs.read(&bob, 10).await, [format!("put {first}")], "bob saw none of the others");
 
     let now = ada.get("/v1/changes?collection=notes&after=now").await.expect(200).body;
     assert_eq!((&now["items"], &now["more"]), (&json!([]), &json!(false)));
@@ -253,7 +253,7 @@ async fn a_client_that_follows_holds_what_it_could_list() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_callers_is_in_no_count_and_no_feed() {
+async fn records_the_caller_may_not_see_are_in_no_count_and_no_feed() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut drafts = notes();
@@ -283,7 +283,7 @@ async fn what_is_not_the_callers_is_in_no_count_and_no_feed() {
     assert_eq!(follower.read(&ada, 1).await, [format!("put {shown}")]);
     assert_eq!(ada.get(&format!("{NOTES}?count=true")).await.expect(422).code(), "count_needs_partition");
 
-    // Shown, it appears; hidden again, it leaves; what then happens to it is not told.
+    // Shown, it appears; hidden again, it leaves; later changes are not in the feed.
     let state = async |id: &str, state: &str| {
         admin.patch(&format!("{NOTES}/{id}"), json!({ "state": state })).await.expect(200);
         world.settle().await;
@@ -310,7 +310,7 @@ async fn what_is_not_the_callers_is_in_no_count_and_no_feed() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_seven_days_and_for_the_list_it_was_made_of() {
+async fn a_feed_cursor_is_valid_for_seven_days_and_for_its_own_list() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -327,7 +327,7 @@ async fn a_cursor_is_good_for_seven_days_and_for_the_list_it_was_made_of() {
     let cursor = follower.cursor.clone().unwrap();
     world.advance(Duration::from_secs(86_400));
     let ada = world.user("ada").await;
-    // The table may keep what is past its time a while, or not: a client does not notice.
+    // The table may keep expired items for a while: a client does not notice.
     for expired in [false, true] {
         if expired {
             assert!(world.cloud.expire().unwrap() > 0);
@@ -354,11 +354,11 @@ async fn a_cursor_is_good_for_seven_days_and_for_the_list_it_was_made_of() {
 }
 
 #[tokio::test]
-async fn counting_and_following_cost_what_they_say() {
+async fn counting_and_following_cost_what_the_documentation_says() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut open = notes();
-    // What notes with a hidden field cost is told to admins alone.
+    // Only admins see the cost of notes with a hidden field.
     open["schema"]["properties"]["secret"] = json!({ "type": "string" });
     admin.put("/v1/collections/notes", open).await.expect(201);
     let ada = world.user("ada").await;

@@ -1,4 +1,4 @@
-//! Counts and the change feed under a stream that delivers twice, late, halfway and all at once: true all the same.
+//! Counts and the change feed are correct under a stream that delivers twice, late, partly and concurrently.
 
 use crate::changes::change_log::{Follower, NOTES, count, listed, note, notes, with_notes};
 use crate::world::World;
@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use undercroft_local::{FunctionError, Invoke};
 
-/// Delivers to the relay as badly as a stream may: twice, again from an older place, a part only, answered as failed although
-/// done, and two parts at the same time.
+/// Delivers to the relay in every way a stream may: twice, again from an older position, partly, reported as failed after
+/// success, and two parts at the same time.
 struct BadStream<'a> {
     world: &'a World,
     delivered: Mutex<Vec<Value>>,
@@ -40,7 +40,7 @@ impl BadStream<'_> {
         answer
     }
 
-    /// Everything until nothing more happens, with time passing for what is to be tried again.
+    /// Runs everything until nothing more happens, advancing the time for retries.
     async fn settle(&self) {
         let (mut quiet, mut rounds) = (0, 0);
         while quiet < 3 {
@@ -90,7 +90,7 @@ impl Invoke for BadStream<'_> {
     }
 }
 
-/// Every feed in the table is numbered from 1 without a gap, and its head knows the last.
+/// Checks that every feed is numbered from 1 without a gap, and its head has the last number.
 async fn assert_gapless(world: &World) {
     let items = world.dump("RecordsTable").await;
     let mut feeds: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
@@ -135,7 +135,7 @@ async fn cost_of_a_hundred(changes: bool) -> (u32, f64) {
     (cost.trips, cost.wru)
 }
 
-/// Takes what a stream delivers, and does nothing with it.
+/// Drops what a stream delivers.
 struct Captured(Mutex<Vec<Value>>);
 
 impl Invoke for Captured {
@@ -146,7 +146,7 @@ impl Invoke for Captured {
 }
 
 #[tokio::test]
-async fn the_relay_takes_a_batch_in_with_few_trips_and_two_units_a_record() {
+async fn the_relay_writes_a_batch_in_few_round_trips_and_two_units_a_record() {
     // A hundred markers and two heads on two pages, two units each: nothing is read.
     assert_eq!(cost_of_a_hundred(false).await, (2, 2.0 * (100.0 + 2.0 + 2.0)));
     // And two entries each, on four pages, with the heads read once.
@@ -154,7 +154,7 @@ async fn the_relay_takes_a_batch_in_with_few_trips_and_two_units_a_record() {
 }
 
 #[tokio::test]
-async fn invocations_at_the_same_time_give_out_no_number_twice_and_none_in_vain() {
+async fn concurrent_invocations_use_each_sequence_number_exactly_once() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -177,7 +177,7 @@ async fn invocations_at_the_same_time_give_out_no_number_twice_and_none_in_vain(
 }
 
 #[tokio::test]
-async fn what_the_relay_cannot_take_in_comes_again_and_nothing_before_it_is_lost() {
+async fn a_record_the_relay_cannot_handle_is_retried_and_earlier_records_are_kept() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -197,22 +197,22 @@ async fn what_the_relay_cannot_take_in_comes_again_and_nothing_before_it_is_lost
     assert_eq!(count(&ada, "").await, 1);
 }
 
-/// The tables behind a door that lets the first transactions fail: refused before, or cut off after they were written.
-struct FaultyDoor {
+/// A proxy before the tables that makes the first transactions fail: refused, or with a lost answer after the write.
+struct FaultyProxy {
     address: String,
     left: Arc<Mutex<usize>>,
 }
 
-/// How a transaction fails at that door.
+/// How the proxy makes a transaction fail.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
-    /// Another transaction holds an item.
+    /// It conflicts with another transaction.
     Conflict,
-    /// It is written, and the answer is lost.
+    /// It is written, but the answer is lost.
     AnswerLost,
 }
 
-impl FaultyDoor {
+impl FaultyProxy {
     async fn open(world: &World, fault: Fault, times: usize) -> Self {
         let (behind, left) = (world.cloud.endpoint().to_owned(), Arc::new(Mutex::new(times)));
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
@@ -252,7 +252,7 @@ impl FaultyDoor {
     }
 }
 
-/// The refusal of a transaction whose last item another one holds.
+/// The error of a transaction with a conflict on its last item.
 fn conflict(body: &[u8]) -> String {
     let asked: Value = serde_json::from_slice(body).unwrap();
     let mut reasons = vec![json!({ "Code": "None" }); asked["TransactItems"].as_array().unwrap().len()];
@@ -262,7 +262,7 @@ fn conflict(body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_transaction_that_met_another_or_lost_its_answer_counts_once() {
+async fn a_conflicting_transaction_or_a_lost_answer_counts_once() {
     for (fault, times, is_kept) in [
         (Fault::Conflict, 2, true),
         (Fault::Conflict, 100, false),
@@ -277,13 +277,13 @@ async fn a_transaction_that_met_another_or_lost_its_answer_counts_once() {
         let captured = Captured(Mutex::default());
         world.settle_through(&captured).await;
         let records = captured.0.into_inner().unwrap();
-        let door = FaultyDoor::open(&world, fault, times).await;
+        let proxy = FaultyProxy::open(&world, fault, times).await;
         let event = serde_json::from_value(json!({ "Records": records })).unwrap();
-        let answer = serde_json::to_value(undercroft_relay::handle(&door.relay(&world), event).await).unwrap();
+        let answer = serde_json::to_value(undercroft_relay::handle(&proxy.relay(&world), event).await).unwrap();
         let first = json!([{ "itemIdentifier": records[0]["dynamodb"]["SequenceNumber"] }]);
         assert_eq!(answer["batchItemFailures"], if is_kept { json!([]) } else { first }, "{times}");
-        assert!(*door.left.lock().unwrap() < times, "the door was used");
-        // What failed comes again from the stream, and by then the door is mended.
+        assert!(*proxy.left.lock().unwrap() < times, "the fault was used");
+        // The stream retries the failed part, and the proxy lets it pass.
         world.functions().invoke("relay", json!({ "Records": records })).await.unwrap();
         assert_eq!(count(&ada, "").await, 2);
         assert_gapless(&world).await;
@@ -292,8 +292,8 @@ async fn a_transaction_that_met_another_or_lost_its_answer_counts_once() {
     }
 }
 
-/// What is written at random, delivered at random: in the end every count is the number of records there are, and whoever
-/// followed holds what they could list.
+/// After random writes and random deliveries, every count equals the number of records, and a client that follows has the same
+/// records as the list.
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 async fn random_program(seed: u64, changes: bool, shards: u8) {
     let world = World::new().await;
@@ -358,7 +358,7 @@ async fn random_program(seed: u64, changes: bool, shards: u8) {
 }
 
 #[tokio::test]
-async fn counts_and_feeds_are_true_however_badly_the_stream_is_delivered() {
+async fn counts_and_feeds_are_correct_for_any_stream_delivery() {
     for (seed, changes, shards) in [(1, true, 1), (0x5EED, true, 4), (0xC0FFEE, false, 2)] {
         random_program(seed, changes, shards).await;
     }

@@ -1,4 +1,4 @@
-//! Collections: what a definition promises, kept: unique values, relations, rules that are served, changes without harm.
+//! Definitions of collections: unique values, relations, rules and their indexes, safe changes.
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Caller, World, rounds, tasks};
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
+async fn a_unique_value_belongs_to_one_record_until_that_record_changes_it() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -26,10 +26,10 @@ async fn a_unique_value_belongs_to_one_record_and_is_free_once_that_lets_go() {
     ada.post(TASKS, json!({ "title": "t", "owner": ada.id(), "slug": "one" })).await.expect(201);
 }
 
-/// One of 64 gets it (R79): when it is nobody's, and when the record that had it has just let go; from one execution
-/// environment and from six.
+/// One of 64 concurrent claims of a value succeeds (R79): for a new value and for one just released; with one execution
+/// environment and with six.
 #[tokio::test]
-async fn of_sixty_four_who_want_one_value_at_once_one_gets_it() {
+async fn of_sixty_four_concurrent_claims_of_one_value_one_succeeds() {
     for instances in [1, 6] {
         one_of_sixty_four_gets_it(&World::of_instances(instances).await).await;
     }
@@ -75,7 +75,7 @@ async fn one_and_one_point_zero_are_one_unique_value() {
 }
 
 #[tokio::test]
-async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may_not() {
+async fn fields_unique_together_may_repeat_singly_but_not_as_a_pair() {
     let world = World::new().await;
     let text = json!({ "type": ["string", "null"] });
     let stays = json!({ "name": "stays", "unique": [["room", "day"]], "schema": { "type": "object",
@@ -108,7 +108,7 @@ async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may
         make(free).await.expect(if has_both { 409 } else { 201 });
     }
 
-    // By every other door as well, and with one half of the pair already there.
+    // By every other route too, and with one half of the pair already there.
     let half = make(json!({ "room": "1", "guest": "Ada" })).await.expect(201).header("location").to_owned();
     let whole = json!({ "room": "1", "day": "mon" });
     let operation = |method: &str, path: &str, body: Value| json!({ "operations": [{ "method": method, "path": path, "body": body, "ifMatch": "*" }] });
@@ -122,8 +122,11 @@ async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may
         ada.post("/v1/batch", operation("PUT", &half, whole)).await,
         ada.post("/v1/batch", other).await,
     ] {
-        let told = answer.expect(409);
-        assert!([told.code(), told.body["operations"][0]["code"].as_str().unwrap_or_default()].contains(&"not_unique"));
+        let reported = answer.expect(409);
+        assert!(
+            [reported.code(), reported.body["operations"][0]["code"].as_str().unwrap_or_default()]
+                .contains(&"not_unique")
+        );
     }
     ada.patch(&half, json!({ "day": "wed" })).await.expect(200);
     make(json!({ "room": "1", "day": "wed" })).await.expect(409);
@@ -132,7 +135,7 @@ async fn of_values_that_are_unique_together_each_may_come_again_and_the_pair_may
 }
 
 #[tokio::test]
-async fn what_is_written_once_stays_by_every_door() {
+async fn a_write_once_field_cannot_be_changed_by_any_route() {
     let world = World::new().await;
     let definition = json!({ "name": "parts", "schema": { "type": "object", "additionalProperties": false, "properties": {
         "serial": { "type": "string", "writeOnce": true }, "note": { "type": "string" } } },
@@ -159,21 +162,25 @@ async fn what_is_written_once_stays_by_every_door() {
                 caller.post("/v1/batch", operation("PATCH", &body)).await,
                 caller.post("/v1/batch", operation("PUT", &whole)).await,
             ] {
-                let told = answer.expect(400).body;
-                let errors = told.pointer("/operations/0/errors").unwrap_or(&told["errors"]);
-                assert_eq!((&errors[0]["pointer"], &errors[0]["code"]), (&json!("/serial"), &json!("fixed")), "{told}");
+                let reported = answer.expect(400).body;
+                let errors = reported.pointer("/operations/0/errors").unwrap_or(&reported["errors"]);
+                assert_eq!(
+                    (&errors[0]["pointer"], &errors[0]["code"]),
+                    (&json!("/serial"), &json!("fixed")),
+                    "{reported}"
+                );
             }
         }
         assert_eq!(ada.get(part).await.expect(200).body["version"], 1);
     }
-    // To say again what it is, is no change.
+    // Sending the stored value is not a change.
     ada.patch(&with, json!({ "serial": "a", "note": "m" })).await.expect(200);
     put(&ada, &with, json!({ "serial": "a" })).await.expect(200);
     put(&ada, &without, json!({ "note": "m" })).await.expect(200);
 }
 
 #[tokio::test]
-async fn a_relation_points_at_somebody_who_is_there() {
+async fn a_relation_must_point_at_an_existing_user() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, bob) = (world.admin().await, world.user("bob").await);
@@ -205,7 +212,7 @@ async fn a_rule_that_no_index_serves_is_refused_when_it_is_put() {
 }
 
 #[tokio::test]
-async fn a_definition_changes_without_harm() {
+async fn a_definition_change_keeps_stored_records_readable() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -233,7 +240,7 @@ async fn a_definition_changes_without_harm() {
 }
 
 #[tokio::test]
-async fn a_collection_deleted_and_made_anew_starts_empty() {
+async fn a_collection_deleted_and_created_again_starts_empty() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

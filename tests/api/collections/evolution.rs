@@ -1,4 +1,4 @@
-//! Definitions that change while records are read and written: what is in force when, and what no change loses.
+//! Changes of definitions during reads and writes: when they take effect, and that no record is lost.
 
 mod crashes;
 mod indexes;
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const DEFINITION: &str = "/v1/collections/tasks";
-/// Longer than a definition may be acted upon after it was read.
+/// Longer than the lease of a definition.
 const HEARD: Duration = Duration::from_secs(6);
-/// Longer than any function may still write by the definition of before.
+/// Longer than any function may still use the previous definition.
 const SETTLED: Duration = Duration::from_secs(18);
 
-/// The design's example with members of the definition replaced.
+/// The example definition with replaced members.
 fn tasks_with(members: Value) -> Value {
     let mut body = tasks();
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -48,7 +48,7 @@ fn ids(page: &Value) -> Vec<&str> {
     ids
 }
 
-/// Relays what was asked for, waits until no function writes the old way, and lets the job work until it is done.
+/// Relays the job, waits until no function uses the previous definition, and runs the job to its end.
 async fn work(world: &World) {
     world.settle().await;
     world.advance(SETTLED);
@@ -104,7 +104,7 @@ async fn more_and_fewer_shards_lose_no_record() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_a_put_would_do_and_writes_nothing() {
+async fn a_dry_run_reports_what_a_put_would_do_and_writes_nothing() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -140,7 +140,7 @@ async fn a_dry_run_says_what_a_put_would_do_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_collection_that_holds_records_goes_with_them_only_when_told_to() {
+async fn a_collection_with_records_is_deleted_only_with_records_delete() {
     let mut world = World::new().await;
     world.work_in_slices_of(2);
     admin_makes_sharded(&world).await;
@@ -178,7 +178,7 @@ async fn admin_makes_sharded(world: &World) {
 }
 
 #[tokio::test]
-async fn the_jobs_of_the_system_cannot_be_asked_for_by_hand() {
+async fn system_jobs_cannot_be_enqueued_by_a_client() {
     let world = World::new().await;
     let admin = world.admin().await;
     for own in ["index.build", "records.check", "records.purge"] {

@@ -1,4 +1,4 @@
-//! Definitions: what they promise, how they change, and how they are published.
+//! Definitions: enforcement, changes, and publication.
 
 mod definitions;
 mod evolution;

@@ -1,4 +1,4 @@
-//! Who is told what of the system: the document, the page made of it, and the schemas of collections.
+//! Who sees which part of the API description: the document, the page made from it, and the schemas of collections.
 
 use crate::cross_cutting::openapi::{operations, rich};
 use crate::cross_cutting::response_contract::compiled;
@@ -13,7 +13,7 @@ use tower::ServiceExt;
 const TASKS: &str = "/v1/collections/tasks/records";
 
 #[tokio::test]
-async fn only_admins_are_told_of_collections() {
+async fn only_admins_see_collections_in_the_document() {
     let world = World::new().await;
     let (admin, user) = (world.admin().await, world.user("user").await);
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -29,11 +29,11 @@ async fn only_admins_are_told_of_collections() {
             assert_eq!(hidden.body["detail"], absent.body["detail"]);
         }
     }
-    let told = admin.get("/openapi.json").await.expect(200);
+    let reported = admin.get("/openapi.json").await.expect(200);
     for path in [TASKS, "/v1/collections/users/records/{id}", "/v1/collections/tasks/schema"] {
-        assert!(told.body["paths"][path].is_object(), "{path}");
+        assert!(reported.body["paths"][path].is_object(), "{path}");
     }
-    let rules = &told.body["paths"][TASKS]["get"]["x-rules"];
+    let rules = &reported.body["paths"][TASKS]["get"]["x-rules"];
     assert_eq!(*rules, json!({ "list": "record.owner == auth.id" }));
     let only = admin.get("/openapi.json?collections=tasks").await.expect(200);
     assert!(only.body["paths"][TASKS].is_object() && only.body["paths"]["/v1/collections/users/records"].is_null());
@@ -65,7 +65,7 @@ async fn the_document_is_sent_again_only_when_it_has_changed() {
 
 /// A browser stores the headers of a 304 over those of the 200 it keeps: with another policy the page would lose its style.
 #[tokio::test]
-async fn what_has_not_changed_is_told_under_the_headers_it_was_told_under_first() {
+async fn a_304_repeats_the_headers_of_the_200() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -93,7 +93,7 @@ async fn what_has_not_changed_is_told_under_the_headers_it_was_told_under_first(
 }
 
 #[tokio::test]
-async fn records_are_what_their_collections_schema_says() {
+async fn records_match_the_published_schema() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -131,24 +131,24 @@ async fn records_are_what_their_collections_schema_says() {
 }
 
 #[tokio::test]
-async fn a_schema_is_told_to_those_who_may_see_records_and_as_they_see_them() {
+async fn a_schema_is_shown_to_readers_of_records_with_the_fields_they_see() {
     let world = World::new().await;
     let (admin, ada, stranger) = (world.admin().await, world.user("ada").await, world.stranger());
     admin.put("/v1/collections/rich", rich()).await.expect(201);
     let schema = "/v1/collections/rich/schema";
-    let told = ada.get(schema).await.expect(200);
-    assert_eq!(told.header("content-type"), "application/schema+json");
-    assert!(!told.text.contains("secret"));
-    assert_eq!((&told.body["title"], &told.body["type"]), (&json!("rich"), &json!("object")));
-    let validator = jsonschema::options().should_validate_formats(true).offline().build(&told.body).unwrap();
+    let reported = ada.get(schema).await.expect(200);
+    assert_eq!(reported.header("content-type"), "application/schema+json");
+    assert!(!reported.text.contains("secret"));
+    assert_eq!((&reported.body["title"], &reported.body["type"]), (&json!("rich"), &json!("object")));
+    let validator = jsonschema::options().should_validate_formats(true).offline().build(&reported.body).unwrap();
     let place = json!({ "city": "Ur" });
     let made = ada.post("/v1/collections/rich/records", json!({ "name": "n", "secret": "s", "place": place })).await;
     assert!(validator.is_valid(&made.expect(201).body));
     assert!(!validator.is_valid(&json!({ "name": "n" })), "the server's members are required");
     let whole = admin.get(schema).await.expect(200);
     assert!(whole.text.contains("secret"));
-    assert_ne!(whole.header("etag"), told.header("etag"));
-    ada.request(Method::GET, schema).header("if-none-match", told.header("etag")).send().await.expect(304);
+    assert_ne!(whole.header("etag"), reported.header("etag"));
+    ada.request(Method::GET, schema).header("if-none-match", reported.header("etag")).send().await.expect(304);
 
     for (rules, [for_stranger, for_ada]) in [
         (json!({}), [401, 404]),
@@ -174,7 +174,7 @@ async fn a_schema_is_told_to_those_who_may_see_records_and_as_they_see_them() {
 }
 
 #[tokio::test]
-async fn the_page_tells_what_the_document_tells_and_loads_nothing() {
+async fn the_page_shows_the_whole_document_and_loads_nothing() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/rich", rich()).await.expect(201);
@@ -221,7 +221,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn switched_off_there_is_nothing_there() {
+async fn switched_off_the_document_and_the_page_are_404() {
     let world = World::new().await;
     let mut env = world.env("docs");
     assert_eq!(env["API_DOCS"], "on", "the template's default");

@@ -1,4 +1,4 @@
-//! Relations between definitions: what may point where, who is told, and that a definition is put once for a key.
+//! Relations between definitions: allowed targets, the list of referrers, and one put for one Idempotency-Key.
 
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open, posts};
 use crate::world::World;
@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Longer than a definition may be acted upon after it was read.
+/// Longer than the lease of a definition.
 const HEARD: Duration = Duration::from_secs(6);
 
 #[tokio::test]
-async fn definitions_know_who_points_at_them() {
+async fn a_definition_lists_its_referrers() {
     let world = World::new().await;
     let admin = world.admin().await;
     let put = async |body: Value| admin.put(&format!("/v1/collections/{}", body["name"].as_str().unwrap()), body).await;
@@ -24,7 +24,7 @@ async fn definitions_know_who_points_at_them() {
     assert_eq!(referenced.code(), "referenced");
     assert!(referenced.body["detail"].as_str().unwrap().contains("`comments`"), "{}", referenced.text);
 
-    // What is put again keeps what it knows, and shows none of it.
+    // A repeated put keeps the referrers and does not show them.
     let shown = admin.get("/v1/collections/posts").await.expect(200);
     assert!(!shown.text.contains("referrers"));
     let mut longer = posts();
@@ -50,7 +50,7 @@ async fn definitions_know_who_points_at_them() {
 }
 
 #[tokio::test]
-async fn a_relation_that_a_job_takes_out_frees_its_target() {
+async fn removing_a_relation_lets_its_target_be_deleted() {
     let world = World::new().await;
     let admin = world.admin().await;
     define(&world, &[posts(), comments("cascade")]).await;

@@ -1,5 +1,4 @@
-//! Whatever is sent, the answer says what is wrong and where: a problem document, never a failure of ours, and nothing half
-//! written.
+//! Invalid input gets a problem document that says what is wrong and where, never a 500, and writes nothing.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -8,7 +7,7 @@ use std::fmt::Write;
 
 pub const THINGS: &str = "/v1/collections/things/records";
 
-/// A field of every kind, one of them hidden; no unique constraint, so that a patch can be written blind.
+/// A field of every kind, one of them hidden; no unique constraint, so that a patch needs no read.
 pub fn things() -> Value {
     json!({ "name": "things",
         "schema": { "type": "object", "additionalProperties": false, "properties": {
@@ -37,7 +36,7 @@ pub fn encoded(text: &str) -> String {
     })
 }
 
-/// The answer, if it is a refusal that says why.
+/// Checks that the answer is a refusal with a reason.
 #[track_caller]
 pub fn refused(answer: Answer) -> Answer {
     assert!((400..500).contains(&answer.status), "{}: {} {}", answer.asked, answer.status, answer.text);
@@ -51,7 +50,7 @@ pub fn refused(answer: Answer) -> Answer {
     answer
 }
 
-/// Refused before anything was asked of the store.
+/// Checks that the request was refused before any database call.
 #[track_caller]
 pub fn refused_for_nothing(answer: Answer) -> Answer {
     let answer = refused(answer);
@@ -88,7 +87,7 @@ fn readers_of_bodies(record: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_for_one_reader_is_json_for_none() {
+async fn ambiguous_json_is_refused_by_every_route() {
     let world = World::new().await;
     let (_, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -142,7 +141,7 @@ async fn a_body_that_is_not_json_for_one_reader_is_json_for_none() {
 }
 
 #[tokio::test]
-async fn an_item_too_large_for_the_store_is_refused_however_it_would_grow() {
+async fn a_record_too_large_for_dynamodb_is_refused_by_every_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let large = "x".repeat(300_000);
@@ -164,7 +163,7 @@ async fn an_item_too_large_for_the_store_is_refused_however_it_would_grow() {
 }
 
 #[tokio::test]
-async fn one_more_than_a_limit_is_refused_and_costs_nothing() {
+async fn a_value_one_above_a_limit_is_refused_at_no_cost() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let joined = |part: &str, times: usize, by: &str| vec![part; times].join(by);
@@ -220,12 +219,12 @@ async fn one_more_than_a_limit_is_refused_and_costs_nothing() {
     refused_for_nothing(ada.request(Method::GET, &record).header("if-match", &tags).send().await);
     refused_for_nothing(ada.post(THINGS, json!({ "text": 1 })).await);
     refused_for_nothing(ada.get(&format!("{record}?consistent=maybe")).await);
-    // In the list of what no index serves, too, nothing is read.
+    // A list that no index serves also reads nothing.
     assert_eq!(refused_for_nothing(ada.get(&format!("{THINGS}?sort=flag")).await).status, 422);
 }
 
 #[tokio::test]
-async fn a_parameter_is_known_and_said_once_or_refused() {
+async fn an_unknown_or_repeated_parameter_is_refused() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -244,7 +243,7 @@ async fn a_parameter_is_known_and_said_once_or_refused() {
             assert_eq!(answer.status, 400, "{path}?{query}: {}", answer.text);
         }
     }
-    // The gateway joins what was sent twice with commas: that must not mean one of the two.
+    // API Gateway joins repeated headers with commas: the result must not be treated as one of them.
     for query in [
         format!("filter={}", encoded("text == 'a',text == 'b'")),
         "sort=text,text".to_owned(),
@@ -275,7 +274,7 @@ async fn a_parameter_is_known_and_said_once_or_refused() {
 }
 
 #[tokio::test]
-async fn a_path_that_names_nothing_is_absent_and_never_a_failure() {
+async fn a_path_that_names_nothing_is_404_and_never_500() {
     let world = World::new().await;
     let (ada, _) = with_things(&world).await;
     let long = "x".repeat(3_000);

@@ -1,4 +1,4 @@
-//! What calls cost, held to the budget as counts: round trips, and capacity units as DynamoDB reports them.
+//! The cost of calls compared with the budget: round trips, and capacity units as DynamoDB reports them.
 
 mod plans;
 mod table;
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use undercroft::cost::{Cost, counted};
 use undercroft_local::{FunctionError, Invoke};
 
-/// A collection with one index and no unique field: the budget's plain case.
+/// A collection with one index and no unique field: the standard case of the budget.
 fn plain() -> Value {
     let mut plain = tasks();
     plain["name"] = json!("plain");
@@ -63,7 +63,7 @@ async fn every_call_costs_what_the_budget_says() {
     assert_eq!(moved.cost(), (1.0, 3.0, 2), "patch that moves an index key: read, then 1 + 2");
     assert_eq!(ada.delete(&one).await.expect(204).cost(), (0.0, 2.0, 1), "delete: 1 + 1 for its index");
 
-    // What claims a unique value, or may be restricted, tells its price to admins alone.
+    // Only admins see the cost of writes with unique values or `restrict`.
     let unique = admin
         .post("/v1/collections/tasks/records", json!({ "title": "u", "owner": admin.id(), "slug": "u" }))
         .await
@@ -75,7 +75,7 @@ async fn every_call_costs_what_the_budget_says() {
     world.settle().await;
 }
 
-/// One index that holds whoever has an owner, one that holds whoever has a reviewer, and up to two unique values.
+/// Two sparse indexes, by owner and by reviewer, and up to two unique values.
 fn articles() -> Value {
     let text = json!({ "type": "string", "maxLength": 200 });
     json!({
@@ -131,7 +131,7 @@ async fn a_write_pays_one_unit_for_each_index_that_holds_the_record_and_two_for_
     delete(&one_value, 2.0).await;
 }
 
-/// Counts what the worker is called for, and what it consumes.
+/// Counts the invocations of the worker and the units it consumes.
 struct Counting<'a, I> {
     functions: &'a I,
     worker: Mutex<(u32, Cost)>,
@@ -162,7 +162,7 @@ async fn a_job_is_consumed_with_a_tenth_of_an_invocation_a_unit_to_begin_and_a_u
     let counting = Counting { functions: world.functions(), worker: Mutex::default() };
     world.settle_through(&counting).await;
     let (invocations, cost) = counting.worker.into_inner().unwrap();
-    // The queue is asked by whoever calls the worker: once for ten messages, and once to delete them.
+    // The event source calls the queue: once for ten messages, and once to delete them.
     assert_eq!((invocations, cost.wru, cost.rru), (10, 200.0, 0.0));
     assert_eq!(cost.trips, 300, "begin, send the mail, end; nothing is said to the queue");
     assert_eq!(world.mails_to("a@example.org").len(), 100);
@@ -243,7 +243,7 @@ async fn a_unique_value_that_a_record_keeps_is_not_paid_again() {
         "not_unique"
     );
     admin.delete(&one).await.expect(204);
-    // What was deleted holds nothing: it has to claim its value to come back.
+    // A deleted record holds no value: undelete must claim it.
     admin
         .post("/v1/collections/tasks/records", json!({ "title": "t", "owner": admin.id(), "slug": "b" }))
         .await
@@ -251,7 +251,7 @@ async fn a_unique_value_that_a_record_keeps_is_not_paid_again() {
     admin.post(&format!("{one}/undelete"), json!({})).await.expect(409);
 }
 
-/// An id that lies in this of eight shards.
+/// An id in this one of eight shards.
 fn id_in_shard(nth: u64, shard: u64) -> String {
     format!("{:08x}-{:04x}-7000-8000-{shard:012x}", nth >> 16, nth & 0xFFFF)
 }
@@ -264,7 +264,7 @@ async fn a_page_of_a_sharded_list_reads_twice_the_page_and_not_the_page_for_ever
     sharded["shards"] = json!(8);
     admin.put("/v1/collections/plain", sharded).await.expect(201);
     let path = "/v1/collections/plain/records";
-    // Spread evenly, but for the last: those lie in one shard, as records do from before there were more.
+    // Spread evenly except the last ones, which are in one shard, like records from before the shards were added.
     let first = 1_700_000_000_000;
     let place = |nth: u64| id_in_shard(first + nth, if nth < 64 { nth % 8 } else { 0 });
     for nth in 0..124 {
@@ -296,7 +296,7 @@ async fn a_page_of_a_sharded_list_reads_twice_the_page_and_not_the_page_for_ever
 }
 
 #[tokio::test]
-async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
+async fn a_request_refused_before_any_read_costs_nothing() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/plain", plain()).await.expect(201);
     let ada = world.user("ada").await;
@@ -330,7 +330,7 @@ async fn what_is_refused_before_the_data_is_needed_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_filter_by_id_asks_the_one_shard_of_each_id() {
+async fn a_filter_by_id_reads_only_the_shard_of_each_id() {
     let world = World::new().await;
     let mut spread = plain();
     spread["name"] = json!("spread");

@@ -1,4 +1,4 @@
-//! Prices that would tell of what may not be seen, kept from all but admins.
+//! Costs that would reveal hidden data are shown only to admins.
 
 use crate::cross_cutting::hidden_in_queries::learned;
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open, posts};
@@ -23,11 +23,14 @@ fn task(owner: &Caller<'_>, slug: &str) -> Value {
 }
 
 #[tokio::test]
-async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
+async fn costs_do_not_reveal_who_holds_or_held_a_unique_value() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-    assert!(!is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)), "nobody has it, and that is not told");
+    assert!(
+        !is_priced(&bob.post(TASKS, task(&bob, "free")).await.expect(201)),
+        "no record holds it, and the cost does not reveal that"
+    );
     let taken = ada.post(TASKS, task(&ada, "free")).await.expect(409);
     assert!(taken.code() == "not_unique" && !is_priced(&taken), "what was read is of Bob's");
     assert!(is_priced(&admin.post(TASKS, task(&admin, "free")).await.expect(409)));
@@ -41,7 +44,7 @@ async fn who_holds_a_unique_value_or_held_it_shows_in_no_price() {
 }
 
 #[tokio::test]
-async fn whether_a_write_with_unique_fields_is_priced_depends_on_what_is_sent_alone() {
+async fn whether_a_write_shows_its_cost_depends_only_on_the_request() {
     let world = World::new().await;
     with_tasks(&world).await;
     let bob = world.user("bob").await;
@@ -70,7 +73,7 @@ async fn whether_a_write_with_unique_fields_is_priced_depends_on_what_is_sent_al
 }
 
 #[tokio::test]
-async fn whether_somebody_ever_pointed_at_a_record_shows_in_no_price() {
+async fn costs_do_not_reveal_whether_a_record_was_ever_referenced() {
     let world = World::new().await;
     let secret = json!({ "rules": { "create": "auth.id != ''", "list": "record.post == auth.id" } });
     let mut comments = comments("restrict");
@@ -94,7 +97,7 @@ async fn whether_somebody_ever_pointed_at_a_record_shows_in_no_price() {
 }
 
 #[tokio::test]
-async fn how_many_records_were_deleted_shows_in_no_price_of_a_list() {
+async fn the_cost_of_a_list_does_not_reveal_deleted_records() {
     let world = World::new().await;
     define(&world, &[posts()]).await;
     let (ada, admin) = (world.user("ada").await, world.admin().await);
@@ -117,7 +120,7 @@ async fn how_many_records_were_deleted_shows_in_no_price_of_a_list() {
 }
 
 #[tokio::test]
-async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatever_else_is_wrong() {
+async fn a_batch_with_an_operation_on_a_hidden_record_shows_no_cost() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -138,7 +141,7 @@ async fn a_batch_with_an_operation_on_what_may_not_be_seen_tells_no_price_whatev
 }
 
 #[tokio::test]
-async fn a_stranger_hears_no_price_whether_there_is_a_collection_or_not() {
+async fn costs_do_not_reveal_to_a_stranger_whether_a_collection_exists() {
     let world = World::new().await;
     let admin = with_tasks(&world).await;
     let rules = json!({ "list": "auth.id != ''", "create": "auth.id != ''" });
@@ -153,11 +156,11 @@ async fn a_stranger_hears_no_price_whether_there_is_a_collection_or_not() {
     }
 }
 
-/// What a stranger learns of an address at every door that looks it up.
+/// What a stranger learns of an address on every route that reads it.
 async fn learned_of(world: &World, email: &str) -> Vec<String> {
     let (stranger, code) = (world.stranger(), "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE-FFFFF");
     let with = |name: &str, value: &str| json!({ "email": email, "code": code, name: value });
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (path, body, status) in [
         ("/v1/auth/verify", json!({ "email": email, "code": code }), 400),
         ("/v1/auth/verify", with("signupToken", &"x".repeat(43)), 400),
@@ -172,25 +175,25 @@ async fn learned_of(world: &World, email: &str) -> Vec<String> {
             *token = json!(token.as_str().unwrap().len());
         }
         // Of the whole body its length, with the token in it.
-        told.push(format!("{path} {} {}", learned(&answer), answer.text.len()));
+        reported.push(format!("{path} {} {}", learned(&answer), answer.text.len()));
         assert!(status != 202 || !is_priced(&answer), "{path}: {:?}", answer.headers);
     }
-    told
+    reported
 }
 
 #[tokio::test]
-async fn what_is_kept_of_an_address_shows_in_no_answer_and_no_price() {
+async fn answers_and_costs_do_not_reveal_what_is_stored_for_an_address() {
     let world = World::new().await;
     world.user("known").await;
     for _ in 0..3 {
         world.sign_up("await@example.org", PASSWORD).await;
     }
-    let told = [
+    let reported = [
         learned_of(&world, "known@example.org").await,
         learned_of(&world, "await@example.org").await,
         learned_of(&world, "never@example.org").await,
     ];
-    assert_eq!(told[0], told[2], "it has an account");
-    assert_eq!(told[1], told[2], "it has sign-ups that wait");
+    assert_eq!(reported[0], reported[2], "it has an account");
+    assert_eq!(reported[1], reported[2], "it has sign-ups that wait");
     world.settle().await;
 }

@@ -1,8 +1,8 @@
-//! Every call of every writing request goes wrong in every way, and the client asks again: what is stored in the end is what one
-//! undisturbed request stores, and every answer on the way says what to do (requirements 4A, R94).
+//! Every AWS call of every write fails in every way, and the client retries: the stored result equals that of one undisturbed
+//! request, and every answer in between says what to do (requirements 4A, R94).
 //!
-//! A run prepares records of its own, plans one fault, and asks until it is answered. What the run changed in the tables, with
-//! ids and times taken out, is compared with what the first run of the same operation changed, in which nothing went wrong.
+//! A run creates its own records, plans one fault, and retries until it gets an answer. The changes in the tables, without
+//! ids and times, are compared with those of the first run of the same operation, which had no fault.
 
 mod operations;
 mod traces;
@@ -17,8 +17,7 @@ use std::time::Duration;
 use traces::Tables;
 use undercroft_local::Fault;
 
-/// What can go wrong with a call, and of which operation, if not of any; each with whether it is tried in every run of the tests,
-/// or only in the long ones.
+/// The faults of a call, the operation each applies to (or any), and whether it is tried in every run or only in long ones.
 const FAULTS: [(Fault, Option<&str>, bool); 8] = [
     (Fault::FailedBefore, None, true),
     (Fault::FailedAfter, None, true),
@@ -30,13 +29,13 @@ const FAULTS: [(Fault, Option<&str>, bool); 8] = [
     (Fault::Throttled, None, false),
 ];
 
-/// How often a client asks again before it gives up: longer than a lock of a deletion holds.
+/// Maximum number of retries of the client: longer than the lock of a deletion.
 const PATIENCE: usize = 70;
 
-/// This goes wrong with the so-and-so-many-th call, of this operation.
+/// A fault at the n-th call of this operation.
 type Plan = (usize, Fault, Option<&'static str>);
 
-/// One world, and what is done in it again and again.
+/// One world, and the operation repeated in it.
 pub struct Stage<'a> {
     world: &'a World,
     admin: RefCell<Caller<'a>>,
@@ -73,7 +72,7 @@ impl<'a> Stage<'a> {
         self.ada.borrow().clone()
     }
 
-    /// Lets definitions go stale, so that a run reads them, and keeps the callers signed in.
+    /// Lets cached definitions expire, so that a run reads them, and keeps the callers signed in.
     async fn go_on(&self) {
         self.world.advance(Duration::from_secs(6));
         if self.world.now() > self.signed_in_at.get() + 120_000 {
@@ -89,7 +88,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Does it once, with this going wrong at this call. `None` if it makes fewer calls.
+    /// Runs the operation with this fault at this call. `None` if it makes fewer calls.
     async fn run(&self, operation: Operation, keyed: bool, fault: Option<Plan>) -> Option<String> {
         self.go_on().await;
         let run = self.runs.replace(self.runs.get() + 1);
@@ -102,9 +101,9 @@ impl<'a> Stage<'a> {
             Some((nth, fault, Some(call))) => self.world.cloud.faults().on(call, nth, fault),
             None => {}
         }
-        let told = format!("{operation:?}, keyed: {keyed}, {fault:?}");
+        let reported = format!("{operation:?}, keyed: {keyed}, {fault:?}");
         let key = keyed.then(|| format!("\"{tag}\""));
-        let answered = self.insist(&asked, key.as_deref(), &before, &told).await;
+        let answered = self.insist(&asked, key.as_deref(), &before, &reported).await;
         if self.world.cloud.faults().clear() > 0 {
             return None;
         }
@@ -113,13 +112,13 @@ impl<'a> Stage<'a> {
             assert_eq!(
                 (again.status, &again.text),
                 (answer.status, &answer.text),
-                "{told}: the same key, the same answer"
+                "{reported}: the same key, the same answer"
             );
         }
         Some(before.changes_to(&Tables::of(self.world).await, &tag, keyed))
     }
 
-    /// Does it once, while the answer to this call gets lost on its way and the SDK calls again. The client must not notice.
+    /// Runs the operation while the answer to this call is lost and the SDK retries. The client must not notice.
     async fn run_unnoticed(&self, operation: Operation, nth: Option<usize>) -> Option<String> {
         self.go_on().await;
         let tag = format!("run-{}-", self.runs.replace(self.runs.get() + 1));
@@ -133,8 +132,8 @@ impl<'a> Stage<'a> {
         happened.then_some(before.changes_to(&Tables::of(self.world).await, &tag, true))
     }
 
-    /// Asks until there is an answer that settles it. Without a key a client looks first whether it was done after all.
-    async fn insist(&self, asked: &Asked<'_>, key: Option<&str>, before: &Tables, told: &str) -> Option<Answer> {
+    /// Retries until the answer is final. Without a key the client first checks whether the request took effect.
+    async fn insist(&self, asked: &Asked<'_>, key: Option<&str>, before: &Tables, reported: &str) -> Option<Answer> {
         for attempt in 0..PATIENCE {
             let answer = asked.send(key).await;
             if answer.status < 300 {
@@ -146,7 +145,7 @@ impl<'a> Stage<'a> {
             let wait = match (answer.status, answer.code()) {
                 (503, "unavailable") => answer.header("retry-after").parse().unwrap(),
                 (409, "in_progress") => 1,
-                _ => panic!("{told}: attempt {attempt} was answered {}", answer.text),
+                _ => panic!("{reported}: attempt {attempt} was answered {}", answer.text),
             };
             self.world.advance(Duration::from_secs(wait));
             self.world.cloud.faults().clear();
@@ -154,11 +153,11 @@ impl<'a> Stage<'a> {
                 return None;
             }
         }
-        panic!("{told}: nobody could do it in {PATIENCE} attempts");
+        panic!("{reported}: it did not succeed in {PATIENCE} attempts");
     }
 }
 
-/// All that can go wrong with an operation, without a key and with one. Returns how many runs that were.
+/// Runs an operation with every fault, without and with a key. Returns the number of runs.
 async fn everything_goes_wrong(operation: Operation) -> usize {
     let world = World::that_tries_once().await;
     let stage = Stage::new(&world).await;
@@ -179,7 +178,7 @@ async fn everything_goes_wrong(operation: Operation) -> usize {
     runs
 }
 
-/// Lets the jobs that were asked for come to their end.
+/// Runs the enqueued jobs to their end.
 async fn finish(world: &World) {
     for _ in 0..12 {
         world.settle().await;
@@ -225,9 +224,9 @@ async fn asking_for_jobs_survives_whatever_goes_wrong_with_any_call() {
     all_go_wrong(&[Enqueue, Cancel, Redrive, RedriveAll]).await;
 }
 
-/// An answer that got lost between DynamoDB and the SDK: the SDK writes again, and meets what it has written.
+/// The answer of DynamoDB is lost: the SDK retries the write and finds its own first write.
 #[tokio::test]
-async fn our_own_retry_is_no_conflict_with_itself() {
+async fn a_retried_write_does_not_conflict_with_itself() {
     use Operation::*;
     let unnoticed = async |operation: Operation| {
         let world = World::new().await;

@@ -1,5 +1,5 @@
-//! A record that stands in somebody else's place in an index: a plan reads it, and no answer holds it, because each record is
-//! held against the whole rule besides.
+//! A record with a wrong index entry: a plan reads it, but no answer contains it, because the whole rule is checked on each
+//! record.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const POSTS: &str = "/v1/collections/posts/records";
 const NOTES: &str = "/v1/collections/notes/records";
 
-/// Posts that everybody reads, and notes on them that their owners list.
+/// Public posts, and notes on them that only their owners list.
 async fn define(admin: &Caller<'_>) {
     let posts = json!({ "name": "posts", "schema": { "type": "object", "additionalProperties": false, "properties": {} },
         "rules": { "list": "true", "read": "true" } });
@@ -29,7 +29,7 @@ async fn item(world: &World, id: &Value) -> Value {
     items.as_array().unwrap().iter().find(is_it).unwrap().clone()
 }
 
-/// Puts a record where another one stands in the first index.
+/// Gives a record the entry of another one in the first index.
 async fn misplace(world: &World, id: &Value, beside: &Value) {
     let (mut moved, other) = (item(world, id).await, item(world, beside).await);
     for place in ["ix1p", "ix1s"] {
@@ -41,7 +41,7 @@ async fn misplace(world: &World, id: &Value, beside: &Value) {
 }
 
 #[tokio::test]
-async fn a_record_in_somebody_elses_place_in_an_index_is_shown_to_nobody_whom_the_rule_does_not_name() {
+async fn a_record_with_a_foreign_index_entry_is_shown_only_as_its_rule_allows() {
     let world = World::new().await;
     let admin = world.admin().await;
     define(&admin).await;
@@ -70,13 +70,13 @@ async fn a_record_in_somebody_elses_place_in_an_index_is_shown_to_nobody_whom_th
         "/v1/changes?collection=notes".to_owned(),
     ];
     for query in &asked {
-        let told = ada.get(query).await.expect(200).text;
-        assert!(told.contains("\"hers\"") && !told.contains("\"his\""), "{query}: {told}");
-        assert!(!told.contains(his.as_str().unwrap()), "{query}: {told}");
+        let reported = ada.get(query).await.expect(200).text;
+        assert!(reported.contains("\"hers\"") && !reported.contains("\"his\""), "{query}: {reported}");
+        assert!(!reported.contains(his.as_str().unwrap()), "{query}: {reported}");
     }
     let news = ada.get(&format!("/v1/changes?collection=notes&after={now}")).await.expect(200).body;
     assert_eq!(news["items"], json!([]), "that it came to stand there is nothing that happened to her");
-    // It is there, and it was read: who may see it all sees it where it stands.
+    // The record exists and was read: a caller who may see everything sees it at its wrong position.
     let of_ada = format!("{NOTES}?filter=owner%20%3D%3D%20%22{}%22", ada.id());
     let page = admin.get(&of_ada).await.expect(200);
     assert_eq!(page.body["items"].as_array().unwrap().len(), 2, "{}", page.text);

@@ -1,4 +1,4 @@
-//! What is hidden, what is deleted and what was never there are alike: in what is answered (R64), and in what is done to find out.
+//! Hidden, deleted and missing records are indistinguishable by answers (R64) and by the calls made for them.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::world::{Caller, World};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 const POSTS: &str = "/v1/collections/posts/records";
 const MISSING: &str = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
 
-/// A request about a record: what it is called, and how it is asked.
+/// A request about a record: its name, and how it is sent.
 type Asked = (Method, &'static str, Option<&'static str>, Option<Value>);
 
-/// Every way to ask for a record or to write one that is there.
+/// Every request that reads or writes an existing record.
 fn ways(other: &str) -> Vec<Asked> {
     let patch = |body: Value| (Method::PATCH, "", None, Some(body));
     vec![
@@ -34,10 +34,10 @@ fn ways(other: &str) -> Vec<Asked> {
     ]
 }
 
-/// What is answered and which calls were made for it, when this is asked of a record by itself, with a key, and in a batch.
+/// The answers and AWS calls of a request about a record: alone, with a key, and in a batch.
 async fn asked(world: &World, caller: &Caller<'_>, record: &str, way: &Asked, key: &str) -> Vec<(u16, String, Value)> {
     let (method, suffix, header, body) = way;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for manner in ["alone", "keyed", "batch"] {
         let mut knock = caller.request(method.clone(), &format!("{record}{suffix}"));
         match manner {
@@ -64,12 +64,12 @@ async fn asked(world: &World, caller: &Caller<'_>, record: &str, way: &Asked, ke
         let is_priced = answer.headers.contains_key("undercroft-cost");
         assert!(answer.status != 404 || !is_priced, "{manner} {}", answer.asked);
         answer.body["requestId"] = Value::Null;
-        told.push((answer.status, calls.join(", "), answer.body));
+        reported.push((answer.status, calls.join(", "), answer.body));
     }
-    told
+    reported
 }
 
-/// Tasks, and posts of which some are pointed at, so that deleting one looks first.
+/// Tasks, and posts with referrers, so that a deletion checks them first.
 async fn define(world: &World) {
     with_tasks(world).await;
     let own = "record.owner == auth.id";
@@ -86,7 +86,7 @@ async fn define(world: &World) {
 }
 
 #[tokio::test]
-async fn what_is_hidden_deleted_or_missing_takes_the_same_calls_and_the_same_answer() {
+async fn hidden_deleted_and_missing_records_give_the_same_answer_after_the_same_calls() {
     let world = World::new().await;
     define(&world).await;
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);
@@ -114,13 +114,13 @@ async fn what_is_hidden_deleted_or_missing_takes_the_same_calls_and_the_same_ans
                     let of_other = asked(&world, caller, other, way, &key).await;
                     assert_eq!(of_other, of_missing, "{} {other}{}", way.0, way.1);
                 }
-                // What is wrong in itself is said before anybody looks.
+                // Malformed requests are refused before any read.
                 let is_wrong = way.3 == Some(json!({ "title": null })) && collection == TASKS && nowhere == 404;
                 let expected = if is_wrong { 400 } else { nowhere };
                 assert!(of_missing.iter().all(|(status, ..)| *status == expected), "{of_missing:?}");
             }
         }
-        // The calls are there to be seen: to her own record the same requests make others.
+        // The comparison works: the same requests about her own record make different calls.
         let hers = asked_alone(&world, &ada, &hidden).await;
         assert_ne!(hers, asked_alone(&world, &ada, &missing).await);
     }

@@ -1,5 +1,5 @@
-//! Guesses at hidden fields, in every way there is to write one, under rules that read them: no answer, no price and no news
-//! of a change depends on what the field holds (R66).
+//! Guesses of hidden fields by every kind of write, under rules that read them: no answer, cost or change feed depends on the
+//! value of the field (R66).
 
 use crate::cross_cutting::hidden_in_queries::learned;
 use crate::world::{Answer, Caller, World};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const CARDS: &str = "/v1/collections/cards/records";
 const OWN: &str = "record.owner == auth.id";
-/// What a hidden field holds. All but the last are guessed.
+/// Values of a hidden field. All but the last are guessed.
 const VALUES: [u32; 3] = [0, 7, 65_535];
 
 /// Cards whose owner may change them, within an update rule: hidden, a number, one that stays as it is, one that only the
@@ -27,7 +27,7 @@ fn cards(update: &str) -> Value {
         "rules": { "list": OWN, "read": OWN, "create": "true", "update": update, "delete": OWN } })
 }
 
-/// Every way to write a guess at a field, to a card or to a new one.
+/// Every way to write a guess of a field, to an existing card or a new one.
 fn guesses(field: &str, owner: &str) -> Vec<(&'static str, &'static str, Value)> {
     let guess = |value: u32| if field == "bag" { json!({ format!("of{value}"): 1 }) } else { json!(value) };
     let mut asked = Vec::new();
@@ -36,14 +36,14 @@ fn guesses(field: &str, owner: &str) -> Vec<(&'static str, &'static str, Value)>
         for manner in ["alone", "conditional", "kept", "batch"] {
             asked.push((manner, "PATCH", json!({ field: guess })));
             asked.push((manner, "PATCH", json!({ "name": "Eve", field: guess })));
-            // What else is refused is not named first where the guess is right.
+            // A right guess must not change which error is named first.
             asked.push((manner, "PATCH", json!({ "badge": 9, "zone": 9, field: guess })));
             asked.push((manner, "PATCH", json!({ "open": 3, "tags": [0, 7, 65_535], field: guess })));
             asked.push((manner, "PUT", whole.clone()));
             asked.push((manner, "POST", whole.clone()));
         }
     }
-    // Held against what is sent beside it, or was before.
+    // Compared with another field that is sent now, or was sent before.
     for guess in [0, 7] {
         asked.push(("alone", "PATCH", json!({ "open": guess, "tags": [guess] })));
         asked.push(("batch", "PATCH", json!({ "open": guess, "tags": [guess] })));
@@ -51,7 +51,7 @@ fn guesses(field: &str, owner: &str) -> Vec<(&'static str, &'static str, Value)>
     asked
 }
 
-/// Writes a guess by itself, under a condition, with a key, or in a batch.
+/// Writes a guess alone, with a precondition, with a key, or in a batch.
 async fn write(caller: &Caller<'_>, card: &str, nth: usize, (manner, method, body): &(&str, &str, Value)) -> Answer {
     let path = if *method == "POST" { CARDS } else { card };
     if *manner == "batch" {
@@ -67,12 +67,12 @@ async fn write(caller: &Caller<'_>, card: &str, nth: usize, (manner, method, bod
     if *manner == "kept" { knock.header("idempotency-key", &key).send().await } else { knock.send().await }
 }
 
-/// What is learned from writing each guess to a card of its own that holds `value`, from what may be done with the card
-/// afterwards, and from following what changed.
+/// What a caller learns from writing each guess to a card that holds `value`, from later requests about the card, and from the
+/// change feed.
 async fn learned_by_writing(world: &World, admin: &Caller<'_>, field: &str, value: u32) -> Vec<String> {
     let ada = world.user("ada").await;
     let holds = if field == "bag" { json!({ format!("of{value}"): 1, "else": 1 }) } else { json!(value) };
-    let (mut told, mut ids, mut made) = (Vec::new(), vec![ada.id().to_owned()], Vec::new());
+    let (mut reported, mut ids, mut made) = (Vec::new(), vec![ada.id().to_owned()], Vec::new());
     for guess in guesses(field, ada.id()) {
         let card = json!({ "owner": ada.id(), "name": "Ada", "open": 1, "zone": 1, field: holds });
         made.push((admin.post(CARDS, card).await.expect(201).header("location").to_owned(), guess));
@@ -84,34 +84,37 @@ async fn learned_by_writing(world: &World, admin: &Caller<'_>, field: &str, valu
         assert!(answer.status < 500, "{guess:?}: {}", answer.text);
         let written = ["/id", "/results/0/body/id"].iter().filter_map(|at| answer.body.pointer(at)?.as_str());
         ids.extend(written.chain(card.rsplit('/').next()).map(str::to_owned));
-        told.push(format!("{guess:?} {}", learned(&answer)));
+        reported.push(format!("{guess:?} {}", learned(&answer)));
         let afterwards = ada.get(card).await;
-        told.push(format!("{guess:?}, and then {} {}", learned(&afterwards), afterwards.header("etag")));
+        reported.push(format!("{guess:?}, and then {} {}", learned(&afterwards), afterwards.header("etag")));
     }
     world.settle().await;
     let news = ada.get(&format!("/v1/changes?collection=cards&limit=100&after={}", now.as_str().unwrap())).await;
     assert!(news.body["items"].as_array().unwrap().len() > 3, "{}", news.text);
-    told.push(learned(&news));
-    told.iter().map(|told| ids.iter().fold(told.clone(), |told, id| told.replace(id.as_str(), "id"))).collect()
+    reported.push(learned(&news));
+    reported
+        .iter()
+        .map(|reported| ids.iter().fold(reported.clone(), |reported, id| reported.replace(id.as_str(), "id")))
+        .collect()
 }
 
-/// What is learned under an update rule of a field of each value.
+/// What a caller learns under an update rule about a field, for each value.
 async fn learned_under(update: &str, field: &str) -> Vec<Vec<String>> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for value in VALUES {
         let world = World::new().await;
         let admin = world.admin().await;
         admin.put("/v1/collections/cards", cards(update)).await.expect(201);
-        told.push(learned_by_writing(&world, &admin, field, value).await);
+        reported.push(learned_by_writing(&world, &admin, field, value).await);
     }
-    told
+    reported
 }
 
 async fn nothing_is_learned_under(update: &str, fields: &[&str]) {
     for field in fields {
-        let told = learned_under(update, field).await;
-        for other in &told[1..] {
-            for (this, that) in told[0].iter().zip(other) {
+        let reported = learned_under(update, field).await;
+        for other in &reported[1..] {
+            for (this, that) in reported[0].iter().zip(other) {
                 assert_eq!(this, that, "{update}, of {field}");
             }
         }
@@ -119,40 +122,40 @@ async fn nothing_is_learned_under(update: &str, fields: &[&str]) {
 }
 
 #[tokio::test]
-async fn writing_guesses_tells_nothing_of_a_hidden_field() {
+async fn guessing_by_writes_reveals_nothing_of_a_hidden_field() {
     nothing_is_learned_under(OWN, &["pin", "seal", "kept", "bag"]).await;
 }
 
 #[tokio::test]
-async fn a_rule_that_asks_whether_a_hidden_field_changes_tells_nothing_of_it() {
+async fn a_rule_with_changed_of_a_hidden_field_reveals_nothing_of_it() {
     nothing_is_learned_under(&format!("{OWN} && !changed('pin') && !changed('seal')"), &["pin", "seal"]).await;
     nothing_is_learned_under(&format!("{OWN} && !(changed('bag') || changed('kept'))"), &["bag", "kept"]).await;
     nothing_is_learned_under(&format!("{OWN} && (changed('pin') || input.name == 'Eve')"), &["pin"]).await;
 }
 
 #[tokio::test]
-async fn a_rule_that_reads_a_hidden_field_tells_what_it_says_and_no_more() {
+async fn a_rule_over_a_hidden_field_reveals_only_its_own_result() {
     let constants = "record.pin != 70000 && !(record.pin in [70001]) && has(record.pin) && input.pin != 70002";
     nothing_is_learned_under(&format!("{OWN} && {constants} && !changed('pin')"), &["pin"]).await;
     nothing_is_learned_under(&format!("{OWN} && !(record.kept == record.stamp)"), &["pin"]).await;
-    let told = learned_under(&format!("{OWN} && record.pin < 100"), "pin").await;
-    assert_eq!(told[0], told[1], "both are less");
-    assert_ne!(told[0], told[2], "a predicate that the rule states is no secret");
+    let reported = learned_under(&format!("{OWN} && record.pin < 100"), "pin").await;
+    assert_eq!(reported[0], reported[1], "both are less");
+    assert_ne!(reported[0], reported[2], "a predicate that the rule states is no secret");
 }
 
 #[tokio::test]
-async fn the_guesses_are_good_ones() {
+async fn the_guesses_would_find_the_value_if_it_leaked() {
     for (update, field) in [(OWN.to_owned(), "zone"), (format!("{OWN} && !changed('open')"), "open")] {
-        let told = learned_under(&update, field).await;
-        for (nth, this) in told.iter().enumerate() {
-            assert!(told[..nth].iter().all(|other| other != this), "{update}: of {field}, each value shows");
+        let reported = learned_under(&update, field).await;
+        for (nth, this) in reported.iter().enumerate() {
+            assert!(reported[..nth].iter().all(|other| other != this), "{update}: of {field}, each value shows");
         }
     }
 }
 
-/// Who may change a record and not read it learns by no guess what it holds.
+/// A caller who may change but not read a record learns nothing of it by guessing.
 #[tokio::test]
-async fn whether_a_field_changes_is_told_to_nobody_who_may_not_read_the_record() {
+async fn whether_a_field_changes_is_not_revealed_to_callers_who_may_not_read_the_record() {
     for (reads, refused) in [(json!(OWN), 404), (Value::Null, 404), (json!("true"), 200)] {
         let world = World::new().await;
         let admin = world.admin().await;
@@ -186,12 +189,12 @@ async fn whether_a_field_changes_is_told_to_nobody_who_may_not_read_the_record()
     }
 }
 
-/// A comparison of a hidden field with what clients send, or sent, is refused when it is put, whatever the rule.
+/// A comparison of a hidden field with a client's value is refused in every rule when the definition is put.
 #[tokio::test]
-async fn no_rule_holds_a_hidden_field_against_what_clients_choose() {
+async fn no_rule_may_compare_a_hidden_field_with_a_client_value() {
     let world = World::new().await;
     let admin = world.admin().await;
-    for (rule, told) in [
+    for (rule, reported) in [
         ("update", "input.pin == record.pin"),
         ("update", "record.pin == input.open"),
         ("update", "!(input.open < record.pin)"),
@@ -207,12 +210,12 @@ async fn no_rule_holds_a_hidden_field_against_what_clients_choose() {
         ("list", "record.pin == record.open"),
     ] {
         let mut definition = cards(OWN);
-        definition["rules"][rule] = json!(told);
+        definition["rules"][rule] = json!(reported);
         let refused = admin.put("/v1/collections/cards", definition).await.expect(400).body;
         let error = &refused["errors"][0];
         let expected = (format!("/rules/{rule}"), "bad_rule");
         assert_eq!((error["pointer"].as_str().unwrap(), error["code"].as_str().unwrap()), (&*expected.0, expected.1));
-        assert!(error["message"].as_str().unwrap().contains("hidden"), "{told}: {error}");
+        assert!(error["message"].as_str().unwrap().contains("hidden"), "{reported}: {error}");
     }
     for hidden in ["pin", "seal"] {
         let mut unique = cards(OWN);
@@ -222,7 +225,7 @@ async fn no_rule_holds_a_hidden_field_against_what_clients_choose() {
     }
 }
 
-/// The attack as it was made: sixteen bits by asking again and again, until the answer is another one.
+/// The original attack: sixteen bits found by repeated requests until the answer changes.
 #[tokio::test]
 async fn a_pin_of_sixteen_bits_is_not_found_by_trying() {
     let world = World::new().await;

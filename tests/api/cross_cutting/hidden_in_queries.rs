@@ -1,4 +1,4 @@
-//! What may not be seen, asked for in every way there is: rows of others, and hidden fields of one's own.
+//! Every kind of query for hidden data: records of others, and hidden fields of one's own records.
 
 use crate::records::pages::encoded;
 use crate::world::{Answer, Caller, World};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const PEOPLE: &str = "/v1/collections/people/records";
 const LINKS: &str = "/v1/collections/links/records";
 
-/// People whom their owner alone sees, and never all of them; links to people, which everybody sees.
+/// People that only their owner sees, without the hidden field; links to people, which everybody sees.
 async fn people(world: &World) -> Caller<'_> {
     let admin = world.admin().await;
     let to = |hidden: bool| json!({ "type": "string", "hidden": hidden, "relation": { "collection": "people" } });
@@ -31,7 +31,7 @@ async fn people(world: &World) -> Caller<'_> {
     admin
 }
 
-/// Every way to ask of a field of `people`, for every bit of its value: of the list, of one record, and of what points at it.
+/// Every query for each bit of a field of `people`: of the list, of one record, and of its referrers.
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 fn questions(field: &str, person: &str) -> Vec<String> {
     let mut filters = vec![
@@ -103,7 +103,7 @@ fn questions(field: &str, person: &str) -> Vec<String> {
     asked
 }
 
-/// All that can be learned from an answer, but for what changes with every writing and every asking.
+/// Everything in an answer except values that change with every write or request.
 pub fn learned(answer: &Answer) -> String {
     fn mask(value: &mut Value) {
         match value {
@@ -122,13 +122,13 @@ pub fn learned(answer: &Answer) -> String {
     }
     let mut body = answer.body.clone();
     mask(&mut body);
-    let told = ["undercroft-cost", "content-type", "content-length", "link", "allow"];
-    let headers: Vec<_> = told.iter().map(|name| answer.headers.get(*name)).collect();
+    let reported = ["undercroft-cost", "content-type", "content-length", "link", "allow"];
+    let headers: Vec<_> = reported.iter().map(|name| answer.headers.get(*name)).collect();
     format!("{} {headers:?} {body}", answer.status)
 }
 
 #[tokio::test]
-async fn sixteen_hidden_bits_stay_hidden_from_every_question_that_can_be_asked() {
+async fn no_query_reveals_a_bit_of_a_hidden_field() {
     let world = World::new().await;
     let admin = people(&world).await;
     let ada = world.user("ada").await;
@@ -150,33 +150,34 @@ async fn sixteen_hidden_bits_stay_hidden_from_every_question_that_can_be_asked()
         let mut of_value = Vec::new();
         for value in values {
             admin.patch(&format!("{PEOPLE}/{person}"), json!({ field: value })).await.expect(200);
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             for question in &questions {
                 let answer = ada.get(question).await;
                 assert!(answer.status < 500, "{question}: {}", answer.text);
-                told.push(learned(&answer));
+                reported.push(learned(&answer));
             }
-            of_value.push(told);
+            of_value.push(reported);
         }
         answers.push((questions, of_value));
     }
     let (questions, secret) = &answers[0];
-    for told in secret {
-        for ((question, now), before) in questions.iter().zip(told).zip(&secret[0]) {
+    for reported in secret {
+        for ((question, now), before) in questions.iter().zip(reported).zip(&secret[0]) {
             assert_eq!(now, before, "{question}");
         }
     }
-    // The questions are good ones: of a field that may be seen, they tell every value from every other.
+    // The queries are effective: for a visible field they distinguish every two values.
     let open = &answers[1].1;
-    for (nth, told) in open.iter().enumerate() {
-        assert!(open[..nth].iter().all(|other| other != told));
+    for (nth, reported) in open.iter().enumerate() {
+        assert!(open[..nth].iter().all(|other| other != reported));
     }
-    let telling = (0..answers[1].0.len()).filter(|nth| open.iter().any(|told| told[*nth] != open[0][*nth])).count();
+    let telling =
+        (0..answers[1].0.len()).filter(|nth| open.iter().any(|reported| reported[*nth] != open[0][*nth])).count();
     assert!(telling > 100, "{telling}");
 }
 
 #[tokio::test]
-async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
+async fn no_answer_contains_text_of_another_users_record() {
     let world = World::new().await;
     let admin = people(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -205,7 +206,7 @@ async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
     for question in &asked {
         for caller in [&ada, &world.stranger()] {
             let answer = caller.get(question).await;
-            // A question may itself name what it looks for.
+            // A query may contain the searched value itself.
             assert!(!sings(&answer) || question.contains(&encoded("CANARY")), "{question}: {}", answer.text);
         }
     }
@@ -214,7 +215,7 @@ async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
     }
     heard += usize::from(sings(&bob.get(PEOPLE).await));
     assert!(heard > 0, "its owner hears it");
-    // Its hidden part its owner hears neither.
+    // The owner does not see the hidden part either.
     for question in questions("secret", &person) {
         assert!(!bob.get(&question).await.text.contains("434343434343"), "{question}");
     }
@@ -225,14 +226,14 @@ async fn a_canary_in_a_row_of_somebody_else_sings_in_no_answer() {
         let ghost = bob.get(&format!("{of}?expand=ghost")).await.expect(400).body["detail"].clone();
         assert_eq!(hidden.as_str().unwrap().replace(expand, "ghost"), ghost, "{of}?expand={expand}");
     }
-    // A cursor is good for whom it was made for.
+    // A cursor is valid only for its own caller.
     let cursor =
         bob.get(&format!("{PEOPLE}?limit=1")).await.expect(200).body["nextCursor"].as_str().unwrap().to_owned();
     ada.get(&format!("{PEOPLE}?limit=1&cursor={cursor}")).await.expect(400);
 }
 
 #[tokio::test]
-async fn what_others_store_changes_no_answer_and_no_price() {
+async fn hidden_records_change_no_answer_and_no_cost() {
     let world = World::new().await;
     let admin = people(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -255,11 +256,11 @@ async fn what_others_store_changes_no_answer_and_no_price() {
     let ask = async || {
         ada.get(&format!("{PEOPLE}?limit=1")).await.expect(200);
         ada.get(&format!("{LINKS}?expand=to")).await.expect(200);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for question in &asked {
-            told.push(learned(&ada.get(question).await));
+            reported.push(learned(&ada.get(question).await));
         }
-        told
+        reported
     };
     let before = ask().await;
     world.advance(std::time::Duration::from_millis(5));
@@ -273,6 +274,7 @@ async fn what_others_store_changes_no_answer_and_no_price() {
     for ((question, before), after) in asked.iter().zip(&before).zip(&ask().await) {
         assert_eq!(before, after, "{question}");
     }
-    let scanned = asked.iter().zip(&before).filter(|(asked, told)| asked.contains("scan=") && told.starts_with("200"));
+    let scanned =
+        asked.iter().zip(&before).filter(|(asked, reported)| asked.contains("scan=") && reported.starts_with("200"));
     assert!(scanned.count() > 20, "scans were answered");
 }

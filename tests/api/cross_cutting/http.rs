@@ -1,4 +1,4 @@
-//! HTTP as a client meets it: conditions, methods, media types, browsers, failures.
+//! HTTP: preconditions, methods, media types, browsers, failures.
 
 use crate::world::{Caller, World, rounds, tasks};
 use axum::http::Method;
@@ -71,7 +71,7 @@ async fn if_match_comes_before_if_none_match() {
 }
 
 #[tokio::test]
-async fn a_client_makes_a_record_under_its_own_id_once() {
+async fn a_client_creates_a_record_under_its_own_id_once() {
     let world = World::new().await;
     let (ada, _) = one_task(&world).await;
     let id = "01900000-0000-7000-8000-000000000001";
@@ -89,9 +89,9 @@ async fn a_client_makes_a_record_under_its_own_id_once() {
     put("f1900000-0000-7000-8000-000000000001").send().await.expect(400);
 }
 
-/// An id of the client's dates its record (decision 25): back as far as it likes, ahead by what two clocks may differ.
+/// An id chosen by the client dates its record (decision 25): any time in the past, and at most 60 seconds in the future.
 #[tokio::test]
-async fn a_record_is_dated_by_its_id_and_never_ahead_of_time() {
+async fn an_id_chosen_by_the_client_dates_its_record_and_is_not_in_the_future() {
     let world = World::new().await;
     let (ada, _) = one_task(&world).await;
     let body = json!({ "title": "mine", "owner": ada.id() });
@@ -131,7 +131,7 @@ async fn the_tag_of_what_an_admin_sees_is_not_the_tag_of_what_a_user_sees() {
 }
 
 #[tokio::test]
-async fn methods_and_media_types_are_told_and_head_is_get_without_a_body() {
+async fn methods_and_media_types_are_stated_and_head_is_get_without_a_body() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     for method in [Method::POST, Method::TRACE] {
@@ -168,7 +168,7 @@ async fn methods_and_media_types_are_told_and_head_is_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn every_failure_is_a_problem_document_that_tells_nothing_of_the_system() {
+async fn every_failure_is_a_problem_document_without_internals() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     let huge = format!("{{\"title\":\"{}\"}}", "x".repeat(1_100_000));
@@ -206,14 +206,14 @@ async fn every_failure_is_a_problem_document_that_tells_nothing_of_the_system() 
 }
 
 #[tokio::test]
-async fn what_must_be_said_once_is_refused_when_said_twice() {
+async fn a_repeated_header_or_parameter_is_refused() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     let token = format!("Bearer {}", ada.token.clone().unwrap());
     ada.request(Method::GET, &path).header("authorization", &token).send().await.expect(400);
     let stranger = world.stranger();
     stranger.request(Method::GET, &path).header("authorization", &format!("{token},{token}")).send().await.expect(400);
-    // Each of the two would be taken by itself, and so would both if they said the same.
+    // Each of the two would be accepted alone, and both would be if they were equal.
     for (first, second) in [("\"a\"", "\"b\""), ("\"a\"", "\"a\"")] {
         let make = || ada.request(Method::POST, TASKS).json(json!({ "title": "t", "owner": ada.id() }));
         let twice = make().header("idempotency-key", first).header("idempotency-key", second);
@@ -232,7 +232,7 @@ async fn what_must_be_said_once_is_refused_when_said_twice() {
 }
 
 #[tokio::test]
-async fn nothing_a_client_says_of_itself_is_believed() {
+async fn identity_claims_outside_the_token_are_ignored() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;
     let stranger = world.stranger();
@@ -295,14 +295,14 @@ async fn every_answer_has_the_headers_that_keep_browsers_safe() {
         assert!(!answer.header("x-request-id").is_empty() && answer.header("undercroft-cost").starts_with("rru="));
         let public = answer.asked.contains("jwks");
         assert_eq!(answer.header("cache-control"), if public { "public, max-age=300" } else { "no-store" });
-        for told in ["server", "x-powered-by"] {
-            assert!(!answer.headers.contains_key(told));
+        for reported in ["server", "x-powered-by"] {
+            assert!(!answer.headers.contains_key(reported));
         }
     }
 }
 
 #[tokio::test]
-async fn two_users_on_one_warm_function_never_meet() {
+async fn two_users_on_one_warm_function_share_nothing() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);

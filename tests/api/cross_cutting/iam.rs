@@ -1,4 +1,4 @@
-//! One role a function, and no more in it than the function needs: held against the real calls, as AWS would.
+//! Each function has its own minimal role, and the real calls are checked against it as in AWS.
 
 use crate::imports::bucket::{files, follow};
 use crate::world::{Caller, World, tasks};
@@ -79,13 +79,13 @@ async fn a_call_outside_a_functions_role_is_denied() {
         let answer = world.cloud.call_as(function, action, &body).await;
         let refused = answer.expect_err(&format!("{function} may {action} {body}"));
         assert!(refused.is("AccessDeniedException"), "{function} {action} {body}: {refused}");
-        // The same call is no nonsense: somebody with more rights gets an answer, if only that nothing is there.
+        // The same call is valid: a role with more rights gets an answer, even if only a 404.
         let allowed = world.cloud.call(action, &body).await;
         assert!(
             !matches!(&allowed, Err(error) if error.is("AccessDeniedException") || error.is("ValidationException"))
         );
     }
-    // What this test has sent itself is nobody's work.
+    // Calls of this test itself do not count.
     world.cloud.call("AmazonSQS.PurgeQueue", &json!({ "QueueUrl": "undercroft-local-JobsQueue" })).await.unwrap();
 }
 
@@ -93,7 +93,7 @@ async fn a_call_outside_a_functions_role_is_denied() {
 async fn every_grant_of_every_role_is_needed_by_something_the_system_does() {
     let mut relied_on = BTreeSet::new();
     let mut granted = BTreeSet::new();
-    // Whoever pages first makes the key that cursors are sealed with; either function may be that one.
+    // The first page creates the key that encrypts cursors; either function may do it.
     for first in ["/v1/collections/tasks/records", "/v1/jobs"] {
         let world = World::new().await;
         do_everything(&world, first).await;
@@ -105,7 +105,7 @@ async fn every_grant_of_every_role_is_needed_by_something_the_system_does() {
     assert!(idle.is_empty(), "take these out of their roles, or show below what cannot do without: {idle:#?}");
 }
 
-/// One of each thing that needs a permission of its own. `first` is paged through before anything else is.
+/// Uses every permission once. `first` is paged through first.
 async fn do_everything(world: &World, first: &str) {
     let admin = world.admin().await;
     let ada = world.user("ada").await;
@@ -125,7 +125,7 @@ async fn do_everything(world: &World, first: &str) {
     let replace = ada.request(Method::PUT, &one).header("if-match", patched.header("etag"));
     replace.json(task("three")).send().await.expect(200);
     ada.delete(&one).await.expect(204);
-    // A value that a record has let go of is taken over, on the condition that nobody else was faster.
+    // A released unique value is taken over, on the condition that nobody else has taken it.
     ada.post(records, task("three")).await.expect(201);
 
     let doomed = |attempts: u64| {
@@ -168,7 +168,7 @@ async fn make(admin: &Caller<'_>, collection: &str, body: Value) -> (String, Str
     (made.header("location").to_owned(), made.body["id"].as_str().unwrap().to_owned())
 }
 
-/// Long enough for every function to have heard, and for jobs that wait for that.
+/// Long enough for the change to be in force everywhere, and for jobs that wait for that.
 async fn work(world: &World) {
     for _ in 0..3 {
         world.settle().await;
@@ -177,7 +177,7 @@ async fn work(world: &World) {
     world.settle().await;
 }
 
-/// Comments go with their post; likes keep a comment.
+/// Deleting a post deletes its comments; a like restricts the deletion of its comment.
 async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     let by_post = json!([{ "name": "by_post", "partition": ["post"] }]);
     for definition in [
@@ -196,7 +196,7 @@ async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     admin.delete(&like).await.expect(204);
     let (like, _) = make(admin, "likes", json!({ "comment": other_id })).await;
     admin.delete(&like).await.expect(204);
-    // That a like was there is forgotten by whoever deletes the comment: by the function, and by the worker.
+    // The deletion of a comment removes the old reference of a like: in the function, and in the worker.
     admin.delete(&other).await.expect(204);
     admin.delete(&post).await.expect(204);
     work(world).await;
@@ -205,7 +205,7 @@ async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     work(world).await;
 }
 
-/// A title becomes unique while there are posts.
+/// A title becomes unique on existing posts.
 async fn change_definitions(world: &World, admin: &Caller<'_>) {
     make(admin, "posts", json!({ "title": "x" })).await;
     let mut unique = collection("posts", json!({ "title": { "type": "string" } }), json!([]));
@@ -215,7 +215,7 @@ async fn change_definitions(world: &World, admin: &Caller<'_>) {
         admin.put("/v1/collections/posts", unique.clone()).await.expect(202);
     }
     world.advance(Duration::from_secs(6));
-    // One that claims the title before the job comes to the post that had it first, and lets go of it.
+    // A record claims the title before the job reaches the post that had it first, and releases it.
     let (second, _) = make(admin, "posts", json!({ "title": "x" })).await;
     admin.patch(&second, json!({ "title": "y" })).await.expect(200);
     work(world).await;
@@ -223,7 +223,7 @@ async fn change_definitions(world: &World, admin: &Caller<'_>) {
     assert_eq!((&ready["status"], &ready["unique"]), (&json!("ready"), &json!([["title"]])));
 }
 
-/// What imports and exports will do with the bucket.
+/// The calls to the bucket that imports and exports make.
 async fn move_files(world: &World) {
     let worker = files(world, "worker");
     worker.put("exports/1", "text/csv", b"a".to_vec()).await.unwrap();

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`, row by row (R92), its record and its effect in one (R94), and how long it is kept (R96).
+//! `Idempotency-Key`: every case (R92), stored in the transaction of its effect (R94), and kept for a day (R96).
 
 use crate::imports::bucket::follow;
 use crate::records::crud::{TASKS, path, task, with_tasks};
@@ -20,7 +20,7 @@ async fn count(caller: &Caller<'_>) -> usize {
     caller.get(&format!("{TASKS}?limit=100")).await.expect(200).body["items"].as_array().unwrap().len()
 }
 
-/// A request that can be done, for each operation that keeps its answer: its name, who asks, where, and with what body.
+/// A valid request for each operation that stores its answer: name, caller, path and body.
 type Row<'a> = (&'static str, &'a Caller<'a>, String, Value);
 
 async fn rows<'a>(world: &World, ada: &'a Caller<'a>, admin: &'a Caller<'a>) -> Vec<Row<'a>> {
@@ -57,18 +57,18 @@ fn writing() -> Vec<(&'static str, Route)> {
 }
 
 #[tokio::test]
-async fn a_key_is_a_quoted_string_of_at_most_255_characters_at_every_door_that_writes() {
+async fn an_idempotency_key_is_a_quoted_string_of_at_most_255_characters_on_every_route() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let (long, longest) = (format!("\"{}\"", "k".repeat(256)), format!("\"{}\"", "k".repeat(255)));
     let mut unseen: BTreeMap<&str, Route> = writing().into_iter().map(|(_, route)| (route.id, route)).collect();
     unseen.retain(|name, _| !refusing().contains(name));
-    for (name, caller, door, body) in rows(&world, &ada, &admin).await {
+    for (name, caller, path, body) in rows(&world, &ada, &admin).await {
         let route = unseen.remove(name).expect(name);
         let method: Method = route.method.to_uppercase().parse().unwrap();
         let ask = async |key: &str, body: &Value| {
-            let knock = caller.request(method.clone(), &door).header("idempotency-key", key);
+            let knock = caller.request(method.clone(), &path).header("idempotency-key", key);
             let knock = if name == "replaceRecord" { knock.header("if-none-match", "*") } else { knock };
             knock.json(body.clone()).send().await
         };
@@ -83,7 +83,7 @@ async fn a_key_is_a_quoted_string_of_at_most_255_characters_at_every_door_that_w
             assert_eq!(first.headers.get(header), again.headers.get(header), "{name}: {header}");
         }
         let other = ask(&longest, &json!({ "operations": [{}] })).await;
-        // A body that could never be done is refused as that.
+        // An invalid body is refused as such.
         let is_malformed = other.status == 400 && route.body.is_some();
         assert!(other.code() == "key_reused" || is_malformed, "{name}: {}", other.text);
     }
@@ -95,7 +95,7 @@ async fn a_key_is_a_quoted_string_of_at_most_255_characters_at_every_door_that_w
     world.settle().await;
 }
 
-/// The operations that keep no answer: those of `auth`, whose answers are tokens (decision 24).
+/// The operations that store no answer: those of `auth`, whose answers have tokens (decision 24).
 fn refusing() -> Vec<&'static str> {
     writing().into_iter().filter(|(function, _)| *function == "auth").map(|(_, route)| route.id).collect()
 }
@@ -120,9 +120,9 @@ async fn the_document_offers_a_key_where_one_is_kept_and_everywhere_else_it_is_r
 #[tokio::test]
 async fn a_key_names_one_uploaded_file_whose_link_is_signed_anew() {
     let world = World::new().await;
-    let (admin, door) = (world.admin().await, "/v1/jobs/uploads");
+    let (admin, path) = (world.admin().await, "/v1/jobs/uploads");
     let ask = async |key: &str, bytes: u64| {
-        keyed(&admin, Method::POST, door, key, json!({ "format": "csv", "bytes": bytes })).await
+        keyed(&admin, Method::POST, path, key, json!({ "format": "csv", "bytes": bytes })).await
     };
     let first = ask("\"a\"", 7).await.expect(201).body;
     assert_eq!(ask("\"a\"", 8).await.expect(422).code(), "key_reused");
@@ -135,7 +135,7 @@ async fn a_key_names_one_uploaded_file_whose_link_is_signed_anew() {
     world.advance(Duration::from_secs(3_600));
     let admin = world.admin().await;
     let again =
-        keyed(&admin, Method::POST, door, "\"a\"", json!({ "format": "csv", "bytes": 7 })).await.expect(201).body;
+        keyed(&admin, Method::POST, path, "\"a\"", json!({ "format": "csv", "bytes": 7 })).await.expect(201).body;
     assert_eq!((&again["key"], &again["headers"]), (&first["key"], &first["headers"]));
     assert!(again["url"] != first["url"] && again["expiresAt"].as_str() > first["expiresAt"].as_str());
     let link = again["url"].as_str().unwrap();
@@ -148,13 +148,13 @@ async fn a_key_names_one_uploaded_file_whose_link_is_signed_anew() {
 }
 
 #[tokio::test]
-async fn another_payload_under_the_same_key_is_422_and_a_request_in_flight_409() {
+async fn a_key_reused_with_another_payload_is_422_and_a_request_in_flight_is_409() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);
     let body = |title: &str| json!({ "title": title, "owner": ada.id() });
     let create = async |title: &str| keyed(&ada, Method::POST, TASKS, "\"k\"", body(title)).await;
-    // Somebody else's transaction is at work on the kept answer: the same request is being done right now.
+    // Another transaction writes the stored answer: the same request is in progress.
     world.cloud.faults().on("TransactWriteItems", 1, Fault::LastInConflict);
     assert_eq!(create("one").await.expect(409).code(), "in_progress");
     assert_eq!(count(&ada).await, 0);
@@ -167,22 +167,22 @@ async fn another_payload_under_the_same_key_is_422_and_a_request_in_flight_409()
     enqueue("no.such_job").await.expect(202);
     assert_eq!(enqueue("no.other_job").await.expect(422).code(), "key_reused");
 
-    // What a condition says is part of what is asked for.
+    // The precondition is part of the request.
     let at = path(&task(&ada, "t").await);
     let patch = |tag: &str| ada.request(Method::PATCH, &at).header("idempotency-key", "\"p\"").header("if-match", tag);
     patch("\"1\"").json(json!({ "title": "u" })).send().await.expect(200);
     patch("\"1\"").json(json!({ "title": "u" })).send().await.expect(200);
     assert_eq!(patch("\"2\"").json(json!({ "title": "u" })).send().await.expect(422).code(), "key_reused");
 
-    // Another principal's key is another key, even for the same record; and so is the same key at another door.
+    // Another principal's key is another key, even for the same record; and so is the same key on another route.
     keyed(&bob, Method::PATCH, &at, "\"p\"", json!({ "title": "u" })).await.expect(404);
     keyed(&ada, Method::DELETE, &at, "\"p\"", json!({})).await.expect(204);
     assert_eq!(count(&ada).await, 1);
     world.settle().await;
 }
 
-/// The execution environment ends at any of the moments at which a keyed request waits for something: 0 effects or 1, and the next
-/// try settles which (R94).
+/// The execution environment ends at each await of a keyed request: it has had no effect or its whole effect, and the retry
+/// completes it (R94).
 #[tokio::test]
 async fn a_keyed_request_killed_at_any_await_has_its_effect_once_when_it_is_asked_again() {
     let world = World::new().await;
@@ -220,7 +220,7 @@ async fn a_keyed_request_killed_at_any_await_has_its_effect_once_when_it_is_aske
     assert!(kills >= 1, "it waited at least for its write");
 }
 
-/// DynamoDB removes expired items late, so an answer that is still there must not count when its day is over (R96).
+/// DynamoDB removes expired items late, so a stored answer must not be used after a day (R96).
 #[tokio::test]
 async fn an_answer_is_kept_for_a_day_and_its_item_says_until_when() {
     let world = World::new().await;
@@ -237,7 +237,7 @@ async fn an_answer_is_kept_for_a_day_and_its_item_says_until_when() {
 }
 
 #[tokio::test]
-async fn a_path_is_one_scope_of_a_key_however_its_characters_are_escaped() {
+async fn percent_encoding_does_not_change_the_path_a_key_is_bound_to() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

@@ -1,12 +1,11 @@
-//! What must not slip through: operators in the place of values, the store's own signs, fields that are hidden or not the
-//! caller's to write, cursors from elsewhere.
+//! Injection: operators in place of values, DynamoDB's special characters, hidden or read-only fields, foreign cursors.
 
 use crate::cross_cutting::bad_input::{THINGS, encoded, refused, refused_for_nothing, send, things, with_things};
 use crate::world::{World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
 
-/// Operators of other databases, DynamoDB's own notation, and values of the wrong kind.
+/// Operators of other databases, DynamoDB's JSON, and values of the wrong type.
 fn smuggled() -> Vec<Value> {
     vec![
         json!({ "$ne": "" }),
@@ -25,7 +24,7 @@ fn smuggled() -> Vec<Value> {
 
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
-async fn no_object_passes_for_a_scalar_anywhere() {
+async fn no_object_is_accepted_for_a_scalar() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let (admin, stranger) = (world.admin().await, world.stranger());
@@ -77,11 +76,11 @@ async fn no_object_passes_for_a_scalar_anywhere() {
             let mut write = json!({ "method": "PATCH", "path": record, "body": { "text": 1 } });
             write[member] = operator.clone();
             let answer = refused(ada.post("/v1/batch", json!({ "operations": [write] })).await);
-            // What an operation would be refused for by itself is told of it in the same words.
-            let told = &answer.body["operations"][0]["errors"][0];
-            let at = answer.body["errors"][0]["pointer"].as_str().or(told["pointer"].as_str()).unwrap();
+            // An operation in a batch gets the same error as the single request.
+            let reported = &answer.body["operations"][0]["errors"][0];
+            let at = answer.body["errors"][0]["pointer"].as_str().or(reported["pointer"].as_str()).unwrap();
             let is_there =
-                at.starts_with(&format!("/operations/0/{member}")) || (member == "body" && told != &Value::Null);
+                at.starts_with(&format!("/operations/0/{member}")) || (member == "body" && reported != &Value::Null);
             assert!(is_there, "{member} {operator}: {}", answer.text);
         }
         for field in ["text", "count", "flag", "state", "due", "owner"] {
@@ -116,9 +115,9 @@ async fn no_object_passes_for_a_scalar_anywhere() {
     world.settle().await;
 }
 
-/// What reads an object by the names of its members may also take an array, one member after the other, and null for nothing.
+/// A parser of objects might also accept an array of member values, or null for an absent member.
 #[tokio::test]
-async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
+async fn no_array_is_accepted_for_an_object_and_no_null_for_an_absent_member() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let (admin, stranger) = (world.admin().await, world.stranger());
@@ -162,7 +161,7 @@ async fn no_array_passes_for_an_object_and_no_null_for_what_is_left_out() {
 }
 
 #[tokio::test]
-async fn the_store_s_own_signs_are_letters_like_any_other() {
+async fn characters_special_to_dynamodb_are_plain_text_in_names_and_values() {
     let world = World::new().await;
     let (ada, _) = with_things(&world).await;
     for text in [
@@ -211,7 +210,7 @@ async fn the_store_s_own_signs_are_letters_like_any_other() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_is_as_if_it_were_not_there() {
+async fn a_hidden_field_behaves_as_if_it_did_not_exist() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -261,7 +260,7 @@ async fn what_is_hidden_is_as_if_it_were_not_there() {
 }
 
 #[tokio::test]
-async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
+async fn a_replacement_keeps_fields_its_writer_cannot_see_or_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let admin = world.admin().await;
@@ -272,7 +271,7 @@ async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
     ada.post("/v1/batch", json!({ "operations": [operation] })).await.expect(200);
     let whole = admin.get(&record).await.expect(200).body;
     assert_eq!((&whole["secret"], &whole["kept"], &whole["more"]), (&json!("1x1z"), &json!("k"), &Value::Null));
-    // Who sees it all replaces it all.
+    // A caller who sees all fields replaces all fields.
     admin.request(Method::PUT, &record).header("if-match", "*").json(body).send().await.expect(200);
     let whole = admin.get(&record).await.expect(200).body;
     assert_eq!((&whole["secret"], &whole["kept"]), (&Value::Null, &Value::Null));
@@ -280,7 +279,7 @@ async fn a_replacement_leaves_as_it_is_what_its_writer_does_not_see_or_write() {
 
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
-async fn nobody_writes_what_is_not_theirs_to_write() {
+async fn nobody_writes_a_field_they_may_not_write() {
     let world = World::new().await;
     let (ada, record) = with_things(&world).await;
     let put = |path: &str, body: Value| ada.request(Method::PUT, path).header("if-match", "*").json(body);
@@ -356,7 +355,7 @@ async fn nobody_writes_what_is_not_theirs_to_write() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_the_list_it_came_from_and_nothing_else() {
+async fn a_cursor_is_valid_only_for_the_list_it_came_from() {
     let world = World::new().await;
     let (ada, _) = with_things(&world).await;
     let bob = world.user("bob").await;

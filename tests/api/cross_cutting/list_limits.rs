@@ -1,4 +1,4 @@
-//! One more than the most is refused, and the most is not (R75): operations of a batch, jobs of a page, bytes of a job's payload.
+//! Limits (R75): the maximum is accepted and one more is refused, for batch operations, jobs on a page, and bytes of a payload.
 
 use crate::records::crud::{TASKS, with_tasks};
 use crate::world::World;
@@ -22,7 +22,7 @@ async fn a_batch_has_a_hundred_operations_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_page_of_jobs_and_a_payload_have_their_most() {
+async fn a_page_of_jobs_and_a_payload_have_a_maximum() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.get("/v1/jobs").await.expect(200);

@@ -3,7 +3,6 @@
 pub mod bad_input;
 mod cost;
 mod cost_disclosure;
-pub mod doors;
 mod faults;
 mod foreign_index_entries;
 mod hidden_and_absent;
@@ -23,6 +22,7 @@ mod relation_targets;
 pub mod response_contract;
 mod response_limits;
 mod revocation;
+pub mod routes;
 mod stored_responses;
 mod unauthenticated_cost;
 mod unreadable_records;

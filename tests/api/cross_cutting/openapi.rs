@@ -1,7 +1,7 @@
-//! What the system says of itself, held to what it is: the document against routes, doors, template, policies and codes.
+//! The OpenAPI document compared with routers, template, policies and error codes.
 
-use crate::cross_cutting::doors::{DOORS, knock};
 use crate::cross_cutting::response_contract::{compiled, is_built};
+use crate::cross_cutting::routes::{ROUTES, knock};
 use crate::world::{Caller, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use undercroft_docs::openapi::document;
 
 const TASKS: &str = "/v1/collections/tasks/records";
 
-/// A collection that says as much as a schema can.
+/// A collection with every schema feature.
 pub fn rich() -> Value {
     json!({
         "name": "rich",
@@ -41,7 +41,7 @@ fn whole() -> Value {
     document(&[parsed(tasks()), parsed(rich()), Definition::users()])
 }
 
-/// Every operation: method, path, and the operation.
+/// Every operation with its method and path.
 pub fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let each = paths.flat_map(|(path, item)| {
@@ -68,7 +68,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_part_is_used() {
+fn every_reference_resolves_and_every_component_is_used() {
     for document in [document(&[]), whole()] {
         let mut found = BTreeSet::new();
         references(&document, &mut found);
@@ -118,7 +118,7 @@ fn every_operation_has_one_name_and_declares_what_its_path_takes() {
 }
 
 #[test]
-fn no_collection_takes_the_schemas_of_another_whatever_they_are_called() {
+fn schemas_of_collections_with_similar_names_do_not_collide() {
     let names = ["notes", "notes_deleted", "notes_page", "notes_deleted_page", "notes_deletions", "record", "deleted"];
     let named = |name: &&str| {
         let schema = json!({ "type": "object", "properties": { *name: { "type": "string" } } });
@@ -132,7 +132,7 @@ fn no_collection_takes_the_schemas_of_another_whatever_they_are_called() {
 }
 
 #[test]
-fn every_example_is_what_its_schema_asks_for() {
+fn every_example_is_valid_by_its_schema() {
     let document = document(&[]);
     let mut seen = 0;
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
@@ -155,7 +155,7 @@ fn every_example_is_what_its_schema_asks_for() {
         .unwrap();
 }
 
-/// The function that the template sends a path to.
+/// The function of a path in the template.
 fn serving(world: &World, path: &str) -> String {
     let fits = |route: &str| {
         let (fixed, rest) = route.split_once("{proxy+}").map_or((route, false), |(fixed, _)| (fixed, true));
@@ -176,15 +176,15 @@ fn serving(world: &World, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_document_the_doors_and_the_template_name_the_same_routes() {
+async fn the_document_the_routers_and_the_template_have_the_same_routes() {
     let world = World::new().await;
     let document = document(&[]);
-    let told: BTreeSet<(String, String)> =
+    let reported: BTreeSet<(String, String)> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
-    let doors: BTreeSet<(String, String)> =
-        DOORS.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
-    let difference: Vec<_> = told.symmetric_difference(&doors).collect();
-    assert!(difference.is_empty(), "in the document or in the table DOORS, but not in both: {difference:?}");
+    let table: BTreeSet<(String, String)> =
+        ROUTES.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
+    let difference: Vec<_> = reported.symmetric_difference(&table).collect();
+    assert!(difference.is_empty(), "in the document or in the table ROUTES, but not in both: {difference:?}");
     for (_, path, operation) in operations(&document) {
         assert_eq!(
             operation["tags"],
@@ -192,11 +192,15 @@ async fn the_document_the_doors_and_the_template_name_the_same_routes() {
             "{path}: left: the document; right: template.yaml"
         );
     }
-    // And the other way about: what is deployed leads to nothing that the document does not name.
+    // Conversely, every deployed path is in the document.
     for route in world.cloud.functions().iter().flat_map(|function| function.routes()) {
         let prefix = route.path.strip_suffix("{proxy+}");
         let is_named = |path: &String| prefix.map_or(*path == route.path, |prefix| path.starts_with(prefix));
-        assert!(told.iter().any(|(_, path)| is_named(path)), "{} of template.yaml is not in the document", route.path);
+        assert!(
+            reported.iter().any(|(_, path)| is_named(path)),
+            "{} of template.yaml is not in the document",
+            route.path
+        );
     }
 }
 
@@ -211,24 +215,29 @@ async fn every_path_takes_the_methods_the_document_names_and_no_others() {
         let knocked = path.replace("{collection}", "tasks").replace("{id}", "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let answer = knock(&admin, method, &knocked).await;
-            let told = item.get(method.to_lowercase()).is_some();
+            let reported = item.get(method.to_lowercase()).is_some();
             let wall = answer.status == 405
                 || answer.body["detail"].as_str().unwrap_or_default().contains("This route does not exist");
             // The contract holds every 405's Allow to the document.
-            assert!(!(told && wall), "{}: {}", answer.asked, answer.text);
+            assert!(!(reported && wall), "{}: {}", answer.asked, answer.text);
             let built = item.as_object().unwrap().values().any(is_built);
-            assert!(told || !built || answer.status == 405, "{} is not in the document: {}", answer.asked, answer.text);
+            assert!(
+                reported || !built || answer.status == 405,
+                "{} is not in the document: {}",
+                answer.asked,
+                answer.text
+            );
             refused += usize::from(answer.status == 405);
         }
     }
     assert!(refused > 50, "{refused}");
-    // A collection was deleted: what clears it waits until every function has heard.
+    // A collection was deleted: its purge waits until the deletion is in force.
     world.settle().await;
     world.advance(Duration::from_secs(60));
     world.settle().await;
 }
 
-/// What a caller is told who may not: stranger, user.
+/// The status for callers without the right: stranger, user.
 fn turned_away(policy: Policy) -> [Option<&'static [u16]>; 2] {
     match policy {
         Policy::Anyone | Policy::AnyoneByToken | Policy::EachOperation => [None, None],
@@ -239,7 +248,7 @@ fn turned_away(policy: Policy) -> [Option<&'static [u16]>; 2] {
 }
 
 #[tokio::test]
-async fn every_operation_turns_away_whom_its_policy_does_not_name() {
+async fn every_operation_refuses_callers_its_policy_does_not_name() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut closed = tasks();
@@ -250,7 +259,7 @@ async fn every_operation_turns_away_whom_its_policy_does_not_name() {
     for (function, routes) in routes() {
         for route in routes.iter().filter(|route| route.is_built()) {
             let path = of_tasks(route, &id);
-            // Whoever ends a session has none to go on with.
+            // A caller that ends its session needs a new one.
             let user = if route.policy == Policy::Session { &leaver } else { &user };
             for (caller, refusals) in [&stranger, user].into_iter().zip(turned_away(route.policy)) {
                 let answer = bare(caller, route.method, &path).await;
@@ -265,13 +274,13 @@ async fn every_operation_turns_away_whom_its_policy_does_not_name() {
     world.settle().await;
 }
 
-/// A route's path for the tasks, in its query what must be there.
+/// A route's path for the tasks, with required query parameters.
 fn of_tasks(route: &Route, id: &str) -> String {
     let path = route.path.replace("{collection}", "tasks").replace("{id}", id);
     if route.parameters.contains(&"CollectionAsked") { format!("{path}?collection=tasks") } else { path }
 }
 
-/// A request that could be done, as far as its form goes.
+/// A well-formed request.
 async fn bare(caller: &Caller<'_>, method: &str, path: &str) -> crate::world::Answer {
     let method: Method = method.to_uppercase().parse().unwrap();
     let knock = caller.request(method.clone(), path);
@@ -307,7 +316,7 @@ async fn each_rule_opens_the_operations_that_name_it_and_no_others() {
     }
 }
 
-/// The stable codes of problems in the sources: what the table of errors names, and what is said where one is made.
+/// The problem codes in the sources: those of the error table, and literals where an error is created.
 fn codes_in_sources() -> BTreeSet<String> {
     fn read(folder: &Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -343,11 +352,11 @@ fn codes_in_sources() -> BTreeSet<String> {
 #[test]
 fn the_document_lists_the_codes_that_problems_have() {
     let document = document(&[]);
-    let told: BTreeSet<String> = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    let reported: BTreeSet<String> = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
         .as_array()
         .unwrap()
         .iter()
         .map(|code| code.as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(told, codes_in_sources(), "left: schemas.json; right: the sources");
+    assert_eq!(reported, codes_in_sources(), "left: schemas.json; right: the sources");
 }

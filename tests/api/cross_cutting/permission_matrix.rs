@@ -1,10 +1,10 @@
-//! The whole matrix of permission (R62): every kind of caller, every action, every kind of object.
+//! The permission matrix (R62): every kind of caller, every action, every kind of object.
 //!
-//! What is expected comes from the sentences of [`Who`] and from the tables beside the actions, and none of it from the code
-//! under test. A route that no row asks for fails.
+//! The expected results come from [`Who`] and from the tables beside the actions, not from the code under test. A route without a
+//! row fails.
 
 mod actions;
-mod doors;
+mod other_routes;
 mod shown;
 
 use crate::cross_cutting::openapi::operations;
@@ -19,36 +19,36 @@ use undercroft::clock::Clock;
 const PLOTS: &str = "/v1/collections/plots/records";
 const CANARY: &str = "sings to admins alone";
 
-/// Who knocks.
+/// The caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     Anonymous,
-    /// With a token that is none.
+    /// With a malformed token.
     Malformed,
-    /// With the owner's token of eleven minutes ago.
+    /// With the owner's expired token.
     Expired,
-    /// The owner, whose session has ended while the access token has minutes left: it is good for those.
+    /// The owner after sign-out, with an access token that is still valid for some minutes.
     SignedOut,
     Owner,
-    /// Whom a record names among its members.
+    /// A member of the record.
     Member,
-    /// Whom a record names among its writers: they change and delete what they may not read.
+    /// A writer of the record, who may change and delete but not read it.
     Writer,
     Other,
     Admin,
 }
 
-/// What it is about, as the owner sees it.
+/// The object, from the owner's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Object {
     Own,
-    /// The owner's, with a member and a writer.
+    /// A record of the owner, with a member and a writer.
     Shared,
-    /// Everybody's.
+    /// A public record.
     Public,
-    /// Somebody's who is none of the callers.
+    /// A record of somebody who is not among the callers.
     Foreign,
-    /// What was shared, and is deleted.
+    /// A deleted record.
     Deleted,
     Absent,
 }
@@ -62,20 +62,20 @@ const EVERYBODY: [Who; 9] = [
     Who::Member,
     Who::Writer,
     Who::Owner,
-    // Last: an admin may do what leaves nothing to ask the others about.
+    // Admins are last, because their actions remove the objects that other callers need.
     Who::Admin,
 ];
 
 const OBJECTS: [Object; 6] =
     [Object::Own, Object::Shared, Object::Public, Object::Foreign, Object::Deleted, Object::Absent];
 
-/// What each may, in plain words.
+/// The rights of each caller.
 impl Who {
     fn is_turned_away(self) -> bool {
         matches!(self, Self::Malformed | Self::Expired)
     }
 
-    /// Whether it is theirs, there or deleted. To an admin everything is.
+    /// Whether it belongs to the caller, deleted or not. Everything belongs to an admin.
     fn holds(self, object: Object) -> bool {
         let is_ada = matches!(self, Self::Owner | Self::SignedOut);
         let is_of_ada = matches!(object, Object::Own | Object::Shared | Object::Deleted);
@@ -105,7 +105,7 @@ impl Object {
     }
 }
 
-/// Plots as `Who` says it.
+/// Plots with the rules that `Who` describes.
 fn plots() -> Value {
     let text = json!({ "type": "string" });
     json!({
@@ -127,7 +127,7 @@ fn plots() -> Value {
     })
 }
 
-/// A world with all of them in it.
+/// A world with all callers.
 struct Stage<'a> {
     callers: Vec<(Who, Caller<'a>)>,
     farm: Value,
@@ -172,12 +172,12 @@ impl<'a> Stage<'a> {
         &self.callers.iter().find(|(one, _)| *one == who).unwrap().1
     }
 
-    /// Whose account it is; nothing for who has none.
+    /// The account of the caller, if any.
     fn id(&self, who: Who) -> &str {
         self.by(who).user["id"].as_str().unwrap_or_default()
     }
 
-    /// An idempotency key that nobody has used.
+    /// A new idempotency key.
     fn key(&self) -> String {
         format!("\"{}\"", self.keys.replace(self.keys.get() + 1))
     }
@@ -195,7 +195,7 @@ impl<'a> Stage<'a> {
             "secret": CANARY })
     }
 
-    /// Makes such an object, and returns its path.
+    /// Creates such an object and returns its path.
     async fn make(&self, object: Object) -> String {
         if object == Object::Absent {
             return format!("{PLOTS}/{}", undercroft::id::new(&Clock::default()));
@@ -210,7 +210,7 @@ impl<'a> Stage<'a> {
 }
 
 #[tokio::test]
-async fn every_action_on_every_object_is_answered_to_every_caller_as_the_matrix_says() {
+async fn every_action_on_every_object_answers_every_caller_as_the_matrix_says() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let mut knocks = 0;
@@ -231,7 +231,7 @@ async fn every_action_on_every_object_is_answered_to_every_caller_as_the_matrix_
     world.settle().await;
 }
 
-/// All of this, and nothing is other than before.
+/// A snapshot of all data, to check that nothing changed.
 async fn everything_is_refused(stage: &Stage<'_>, who: Who, object: Object, cells: &[(Action, Way)]) {
     let (path, admin) = (stage.make(object).await, stage.by(Who::Admin));
     let before = admin.get(&path).await;
@@ -244,11 +244,11 @@ async fn everything_is_refused(stage: &Stage<'_>, who: Who, object: Object, cell
 }
 
 #[test]
-fn the_matrix_asks_for_every_route_that_there_is() {
+fn the_matrix_covers_every_route() {
     let document = undercroft_docs::openapi::document(&[]);
     let routes: BTreeSet<(String, String)> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
-    let mut asked: BTreeSet<(String, String)> = doors::routes();
+    let mut asked: BTreeSet<(String, String)> = other_routes::routes();
     asked.extend(shown::ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())));
     let ways = ACTIONS.iter().flat_map(|action| action.ways().iter().map(move |way| (action, way)));
     asked.extend(ways.map(|(action, way)| way.route(*action)));

@@ -1,8 +1,8 @@
-//! Conditional requests, in two tables (R85): RFC 9110 section 13 in its order of precedence. Each row is asked of a record or
-//! a definition of its own, so that no row depends on another.
+//! Conditional requests in two tables (R85): RFC 9110 section 13 in its order of precedence. Each row has its own record or
+//! definition, so that rows are independent.
 
-use crate::cross_cutting::doors::{knock_with, takes};
 use crate::cross_cutting::openapi::operations;
+use crate::cross_cutting::routes::{knock_with, takes};
 use crate::world::{Answer, Caller, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -10,11 +10,10 @@ use std::time::Duration;
 
 const TASKS: &str = "/v1/collections/tasks/records";
 
-/// What is asked: the method, whether of something that is there, the headers, and the status of the answer. `{tag}` is its own
-/// entity tag, in its quotes.
+/// Method, whether the target exists, headers, and the expected status. `{tag}` is the target's entity tag in quotes.
 type Row = (Method, bool, &'static [(&'static str, &'static str)], u16);
 
-/// Of a record; those that read hold for whatever has an entity tag.
+/// Rows for a record; those that read apply to everything with an entity tag.
 const ROWS: &[Row] = &[
     (Method::GET, true, &[], 200),
     (Method::GET, true, &[("if-none-match", "{tag}")], 304),
@@ -73,7 +72,7 @@ const ROWS: &[Row] = &[
     (Method::PUT, true, &[("if-match", "{tag}"), ("if-none-match", "{tag}")], 412),
 ];
 
-/// Of writing a definition that no record is in.
+/// Rows for writing a definition without records.
 const OF_DEFINITIONS: &[Row] = &[
     (Method::PUT, true, &[], 200),
     (Method::PUT, true, &[("if-match", "{tag}")], 200),
@@ -109,7 +108,7 @@ const OF_DEFINITIONS: &[Row] = &[
     (Method::DELETE, false, &[("if-none-match", "*")], 404),
 ];
 
-/// Asks for a row of something at this path whose tag is this.
+/// Sends the request of a row to this path, with this tag.
 async fn ask(caller: &Caller<'_>, (method, _, headers, status): &Row, path: &str, tag: &str, body: &Value) -> Answer {
     let mut knock = caller.request(method.clone(), path);
     for (name, value) in *headers {
@@ -145,7 +144,7 @@ async fn a_condition_decides_before_anything_is_done() {
 }
 
 #[tokio::test]
-async fn a_condition_of_an_operation_of_a_batch_is_the_one_its_header_would_be() {
+async fn a_precondition_in_a_batch_works_like_the_header() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let ada = world.user("ada").await;
@@ -196,11 +195,11 @@ async fn a_condition_on_a_definition_decides_as_one_on_a_record_does() {
         let before = admin.get(&path).await;
         ask(&admin, row, &path, &tag, &definition(&name, new.clone())).await;
         let after = admin.get(&path).await;
-        let told = |answer: &Answer| (answer.status, answer.body["schema"].clone(), answer.body["status"].clone());
-        let is_same = told(&before) == told(&after);
+        let reported = |answer: &Answer| (answer.status, answer.body["schema"].clone(), answer.body["status"].clone());
+        let is_same = reported(&before) == reported(&after);
         assert_eq!(is_same, row.3 >= 300, "{row:?}: {}", after.text);
     }
-    // What clears a deleted collection waits until every function has heard.
+    // The purge of a deleted collection waits until the deletion is in force.
     world.settle().await;
     world.advance(Duration::from_secs(60));
     world.settle().await;
@@ -226,7 +225,7 @@ async fn a_condition_on_reading_a_definition_or_a_schema_decides_as_one_on_readi
 }
 
 #[tokio::test]
-async fn a_condition_that_nothing_can_be_held_against_is_refused_and_nothing_is_done() {
+async fn a_precondition_without_a_target_is_refused_and_nothing_is_done() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);

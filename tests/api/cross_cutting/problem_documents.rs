@@ -1,4 +1,4 @@
-//! Refusals that no handler writes: of a method that a path does not take (R88), and of a call that a service failed (R87).
+//! Errors outside handlers: a method that a path does not allow (R88), and a failed AWS call (R87).
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, World};
@@ -25,16 +25,16 @@ async fn a_method_that_a_path_does_not_take_is_refused_by_a_problem_document() {
     ] {
         let refused = admin.request(method, path).json(json!({})).send().await.expect(405);
         assert_eq!((refused.code(), &refused.body["status"]), ("method_not_allowed", &json!(405)), "{}", refused.asked);
-        let mut told: Vec<&str> = refused.header("allow").split(',').map(str::trim).collect();
+        let mut reported: Vec<&str> = refused.header("allow").split(',').map(str::trim).collect();
         let mut allowed: Vec<&str> = allowed.split(',').collect();
-        told.sort_unstable();
+        reported.sort_unstable();
         allowed.sort_unstable();
-        assert_eq!(told, allowed, "{}", refused.asked);
+        assert_eq!(reported, allowed, "{}", refused.asked);
     }
     world.settle().await;
 }
 
-/// What says something of the inside: of the SDK, of a table, of a key, of where it is.
+/// Words that would reveal internals: the SDK, tables, keys, addresses.
 const INSIDE: [&str; 12] = [
     "dynamodb",
     "dynamo",
@@ -65,7 +65,7 @@ fn tells_nothing(answer: Answer, what: &str) {
 }
 
 #[tokio::test]
-async fn what_went_wrong_with_a_service_is_told_to_nobody_outside() {
+async fn no_answer_reveals_the_error_of_an_aws_service() {
     let world = World::that_tries_once().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

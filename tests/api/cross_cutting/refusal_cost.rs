@@ -1,5 +1,5 @@
-//! What a refusal takes: whatever is beyond a limit is refused for work in proportion to its length, and none of it is done twice
-//! (R75). Work is counted in allocations and their bytes, on the thread that does it, which tells the same on every machine.
+//! The work of a refusal (R75): input above a limit is refused with work proportional to its length. Work is counted in
+//! allocations and their bytes on the thread, which is the same on every machine.
 
 use crate::cross_cutting::bad_input::{THINGS, encoded, refused, with_things};
 use crate::world::{Answer, Caller, World};
@@ -8,13 +8,13 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-/// Bytes that may be allocated for a byte of a question that is refused, beside what any refusal takes.
+/// Bytes allocated for each byte of a refused request, in addition to those of any refusal.
 const BYTES: u64 = 128;
-/// Bytes that may be held at once for a byte of it.
+/// Bytes held at once for each byte of the request.
 const AT_ONCE: u64 = 64;
-/// Bytes that may be held at once however short it is.
+/// Bytes held at once for a request of any length.
 const ANYHOW: u64 = 64 * 1024;
-/// Allocations for a byte: a list of numbers takes most, where each number is read and refused.
+/// Allocations for each byte. A list of numbers needs the most, because each number is parsed and refused.
 const TIMES: u64 = 6;
 
 struct Asked {
@@ -44,14 +44,14 @@ impl Asked {
         knock.header("content-type", "application/json").raw(self.body.clone()).send().await
     }
 
-    /// What it takes to be refused, once everything that is remembered is.
+    /// The work of a refusal with warm caches.
     fn work(&self, runtime: &Runtime, caller: &Caller<'_>) -> AllocationInfo {
         refused(runtime.block_on(self.ask(caller)));
         measure(|| drop(runtime.block_on(self.ask(caller))))
     }
 }
 
-/// Questions that are each one more than a limit, or far more.
+/// Requests that exceed a limit by one, or by far.
 fn beyond(record: &str) -> Vec<Asked> {
     let joined = |part: &str, times: usize, by: &str| vec![part; times].join(by);
     let filter = |text: String| Asked::get(&format!("filter={}", encoded(&text)));
@@ -84,26 +84,26 @@ fn beyond(record: &str) -> Vec<Asked> {
 }
 
 #[test]
-fn what_is_beyond_a_limit_is_refused_for_work_in_proportion_to_its_length() {
+fn a_request_above_a_limit_is_refused_with_work_proportional_to_its_length() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new());
     let (ada, record) = runtime.block_on(with_things(&world));
     let usual = Asked::get("filter=ghost").work(&runtime, &ada);
     for asked in beyond(&record) {
         let work = asked.work(&runtime, &ada);
-        let told = format!(
+        let reported = format!(
             "{} {:.60}, {} bytes: {work:?}; any refusal takes {usual:?}",
             asked.method,
             asked.path,
             asked.len()
         );
-        assert!(work.bytes_total <= 2 * usual.bytes_total + BYTES * asked.len(), "{told}");
-        assert!(work.bytes_max <= 2 * usual.bytes_max + AT_ONCE * asked.len() + ANYHOW, "{told}");
-        assert!(work.count_total <= 2 * usual.count_total + TIMES * asked.len(), "{told}");
+        assert!(work.bytes_total <= 2 * usual.bytes_total + BYTES * asked.len(), "{reported}");
+        assert!(work.bytes_max <= 2 * usual.bytes_max + AT_ONCE * asked.len() + ANYHOW, "{reported}");
+        assert!(work.count_total <= 2 * usual.count_total + TIMES * asked.len(), "{reported}");
     }
 }
 
-/// Schemas that multiply, or that have more patterns than they may.
+/// Schemas whose references multiply, or with too many patterns.
 fn schemas() -> Vec<Value> {
     let chain = |length: usize, link: &dyn Fn(&str) -> Value| {
         let each = (0..length).map(|number| (format!("a{number}"), link(&format!("#/$defs/a{}", number + 1))));
@@ -128,7 +128,7 @@ fn schemas() -> Vec<Value> {
 }
 
 #[test]
-fn a_schema_that_would_be_too_much_work_is_refused_for_little() {
+fn a_schema_too_complex_to_check_is_refused_with_little_work() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new());
     let admin = runtime.block_on(world.admin());

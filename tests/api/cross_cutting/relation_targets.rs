@@ -1,5 +1,5 @@
-//! To point at a record takes the right to read it, or its collection's rule `refer`: a relation is no way to find out what is there,
-//! nor to keep its owner from deleting it.
+//! Pointing at a record requires the right to read it, or its collection's rule `refer`. So a relation neither reveals hidden
+//! records nor blocks their deletion.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -24,7 +24,7 @@ fn links(on_delete: &str) -> Value {
         "rules": { "read": "auth.id != ''", "create": "auth.id != ''", "update": "auth.id != ''", "delete": "auth.id != ''" } })
 }
 
-/// What a rule of [`secrets`] is when only the owner reads: one that DynamoDB can be asked, and one that it cannot.
+/// Two rules that let only the owner read: one that DynamoDB can evaluate, and one that it cannot.
 const READ: [&str; 2] = ["record.owner == auth.id", "record.owner == auth.id && !(record.size == 7)"];
 
 async fn with(world: &World, rules: Value, on_delete: &str) {
@@ -33,7 +33,7 @@ async fn with(world: &World, rules: Value, on_delete: &str) {
     admin.put("/v1/collections/links", links(on_delete)).await.expect(201);
 }
 
-/// Every way to make a record point somewhere.
+/// Every request that makes a record point at another.
 async fn point(caller: &Caller<'_>, link: &str, to: &str, nth: u64) -> Vec<Answer> {
     let batch = |operation: Value| json!({ "operations": [operation] });
     let own = format!("{LINKS}/01890000-0000-7000-8000-{:012x}", 0x1000 + nth);
@@ -47,8 +47,8 @@ async fn point(caller: &Caller<'_>, link: &str, to: &str, nth: u64) -> Vec<Answe
     ]
 }
 
-/// All that a caller can tell one answer from another by.
-fn told(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
+/// Everything that distinguishes two answers for the caller.
+fn reported(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
     let cost = answer.headers.get("undercroft-cost").map(|cost| cost.to_str().unwrap().to_owned());
     let mut body = answer.body.clone();
     body.as_object_mut().unwrap().remove("requestId");
@@ -56,7 +56,7 @@ fn told(answer: &Answer, named: &str) -> (u16, Option<String>, String) {
 }
 
 #[tokio::test]
-async fn a_record_that_may_not_be_read_cannot_be_told_from_one_that_is_not_there_by_pointing_at_it() {
+async fn pointing_at_a_hidden_record_answers_like_pointing_at_a_missing_one() {
     for read in READ {
         let world = World::new().await;
         with(
@@ -73,14 +73,14 @@ async fn a_record_that_may_not_be_read_cannot_be_told_from_one_that_is_not_there
         let absent = point(&eve, &link, ABSENT, 1).await;
         for (hidden, absent) in hidden.iter().zip(&absent) {
             assert_eq!(hidden.status, 400, "{}: {}", hidden.asked, hidden.text);
-            assert_eq!(told(hidden, &id), told(absent, ABSENT), "{}", hidden.asked);
+            assert_eq!(reported(hidden, &id), reported(absent, ABSENT), "{}", hidden.asked);
         }
-        // Nothing of it keeps its owner from deleting it, and who may read it may point at it.
+        // The owner can still delete it, and callers who may read it may point at it.
         for answer in point(&ada, &link, &id, 2).await {
             assert!(answer.status < 300, "{}: {}", answer.asked, answer.text);
         }
         assert_eq!(ada.delete(&path).await.expect(409).code(), "referenced", "its owner's own links do");
-        // Who keeps a link as it is needs no right anew.
+        // Keeping an existing reference needs no right.
         eve.request(Method::PUT, &link)
             .header("if-match", "*")
             .json(json!({ "to": id, "text": "kept" }))
@@ -93,7 +93,7 @@ async fn a_record_that_may_not_be_read_cannot_be_told_from_one_that_is_not_there
 }
 
 #[tokio::test]
-async fn a_rule_says_who_may_point_at_what_they_may_not_read() {
+async fn the_refer_rule_allows_pointing_at_records_the_caller_may_not_read() {
     let world = World::new().await;
     let rules = json!({ "read": "record.owner == auth.id", "create": "auth.id != ''", "refer": "record.size > 3" });
     with(&world, rules, "cascade").await;
@@ -107,7 +107,7 @@ async fn a_rule_says_who_may_point_at_what_they_may_not_read() {
     assert_eq!(eve.post(LINKS, json!({ "to": small })).await.expect(400).body["errors"][0]["code"], "relation");
     ada.post(LINKS, json!({ "to": small })).await.expect(201);
     world.admin().await.post(LINKS, json!({ "to": small })).await.expect(201);
-    // Whoever has signed in may name another user, whose profile they may not read.
+    // Every signed-in user may point at another user without the right to read the profile.
     let theirs = format!("/v1/collections/users/records/{}", ada.id());
     eve.get(&theirs).await.expect(404);
     eve.post(LINKS, json!({ "who": ada.id() })).await.expect(201);
@@ -116,7 +116,7 @@ async fn a_rule_says_who_may_point_at_what_they_may_not_read() {
 }
 
 #[tokio::test]
-async fn to_write_a_record_in_the_same_batch_is_no_right_to_point_at_it() {
+async fn writing_a_record_in_the_same_batch_gives_no_right_to_point_at_it() {
     let world = World::new().await;
     let rules = json!({ "read": READ[0], "create": "auth.id != ''", "update": "auth.id != ''", "delete": READ[0] });
     with(&world, rules, "restrict").await;
@@ -131,7 +131,7 @@ async fn to_write_a_record_in_the_same_batch_is_no_right_to_point_at_it() {
 }
 
 #[tokio::test]
-async fn a_right_that_ends_between_its_reading_and_the_write_makes_no_reference() {
+async fn a_right_withdrawn_between_read_and_write_makes_no_reference() {
     let world = World::new().await;
     with(&world, json!({ "read": READ[1], "create": "auth.id != ''", "update": "true" }), "cascade").await;
     let ada = world.user("ada").await;
@@ -149,7 +149,7 @@ async fn a_right_that_ends_between_its_reading_and_the_write_makes_no_reference(
 }
 
 #[tokio::test]
-async fn an_id_that_is_taken_costs_no_more_to_be_told_of_than_any_other() {
+async fn refusing_a_taken_id_costs_the_same_as_any_other_refusal() {
     let world = World::new().await;
     with(&world, json!({ "read": READ[0], "create": "auth.id != ''" }), "cascade").await;
     let (ada, eve) = (world.user("ada").await, world.user("eve").await);

@@ -1,5 +1,4 @@
-//! The document kept: whatever any test is answered must be something /openapi.json names, in status, media type, headers and
-//! body.
+//! Every answer that any test receives must match /openapi.json in status, media type, headers and body.
 
 use crate::world::Answer;
 use axum::http::Method;
@@ -8,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// The document as everybody gets it, its schemas closed: a member that is not in them is one nobody was told of.
+/// The public document with closed schemas: a member that is not in them is undocumented.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = undercroft_docs::openapi::document(&[]);
     for schema in document["components"]["schemas"].as_object_mut().unwrap().values_mut() {
@@ -19,13 +18,13 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// Validators by the place of their schema in the document, each compiled once.
+/// Validators by the JSON Pointer of their schema, each compiled once.
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
 
-/// What is refused before a function looks where it is going: a header sent twice, a key that would be ignored.
+/// Refusals before routing: a repeated header, a key on a route that does not take one.
 const BEFORE_ROUTING: [u16; 2] = [400, 422];
 
-/// Panics unless the answer is one that the document names.
+/// Panics unless the answer matches the document.
 pub fn hold(method: &Method, path_and_query: &str, answer: &Answer) {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let Some(item) = item(path) else {
@@ -65,8 +64,8 @@ fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer
 }
 
 fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
-    // The document cannot say what keeps a price from somebody. Of records it depends on the definition and on whose they are
-    // (what they cost, `cost.rs` holds), of an address nobody is told; of the rest it depends only on whether it is there.
+    // The document cannot state when a cost is withheld. For records it depends on the definition and the caller (`cost.rs`
+    // checks the costs), for an address it is always withheld; otherwise it depends only on the status.
     let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
     let may_be_withheld = withheld.iter().any(|part| answer.asked.contains(part));
     let is_priced = !may_be_withheld && !matches!(answer.status, 401 | 403 | 404);
@@ -88,7 +87,7 @@ fn hold_headers(headers: &Value, query: &str, answer: &Answer) {
 fn hold_body(schema: &str, query: &str, is_json: bool, answer: &Answer) {
     let text = Value::from(answer.text.as_str());
     let body = if is_json { &answer.body } else { &text };
-    // The document cannot say which of the alternatives belongs to which question. We can.
+    // The document cannot state which alternative belongs to which parameters, so this code does.
     let asked = |name: &str| query.split('&').any(|part| part.starts_with(name));
     if let Some(place) = schema.strip_suffix("PatchedRecord") {
         let schema = if asked("explain=true") { "ExplainedPatch" } else { "WrittenRecord" };
@@ -111,7 +110,7 @@ fn hold_schema(schema: &str, body: &Value, answer: &Answer) {
     assert!(errors.is_empty(), "{} ({}): not as {schema} says: {errors:?}", answer.asked, answer.status);
 }
 
-/// A method that this path does not have.
+/// A method that this path does not allow.
 fn hold_refused(item: &Map<String, Value>, answer: &Answer) {
     let is_preflight = answer.asked.starts_with("OPTIONS ") && answer.status == 204;
     let nothing_built =
@@ -128,12 +127,12 @@ fn hold_refused(item: &Map<String, Value>, answer: &Answer) {
     assert_eq!(allowed, methods, "{}: left: Allow; right: the document's", answer.asked);
 }
 
-/// Whether an operation can be answered with anything but a refusal.
+/// Whether an operation has a successful answer.
 pub fn is_built(operation: &Value) -> bool {
     operation["responses"].as_object().unwrap().keys().any(|status| status.starts_with('2'))
 }
 
-/// The document's item for a path, the one with most of it spelt out.
+/// The path item of the document for a path; the most specific one.
 fn item(path: &str) -> Option<&'static Map<String, Value>> {
     let sent: Vec<&str> = path.split('/').collect();
     let matches = |route: &str| {
@@ -163,7 +162,7 @@ pub fn compiled(document: &Value, place: &str) -> Validator {
     jsonschema::options().should_validate_formats(true).offline().build(&schema).unwrap()
 }
 
-/// An answer as a function would give it, to be spoilt.
+/// A valid answer, for tests that change it.
 fn good() -> Answer {
     let body = json!({ "redriven": 0, "more": false });
     let mut headers = axum::http::HeaderMap::new();

@@ -1,5 +1,5 @@
-//! Heavy answers: Lambda carries 6 MB, and the database takes 4 MB at once. A page ends before that, and what has no pages is
-//! refused: never a broken answer, and nothing half-written.
+//! Large answers: Lambda's maximum is 6 MB, and a transaction's 4 MB. A page ends before that, and an answer without pages is
+//! refused, without a partial write.
 
 use crate::world::{Answer, Caller, World};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const NOTES: &str = "/v1/collections/notes/records";
 
-/// Notes that may point at another, and whose changes are followed.
+/// Notes that may point at another note, with `changes`.
 async fn notes(world: &World, shards: u8) -> Caller<'_> {
     let admin = world.admin().await;
     let notes = json!({ "name": "notes", "shards": shards, "changes": true, "schema": {
@@ -22,7 +22,7 @@ async fn notes(world: &World, shards: u8) -> Caller<'_> {
     admin
 }
 
-/// A text that takes four times its bytes once it is JSON inside of JSON.
+/// A text that grows to four times its bytes as JSON inside JSON.
 fn quotes(kilobytes: usize) -> String {
     "\"".repeat(kilobytes * 1000)
 }
@@ -31,7 +31,7 @@ async fn write(caller: &Caller<'_>, note: Value) -> String {
     caller.post(NOTES, note).await.expect(201).body["id"].as_str().unwrap().to_owned()
 }
 
-/// Every page of a list, by its items.
+/// The items of every page of a list.
 async fn pages(caller: &Caller<'_>, query: &str) -> Vec<Vec<Value>> {
     let (mut pages, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -50,7 +50,7 @@ fn ids(pages: &[Vec<Value>]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_page_of_heavy_records_is_short_and_the_next_ones_bring_the_rest() {
+async fn a_page_of_large_records_is_short_and_the_next_pages_have_the_rest() {
     let world = World::new().await;
     let admin = notes(&world, 4).await;
     let ada = world.user("ada").await;
@@ -73,17 +73,17 @@ async fn a_page_of_heavy_records_is_short_and_the_next_ones_bring_the_rest() {
     world.settle().await;
 }
 
-/// The notes that all changes tell of; each page carries several and none too many.
+/// The notes in all changes. Each page has several notes and is not too large.
 async fn changes(caller: &Caller<'_>) -> BTreeSet<String> {
-    let (mut told, mut after) = (Vec::new(), String::new());
+    let (mut reported, mut after) = (Vec::new(), String::new());
     loop {
         let page = caller.get(&format!("/v1/changes?collection=notes{after}&limit=100")).await.expect(200).body;
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 2, "{} at once", items.len());
-        told.extend(items.iter().map(|item| item["record"]["id"].as_str().unwrap().to_owned()));
+        reported.extend(items.iter().map(|item| item["record"]["id"].as_str().unwrap().to_owned()));
         if page["more"] == false {
-            let distinct: BTreeSet<String> = told.iter().cloned().collect();
-            assert_eq!(distinct.len(), told.len(), "each once");
+            let distinct: BTreeSet<String> = reported.iter().cloned().collect();
+            assert_eq!(distinct.len(), reported.len(), "each once");
             return distinct;
         }
         after = format!("&after={}", page["nextCursor"].as_str().unwrap());
@@ -91,7 +91,7 @@ async fn changes(caller: &Caller<'_>) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_a_caller_may_not_see_does_not_shorten_their_page() {
+async fn records_a_caller_may_not_see_do_not_shorten_the_page() {
     let world = World::new().await;
     let admin = notes(&world, 1).await;
     for mark in 0..40 {
@@ -111,7 +111,7 @@ fn refused(answer: Answer) {
 }
 
 #[tokio::test]
-async fn what_is_expanded_and_too_heavy_is_refused_and_comes_with_a_smaller_limit() {
+async fn an_expansion_too_large_to_send_is_refused_and_works_with_a_smaller_limit() {
     let world = World::new().await;
     let admin = notes(&world, 1).await;
     let heavy = write(&admin, json!({ "text": quotes(300) })).await;
@@ -171,6 +171,6 @@ async fn a_batch_that_the_database_or_the_answer_cannot_hold_is_refused_and_noth
 
     admin.post("/v1/batch", mark(&large[..12])).await.expect(200);
     admin.post("/v1/batch", mark(&quoted[..4])).await.expect(200);
-    // What is deleted is in no answer.
+    // Deleted records are in no answer.
     admin.post("/v1/batch", each(&quoted, "DELETE", None)).await.expect(200);
 }

@@ -1,5 +1,5 @@
-//! Deciding and writing are one step (R72): what takes a right away, and a write that needs it, at the same time. After the one that
-//! took it away there is no write by whom it was taken from.
+//! A right is checked in the same step as the write (R72): a change that withdraws a right runs concurrently with a write
+//! that needs it. After the change, no write by the former holder succeeds.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::world::{Answer, Caller, World, rounds};
@@ -7,7 +7,7 @@ use axum::http::Method;
 use futures_util::future::join;
 use serde_json::{Value, json};
 
-/// A write that the rule `record.owner == auth.id` allows, in each of the ways in which writes are made.
+/// Every kind of write that the rule `record.owner == auth.id` allows.
 async fn write(ada: &Caller<'_>, at: &str, way: usize) -> Answer {
     let replacement = || json!({ "title": "hers", "owner": ada.id() });
     let batch = |operation: Value| ada.request(Method::POST, "/v1/batch").json(json!({ "operations": [operation] }));
@@ -28,7 +28,7 @@ async fn write(ada: &Caller<'_>, at: &str, way: usize) -> Answer {
 const WAYS: usize = 7;
 
 #[tokio::test]
-async fn after_a_record_has_changed_hands_its_former_owner_has_not_written_it() {
+async fn after_a_record_has_changed_owner_its_former_owner_cannot_write_it() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada, bob) = (world.admin().await, world.user("ada").await, world.user("bob").await);
@@ -38,7 +38,7 @@ async fn after_a_record_has_changed_hands_its_former_owner_has_not_written_it() 
         let at = path(&ada.post(TASKS, body).await.expect(201).body);
         let revoke = async || admin.patch(&at, json!({ "owner": bob.id() })).await;
         let way = round % WAYS;
-        // Who is polled first differs, and how far the one gets before the other begins.
+        // The order of polling varies, and the progress of one before the other starts.
         let (revoked, written) = match round / WAYS % 2 {
             0 => join(revoke(), write(&ada, &at, way)).await,
             _ => {
@@ -67,7 +67,7 @@ async fn after_a_record_has_changed_hands_its_former_owner_has_not_written_it() 
 }
 
 #[tokio::test]
-async fn after_a_session_has_ended_nothing_made_of_it_is_refreshed() {
+async fn after_a_session_has_ended_no_token_of_it_is_refreshed() {
     let world = World::of_instances(6).await;
     for round in 0..rounds(12) {
         let ada = world.user("ada").await;
@@ -88,7 +88,7 @@ async fn after_a_session_has_ended_nothing_made_of_it_is_refreshed() {
 }
 
 #[tokio::test]
-async fn after_the_field_that_a_rule_reads_has_changed_nobody_writes_by_what_it_was() {
+async fn after_a_field_in_a_rule_has_changed_no_write_uses_the_old_value() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let pages = json!({ "name": "pages", "schema": { "type": "object", "additionalProperties": false, "properties": {

@@ -1,4 +1,4 @@
-//! What a kept answer is the answer to, and until when: the whole of the request (R92), and a day (R96).
+//! A stored answer belongs to the whole request (R92) and is kept for a day (R96).
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, Caller, World};
@@ -13,7 +13,7 @@ async fn patch(caller: &Caller<'_>, at: &str, headers: &[(&'static str, &str)]) 
 }
 
 #[tokio::test]
-async fn a_condition_is_a_part_of_what_a_key_was_used_for() {
+async fn a_precondition_is_part_of_the_request_bound_to_a_key() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -33,7 +33,7 @@ async fn a_condition_is_a_part_of_what_a_key_was_used_for() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_a_part_of_what_a_key_was_used_for() {
+async fn a_parameter_is_part_of_the_request_bound_to_a_key() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -51,9 +51,9 @@ async fn a_parameter_is_a_part_of_what_a_key_was_used_for() {
     world.settle().await;
 }
 
-/// The item of a kept answer outlives its day: DynamoDB removes it late.
+/// The item of a stored answer exists longer than a day, because DynamoDB removes it late.
 #[tokio::test]
-async fn an_answer_whose_day_is_over_is_given_to_nobody() {
+async fn a_stored_answer_is_not_repeated_after_a_day() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -64,7 +64,7 @@ async fn an_answer_whose_day_is_over_is_given_to_nobody() {
     assert_eq!(patch(&ada, &at, &[("if-match", "\"1-v\"")]).await.expect(200).body["version"], 2);
     world.advance(Duration::from_secs(1));
     patch(&ada, &at, &[("if-match", "\"1-v\"")]).await.expect(412);
-    // A request that is not the same is none of an old key's business either.
+    // A different request is not affected by an expired key.
     patch(&ada, &at, &[("if-match", "\"3-v\"")]).await.expect(412);
     assert!(world.dump("RecordsTable").await.to_string().contains("i#"), "nothing has removed the item");
     assert_eq!(ada.get(&format!("{TASKS}?limit=100")).await.expect(200).body["items"][0]["version"], 2);

@@ -1,10 +1,10 @@
-//! What callers who have not signed in may cost: what ends in a 401 takes two calls at most, however much was asked for.
+//! The cost of unauthenticated requests: a request that ends in 401 makes at most two AWS calls.
 
-use crate::cross_cutting::doors::{DOORS, knock};
+use crate::cross_cutting::routes::{ROUTES, knock};
 use crate::world::{World, tasks};
 use serde_json::{Value, json};
 
-/// Most calls to AWS of a request that ends in a 401.
+/// Maximum number of AWS calls of a request that ends in 401.
 const MOST: usize = 2;
 
 fn batch(names: impl Iterator<Item = String>) -> Value {
@@ -13,7 +13,7 @@ fn batch(names: impl Iterator<Item = String>) -> Value {
 }
 
 #[tokio::test]
-async fn a_batch_of_a_hundred_collections_costs_a_stranger_and_us_no_more_than_one_of_one() {
+async fn a_strangers_batch_on_a_hundred_collections_costs_no_more_than_on_one() {
     let world = World::new().await;
     let admin = world.admin().await;
     let stranger = world.stranger();
@@ -30,7 +30,7 @@ async fn a_batch_of_a_hundred_collections_costs_a_stranger_and_us_no_more_than_o
         let refused = stranger.post("/v1/batch", all.clone()).await.expect(401);
         let calls = world.cloud.faults().calls();
         assert!(calls.len() <= MOST, "{name}: {calls:?}");
-        assert_eq!(refused.body["operations"].as_array().unwrap().len(), 100, "each is told what is wrong with it");
+        assert_eq!(refused.body["operations"].as_array().unwrap().len(), 100, "each operation has its own error");
         assert!(refused.headers.get("undercroft-cost").is_none());
     }
     // The same for somebody who has signed in: names that are not there are looked up together.
@@ -41,7 +41,7 @@ async fn a_batch_of_a_hundred_collections_costs_a_stranger_and_us_no_more_than_o
 }
 
 #[tokio::test]
-async fn names_that_are_not_there_are_remembered_for_a_second_and_only_for_strangers() {
+async fn missing_collection_names_are_cached_for_a_second_and_only_for_strangers() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (stranger, list) = (world.stranger(), "/v1/collections/tasks/records");
@@ -65,7 +65,7 @@ async fn names_that_are_not_there_are_remembered_for_a_second_and_only_for_stran
     assert_eq!(world.cloud.faults().calls().len(), 1);
 }
 
-/// A collection that is open to everybody but for its list.
+/// A collection that is public except its list.
 fn open(name: &str) -> Value {
     json!({ "name": name, "schema": { "type": "object", "additionalProperties": false, "properties": { "n": { "type": "integer" } } },
         "rules": { "read": "true", "create": "true", "update": "true", "delete": "true" } })
@@ -95,9 +95,9 @@ async fn a_malformed_batch_reads_nothing_whichever_collections_it_names() {
         ]
     };
     for _ in 0..2 {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for name in ["tasks", "notes", "nothing", "Wrong"] {
-            // Beside others whose collections would be read.
+            // Together with operations on collections that would be read.
             let others = [("POST", "tasks"), ("POST", "notes"), ("POST", "nowhere")].map(|(method, name)| {
                 json!({ "method": method, "path": format!("/v1/collections/{name}/records"), "body": {} })
             });
@@ -109,16 +109,16 @@ async fn a_malformed_batch_reads_nothing_whichever_collections_it_names() {
                 assert_eq!(refused.header("undercroft-cost"), "rru=0; wru=0; trips=0; scanned=0", "{name}");
                 assert_eq!(world.cloud.faults().calls().len(), 0, "{name}");
                 assert_eq!(refused.body["operations"].as_array().unwrap().len(), 1, "{}", refused.text);
-                told.push((refused.status, refused.body["operations"].to_string()));
+                reported.push((refused.status, refused.body["operations"].to_string()));
             }
         }
-        let of_each: Vec<_> = told.chunks(8).collect();
+        let of_each: Vec<_> = reported.chunks(8).collect();
         assert!(of_each.iter().all(|of_one| *of_one == of_each[0]), "{of_each:?}");
     }
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_for_what_it_names_or_holds_tells_no_price() {
+async fn a_refused_batch_shows_no_cost_that_depends_on_its_collections_or_records() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -135,7 +135,7 @@ async fn a_batch_that_is_refused_for_what_it_names_or_holds_tells_no_price() {
 }
 
 #[tokio::test]
-async fn a_hundred_names_that_are_not_there_are_read_once_a_second() {
+async fn a_hundred_missing_collection_names_are_read_once_a_second() {
     let world = World::new().await;
     let all = batch((0..100).map(|nth| format!("absent{nth}")));
     for calls in [1, 0, 0] {
@@ -188,15 +188,15 @@ async fn no_record_is_read_for_a_batch_that_ends_in_a_401() {
 }
 
 #[tokio::test]
-async fn no_door_that_is_shut_to_strangers_takes_more_than_two_calls_to_say_so() {
+async fn no_route_needs_more_than_two_calls_to_refuse_a_stranger() {
     let mut world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let mut shut = 0;
-    for (method, route, _) in DOORS {
+    for (method, route, _) in ROUTES {
         let path = route.replace("{collection}", "tasks").replace("{id}", "01890000-0000-7000-8000-000000000000");
         for token in [None, Some("e30.e30.e30"), Some("eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.e30.AA")]
         {
-            // Whatever a function has in memory may not be what makes it cheap.
+            // The low cost must not depend on caches.
             world.restart_functions();
             let mut stranger = world.stranger();
             stranger.token = token.map(str::to_owned);

@@ -1,11 +1,11 @@
-//! Records that a caller may change and not read: neither a rule nor a schema nor a price tells them what stands there (R64, R66).
+//! Records that a caller may change but not read: no rule, schema or cost reveals their content (R64, R66).
 
 use crate::world::{Answer, Caller, World};
 use serde_json::{Value, json};
 
 const BIDS: &str = "/v1/collections/bids/records";
 
-/// Bids whose owner alone reads them, and which others change within `update`.
+/// Bids that only their owner reads, and that others may change by the rule `update`.
 async fn bids<'a>(world: &'a World, update: &str) -> (Caller<'a>, Caller<'a>) {
     let admin = world.admin().await;
     let bag = json!({ "type": "object", "maxProperties": 2, "additionalProperties": { "type": "integer" } });
@@ -18,7 +18,7 @@ async fn bids<'a>(world: &'a World, update: &str) -> (Caller<'a>, Caller<'a>) {
     (admin, world.user("eve").await)
 }
 
-/// Waits until a changed definition is in force, and what it takes is done.
+/// Waits until a changed definition is in force and its job is done.
 async fn in_force(world: &World) {
     for _ in 0..3 {
         world.settle().await;
@@ -27,7 +27,7 @@ async fn in_force(world: &World) {
     world.settle().await;
 }
 
-fn told(answer: &Answer) -> (u16, Value, Option<String>) {
+fn reported(answer: &Answer) -> (u16, Value, Option<String>) {
     let mut body = answer.body.clone();
     if let Some(members) = body.as_object_mut() {
         ["id", "version", "requestId"].iter().for_each(|name| drop(members.remove(*name)));
@@ -37,7 +37,7 @@ fn told(answer: &Answer) -> (u16, Value, Option<String>) {
 }
 
 #[tokio::test]
-async fn a_rule_that_holds_what_is_sent_against_what_is_stored_tells_nothing_of_it() {
+async fn a_rule_that_compares_input_with_the_record_reveals_nothing_of_it() {
     let sent = json!({ "amount": 5_000, "code": "key", "tags": ["key"] });
     for update in [
         "!(input.amount < record.amount)",
@@ -61,11 +61,11 @@ async fn a_rule_that_holds_what_is_sent_against_what_is_stored_tells_nothing_of_
             eve.get(&bid).await.expect(404);
             for version in ["*", "\"99-v\"", "\"1\""] {
                 let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", version);
-                answers.push(told(&knock.json(sent.clone()).send().await));
+                answers.push(reported(&knock.json(sent.clone()).send().await));
             }
             let operation = json!({ "method": "PATCH", "path": bid, "body": sent });
             let batch = eve.post("/v1/batch", json!({ "operations": [operation] })).await;
-            answers.push((batch.status, Value::Null, told(&batch).2));
+            answers.push((batch.status, Value::Null, reported(&batch).2));
             of_owner.push(ada.patch(&bid, sent.clone()).await.status);
         }
         let (one, other) = answers.split_at(answers.len() / 2);
@@ -76,7 +76,7 @@ async fn a_rule_that_holds_what_is_sent_against_what_is_stored_tells_nothing_of_
 }
 
 #[tokio::test]
-async fn nothing_is_merged_into_an_object_that_may_not_be_read() {
+async fn an_object_is_not_merged_into_a_record_the_caller_may_not_read() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != ''").await;
     let ada = world.user("ada").await;
@@ -94,7 +94,7 @@ async fn nothing_is_merged_into_an_object_that_may_not_be_read() {
 }
 
 #[tokio::test]
-async fn what_a_write_costs_is_not_told_to_who_may_not_read_the_record() {
+async fn a_write_shows_no_cost_to_callers_who_may_not_read_the_record() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != ''").await;
     let ada = world.user("ada").await;
@@ -113,7 +113,7 @@ async fn what_a_write_costs_is_not_told_to_who_may_not_read_the_record() {
 }
 
 #[tokio::test]
-async fn what_records_with_hidden_fields_cost_is_told_to_admins_alone() {
+async fn only_admins_see_the_cost_of_records_with_hidden_fields() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let own = "record.owner == auth.id";
@@ -138,7 +138,7 @@ async fn what_records_with_hidden_fields_cost_is_told_to_admins_alone() {
 }
 
 #[tokio::test]
-async fn a_keyword_that_would_tell_of_a_hidden_field_is_refused() {
+async fn a_schema_keyword_that_would_reveal_a_hidden_field_is_refused() {
     let world = World::new().await;
     let admin = world.admin().await;
     let definition = |more: Value| {
@@ -160,7 +160,7 @@ async fn a_keyword_that_would_tell_of_a_hidden_field_is_refused() {
 }
 
 #[tokio::test]
-async fn what_pointing_at_a_record_costs_is_not_told_to_who_may_not_read_it() {
+async fn pointing_at_a_record_shows_no_cost_to_callers_who_may_not_read_it() {
     let world = World::new().await;
     let (admin, ada) = bids(&world, "auth.id != ''").await;
     let mut links = json!({ "name": "links", "schema": { "type": "object", "additionalProperties": false, "properties": {
@@ -213,7 +213,7 @@ async fn a_replacement_that_leaves_a_field_out_changes_it() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_held_against_no_other_stored_field() {
+async fn a_sent_field_is_compared_with_no_other_stored_field() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != '' && !(input.code in input.tags) && !changed('tags')").await;
     let ada = world.user("ada").await;
@@ -223,7 +223,7 @@ async fn what_is_sent_is_held_against_no_other_stored_field() {
         let knock = eve.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
         knock.json(json!({ "code": guess })).send().await.expect(404);
     }
-    // What she does not send are stored fields, and how those compare is not hers to know.
+    // Fields that she does not send are stored ones, and she must not learn how they compare.
     eve.patch(&bid, json!({ "name": "new" })).await.expect(404);
     ada.patch(&bid, json!({ "name": "new" })).await.expect(200);
     ada.patch(&bid, json!({ "code": "red" })).await.expect(404);
@@ -231,7 +231,7 @@ async fn what_is_sent_is_held_against_no_other_stored_field() {
 }
 
 #[tokio::test]
-async fn fields_of_one_record_are_compared_for_those_alone_who_may_read_it() {
+async fn fields_of_one_record_are_compared_only_for_callers_who_may_read_it() {
     for rule in ["update", "delete"] {
         for compared in [
             "record.name <= record.code",
@@ -258,7 +258,7 @@ async fn fields_of_one_record_are_compared_for_those_alone_who_may_read_it() {
                     let knock = if rule == "update" { knock.json(json!({ "amount": 1 })) } else { knock };
                     knock.send().await
                 };
-                answers.push(told(&knock(&eve).await));
+                answers.push(reported(&knock(&eve).await));
                 of_owner.push(knock(&ada).await.status);
             }
             assert!(of_owner.contains(&412) && of_owner.contains(&404), "{rule} {compared}: {of_owner:?}");
@@ -271,7 +271,7 @@ async fn fields_of_one_record_are_compared_for_those_alone_who_may_read_it() {
 }
 
 #[tokio::test]
-async fn a_patch_that_is_valid_or_unique_by_what_may_not_be_read_is_refused_whatever_that_is() {
+async fn a_patch_that_depends_on_unreadable_fields_is_refused_whatever_they_hold() {
     let world = World::new().await;
     let admin = world.admin().await;
     let own = "record.owner == auth.id";
@@ -305,9 +305,9 @@ async fn a_patch_that_is_valid_or_unique_by_what_may_not_be_read_is_refused_what
     }
 }
 
-/// Neither the length of a field in a key nor the room that is left in a record tells of what may not be seen.
+/// Neither the length limit of a key field nor the space left in a record reveals hidden fields.
 #[tokio::test]
-async fn what_may_not_be_seen_takes_no_room_from_what_may() {
+async fn hidden_fields_take_no_space_from_visible_ones() {
     let world = World::new().await;
     let (admin, eve) = bids(&world, "auth.id != ''").await;
     let mut definition = admin.get("/v1/collections/bids").await.expect(200).body;
@@ -343,9 +343,9 @@ async fn what_may_not_be_seen_takes_no_room_from_what_may() {
     world.settle().await;
 }
 
-/// `input.f` is what is stored where the client does not send `f`.
+/// `input.f` is the stored value if the client does not send `f`.
 #[tokio::test]
-async fn what_is_not_sent_is_compared_for_those_alone_who_may_read_it() {
+async fn fields_not_sent_are_compared_only_for_callers_who_may_read_the_record() {
     for (compared, sent) in [
         ("(input.name == 'free' || input.amount <= record.limit)", json!({ "name": "y" })),
         ("input.amount <= input.limit", json!({ "name": "y" })),
@@ -369,7 +369,7 @@ async fn what_is_not_sent_is_compared_for_those_alone_who_may_read_it() {
                 let knock = caller.request(axum::http::Method::PATCH, &bid).header("if-match", "\"99-v\"");
                 knock.json(sent.clone()).send().await
             };
-            answers.push(told(&knock(&eve).await));
+            answers.push(reported(&knock(&eve).await));
             of_owner.push(knock(&ada).await.status);
         }
         assert_eq!(answers[0], answers[1], "{compared}");
@@ -378,7 +378,7 @@ async fn what_is_not_sent_is_compared_for_those_alone_who_may_read_it() {
 }
 
 #[tokio::test]
-async fn how_many_items_a_transaction_takes_tells_no_unique_value() {
+async fn the_size_of_a_transaction_reveals_no_unique_value() {
     let world = World::new().await;
     let admin = world.admin().await;
     let own = "record.owner == auth.id";
@@ -411,7 +411,7 @@ async fn how_many_items_a_transaction_takes_tells_no_unique_value() {
 }
 
 #[tokio::test]
-async fn a_hidden_field_takes_no_room_from_another_and_what_outgrew_its_share_comes_back() {
+async fn a_hidden_field_takes_no_space_from_another_and_an_oversized_one_is_kept() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let own = "record.owner == auth.id";
@@ -438,7 +438,7 @@ async fn a_hidden_field_takes_no_room_from_another_and_what_outgrew_its_share_co
 }
 
 #[tokio::test]
-async fn bringing_a_record_back_tells_of_no_field_that_is_not_shown() {
+async fn undelete_reveals_no_hidden_field() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let own = "record.owner == auth.id";
@@ -473,7 +473,7 @@ async fn bringing_a_record_back_tells_of_no_field_that_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_definition_that_waits_tells_nothing_of_fields_that_are_not_sent() {
+async fn a_waiting_definition_reveals_nothing_of_fields_that_are_not_sent() {
     let world = World::new().await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let eve = world.user("eve").await;
@@ -502,7 +502,7 @@ async fn a_definition_that_waits_tells_nothing_of_fields_that_are_not_sent() {
         }
         in_force(&world).await;
         let refused = ada.patch(&bids[0], json!({ "amount": 101 })).await.expect(400).body;
-        assert_eq!(refused["errors"][0]["pointer"], "/amount", "what is sent is held against both");
+        assert_eq!(refused["errors"][0]["pointer"], "/amount", "the sent field is checked by both");
     }
     assert_eq!(admin.get("/v1/collections/bids").await.expect(200).body["status"], "blocked");
 }

@@ -1,4 +1,4 @@
-//! Who may write a record may not be who may read it: what a write answers obeys the read rule.
+//! A caller who may write a record may lack the right to read it: the answer of a write obeys the read rule.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -8,7 +8,7 @@ use std::time::Duration;
 const BOX: &str = "/v1/collections/box/records";
 const CANARY: &str = "nobody but its keeper reads this";
 
-/// A letter box: everybody who has signed in may put in, change and take out; the keeper alone reads.
+/// A letter box: every signed-in user may create, change and delete letters; only the keeper reads.
 fn letters() -> Value {
     json!({ "name": "box", "schema": { "type": "object", "additionalProperties": false, "properties": {
             "text": { "type": "string" }, "keeper": { "type": "string" }, "note": { "type": "string" } } },
@@ -29,7 +29,7 @@ fn is_unread(answer: &Answer, status: u16, version: u64) {
     assert!(answer.header("etag").starts_with(&format!("\"{version}")), "the tag for the next write is there");
 }
 
-/// Every way to write a letter that is the keeper's, by somebody else.
+/// Every write of a letter of the keeper by another user.
 async fn write_all_ways(sender: &Caller<'_>, keeper: &str, letter: &str, key: Option<&str>) {
     let send = async |method: Method, path: &str, nth: u32, tag: Option<&str>, body: Value| {
         let mut request = sender.request(method, path).json(body);
@@ -64,7 +64,7 @@ async fn write_all_ways(sender: &Caller<'_>, keeper: &str, letter: &str, key: Op
 }
 
 #[tokio::test]
-async fn a_write_answers_with_nothing_that_a_read_would_not() {
+async fn the_answer_of_a_write_shows_only_what_a_read_would() {
     for key in [None, Some("key")] {
         let world = World::new().await;
         world.admin().await.put("/v1/collections/box", letters()).await.expect(201);
@@ -78,7 +78,7 @@ async fn a_write_answers_with_nothing_that_a_read_would_not() {
         let imported = "01890000-0000-7000-8000-00000000000a";
         let put = sender.request(Method::PUT, &format!("{BOX}/{imported}")).header("if-none-match", "*").json(body);
         is_unread(&put.send().await, 201, 1);
-        // Who may read it is answered with it.
+        // A caller who may read the record gets it in the answer.
         let kept = keeper.patch(&letter, json!({ "note": "read" })).await.expect(200);
         assert_eq!((&kept.body["text"], &kept.body["note"]), (&json!(CANARY), &json!("read")));
         assert_eq!(keeper.get(&letter).await.expect(200).body, kept.body);
@@ -91,7 +91,7 @@ async fn a_write_answers_with_nothing_that_a_read_would_not() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_has_deleted_comes_back_by_the_rule_for_it_alone() {
+async fn a_record_deleted_by_somebody_else_is_restored_only_by_the_undelete_rule() {
     let world = World::new().await;
     let admin = world.admin().await;
     let rule = "record.keeper == auth.id || auth.verified";
@@ -118,7 +118,7 @@ async fn what_somebody_else_has_deleted_comes_back_by_the_rule_for_it_alone() {
     assert_eq!(undelete(&owner, &letter).await, 409, "it is not deleted");
     owner.delete(&letter).await.expect(204);
     assert_eq!(undelete(&admin, &letter).await, 200, "admins may");
-    // The rule lets others.
+    // The rule allows others.
     own["rules"]["undelete"] = json!("record.keeper == auth.id");
     admin.put("/v1/collections/box", own).await.expect(200);
     world.advance(Duration::from_secs(18));

@@ -1,5 +1,5 @@
-//! Files in the bucket, through the functions' own client and under their own roles: bytes come back as they went, and a link
-//! opens what it was signed for, for as long as it was signed for, and nothing else.
+//! Files in the bucket, through the functions' own client and roles: bytes are unchanged, and a link works only for its own
+//! object until it expires.
 
 use crate::world::World;
 use axum::body::Body;
@@ -20,7 +20,7 @@ pub fn files(world: &World, function: &str) -> Objects {
     Objects::new(Aws::from_env(&env).unwrap(), env.required("FILES_BUCKET").unwrap())
 }
 
-/// What somebody with nothing but a link gets: status, headers and bytes.
+/// The answer to a request with only a link: status, headers and bytes.
 pub async fn follow(method: Method, link: &str, headers: &[(&str, &str)], body: &str) -> (u16, HeaderMap, Vec<u8>) {
     let mut request = Request::builder().method(method).uri(link);
     for (name, value) in headers {
@@ -64,7 +64,7 @@ async fn a_file_is_written_in_parts_and_read_by_range() {
 }
 
 #[tokio::test]
-async fn a_link_opens_what_it_was_signed_for_until_its_time_is_over() {
+async fn a_link_works_only_for_its_own_object_until_it_expires() {
     let world = World::new().await;
     files(&world, "worker").put("exports/1.csv", "text/csv", b"a,b".to_vec()).await.unwrap();
     let jobs = files(&world, "jobs");

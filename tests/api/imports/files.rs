@@ -1,4 +1,4 @@
-//! Records out into files and back in: nothing lost, nothing twice, and of what cannot be a record it is said where it stands.
+//! Export and import of records: none lost, none twice, and refused rows are reported by line.
 
 mod crashes;
 mod failures;
@@ -43,7 +43,7 @@ pub async fn with_things<'a>(world: &'a World, names: &[&str]) -> Caller<'a> {
     admin
 }
 
-/// Puts a file where an import can read it, the way a browser does. Returns its key.
+/// Uploads a file for an import, as a browser does. Returns its key.
 async fn upload(admin: &Caller<'_>, format: &str, text: &str) -> String {
     let link = admin.post(UPLOADS, json!({ "format": format, "bytes": text.len() })).await.expect(201).body;
     let headers: Vec<(&str, &str)> = link["headers"]
@@ -70,7 +70,7 @@ async fn export(admin: &Caller<'_>, collection: &str, format: &str) -> String {
     enqueue(admin, "records.export", json!({ "collection": collection, "format": format })).await
 }
 
-/// What a finished job gave.
+/// The result of a finished job.
 pub async fn result(admin: &Caller<'_>, job: &str) -> Value {
     let job = admin.get(job).await.expect(200).body;
     assert_eq!(job["status"], "succeeded", "{job}");
@@ -103,7 +103,7 @@ async fn all(admin: &Caller<'_>, collection: &str) -> Vec<Value> {
     all
 }
 
-/// The same without what the server keeps anew.
+/// The same records without the fields that the server sets again.
 fn lasting(records: &[Value]) -> Vec<Value> {
     let mut records = records.to_vec();
     for record in &mut records {
@@ -119,7 +119,7 @@ fn sorted(mut records: Vec<Value>) -> Vec<Value> {
     records
 }
 
-/// Records that are hard to write down.
+/// Records with difficult values.
 async fn hard_ones(world: &World, admin: &Caller<'_>, collection: &str) -> Vec<Value> {
     let exact: Value = serde_json::from_str("1234567890123456789012345678.9012345678").unwrap();
     for body in [
@@ -144,7 +144,7 @@ async fn hard_ones(world: &World, admin: &Caller<'_>, collection: &str) -> Vec<V
 }
 
 #[tokio::test]
-async fn what_is_exported_is_what_there_is_and_comes_back_as_it_was() {
+async fn an_export_holds_every_record_and_imports_unchanged() {
     for format in ["ndjson", "csv"] {
         let mut world = World::new().await;
         world.work_in_slices_of(2);
@@ -237,7 +237,7 @@ async fn a_file_that_is_replaced_while_it_is_imported_is_not_mixed() {
     let job = enqueue(&admin, "records.import", payload).await;
     world.cloud.pump(world.functions()).await.unwrap();
     assert!(admin.get(&job).await.expect(200).body["progress"]["offset"].as_u64().is_some_and(|offset| offset > 0));
-    // As whoever still has the link may do.
+    // As any holder of the link may do.
     let objects = files(&world, "jobs");
     objects.put(&key, "application/x-ndjson", (10..16).map(row).collect::<String>().into_bytes()).await.unwrap();
     for _ in 0..6 {
@@ -252,7 +252,7 @@ async fn a_file_that_is_replaced_while_it_is_imported_is_not_mixed() {
 }
 
 #[tokio::test]
-async fn a_row_points_at_a_record_that_is_there() {
+async fn a_row_may_point_only_at_an_existing_record() {
     let world = World::new().await;
     let admin = with_things(&world, &["things"]).await;
     for on_delete in ["restrict", "cascade"] {
@@ -270,13 +270,13 @@ async fn a_row_points_at_a_record_that_is_there() {
         world.settle().await;
         let imported = result(&admin, &job).await;
         assert_eq!(imported["imported"], 20, "{imported}");
-        let told: Vec<(&Value, &Value)> = imported["errors"]
+        let reported: Vec<(&Value, &Value)> = imported["errors"]
             .as_array()
             .unwrap()
             .iter()
             .map(|it| (&it["line"], &it["errors"][0]["pointer"]))
             .collect();
-        assert_eq!(told, [(&json!(21), &json!("/of")), (&json!(22), &json!("/of"))]);
+        assert_eq!(reported, [(&json!(21), &json!("/of")), (&json!(22), &json!("/of"))]);
         let delete = admin.delete(&format!("{}/{id}", path("things"))).await;
         delete.expect(if on_delete == "restrict" { 409 } else { 204 });
     }
@@ -288,7 +288,7 @@ async fn a_row_points_at_a_record_that_is_there() {
 }
 
 #[tokio::test]
-async fn what_can_be_known_to_fail_is_refused_when_it_is_asked_for() {
+async fn an_import_or_export_that_cannot_succeed_is_refused_at_once() {
     let world = World::new().await;
     let admin = with_things(&world, &["things"]).await;
     let key = "uploads/017f22e2-79b0-7cc3-98c4-dc0c0c07398f.csv";
@@ -318,7 +318,7 @@ async fn what_can_be_known_to_fail_is_refused_when_it_is_asked_for() {
         let refused = admin.post(UPLOADS, body).await.expect(400);
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{}", refused.text);
     }
-    // What only the worker can know ends the job, and the job says why.
+    // An error that only the worker can detect ends the job, with its reason.
     let absent =
         enqueue(&admin, "records.import", json!({ "collection": "things", "format": "csv", "key": key })).await;
     let header = import(&admin, "things", "csv", "title,nothing\n1,2\n").await;
@@ -327,7 +327,7 @@ async fn what_can_be_known_to_fail_is_refused_when_it_is_asked_for() {
         world.advance(Duration::from_secs(600));
     }
     let admin = world.admin().await;
-    for (job, reason) in [(absent, "no such file"), (header, "`nothing`")] {
+    for (job, reason) in [(absent, "file does not exist"), (header, "`nothing`")] {
         let job = admin.get(&job).await.expect(200).body;
         assert_eq!(job["status"], "dead");
         assert!(job["lastError"].as_str().unwrap().contains(reason), "{job}");
@@ -336,7 +336,7 @@ async fn what_can_be_known_to_fail_is_refused_when_it_is_asked_for() {
 
 /// With `ROUNDS=20` twenty thousand rows.
 #[tokio::test]
-async fn thousands_of_rows_are_as_many_records() {
+async fn thousands_of_rows_become_as_many_records() {
     let world = World::new().await;
     let admin = with_things(&world, &["things", "copies"]).await;
     let rows = 1_000 * rounds(1);

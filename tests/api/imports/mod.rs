@@ -1,4 +1,4 @@
-//! Files: imports, exports and the bucket between them.
+//! Files: imports, exports and the bucket.
 
 pub mod bucket;
 pub mod files;

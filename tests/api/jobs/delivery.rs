@@ -1,4 +1,4 @@
-//! Jobs: none lost, none done twice, one bad one takes no other with it.
+//! Jobs: none is lost, none runs twice, and a failing one does not affect others.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ async fn one_poisoned_job_in_a_batch_fails_alone() {
     for path in &good {
         assert_eq!(status(&admin, path).await, "succeeded");
     }
-    for (path, error) in [(&unknown, "no worker knows"), (&poison, "SES refused")] {
+    for (path, error) in [(&unknown, "No worker handles"), (&poison, "SES refused")] {
         let dead = admin.get(path).await.expect(200).body;
         assert_eq!(dead["status"], "dead");
         assert!(dead["lastError"].as_str().unwrap().contains(error), "{dead}");
@@ -134,7 +134,7 @@ async fn a_message_that_comes_twice_or_late_does_nothing_twice() {
     assert_eq!(admin.get(&path).await.expect(200).body["attempts"], 1);
 }
 
-/// What the SDK does when the answer to its write is lost: it writes the same again.
+/// Repeats a write as the SDK does after a lost answer.
 #[tokio::test]
 async fn a_job_whose_answer_was_lost_is_enqueued_once() {
     let world = World::new().await;
@@ -156,7 +156,7 @@ async fn a_job_whose_answer_was_lost_is_enqueued_once() {
 }
 
 #[tokio::test]
-async fn a_message_nobody_understands_ends_as_a_dead_letter_and_takes_no_job_with_it() {
+async fn an_unreadable_message_ends_in_the_dead_letter_queue_and_harms_no_job() {
     let world = World::new().await;
     let admin = world.admin().await;
     let queue = world.env("relay")["JOBS_QUEUE_URL"].clone();
@@ -193,7 +193,7 @@ async fn a_job_whose_message_was_never_handled_ends_dead_and_can_be_redriven() {
         assert_eq!(world.cloud.peek(&format!("undercroft-local-{queue}"), 10).unwrap().len(), count, "{queue}");
     }
     let admin = world.admin().await;
-    assert_eq!(status(&admin, &alone).await, "queued", "nobody was there to end it");
+    assert_eq!(status(&admin, &alone).await, "queued", "no worker ran to end it");
 
     world.settle().await;
     for path in [&alone, &in_turn] {
@@ -246,7 +246,7 @@ async fn jobs_of_a_group_run_one_at_a_time_and_a_failing_one_holds_up_only_its_o
         body
     })
     .await;
-    // Only what was relayed before is certain to be in front.
+    // Only jobs relayed earlier are certain to be first.
     world.settle().await;
     let behind = enqueue(&admin, grouped("ada@example.org", "a")).await;
     let beside = enqueue(&admin, grouped("bob@example.org", "b")).await;
@@ -311,7 +311,7 @@ async fn a_job_whose_worker_is_killed_every_time_ends_dead_and_can_be_redriven()
     .await;
     let id = path.rsplit('/').next().unwrap().to_owned();
     world.relay_only().await;
-    // As a killed worker leaves it: started, and never finished.
+    // The state after a killed worker: started, but not finished.
     let table = world.cloud.tables().iter().find(|name| name.ends_with("JobsTable")).unwrap();
     let lease = world.now() / 1000 + 90;
     let killed = json!({
@@ -345,14 +345,14 @@ async fn a_long_job_goes_on_from_its_progress_and_a_slice_counts_once() {
     let env: Env = world.env("jobs").into_iter().collect();
     let table = Table::new(Aws::from_env(&env).unwrap().dynamodb(), env.required("JOBS_TABLE").unwrap());
     let jobs = Jobs::new(table, Clock::default());
-    let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("nobody else has it") };
+    let Start::Ours(first) = jobs.start(id, 1).await.unwrap() else { panic!("the job is not started") };
     jobs.go_on(&first, &json!({ "done": 5 }), 0).await.unwrap();
     jobs.go_on(&first, &json!({ "done": 5 }), 0).await.expect("the same again, as after a lost answer");
     let between = admin.get(&path).await.expect(200).body;
     assert_eq!((&between["status"], &between["progress"]), (&json!("queued"), &json!({ "done": 5 })), "{between}");
     assert_eq!(between["attempts"], 0, "a slice has all attempts");
     assert!(matches!(jobs.start(id, 1).await.unwrap(), Start::Settled), "the first slice is over");
-    // The stream brings the next slice to the worker, which does not know such jobs and says so.
+    // The stream delivers the next slice to the worker, which does not know this job type and fails it.
     world.settle().await;
     let after = admin.get(&path).await.expect(200).body;
     assert_eq!((&after["status"], &after["progress"]), (&json!("dead"), &json!({ "done": 5 })), "{after}");

@@ -1,4 +1,4 @@
-//! Keys that make a request about jobs happen once: enqueued, taken back, queued anew.
+//! Idempotency keys of job requests: enqueue, cancel, redrive.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -14,7 +14,7 @@ fn mail(to: &str) -> Value {
     json!({ "type": "email.send", "payload": { "to": to, "subject": "s", "text": "t" } })
 }
 
-/// A job that no worker knows: dead after its first attempt.
+/// A job of an unknown type: dead after its first attempt.
 fn doomed() -> Value {
     json!({ "type": "no.such_job", "maxAttempts": 1 })
 }
@@ -63,7 +63,7 @@ async fn a_job_is_enqueued_once_for_a_key(world: &World) {
 }
 
 #[tokio::test]
-async fn a_step_taken_under_a_key_is_taken_once_and_answered_alike_afterwards() {
+async fn cancel_and_redrive_with_a_key_happen_once_and_repeat_their_answer() {
     let world = World::new().await;
     let admin = world.admin().await;
     let later = json!({ "type": "no.such_job", "maxAttempts": 1, "delaySeconds": 300 });
@@ -110,7 +110,7 @@ async fn dead_jobs_are_redriven_together_with_the_answer_that_is_kept() {
 
 /// Without a key the SDK may still send a write twice, after an answer that was lost.
 #[tokio::test]
-async fn a_step_whose_answer_was_lost_is_no_conflict_with_itself() {
+async fn cancel_and_redrive_with_a_lost_answer_do_not_conflict_with_themselves() {
     let world = World::new().await;
     let admin = world.admin().await;
     let job = enqueue(&admin, json!({ "type": "no.such_job", "delaySeconds": 300 })).await;
@@ -120,7 +120,7 @@ async fn a_step_whose_answer_was_lost_is_no_conflict_with_itself() {
         assert_eq!(answer.body["status"], status);
         assert_eq!(world.cloud.faults().clear(), 0, "{step}");
         let other = admin.post(&format!("{job}/{step}"), json!({})).await.expect(409);
-        assert_eq!(other.code(), "wrong_status", "another request is told");
+        assert_eq!(other.code(), "wrong_status", "another request gets the error");
     }
     assert_eq!(runs(&world, &job).await, "2");
     admin.post(&format!("{job}/cancel"), json!({})).await.expect(200);
@@ -130,7 +130,7 @@ async fn a_step_whose_answer_was_lost_is_no_conflict_with_itself() {
 }
 
 #[tokio::test]
-async fn where_no_answer_is_kept_what_was_lost_can_be_asked_for_again() {
+async fn routes_without_stored_answers_are_safe_to_repeat() {
     let world = World::new().await;
     let ada = world.user("ada").await;
     let stranger = world.stranger();

@@ -1,4 +1,4 @@
-//! Jobs: from the queue to their end.
+//! Jobs: delivery, outcomes and idempotency.
 
 mod delivery;
 mod idempotency;

@@ -1,4 +1,4 @@
-//! How jobs end: what another attempt would only repeat ends at once and says why, and what the system owes is not taken back.
+//! Outcomes of jobs: a permanent failure ends a job at once with its reason, and system jobs cannot be cancelled.
 
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, posts};
 use crate::world::{Caller, World};
@@ -28,7 +28,7 @@ async fn an_outcome_that_cannot_be_kept_ends_the_job_and_its_work_is_not_done_ag
     assert_eq!(world.cloud.faults().clear(), 0);
     let dead = job(&admin, &path).await;
     assert_eq!((&dead["status"], &dead["attempts"]), (&json!("dead"), &json!(1)), "{dead}");
-    assert!(dead["lastError"].as_str().unwrap().starts_with("its outcome could not be kept"), "{dead}");
+    assert!(dead["lastError"].as_str().unwrap().starts_with("The outcome of the job could not be stored"), "{dead}");
     assert_eq!(world.mails_to("ada@example.org").len(), 1);
     admin.post(&format!("{path}/redrive"), json!({})).await.expect(200);
     world.settle().await;
@@ -36,7 +36,7 @@ async fn an_outcome_that_cannot_be_kept_ends_the_job_and_its_work_is_not_done_ag
 }
 
 #[tokio::test]
-async fn what_every_attempt_would_repeat_is_tried_once_and_can_be_redriven() {
+async fn a_permanent_failure_is_tried_once_and_can_be_redriven() {
     let world = World::new().await;
     let admin = world.admin().await;
     let definition = json!({ "name": "things", "schema": { "type": "object", "properties": {} } });
@@ -45,9 +45,13 @@ async fn what_every_attempt_would_repeat_is_tried_once_and_can_be_redriven() {
     let import = json!({ "collection": "things", "format": "csv", "key": file });
     let mut jobs = Vec::new();
     for (kind, payload, reason) in [
-        ("no.such_job", json!({}), "no worker knows"),
-        ("email.send", json!({ "to": "ada@example.org", "subject": "s", "text": 7, "html": "h" }), "payload: "),
-        ("records.import", import, "no such file"),
+        ("no.such_job", json!({}), "No worker handles"),
+        (
+            "email.send",
+            json!({ "to": "ada@example.org", "subject": "s", "text": 7, "html": "h" }),
+            "payload is not valid: ",
+        ),
+        ("records.import", import, "file does not exist"),
     ] {
         jobs.push((enqueue(&admin, json!({ "type": kind, "payload": payload })).await, reason));
     }
@@ -56,9 +60,9 @@ async fn what_every_attempt_would_repeat_is_tried_once_and_can_be_redriven() {
         world.settle().await;
         for (path, reason) in &jobs {
             let dead = job(&admin, path).await;
-            let told = dead["lastError"].as_str().unwrap_or_default();
+            let reported = dead["lastError"].as_str().unwrap_or_default();
             assert_eq!((&dead["status"], &dead["attempts"]), (&json!("dead"), &json!(1)), "{dead}");
-            assert!(told.contains(reason), "{dead}");
+            assert!(reported.contains(reason), "{dead}");
         }
     }
 }
@@ -69,8 +73,13 @@ async fn a_job_of_many_slices_takes_no_turn_in_a_group() {
     let admin = world.admin().await;
     for kind in ["records.import", "records.export"] {
         let refused = admin.post("/v1/jobs", json!({ "type": kind, "group": "a", "payload": {} })).await.expect(400);
-        let told = &refused.body["errors"][0];
-        assert_eq!((&told["pointer"], &told["code"]), (&json!("/group"), &json!("excluded")), "{}", refused.text);
+        let reported = &refused.body["errors"][0];
+        assert_eq!(
+            (&reported["pointer"], &reported["code"]),
+            (&json!("/group"), &json!("excluded")),
+            "{}",
+            refused.text
+        );
     }
     world.settle().await;
 }
@@ -83,7 +92,7 @@ async fn system_grant(admin: &Caller<'_>) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn what_the_system_owes_cannot_be_taken_back() {
+async fn system_jobs_cannot_be_cancelled() {
     let world = World::new().await;
     let mut commented = comments("cascade");
     define(&world, &[posts(), commented.clone()]).await;
@@ -98,7 +107,7 @@ async fn what_the_system_owes_cannot_be_taken_back() {
     define(&world, &[json!({ "name": "things", "schema": { "type": "object", "properties": {} } })]).await;
     admin.delete("/v1/collections/things?records=delete").await.expect(202);
     admin.delete(&post).await.expect(204);
-    // The relay makes a job of the deletion, and the worker is not there.
+    // The relay enqueues a job for the deletion, but no worker runs.
     world.relay_only().await;
     let admin = world.admin().await;
     let owed = system_grant(&admin).await;

@@ -1,4 +1,4 @@
-//! Batches of the stream of which the relay can do only a part: what it reports is done, is done.
+//! Stream batches that the relay can handle only partly: every record that it reports as done is done.
 
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, open};
 use crate::world::{Caller, World};
@@ -12,7 +12,7 @@ async fn counted(caller: &Caller<'_>, records: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn what_cannot_follow_yet_takes_no_count_and_no_change_before_it_along() {
+async fn a_cascade_that_cannot_be_enqueued_loses_no_earlier_count_or_change() {
     let world = World::that_tries_once().await;
     let posts = open("posts", json!({}), json!({ "counts": true, "changes": true }));
     define(&world, &[posts, comments("cascade")]).await;
@@ -21,7 +21,7 @@ async fn what_cannot_follow_yet_takes_no_count_and_no_change_before_it_along() {
     let (kept, gone) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&gone) })).await;
     ada.delete(&gone).await.expect(204);
-    // The relay writes no other item alone than the job of what follows.
+    // The only item that the relay writes alone is the cascade job.
     world.cloud.faults().on("PutItem", 1, Fault::FailedBefore);
     for _ in 0..4 {
         world.settle().await;

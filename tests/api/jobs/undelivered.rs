@@ -1,4 +1,4 @@
-//! What the relay could not carry on for almost a day: told to a queue before the stream lets go of it without a word.
+//! Stream records that the relay cannot handle for 22 hours: they are sent to a queue before the stream drops them.
 
 use crate::world::World;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use undercroft_local::{FunctionError, Invoke};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A relay that is broken, as after a bad deployment; everybody else works.
+/// A broken relay, as after a bad deployment; all other functions work.
 struct Broken<'a, I>(&'a I);
 
 impl<I: Invoke> Invoke for Broken<'_, I> {
@@ -20,14 +20,14 @@ impl<I: Invoke> Invoke for Broken<'_, I> {
     }
 }
 
-/// What the queue was told, each told once.
-fn told(world: &World) -> Vec<Value> {
+/// The messages in the queue, each once.
+fn reported(world: &World) -> Vec<Value> {
     let messages = world.cloud.peek("undercroft-local-RelayFailures", 10).unwrap();
     messages.iter().map(|message| serde_json::from_str(message["body"].as_str().unwrap()).unwrap()).collect()
 }
 
 #[tokio::test]
-async fn what_the_relay_cannot_take_for_22_hours_is_told_to_relay_failures_and_the_streams_go_on() {
+async fn records_the_relay_cannot_handle_for_22_hours_go_to_relay_failures_and_the_streams_continue() {
     let world = World::new().await;
     let admin = world.admin().await;
     let schema = json!({ "type": "object", "properties": { "text": { "type": "string" } } });
@@ -42,15 +42,19 @@ async fn what_the_relay_cannot_take_for_22_hours_is_told_to_relay_failures_and_t
     world.settle_through(&broken).await;
     world.advance(21 * HOUR);
     world.settle_through(&broken).await;
-    assert_eq!(told(&world), Vec::<Value>::new(), "there is still hope");
+    assert_eq!(reported(&world), Vec::<Value>::new(), "there is still hope");
     world.advance(HOUR + Duration::from_secs(60));
     world.settle_through(&broken).await;
-    let told = told(&world);
-    let of =
-        |told: &Value| told["DDBStreamBatchInfo"]["streamArn"].as_str().unwrap().split('/').nth(1).unwrap().to_owned();
-    let streams: BTreeSet<String> = told.iter().map(of).collect();
+    let reported = reported(&world);
+    let of = |reported: &Value| {
+        reported["DDBStreamBatchInfo"]["streamArn"].as_str().unwrap().split('/').nth(1).unwrap().to_owned()
+    };
+    let streams: BTreeSet<String> = reported.iter().map(of).collect();
     assert_eq!(streams, ["undercroft-local-JobsTable", "undercroft-local-RecordsTable"].map(String::from).into());
-    assert!(told.iter().all(|told| told["requestContext"]["condition"] == "RecordAgeExceeded"), "{told:?}");
+    assert!(
+        reported.iter().all(|reported| reported["requestContext"]["condition"] == "RecordAgeExceeded"),
+        "{reported:?}"
+    );
 
     world.admin().await.post("/v1/jobs", mail("bob@example.org")).await.expect(202);
     world.settle().await;

@@ -1,4 +1,4 @@
-//! One journey as a user makes it: `cargo dev`, with every function a process of its own, stopped and started again.
+//! `cargo dev` as a user runs it: every function is a process, stopped and restarted.
 
 mod deaths;
 mod dev;
@@ -115,7 +115,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     let frozen = json!({ "title": "answered, and frozen", "owner": user["id"], "slug": "frozen" });
     what_is_answered_is_done(&dev, &token, &admin, &frozen).await;
 
-    // What would be a line of its own, in red, if a log took it as it comes.
+    // Text that would forge a red log line if it were logged without escaping.
     let forged = "/v1/collections/tasks/records?sort=%0d%0a%7B%22message%22%3A%22forged%22%7D%0a%1b%5B31m";
     assert_eq!(dev.ask(Method::GET, forged, Some(&token), None).await.0, 400);
 
@@ -147,7 +147,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     deaths::are_survived(&dev, &token).await;
     tour::take(&dev).await;
 
-    // Killed without a chance to clean up, it leaves nobody behind.
+    // Killed without cleanup, it leaves no process behind.
     let started = dev.processes();
     assert!(started.len() >= 8, "itself, its guard and six functions: {started:?}");
     dev.signal("KILL").await;
@@ -155,7 +155,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     all_ended(&started).await;
 }
 
-/// How the command ends with these arguments, and what it says.
+/// The exit code and the output of the command with these arguments.
 async fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
     let output = tokio::time::timeout(Duration::from_secs(1_200), command(arguments).output()).await;
     let output = output.expect("it is refused before anything is built").unwrap();
@@ -163,7 +163,7 @@ async fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn cargo_dev_says_what_is_in_its_way_and_ends_with_that_exit_code() {
+async fn cargo_dev_names_what_prevents_its_start_and_exits_with_that_code() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let (port, dashboard) = (free_port().to_string(), free_port().to_string());

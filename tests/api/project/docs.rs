@@ -1,4 +1,4 @@
-//! The documentation: its links lead somewhere, its examples are accepted, and it names every error code.
+//! The documentation: its links resolve, its examples are accepted, and it names every error code.
 
 use super::cargo_dev::{LONG_TOUR, SHORT_TOUR, section};
 use serde_json::Value;
@@ -8,10 +8,10 @@ use undercroft::expr::{Auth, Expr, Input, Known, Rule};
 use undercroft::query::{ListQuery, Refusal, plan};
 use undercroft::schema::{Collection, Definition};
 
-/// Most words of the README, counted as `wc -w` does.
+/// Maximum number of words of the README, counted as by `wc -w`.
 const MOST_WORDS: usize = 1_000;
 
-/// Blocks of commands that no test runs: the page, the first line of the block, and why.
+/// Blocks of commands that no test runs: the page, the first line of the block, and the reason.
 const NOT_RUN: [(&str, &str, &str); 9] = [
     ("README.md", "cargo dev", "the tests start it themselves, with ports of their own"),
     ("README.md", "sam build && sam deploy --guided", "needs an AWS account"),
@@ -166,10 +166,10 @@ fn every_page_is_in_the_index() {
 }
 
 #[test]
-fn every_source_that_is_named_is_there() {
+fn every_source_file_that_is_named_exists() {
     let sources = ["functions", "shared", "infra", "tests"].map(|folder| files(folder, ".rs")).concat();
     let mut wrong = Vec::new();
-    // Decisions are of their day.
+    // Decisions may name files by earlier names.
     for page in pages().iter().filter(|page| !page.starts_with("docs/decisions/") && *page != "CHANGELOG.md") {
         for name in read(page).split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs")) {
             let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
@@ -222,7 +222,7 @@ fn codes_in(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_error_reference_names_the_codes_of_members_that_the_sources_have() {
+fn the_error_reference_names_every_field_error_code() {
     let page = read("docs/reference/errors.md");
     let named: BTreeSet<String> = first_cells(section(&page, "## Codes for members of a body")).into_iter().collect();
     let sources = ["functions", "shared"].map(|folder| files(folder, ".rs")).concat();
@@ -241,7 +241,7 @@ fn the_error_reference_names_the_codes_of_members_that_the_sources_have() {
 }
 
 #[test]
-fn every_block_of_commands_is_run_or_says_why_not() {
+fn every_block_of_commands_is_run_or_marked_with_a_reason() {
     let readme = read("README.md");
     let run: Vec<String> = [section(&readme, SHORT_TOUR), &read(LONG_TOUR)]
         .into_iter()
@@ -340,7 +340,7 @@ fn every_example_is_accepted() {
 }
 
 #[test]
-fn the_compiler_that_is_named_is_the_one_that_is_supported() {
+fn the_documented_compiler_version_is_the_supported_one() {
     let value = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} = \"")).map(str::to_owned));
         line.unwrap_or_else(|| panic!("no {name}")).trim_end_matches('"').to_owned()

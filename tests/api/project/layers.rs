@@ -1,7 +1,7 @@
-//! Layers: no module imports from one that stands above it, and no two import each other in a circle.
+//! Layers: no module imports from a higher one, and there are no import cycles.
 //!
-//! `layers.txt` beside a crate's `lib.rs` lists its modules from the lowest to the highest. Crates without one are held to be without
-//! circles. Test modules are left out.
+//! `layers.txt` beside a crate's `lib.rs` lists its modules from the lowest to the highest. Crates without one must only have no
+//! cycles. Test modules are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -215,7 +215,7 @@ fn no_modules_of_a_function_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn an_import_that_reaches_up_is_found() {
+fn an_import_from_a_higher_module_is_found() {
     let module = |name: &str, code: &str| (name.to_owned(), code.to_owned());
     let modules = Modules::from([
         module("crate", "pub mod low;\npub mod high;\n"),

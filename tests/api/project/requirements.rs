@@ -1,9 +1,9 @@
-//! `docs/tests-and-requirements.md`, held against the tests: it names none that is not there.
+//! `docs/tests-and-requirements.md` names only existing tests.
 
 use std::path::Path;
 
 #[test]
-fn the_table_of_requirements_names_tests_that_there_are() {
+fn the_table_of_requirements_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = std::fs::read_to_string(root.join("../docs/tests-and-requirements.md")).unwrap();
     let is_name = |word: &&str| {

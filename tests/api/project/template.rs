@@ -1,4 +1,4 @@
-//! template.yaml and Cargo.toml, held against the sources and against each other.
+//! template.yaml and Cargo.toml agree with the sources and with each other.
 
 use crate::world::template;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ async fn local_routes_are_the_templates_routes() {
     );
 }
 
-/// Where a resource ends in a wildcard because nothing narrower can be named. SECURITY.md says so, too.
+/// Resources that end in a wildcard because nothing narrower can be named. SECURITY.md lists them too.
 const WILDCARDS: &[&str] = &[
     "${FilesBucket.Arn}/exports/*",
     "${FilesBucket.Arn}/uploads/*",
@@ -163,7 +163,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Lambda freezes an execution environment with the response (R120): what was left running goes on in the next request, or never.
+/// Lambda freezes an execution environment after the response (R120): unfinished work continues in the next request, or never.
 #[test]
 fn no_function_leaves_work_behind_its_response() {
     for (path, source) in sources() {
@@ -190,7 +190,7 @@ fn a_function_makes_its_routes_in_its_lib_and_nowhere_else() {
             let is_read = is_lib && way == ".route(";
             assert!(is_read || !source.contains(way), "{way} in {}: move it to lib.rs, as .route(", path.display());
         }
-        // What is merged is made in the same file.
+        // A merged router is built in the same file.
         let merged: Vec<&str> = source.split(".merge(").skip(1).map(|call| call.split('(').next().unwrap()).collect();
         let is_own = |name: &&str| source.contains(&format!("fn {name}("));
         assert!(

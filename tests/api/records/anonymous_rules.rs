@@ -1,5 +1,4 @@
-//! Nobody is signed in: what a rule asks of the caller is then known neither to hold nor not to, and only what it asks of the
-//! record besides can allow anything.
+//! Anonymous callers: everything a rule asks of `auth` is then unknown, and only conditions on the record can allow access.
 
 use crate::records::pages::encoded;
 use crate::world::{Caller, World};
@@ -46,7 +45,7 @@ async fn no_rule_about_the_caller_allows_a_stranger_anything() {
     ] {
         let world = World::new().await;
         let admin = world.admin().await;
-        // The state is a draft, so that the test of the record besides does not decide.
+        // The state is a draft, so that the condition on the record does not decide.
         let rules =
             json!({ "read": rule, "update": rule, "delete": rule, "create": rule.replace("record.", "input.") });
         admin.put("/v1/collections/pages", pages(&rules)).await.expect(201);
@@ -72,7 +71,7 @@ async fn no_rule_about_the_caller_allows_a_stranger_anything() {
 }
 
 #[tokio::test]
-async fn a_list_shows_a_stranger_what_is_everybodys_and_nothing_that_an_empty_id_fits() {
+async fn a_list_shows_a_stranger_only_public_records_and_none_matched_by_an_empty_id() {
     for (rule, status, shown) in [
         ("record.path.startsWith(auth.id)", 401, 0),
         ("record.owner == auth.id", 401, 0),
@@ -102,7 +101,7 @@ async fn a_list_shows_a_stranger_what_is_everybodys_and_nothing_that_an_empty_id
 
 /// Without a caller a rule is what is left of it for others, less what it asks of them.
 #[tokio::test]
-async fn a_list_rule_is_held_against_the_indexes_and_what_nobody_may_list_is_a_part_of_it() {
+async fn a_list_rule_needs_an_index_even_where_it_allows_nobody() {
     let world = World::new().await;
     let admin = world.admin().await;
     let put = async |rule: &str| admin.put("/v1/collections/pages", pages(&json!({ "list": rule }))).await;

@@ -1,4 +1,4 @@
-//! Batch reads through a proxy that gives keys back, as a throttled DynamoDB does.
+//! Batch reads through a proxy that returns unprocessed keys, as a throttled DynamoDB does.
 
 use crate::world::World;
 use axum::Router;
@@ -48,7 +48,7 @@ async fn pass(State(proxy): State<Proxy>, headers: HeaderMap, body: axum::body::
     for name in ["x-amz-target", "content-type"] {
         request.headers_mut().insert(name, headers[name].clone());
     }
-    // What it asks for is not what was signed.
+    // The proxy changes the request, so the signature no longer matches.
     let request = proxy.signer.as_ref().unwrap().sign("dynamodb", request);
     let (status, answer) = proxy.client.as_ref().unwrap()(request.map(Body::from)).await;
     let mut answer: Value = serde_json::from_slice(&answer).unwrap();
@@ -71,7 +71,7 @@ async fn forward(request: Request<Body>) -> (u16, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said() {
+async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is_503() {
     let world = World::new().await;
     crate::records::crud::with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -111,7 +111,7 @@ async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said(
     };
     list().await;
 
-    // Any part of the keys given back, once or several times: all of them come in the end, and every trip is counted.
+    // If any keys are returned as unprocessed, once or several times, all records arrive in the end and every trip is counted.
     for give_back in (1..=8).map(|back| vec![back]).chain([vec![7, 6, 5, 4, 3, 2, 1], vec![8, 8, 8], vec![8, 4, 4, 1]])
     {
         proxy.batches.lock().unwrap().clear();
@@ -128,12 +128,12 @@ async fn keys_that_are_given_back_are_asked_for_until_they_come_or_that_is_said(
         let cost = headers["undercroft-cost"].to_str().unwrap();
         assert!(cost.contains(&format!("trips={};", 1 + expected.len())), "{give_back:?}: {cost}");
     }
-    // A key that never comes is no record that is not there.
+    // A key that stays unprocessed is not answered as a missing record.
     *proxy.give_back.lock().unwrap() = vec![1; 100];
     proxy.batches.lock().unwrap().clear();
     let (status, headers, body) = list().await;
     assert_eq!((status, &body["code"], &headers["retry-after"]), (503, &json!("unavailable"), &"1".parse().unwrap()));
-    assert_eq!(proxy.batches.lock().unwrap().len(), 8, "and nobody is asked for ever");
+    assert_eq!(proxy.batches.lock().unwrap().len(), 8, "retries are limited");
     serving.abort();
 }
 

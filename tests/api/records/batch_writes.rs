@@ -1,4 +1,4 @@
-//! Writes that are more than one: batches that are all or nothing, keys that make a request happen once, deletes taken back.
+//! Batches that are all or nothing, idempotency keys, and undelete.
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, Caller, World};
@@ -89,9 +89,9 @@ async fn one_bad_operation_leaves_nothing_written_and_every_bad_one_is_named() {
         assert_eq!(answer.status, status, "{bad}: {}", answer.text);
         let answer = answer.expect(status);
         assert_eq!(answer.code(), "batch");
-        let told = answer.body["operations"].as_array().unwrap();
+        let reported = answer.body["operations"].as_array().unwrap();
         assert_eq!(
-            (told.len(), &told[0]["pointer"], &told[0]["code"]),
+            (reported.len(), &reported[0]["pointer"], &reported[0]["code"]),
             (1, &json!("/operations/1"), &json!(code)),
             "{bad}"
         );
@@ -116,7 +116,7 @@ async fn one_bad_operation_leaves_nothing_written_and_every_bad_one_is_named() {
 }
 
 #[tokio::test]
-async fn a_unique_value_can_change_hands_within_a_batch() {
+async fn a_unique_value_can_move_between_records_within_a_batch() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -192,7 +192,7 @@ async fn the_same_key_gives_the_same_answer_and_one_effect() {
             .code(),
         "key_reused"
     );
-    // What failed had no effect, and may be tried again under the same key.
+    // The failed request had no effect and may be retried with the same key.
     keyed(&ada, Method::POST, TASKS, "\"k2\"", json!({ "title": "" })).await.expect(400);
     keyed(&ada, Method::POST, TASKS, "\"k2\"", json!({ "title": "fine", "owner": ada.id() })).await.expect(201);
 }
@@ -277,7 +277,7 @@ async fn a_batch_with_a_key_happens_once() {
 }
 
 #[tokio::test]
-async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
+async fn a_deleted_record_is_restored_unchanged_unless_its_unique_value_is_taken() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -310,7 +310,7 @@ async fn a_deleted_record_comes_back_as_it_was_unless_its_place_is_taken() {
 }
 
 #[tokio::test]
-async fn a_replacement_may_leave_out_what_has_a_default() {
+async fn a_replacement_may_leave_out_fields_with_a_default() {
     let world = World::new().await;
     let schema = json!({ "type": "object", "additionalProperties": false, "required": ["state", "title"], "properties": {
         "title": { "type": "string" },
@@ -335,7 +335,7 @@ async fn a_replacement_may_leave_out_what_has_a_default() {
 }
 
 #[tokio::test]
-async fn an_id_of_the_clients_is_of_a_time_that_has_come() {
+async fn an_id_chosen_by_the_client_is_not_in_the_future() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -344,7 +344,7 @@ async fn an_id_of_the_clients_is_of_a_time_that_has_come() {
         let knock = ada.request(Method::PUT, &format!("{TASKS}/{id}")).header("if-none-match", "*");
         knock.json(json!({ "title": "t", "owner": ada.id() })).send().await
     };
-    // Clocks differ: a minute is let pass.
+    // Clocks may differ by up to a minute.
     for ahead in [60_001, 3_600_000] {
         assert_eq!(put(world.now() + ahead).await.expect(400).code(), "id", "{ahead}");
     }

@@ -1,4 +1,4 @@
-//! `onDelete: cascade` and `setNull`: what follows from a deletion happens in the end, whatever happens meanwhile.
+//! `onDelete: cascade` and `setNull`: referrers are eventually updated, whatever else happens meanwhile.
 
 mod stuck;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use undercroft_local::{FunctionError, Invoke};
 
 const LIKES: &str = "/v1/collections/likes/records";
-/// Longer than an index is waited for, and than what a follower waits before it looks again.
+/// Longer than a job waits for an index, and before it queries an empty index again.
 const LOOKED_AGAIN: Duration = Duration::from_secs(16);
 
 /// Likes, which point at comments.
@@ -23,7 +23,7 @@ fn likes(on_delete: &str) -> Value {
     open("likes", json!({ "comment": comment }), indexes)
 }
 
-/// Relays deletions and lets follow what must, level by level.
+/// Relays deletions and runs their cascades, level by level.
 async fn follow(world: &World) {
     for _ in 0..4 {
         world.settle().await;
@@ -32,7 +32,7 @@ async fn follow(world: &World) {
     world.settle().await;
 }
 
-/// Everything that a list has.
+/// All items of a list.
 async fn all(caller: &Caller<'_>, records: &str) -> Vec<Value> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -57,7 +57,7 @@ async fn many(caller: &Caller<'_>, records: &str, bodies: &[Value]) -> Vec<Strin
     made
 }
 
-/// The jobs that follow from deletions, the newest first; then the dead ones.
+/// The cascade jobs, newest first; then the dead ones.
 async fn jobs(world: &World) -> Vec<Value> {
     let admin = world.admin().await;
     let mut found = all(&admin, "/v1/jobs").await;
@@ -70,7 +70,7 @@ async fn undelete(caller: &Caller<'_>, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn three_hundred_follow_in_slices_and_who_points_elsewhere_stays() {
+async fn a_cascade_deletes_three_hundred_records_in_slices_and_no_others() {
     let mut world = World::new().await;
     world.work_in_slices_of(70);
     define(&world, &[posts(), comments("cascade")]).await;
@@ -78,7 +78,7 @@ async fn three_hundred_follow_in_slices_and_who_points_elsewhere_stays() {
     let (post, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let made = many(&ada, COMMENTS, &vec![json!({ "post": id(&post) }); 300]).await;
     many(&ada, COMMENTS, &vec![json!({ "post": id(&other) }); 20]).await;
-    // One is moved away in time, and one after the deletion.
+    // One record is changed before the deletion, and one after it.
     ada.patch(&made[0], json!({ "post": id(&other) })).await.expect(200);
     ada.delete(&post).await.expect(204);
     ada.patch(&made[1], json!({ "post": id(&other) })).await.expect(200);
@@ -94,7 +94,7 @@ async fn three_hundred_follow_in_slices_and_who_points_elsewhere_stays() {
 }
 
 #[tokio::test]
-async fn a_follower_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_happened() {
+async fn a_cascade_whose_worker_is_killed_at_every_step_ends_correctly() {
     let mut world = World::new().await;
     world.work_in_slices_of(3);
     define(&world, &[posts(), comments("cascade"), likes("setNull")]).await;
@@ -123,7 +123,7 @@ async fn a_follower_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_
     }
 }
 
-/// Hands every batch of the stream over three times.
+/// Delivers every batch of the stream three times.
 struct Repeating<'a, I>(&'a I);
 
 impl<I: Invoke> Invoke for Repeating<'_, I> {
@@ -153,7 +153,7 @@ async fn a_deletion_that_is_relayed_again_makes_no_second_job() {
 }
 
 #[tokio::test]
-async fn a_deletion_taken_back_in_time_has_no_followers() {
+async fn a_deletion_undone_in_time_cascades_nothing() {
     let mut world = World::new().await;
     world.work_in_slices_of(1);
     define(&world, &[posts(), comments("cascade")]).await;
@@ -168,7 +168,7 @@ async fn a_deletion_taken_back_in_time_has_no_followers() {
     assert_eq!(all(&ada, COMMENTS).await.len(), 3);
     assert_eq!(jobs(&world).await[0]["result"], json!({ "done": 0, "undeleted": true }));
 
-    // Deleted again it is a deletion of its own. What a job has done stays done, and what comes back is left alone.
+    // A second deletion is independent. Records that a job has deleted stay deleted, and restored ones are kept.
     ada.delete(&post).await.expect(204);
     follow(&world).await;
     let ada = world.user("ada").await;
@@ -181,7 +181,7 @@ async fn a_deletion_taken_back_in_time_has_no_followers() {
     ada.get(&new).await.expect(200);
 }
 
-/// Takes a deletion back after the first slice of what follows.
+/// Undeletes a record after the first slice of its cascade.
 struct TakingBack<'a, 'w, I>(&'a I, &'a Caller<'w>, &'a str, AtomicUsize);
 
 impl<I: Invoke> Invoke for TakingBack<'_, '_, I> {
@@ -196,7 +196,7 @@ impl<I: Invoke> Invoke for TakingBack<'_, '_, I> {
 }
 
 #[tokio::test]
-async fn a_deletion_taken_back_half_way_loses_nothing_written_after() {
+async fn a_deletion_undone_half_way_loses_no_later_write() {
     let mut world = World::new().await;
     world.work_in_slices_of(2);
     define(&world, &[posts(), comments("cascade")]).await;
@@ -237,7 +237,7 @@ async fn set_null_takes_the_field_out_of_each_record_and_out_of_its_indexes() {
         assert_eq!(page.body["items"].as_array().unwrap().len(), count);
     }
     assert_eq!(jobs(&world).await.len(), 1);
-    // What every record must have cannot be taken out, and what must be found needs its index.
+    // setNull cannot remove a required field, and a cascade needs its index.
     commented["schema"]["required"] = json!(["post"]);
     let refused = admin.put("/v1/collections/comments", commented.clone()).await.expect(400);
     assert_eq!(refused.body["errors"][0]["code"], "required");
@@ -248,7 +248,7 @@ async fn set_null_takes_the_field_out_of_each_record_and_out_of_its_indexes() {
 }
 
 #[tokio::test]
-async fn a_tree_falls_with_its_root_even_where_it_grows_into_itself() {
+async fn a_tree_is_deleted_with_its_root_even_with_cycles() {
     let world = World::new().await;
     let up = json!({ "type": "string", "relation": { "collection": "trees", "onDelete": "cascade" } });
     let more = json!({ "shards": 2, "indexes": [{ "name": "by_up", "partition": ["up"], "sort": ["createdAt"] }] });
@@ -269,7 +269,7 @@ async fn a_tree_falls_with_its_root_even_where_it_grows_into_itself() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_follow_stops_no_other_and_is_named_until_it_can() {
+async fn a_record_that_cannot_follow_blocks_no_other_and_is_named_until_it_can() {
     let world = World::new().await;
     define(&world, &[posts(), comments("cascade"), likes("restrict")]).await;
     let ada = world.user("ada").await;
@@ -282,8 +282,8 @@ async fn one_that_cannot_follow_stops_no_other_and_is_named_until_it_can() {
     let left = all(&ada, COMMENTS).await;
     assert_eq!(left.iter().map(|comment| comment["id"].as_str().unwrap()).collect::<Vec<_>>(), [id(&made[7])]);
     let stuck = jobs(&world).await[0].clone();
-    let told = stuck["lastError"].as_str().unwrap();
-    assert!(told.starts_with("1 of the records") && told.contains(id(&made[7])), "{stuck}");
+    let reported = stuck["lastError"].as_str().unwrap();
+    assert!(reported.contains("could not be updated or deleted: 1. ") && reported.contains(id(&made[7])), "{stuck}");
     ada.delete(&like).await.expect(204);
     for _ in 0..4 {
         world.advance(Duration::from_secs(900));
@@ -294,7 +294,7 @@ async fn one_that_cannot_follow_stops_no_other_and_is_named_until_it_can() {
     assert_eq!(jobs(&world).await[0]["status"], "succeeded");
 }
 
-/// Chance that is the same every time.
+/// Reproducible random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -306,7 +306,7 @@ impl Dice {
 
 #[expect(clippy::too_many_lines, reason = "one table of cases, read from top to bottom")]
 #[tokio::test]
-async fn whatever_is_written_no_living_record_points_at_one_that_is_gone() {
+async fn no_living_record_points_at_a_deleted_one_after_concurrent_writes() {
     for seed in 0..crate::world::rounds(3) {
         let world = World::new().await;
         let mut commented = comments("cascade");

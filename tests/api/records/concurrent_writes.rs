@@ -1,5 +1,5 @@
-//! What somebody else does at the worst moment: between the reading of a record and the write that was decided upon it. One call
-//! of the function is held there, by the cloud, until it is done.
+//! Concurrent writes between the read of a record and the write that depends on it. The cloud holds one call of the function
+//! until the other write is done.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::records::restrict::{COMMENTS, POSTS, comments, define, id, make, posts};
@@ -12,7 +12,7 @@ use undercroft_local::Fault;
 /// Well within the minute after which a function asks again (`CALL_PATIENCE`).
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Makes a request, and does `between` while the function's `nth` call of this operation is held.
+/// Makes a request, and runs `between` while the function's `nth` call of this operation is held.
 pub async fn meanwhile(
     world: &World,
     (operation, nth): (&str, usize),
@@ -38,14 +38,14 @@ pub async fn meanwhile(
 }
 
 #[tokio::test]
-async fn a_tombstone_that_points_elsewhere_by_now_does_not_come_back_pointing_there_unseen() {
+async fn undelete_notices_that_a_tombstone_changed_its_reference_meanwhile() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
     let undelete = async |comment: &str| ada.post(&format!("{comment}/undelete"), json!({})).await;
     let (one, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&one) })).await;
-    // Once before, so that nothing but the record is left to be read.
+    // A first request fills the caches, so that only the record is read later.
     ada.delete(&comment).await.expect(204);
     undelete(&comment).await.expect(200);
     ada.delete(&comment).await.expect(204);
@@ -54,7 +54,7 @@ async fn a_tombstone_that_points_elsewhere_by_now_does_not_come_back_pointing_th
         ada.patch(&comment, json!({ "post": id(&other) })).await.expect(200);
         ada.delete(&comment).await.expect(204);
     };
-    // It was read to see where it points; now to be written.
+    // The tombstone was read for its references and is about to be written.
     meanwhile(&world, ("GetItem", 2), undelete(&comment), elsewhere).await.expect(503);
     ada.get(&comment).await.expect(404);
     assert_eq!(undelete(&comment).await.expect(200).body["post"], id(&other));
@@ -62,7 +62,7 @@ async fn a_tombstone_that_points_elsewhere_by_now_does_not_come_back_pointing_th
 }
 
 #[tokio::test]
-async fn a_value_that_its_record_takes_up_again_does_not_go_to_another() {
+async fn a_unique_value_reclaimed_by_its_own_record_is_not_given_to_another() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -72,14 +72,14 @@ async fn a_value_that_its_record_takes_up_again_does_not_go_to_another() {
     let taken_up = async {
         ada.patch(&first, json!({ "slug": "s" })).await.expect(200);
     };
-    // The first transaction hears who held the value last; the second takes it from there.
+    // The first transaction learns the last holder of the value; the second takes the value over.
     let claimed = meanwhile(&world, ("TransactWriteItems", 2), ada.post(TASKS, task), taken_up).await;
     assert_eq!(claimed.expect(409).code(), "not_unique");
     assert_eq!(ada.get(&first).await.expect(200).body["slug"], "s");
 }
 
 #[tokio::test]
-async fn a_write_that_met_another_does_not_try_again_under_a_definition_that_may_have_changed() {
+async fn a_conflicting_write_is_not_retried_under_an_expired_definition() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;

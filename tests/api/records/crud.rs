@@ -1,4 +1,4 @@
-//! Records: what is refused, what is hidden, what is never lost.
+//! Records: refusals, visibility, and no lost updates.
 
 use crate::world::{Caller, World, tasks};
 use axum::http::Method;
@@ -40,12 +40,12 @@ async fn a_stranger_cannot_tell_a_hidden_record_from_a_missing_one() {
         assert_eq!(status, 404, "{method}");
         assert_eq!((status, &body), (absent.0, &absent.1), "{method}");
         assert_eq!((cost, absent.2), (None, None), "{method}: what it cost would tell");
-        assert_eq!(knock(&bob, &hidden, "\"999\"").await.0, 404, "a version is not told to strangers");
+        assert_eq!(knock(&bob, &hidden, "\"999\"").await.0, 404, "strangers do not learn the version");
         let of_nobody = knock(&world.stranger(), &hidden, "\"1\"").await;
-        assert_eq!((of_nobody.0, &of_nobody.2), (401, &None), "{method}: nobody is nobody's owner");
+        assert_eq!((of_nobody.0, &of_nobody.2), (401, &None), "{method}: a stranger owns nothing");
         assert_eq!(knock(&world.stranger(), &missing, "\"1\"").await, of_nobody, "{method}");
     }
-    // A collection that is not there looks like one that is closed to them.
+    // A missing collection looks like one that is closed to the caller.
     let closed = json!({ "name": "closed", "schema": { "type": "object", "additionalProperties": false, "properties": { "a": { "type": "string" } } } });
     world.admin().await.put("/v1/collections/closed", closed).await.expect(201);
     for path in ["/v1/collections/closed/records", "/v1/collections/nowhere/records"] {
@@ -98,7 +98,7 @@ async fn unknown_and_wrong_typed_members_are_refused_by_name_and_nothing_is_stri
 }
 
 #[tokio::test]
-async fn what_the_server_keeps_cannot_be_written_by_any_door() {
+async fn server_fields_cannot_be_written_by_any_route() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -111,9 +111,9 @@ async fn what_the_server_keeps_cannot_be_written_by_any_door() {
         ada.patch(&path(&record), json!({ name: null })).await.expect(400);
         ada.request(Method::PUT, &path(&record)).header("if-match", "\"1\"").json(body).send().await.expect(400);
     }
-    // The id in the path wins; repeating it is harmless, contradicting it is not.
+    // The body may repeat the id of the path but not contradict it.
     ada.patch(&path(&record), json!({ "id": record["id"], "title": "same id" })).await.expect(200);
-    // The owner cannot give the record away, nor make one for somebody else.
+    // The owner cannot change the owner, nor create a record for somebody else.
     let bob = world.user("bob").await;
     ada.patch(&path(&record), json!({ "owner": bob.id() })).await.expect(404);
     ada.post(TASKS, json!({ "title": "for bob", "owner": bob.id() })).await.expect(403);
@@ -132,7 +132,7 @@ async fn what_the_server_keeps_cannot_be_written_by_any_door() {
 }
 
 #[tokio::test]
-async fn a_filter_is_parsed_and_never_pasted() {
+async fn a_filter_is_parsed_and_never_spliced_into_an_expression() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -182,7 +182,7 @@ async fn a_filter_is_parsed_and_never_pasted() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_record_once_and_their_cursors_are_good_nowhere_else() {
+async fn pages_hold_every_record_once_and_their_cursors_work_for_no_other_list() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -250,7 +250,7 @@ async fn of_a_hundred_thousand_changed_cursors_none_opens() {
         let mut changed = bytes.clone();
         let at = nth % changed.len();
         changed[at] ^= 1 << (nth / changed.len() % 8);
-        // The second time round also cut, or lengthen.
+        // In the second round also shorten or lengthen it.
         match nth / changed.len() / 8 % 3 {
             1 => changed.truncate(at),
             2 => changed.push(nth as u8),
@@ -264,7 +264,7 @@ async fn of_a_hundred_thousand_changed_cursors_none_opens() {
 }
 
 #[tokio::test]
-async fn of_many_writers_who_look_first_none_loses_anothers_update() {
+async fn of_many_writers_with_if_match_none_loses_an_update() {
     let world = World::new().await;
     let counter = json!({ "name": "counters", "schema": { "type": "object", "additionalProperties": false, "required": ["n"],
         "properties": { "n": { "type": "integer" } } },
@@ -290,7 +290,7 @@ async fn of_many_writers_who_look_first_none_loses_anothers_update() {
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_absent_at_once_by_every_door() {
+async fn a_deleted_record_is_absent_at_once_on_every_route() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -312,7 +312,7 @@ async fn a_deleted_record_is_absent_at_once_by_every_door() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_the_store_is_the_clients_error() {
+async fn a_record_too_large_to_store_is_a_client_error() {
     let world = World::new().await;
     let (admin, name) = (world.admin().await, "x".repeat(1_100));
     let notes = json!({ "name": "notes", "unique": [["k"]], "schema": { "type": "object", "additionalProperties": false,
@@ -328,7 +328,7 @@ async fn what_is_too_large_for_the_store_is_the_clients_error() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_change_is_told_only_to_who_may_change() {
+async fn validation_errors_are_shown_only_to_callers_who_may_write() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -337,7 +337,7 @@ async fn what_is_wrong_with_a_change_is_told_only_to_who_may_change() {
         ada.patch(&hidden, wrong.clone()).await.expect(400);
         let put = bob.request(Method::PUT, &hidden).header("if-match", "*").json(json!({ "title": 7 }));
         assert_eq!(put.send().await.status, 404);
-        // A slug is unique, so its patch is read first; what a schema says of one member is no secret.
+        // A slug is unique, so its patch is read first; errors of a single member are shown.
         assert!([400, 404].contains(&bob.patch(&hidden, wrong).await.status));
     }
 }

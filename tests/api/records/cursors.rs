@@ -1,5 +1,4 @@
-//! Cursors of one kind of list at another (R76): what is deleted, what changed, and the same list by another definition or for
-//! another caller.
+//! Cursors are bound to their list (R76): deleted records, changes, another definition, another caller.
 
 use crate::world::{Caller, PASSWORD, World};
 use serde_json::{Value, json};
@@ -35,7 +34,7 @@ async fn cursor(caller: &Caller<'_>, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_cursor_of_what_is_deleted_is_none_of_what_is_there() {
+async fn a_cursor_of_deleted_records_is_refused_for_living_ones() {
     let world = World::new().await;
     let admin = filled(&world).await;
     for (here, there) in [("limit=1", "limit=1&deleted=true"), ("limit=1&scan=10", "limit=1&scan=10&deleted=true")] {
@@ -65,7 +64,7 @@ async fn a_cursor_ends_with_the_definition_it_was_made_under() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_a_feed_is_its_callers_and_its_collections_own() {
+async fn a_feed_cursor_is_bound_to_its_caller_and_collection() {
     let world = World::new().await;
     let admin = filled(&world).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -85,7 +84,7 @@ async fn a_cursor_of_a_feed_is_its_callers_and_its_collections_own() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_jobs_is_its_admins_own_and_of_the_dead_or_of_the_others() {
+async fn a_jobs_cursor_is_bound_to_its_admin_and_to_the_dead_parameter() {
     let world = World::new().await;
     let admin = world.admin().await;
     for _ in 0..3 {
@@ -121,7 +120,7 @@ async fn another_admin(world: &World) -> Caller<'_> {
     world.signed_in(&world.stranger().post("/v1/auth/signin", sign_in).await.expect(200).body)
 }
 
-/// There is no key to fall back on.
+/// There is no default key.
 #[tokio::test]
 async fn without_its_key_no_cursor_is_made_or_opened() {
     let mut world = World::that_tries_once().await;

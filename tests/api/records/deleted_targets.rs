@@ -1,4 +1,4 @@
-//! What is deleted is absent at once where other records lead to it, too (R83): before any job has followed the deletion.
+//! A deleted record is absent at once in expansions too (R83), before any cascade job has run.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ async fn make(caller: &Caller<'_>, collection: &str, body: Value) -> (String, St
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_expanded_to_nothing_before_anything_has_followed() {
+async fn a_deleted_record_is_expanded_to_null_before_its_cascade_runs() {
     let world = World::new().await;
     let admin = with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -57,7 +57,7 @@ async fn a_deleted_record_is_expanded_to_nothing_before_anything_has_followed() 
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_not_among_those_that_point_back() {
+async fn a_deleted_record_is_not_in_a_back_relation() {
     let world = World::new().await;
     with_notes(&world).await;
     let ada = world.user("ada").await;
@@ -70,7 +70,7 @@ async fn a_deleted_record_is_not_among_those_that_point_back() {
         back["expanded"][name].as_array().unwrap().iter().map(|note| note["id"].clone()).collect()
     };
     assert_eq!((ids("notes_via_about"), ids("notes_via_of")), (vec![json!(kept)], vec![]));
-    // Nor can anything point at it from now on.
+    // No write can point at it from now on.
     ada.delete(&at).await.expect(204);
     for field in ["about", "of"] {
         ada.post("/v1/collections/notes/records", json!({ field: person })).await.expect(400);

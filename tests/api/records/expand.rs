@@ -1,4 +1,4 @@
-//! `expand`: what is beside a record, under its own rules, at the price of a trip a level.
+//! `expand`: related records, under the rules of their collections, for one round trip a level.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -27,7 +27,7 @@ async fn blog(world: &World) -> Caller<'_> {
         ),
         (
             "posts",
-            // An author can be deleted; until the system has followed, posts point at nobody.
+            // An author can be deleted; until the cascade runs, posts point at a deleted record.
             json!({ "title": text, "parent": to("posts"), "safe": to("vault"),
                     "author": { "type": "string", "relation": { "collection": "authors", "onDelete": "setNull" } } }),
             json!([{ "name": "by_author", "partition": ["author"], "sort": ["title"] }]),
@@ -126,7 +126,7 @@ async fn relations_are_expanded_forward_and_back_and_two_deep_in_one_answer() {
     // `fields` cuts the record and leaves what was expanded, even along a field it cuts.
     let cut = posts(&ada, "limit=1&fields=title&expand=author").await.expect(200).body["items"][0].clone();
     assert_eq!(cut, json!({ "id": first["id"], "title": "first", "expanded": { "author": author } }));
-    // Round and round: two deep, and each record is shown as often as it is met.
+    // A cycle: two levels, and each record is shown every time it is reached.
     let round = posts(&ada, "limit=1&expand=author.posts_via_author,comments_via_post:1.post").await.expect(200).body;
     let expanded = &round["items"][0]["expanded"];
     assert_eq!(expanded["author"]["expanded"]["posts_via_author"], json!([first]));
@@ -137,7 +137,7 @@ async fn relations_are_expanded_forward_and_back_and_two_deep_in_one_answer() {
 }
 
 #[tokio::test]
-async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
+async fn records_the_caller_may_not_see_are_expanded_like_missing_ones() {
     let world = World::new().await;
     let admin = blog(&world).await;
     let ada = world.user("ada").await;
@@ -157,7 +157,7 @@ async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
         let path = format!("{POSTS}/{}", made[nth]["id"].as_str().unwrap());
         caller.get(&format!("{path}?expand={expand}")).await.expect(200)
     };
-    // Not theirs, deleted: the same answer, and no cost that would tell them apart.
+    // A hidden and a deleted record get the same answer without a cost.
     for caller in [&ada, &world.stranger()] {
         for nth in [0, 1] {
             let answer = seen(caller, nth, "author.company,safe").await;
@@ -169,7 +169,7 @@ async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
     let answer = seen(&ada, 2, "author").await;
     assert_eq!(answer.body["expanded"]["author"]["name"], "Shown");
     assert!(!answer.text.contains("471147114711"), "hidden fields stay hidden: {}", answer.text);
-    // What authors cost, who have hidden fields, only admins are told.
+    // Authors have hidden fields, so only admins see their cost.
     assert!(!answer.headers.contains_key("undercroft-cost"));
     assert_eq!(seen(&admin, 2, "author").await.cost().2, 2);
     let whole = seen(&admin, 0, "author,safe").await;
@@ -187,15 +187,15 @@ async fn what_the_caller_may_not_see_is_as_absent_as_what_is_not_there() {
     };
     let nowhere = refusal(&ada, "vault_via_nowhere").await;
     for closed in ["vault_via_post", "nothing_via_post", "authors_via_company", "author.boss"] {
-        let told = refusal(&ada, closed).await;
-        let told = told.replace("`boss`", "`X`").replace("column 8", "column 1");
-        assert_eq!(told, nowhere, "{closed}");
+        let reported = refusal(&ada, closed).await;
+        let reported = reported.replace("`boss`", "`X`").replace("column 8", "column 1");
+        assert_eq!(reported, nowhere, "{closed}");
     }
     assert_eq!(seen(&admin, 0, "vault_via_post").await.body["expanded"]["vault_via_post"][0]["code"], "CANARY");
 }
 
 #[tokio::test]
-async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() {
+async fn an_invalid_expand_is_refused_with_its_column_and_costs_nothing() {
     let world = World::new().await;
     blog(&world).await;
     let ada = world.user("ada").await;
@@ -223,7 +223,7 @@ async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() 
     }
     posts(&ada, "limit=25&expand=comments_via_post:20").await.expect(200);
     posts(&ada, "expand=author&expand=parent").await.expect(400);
-    // A record's own `expanded` is not painted over.
+    // A record's own field `expanded` is not overwritten.
     let own = json!({ "name": "own", "schema": { "type": "object", "additionalProperties": false, "properties": {
         "expanded": { "type": "string" }, "post": { "type": "string", "relation": { "collection": "posts" } } } },
         "rules": { "list": "true" } });
@@ -233,7 +233,7 @@ async fn an_expand_that_makes_no_sense_is_refused_by_column_and_costs_nothing() 
 }
 
 #[tokio::test]
-async fn a_name_that_means_two_relations_means_none() {
+async fn an_ambiguous_relation_name_is_refused() {
     let world = World::new().await;
     let admin = blog(&world).await;
     let mut posts_too = admin.get("/v1/collections/posts").await.expect(200).body;
@@ -261,7 +261,7 @@ async fn a_back_relation_that_no_index_serves_is_refused_naming_the_collection_a
         refused.text
     );
 
-    // Asked to explain, it says the same and fails nobody.
+    // With explain it reports the same with status 200.
     let explained = posts(&ada, "explain=true&expand=author,tags_via_post").await.expect(200).body;
     assert_eq!(explained["expand"]["refused"]["addIndex"], refused.body["addIndex"]);
     assert_eq!(explained["expand"]["refused"]["detail"], refused.body["detail"]);
@@ -273,13 +273,13 @@ async fn a_back_relation_that_no_index_serves_is_refused_naming_the_collection_a
     for member in ["status", "code", "detail", "addIndex"] {
         assert_eq!(explained.body["refused"][member], refused[member], "{member}");
     }
-    // What is no refusal stays an error.
+    // Other errors remain errors with explain.
     posts(&ada, "explain=true&filter=nothing%20%3D%3D%201").await.expect(400);
     posts(&ada, "explain=true&expand=nothing").await.expect(400);
 }
 
 #[tokio::test]
-async fn an_explanation_says_what_a_page_and_its_expansions_are_going_to_cost() {
+async fn explain_states_the_cost_of_a_page_and_its_expansions() {
     let world = World::new().await;
     blog(&world).await;
     let ada = world.user("ada").await;
@@ -293,7 +293,7 @@ async fn an_explanation_says_what_a_page_and_its_expansions_are_going_to_cost() 
     assert_eq!(said(&ways[0]["expected"]), [1.0, 20.0, 20.0, 10.0]);
     assert_eq!((&ways[2]["eachOf"], &ways[2]["plan"]["ranges"][0]["index"]), (&json!(20), &json!("by_post")));
     assert_eq!(said(&ways[2]["expected"])[..2], [1.0, 6.0]);
-    // What was said is what it then costs.
+    // The explained cost is the real cost.
     for nth in 0..20 {
         make(&ada, "posts", json!({ "title": format!("{nth}{}", "x".repeat(900)) })).await;
     }
@@ -323,14 +323,14 @@ async fn a_tag_of_an_expanded_record_changes_with_what_was_expanded() {
     let author = format!("/v1/collections/authors/records/{}", author["id"].as_str().unwrap());
     ada.patch(&author, json!({ "name": "Countess" })).await.expect(200);
     assert_eq!(again(&tag).await, 200, "the post is as it was, its author is not");
-    // It still names the post's version for a write.
+    // The ETag still has the post's version, for a write.
     let patch = |tag: &str| ada.request(Method::PATCH, &path).header("if-match", tag).json(json!({ "title": "u" }));
     patch(&tag).send().await.expect(200);
     patch(&tag).send().await.expect(412);
 }
 
 #[tokio::test]
-async fn a_relation_points_at_a_collection_that_is_there_and_what_must_follow_can_be_found() {
+async fn a_relation_needs_an_existing_collection_and_an_index_for_its_on_delete() {
     let world = World::new().await;
     let admin = world.admin().await;
     let tree = |name: &str, to: &str, on_delete: &str, indexes: Value| {
@@ -364,7 +364,7 @@ async fn a_relation_points_at_a_collection_that_is_there_and_what_must_follow_ca
 }
 
 #[tokio::test]
-async fn a_users_profile_is_expanded_for_whom_it_belongs_to() {
+async fn a_user_profile_is_expanded_only_for_its_owner() {
     let world = World::new().await;
     crate::records::crud::with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);

@@ -1,4 +1,4 @@
-//! The id in the path is the record's, and a body that names another is refused (R63), at every door that takes both.
+//! The id in the path is the record's, and a body with another id is refused (R63), on every route that takes both.
 
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::World;
@@ -32,7 +32,7 @@ async fn an_id_in_a_body_is_the_one_in_the_path_or_refused() {
         }
         ada.post(TASKS, body).await.expect(400);
     }
-    // What is refused is not done, under no id.
+    // A refused request creates no record under any id.
     for id in [NEW, OTHER] {
         ada.get(&format!("{TASKS}/{id}")).await.expect(404);
     }

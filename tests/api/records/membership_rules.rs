@@ -1,10 +1,10 @@
-//! A rule that asks whether the caller is among those a record names: on reading, and as the condition of a write.
+//! Rules of membership (`auth.id in record.members`): on reads, and as the condition of a write.
 
 use crate::world::World;
 use serde_json::json;
 
 #[tokio::test]
-async fn whoever_a_record_names_may_change_and_delete_it_and_nobody_else_learns_of_it() {
+async fn members_of_a_record_may_change_and_delete_it_and_others_cannot_see_it() {
     let world = World::new().await;
     let admin = world.admin().await;
     let rule = "auth.id in record.members";

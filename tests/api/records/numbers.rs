@@ -1,4 +1,4 @@
-//! Numbers through the whole system: what was sent is what is stored, found, ordered and given back, to the last of 38 digits.
+//! Numbers of up to 38 digits are stored, found, ordered and returned exactly as sent.
 
 use crate::world::{Caller, World};
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ async fn send(caller: &Caller<'_>, method: &str, path: &str, body: String) -> cr
 }
 
 #[tokio::test]
-async fn a_number_comes_back_as_it_was_sent_by_every_way_in_and_is_found_by_itself_alone() {
+async fn a_number_is_returned_and_found_exactly_as_sent_on_every_route() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/measures", measures()).await.expect(201);
     let ada = world.user("ada").await;
@@ -96,7 +96,7 @@ async fn a_number_comes_back_as_it_was_sent_by_every_way_in_and_is_found_by_itse
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_refused_where_it_stands_by_every_way_in() {
+async fn a_number_that_cannot_be_stored_exactly_is_refused_on_every_route() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/measures", measures()).await.expect(201);

@@ -1,4 +1,4 @@
-//! Pages: what is there throughout comes exactly once, whatever happens meanwhile; what is gone costs a bounded price.
+//! Pages: an unchanged record is on exactly one page, and deleted records have a bounded cost.
 
 use crate::world::{Caller, World};
 use futures_util::future::{join, join_all};
@@ -28,7 +28,7 @@ pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Chance that can be had again: a linear congruential generator.
+/// Reproducible random numbers: a linear congruential generator.
 struct Chance(u64);
 
 impl Chance {
@@ -70,7 +70,7 @@ const QUERIES: &[(&str, &str, Order)] = &[
     ("kind == \"a\" && rank in [1, -2]", "-note", &[("note", false), ("id", false)]),
 ];
 
-/// Whether a thing that nobody touches belongs in the answer.
+/// Whether an unchanged thing belongs in the answer.
 fn belongs(filter: &str, thing: &Value) -> bool {
     let (kind, rank) = (thing["kind"].as_str().unwrap(), thing["rank"].as_i64().unwrap());
     match filter {
@@ -87,7 +87,7 @@ fn belongs(filter: &str, thing: &Value) -> bool {
     }
 }
 
-/// Whether two neighbours stand as promised.
+/// Whether two neighbours are in the promised order.
 fn in_order(first: &Value, second: &Value, order: Order) -> bool {
     for (field, up) in order {
         let compared = match (&first[*field], &second[*field]) {
@@ -122,7 +122,7 @@ async fn disturb(caller: &Caller<'_>, chance: &mut Chance, loose: &mut Vec<Strin
 }
 
 #[tokio::test]
-async fn what_is_there_throughout_is_on_exactly_one_page_whatever_is_written_meanwhile() {
+async fn an_unchanged_record_is_on_exactly_one_page_during_concurrent_writes() {
     for (seed, shards) in [(1, 1), (2, 4), (3, 8)] {
         let world = World::new().await;
         let ada = things(&world, shards).await;
@@ -139,7 +139,7 @@ async fn what_is_there_throughout_is_on_exactly_one_page_whatever_is_written_mea
             let short = filter.contains("rank == ") || filter.contains("rank in ");
             let filtered = if filter.is_empty() { String::new() } else { format!("&filter={}", encoded(filter)) };
             let sorted = if sort.is_empty() { String::new() } else { format!("&sort={sort}") };
-            // Where few are expected, small pages, so that there are several.
+            // Small pages where few records are expected, so that there are several pages.
             let limit = 1 + chance.below(if short { 2 } else { 9 });
             let (mut seen, mut cursor, mut last) = (Vec::new(), String::new(), None::<Value>);
             loop {
@@ -241,7 +241,7 @@ fn scanned(page: &crate::world::Answer) -> usize {
 }
 
 #[tokio::test]
-async fn a_page_full_of_tombstones_stops_says_how_far_it_got_and_goes_on() {
+async fn a_page_full_of_tombstones_ends_with_a_cursor_that_continues() {
     for shards in [1, 4] {
         let world = World::new().await;
         let ada = things(&world, shards).await;
@@ -262,7 +262,7 @@ async fn a_page_full_of_tombstones_stops_says_how_far_it_got_and_goes_on() {
             }
             assert!(pages[1..pages.len() - 1].iter().any(|page| page.body["items"] == json!([])));
         }
-        // Through an index, which has no tombstones, a page still costs a page.
+        // An index has no tombstones, so a page costs the same as before.
         let through = pages(&ada, "limit=2&sort=rank").await;
         assert_eq!((through.len(), through[0].cost().2, scanned(&through[0])), (1, 1, 2));
     }
@@ -310,7 +310,7 @@ async fn admins_see_what_is_deleted_by_whom_and_when_until_it_is_gone() {
         assert!(!ids(&pages).contains(&alive["id"].as_str().unwrap()));
     }
 
-    // To anybody else the answer is the same whether the collection is there or not.
+    // For all others the answer is the same whether the collection exists or not.
     for collection in ["things", "nothing"] {
         let deleted = format!("/v1/collections/{collection}/records?deleted=true");
         let refused = ada.get(&deleted).await.expect(403);

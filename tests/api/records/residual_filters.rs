@@ -1,5 +1,4 @@
-//! What no index answers is still asked: of each item that a scan reads, and of the record that a write's condition compares with
-//! what a client sent (R74).
+//! Residual filters: conditions that no index answers are checked on each item of a scan, and in the condition of a write (R74).
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -34,7 +33,7 @@ async fn bodies(caller: &Caller<'_>, filter: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_scan_gives_what_matches_and_nothing_else_it_has_read() {
+async fn a_scan_returns_only_matching_records() {
     let world = World::new().await;
     let ada = with_notes(&world).await;
     for nth in 0..12 {
@@ -48,8 +47,8 @@ async fn a_scan_gives_what_matches_and_nothing_else_it_has_read() {
     assert_eq!(bodies(&ada, "label == 'z'").await, [""; 0]);
 }
 
-/// A page whose allowance is spent in one shard gives nothing that lies behind what was not read there: the next page begins after
-/// the last that was given.
+/// A page whose allowance is spent in one shard gives nothing that lies behind what was not read there: the next page begins
+/// after the last that was given.
 #[tokio::test]
 async fn a_scan_over_shards_loses_nothing_wherever_its_allowance_ends() {
     let world = World::new().await;
@@ -82,7 +81,7 @@ async fn a_scan_over_shards_loses_nothing_wherever_its_allowance_ends() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_is_compared_and_never_read_as_a_part_of_the_condition() {
+async fn a_client_value_is_never_part_of_the_condition_text() {
     let world = World::new().await;
     let ada = with_notes(&world).await;
     for label in

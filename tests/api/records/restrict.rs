@@ -1,4 +1,4 @@
-//! `onDelete: restrict`: a record that others point at stays, and no record ever points at one that is gone.
+//! `onDelete: restrict`: a referenced record cannot be deleted, and no record ever points at a deleted one.
 
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -78,7 +78,7 @@ async fn killed_after(trips: usize, request: impl Future<Output = Answer>) -> Op
 }
 
 #[tokio::test]
-async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
+async fn a_restricted_record_cannot_be_deleted_until_no_record_points_at_it() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -92,7 +92,7 @@ async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
     let second = make(&ada, COMMENTS, json!({ "post": id(&one) })).await;
     ada.delete(&one).await.expect(409);
 
-    // Pointing elsewhere, or nowhere, lets go.
+    // Changing or removing the reference releases the target.
     ada.patch(&comment, json!({ "post": id(&two) })).await.expect(200);
     ada.delete(&one).await.expect(409);
     ada.patch(&second, json!({ "post": null })).await.expect(200);
@@ -103,7 +103,7 @@ async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
     ada.delete(&two).await.expect(204);
     assert_eq!(references(&world).await, 0);
 
-    // To what is gone nobody begins to point, by whatever way.
+    // No write can point at a deleted record.
     let post = make(&ada, POSTS, json!({})).await;
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     for gone in [id(&one), "017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "nonsense"] {
@@ -118,7 +118,7 @@ async fn a_record_that_another_points_at_stays_until_it_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses() {
+async fn a_reference_written_while_its_target_is_deleted_makes_one_of_the_two_fail() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -126,7 +126,7 @@ async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses()
         let elsewhere = make(&ada, POSTS, json!({})).await;
         let moved = make(&ada, COMMENTS, json!({ "post": id(&elsewhere) })).await;
         let post = make(&ada, POSTS, json!({})).await;
-        // Some edit the post meanwhile: that is no reason to lose sight of who points at it.
+        // Some clients edit the post meanwhile: its references must not be lost.
         let writes = (0..32).map(async |nth| match (nth + round) % 8 {
             0 => ada.delete(&post).await,
             1 => ada.patch(&moved, json!({ "post": id(&post) })).await,
@@ -158,7 +158,7 @@ async fn a_reference_written_while_its_target_is_deleted_is_refused_or_refuses()
 }
 
 #[tokio::test]
-async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
+async fn a_batch_may_delete_a_record_together_with_its_referrers() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -176,7 +176,7 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
         ada.get(gone).await.expect(404);
     }
 
-    // A batch that fails for another reason leaves no lock, and forgets nothing.
+    // A batch that fails for another reason leaves no lock and keeps all references.
     let (post, other) = (make(&ada, POSTS, json!({})).await, make(&ada, POSTS, json!({})).await);
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     let nowhere =
@@ -195,7 +195,7 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
     batch(&ada, json!([delete(&alone), late])).await.expect(400);
     make(&ada, COMMENTS, json!({ "post": id(&alone) })).await;
 
-    // If-Match holds as ever, and what is made together may point at each other.
+    // If-Match still applies, and records created together may point at each other.
     let post = make(&ada, POSTS, json!({})).await;
     let comment = make(&ada, COMMENTS, json!({ "post": id(&post) })).await;
     let versioned = |tag: &str| json!([{ "method": "DELETE", "path": post, "ifMatch": tag }, delete(&comment)]);
@@ -211,7 +211,7 @@ async fn in_a_batch_what_points_and_what_is_pointed_at_go_together() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_crashes_at_any_turn_leaves_a_lock_that_ends() {
+async fn a_deletion_that_crashes_at_any_step_leaves_a_lock_that_expires() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let mut locked = 0;
@@ -247,7 +247,7 @@ async fn a_deletion_that_crashes_at_any_turn_leaves_a_lock_that_ends() {
 }
 
 #[tokio::test]
-async fn what_comes_back_points_at_what_is_there() {
+async fn a_restored_record_points_only_at_existing_records() {
     let world = World::new().await;
     define(&world, &[posts(), comments("restrict")]).await;
     let ada = world.user("ada").await;
@@ -271,7 +271,7 @@ async fn what_comes_back_points_at_what_is_there() {
 }
 
 #[tokio::test]
-async fn who_may_not_see_what_points_learns_only_that_something_does() {
+async fn a_caller_learns_only_that_hidden_referrers_exist() {
     let world = World::new().await;
     let mut hidden = comments("restrict");
     let own = json!({ "create": "auth.id != ''" });
@@ -280,7 +280,7 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
     owned["schema"]["properties"]["owner"] = json!({ "type": "string" });
     owned["rules"]["delete"] = json!("record.owner == auth.id");
     owned["rules"]["read"] = json!("record.owner == auth.id");
-    // Who may not read a post may comment on it.
+    // Callers who may not read a post may comment on it.
     owned["rules"]["refer"] = json!("auth.id != ''");
     define(&world, &[owned, hidden]).await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -295,7 +295,7 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
         (one.body["detail"].as_str(), one.headers.get("undercroft-cost")),
         (two.body["detail"].as_str(), two.headers.get("undercroft-cost"))
     );
-    // To whom the post is not there, it is not, whoever points at it; and their deletion locks nothing.
+    // Callers who may not see the post get 404, with or without references, and their deletion takes no lock.
     let missing = format!("{POSTS}/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
     let [pointed, unpointed, missing] = [
         bob.delete(&post).await.expect(404),
@@ -308,7 +308,7 @@ async fn who_may_not_see_what_points_learns_only_that_something_does() {
 }
 
 #[tokio::test]
-async fn a_tree_is_cut_from_its_leaves() {
+async fn a_restricting_tree_is_deleted_from_its_leaves() {
     let world = World::new().await;
     let up = json!({ "type": "string", "relation": { "collection": "trees", "onDelete": "restrict" } });
     define(
@@ -333,11 +333,11 @@ async fn a_tree_is_cut_from_its_leaves() {
     for leaf in path[1..].iter().rev() {
         ada.delete(leaf).await.expect(204);
     }
-    // A record that points at itself holds nobody.
+    // A record that points at itself does not block its deletion.
     let root = &path[0];
     ada.patch(root, json!({ "up": id(root) })).await.expect(200);
     ada.delete(root).await.expect(204);
-    // What a child takes over may be what its parent has let go of.
+    // A child may take a unique value that its parent has released.
     let parent = make(&ada, trees, json!({ "slug": "a" })).await;
     ada.patch(&parent, json!({ "slug": "b" })).await.expect(200);
     let child = make(&ada, trees, json!({ "up": id(&parent), "slug": "a" })).await;
@@ -348,7 +348,7 @@ async fn a_tree_is_cut_from_its_leaves() {
 }
 
 #[tokio::test]
-async fn many_references_in_many_shards_are_all_looked_at() {
+async fn references_in_every_shard_are_checked() {
     let world = World::new().await;
     let mut posts = posts();
     posts["shards"] = json!(8);
@@ -374,7 +374,7 @@ async fn many_references_in_many_shards_are_all_looked_at() {
 }
 
 #[tokio::test]
-async fn a_restriction_costs_two_writes_more_to_point_and_a_lock_and_a_look_to_delete() {
+async fn restrict_adds_two_writes_to_a_reference_and_a_lock_and_a_query_to_a_deletion() {
     let world = World::new().await;
     define(
         &world,

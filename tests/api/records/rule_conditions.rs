@@ -1,5 +1,5 @@
-//! What is left of a rule, asked of the store and evaluated here: over generated rules and records the two agree, so that a
-//! condition on a write is the rule and nothing else.
+//! A rule as a DynamoDB condition and as CEL: both agree over generated rules and records, so that the condition of a write
+//! equals the rule.
 
 use crate::world::World;
 use proptest::strategy::{Strategy, ValueTree};
@@ -110,7 +110,7 @@ fn placeholders(asked: &Condition) -> Value {
 }
 
 #[tokio::test]
-async fn the_store_says_of_every_record_what_the_rule_says() {
+async fn a_dynamodb_condition_agrees_with_its_cel_rule_for_every_record() {
     let mut runner = TestRunner::deterministic();
     let odd = generated::odd_data();
     let records: Vec<Map<String, Value>> = (0..RECORDS).map(|_| drawn(&mut runner, &odd)).collect();
@@ -143,7 +143,7 @@ async fn the_store_says_of_every_record_what_the_rule_says() {
 }
 
 #[tokio::test]
-async fn a_patch_that_leaves_alone_what_the_rule_compares_is_written_unread_and_refused_by_no_store() {
+async fn a_patch_outside_the_fields_of_the_rule_is_written_without_a_read() {
     let world = World::new().await;
     let ada = world.user("ada").await;
     for (name, rule, cost) in [

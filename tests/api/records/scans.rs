@@ -1,4 +1,4 @@
-//! Scans under rules that a filter can settle: what the rule hides is not read, so it shows in no price.
+//! Scans with filters that satisfy the list rule: hidden records are not read, so costs do not reveal them.
 
 use crate::world::World;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn ruled(world: &World) {
 }
 
 #[tokio::test]
-async fn a_filter_that_settles_the_rule_opens_no_scan_over_what_the_rule_hides() {
+async fn a_filter_that_satisfies_the_rule_allows_no_scan_over_hidden_records() {
     let world = World::new().await;
     ruled(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -32,7 +32,7 @@ async fn a_filter_that_settles_the_rule_opens_no_scan_over_what_the_rule_hides()
         make(json!({ "team": "a", "level": 5, "text": text })).await;
     }
     let ask = async || {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (name, settled) in [("teams", "team == 'a'"), ("levels", "level == 5")] {
             for (sort, scan) in [("", 100), ("-createdAt", 100), ("-createdAt", 2), ("text", 100)] {
                 let filter = format!("{settled} && text != 'x'").replace(' ', "%20").replace("&&", "%26%26");
@@ -40,10 +40,10 @@ async fn a_filter_that_settles_the_rule_opens_no_scan_over_what_the_rule_hides()
                 let asked = format!("/v1/collections/{name}/records?scan={scan}{sort}&filter={filter}");
                 let answer = ada.get(&asked).await;
                 let cost = answer.headers.get("undercroft-cost").cloned();
-                told.push((asked, answer.status, answer.body["items"].clone(), cost));
+                reported.push((asked, answer.status, answer.body["items"].clone(), cost));
             }
         }
-        told
+        reported
     };
     ask().await;
     let before = ask().await;

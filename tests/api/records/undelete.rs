@@ -1,4 +1,4 @@
-//! Back from a tombstone, where the definition has changed meanwhile: a record comes back as one that may be there now, or not.
+//! Undelete after a change of the definition: a record is restored only if the current definition allows it.
 
 use crate::world::{Caller, World};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn deleted(caller: &Caller<'_>, card: Value) -> String {
 }
 
 #[tokio::test]
-async fn what_the_definition_no_longer_allows_does_not_come_back() {
+async fn a_record_the_definition_no_longer_allows_cannot_be_restored() {
     let world = World::new().await;
     let rank = |maximum: u32| json!({ "rank": { "type": "integer", "maximum": maximum } });
     put(&world, &rank(9)).await;
@@ -51,7 +51,7 @@ async fn what_the_definition_no_longer_allows_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn a_hidden_field_that_was_taken_away_is_not_seen_with_what_comes_back() {
+async fn a_removed_hidden_field_is_not_shown_after_undelete() {
     let world = World::new().await;
     let name = json!({ "type": "string" });
     put(&world, &json!({ "name": name, "pin": { "type": "string", "hidden": true, "readOnly": true } })).await;

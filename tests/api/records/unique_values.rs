@@ -1,4 +1,4 @@
-//! Unique values while many write at once: a record that keeps its value does not claim it anew, and still no two hold one.
+//! Unique values under concurrent writes: an unchanged value is not claimed again, and no two records hold the same value.
 
 use crate::records::crud::{TASKS, path, with_tasks};
 use crate::world::{Answer, Caller, World, rounds};
@@ -25,7 +25,7 @@ async fn until_done(ask: impl AsyncFn() -> Answer) -> Answer {
 }
 
 #[tokio::test]
-async fn a_value_has_one_holder_while_its_record_is_patched_lets_go_and_takes_it_again() {
+async fn a_unique_value_has_one_holder_while_its_record_releases_and_reclaims_it() {
     for instances in [1, 6] {
         a_value_has_one_holder(&World::of_instances(instances).await).await;
     }
@@ -40,7 +40,7 @@ async fn a_value_has_one_holder(world: &World) {
         let slug = format!("round-{round}");
         let first = ada.post(TASKS, task(&slug)).await.expect(201).body;
         let first = path(&first);
-        // Each keeps the value that it has read, and says nothing of it.
+        // Each patch keeps the value that it read, without sending it.
         let keep = async |nth: usize| until_done(async || ada.patch(&first, json!({ "priority": nth })).await).await;
         let keeping = join_all((0..8).map(keep));
         let letting_go = async {

@@ -1,4 +1,4 @@
-//! Who knocks, and what comes back.
+//! Callers, requests and answers.
 
 use super::World;
 use crate::cross_cutting::response_contract;
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tower::ServiceExt;
 use undercroft::response_size;
 
-/// Who knocks.
+/// The caller.
 #[derive(Clone)]
 pub struct Caller<'a> {
     pub(super) world: &'a World,
@@ -54,7 +54,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// A request on its way.
+/// A sent request.
 pub struct Knock<'a> {
     world: &'a World,
     method: Method,
@@ -109,7 +109,7 @@ impl Knock<'_> {
     }
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     pub asked: String,

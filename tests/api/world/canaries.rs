@@ -1,5 +1,5 @@
-//! Secrets as canaries (R43, R115): what a test sends and is given of them must come up in no line that a function logs, in no
-//! address, and in no refusal. Every world watches, so every journey is a test of it.
+//! Secrets as canaries (R43, R115): secrets that a test sends or receives must not be in a log line, a URL or an error. Every
+//! world checks this.
 
 use super::{Answer, PASSWORD};
 use axum::http::HeaderMap;
@@ -48,8 +48,8 @@ impl Canaries {
         }
     }
 
-    /// Takes note of the secrets in an answer. None may stand in its headers; a refusal must not repeat any, and neither it nor the
-    /// path that was asked may be an address with one in it.
+    /// Takes note of the secrets in an answer. None may stand in its headers; a refusal must not repeat any, and neither it
+    /// nor the path that was asked may be an address with one in it.
     #[track_caller]
     pub fn answered(&self, path: &str, answer: &Answer) {
         if answer.status < 400 {
@@ -118,7 +118,7 @@ impl Write for Listening {
 
 #[test]
 #[should_panic(expected = "is logged")]
-fn a_secret_that_is_logged_is_noticed() {
+fn a_logged_secret_is_detected() {
     let canaries = Canaries::watch();
     canaries.sent(&HeaderMap::new(), br#"{"refreshToken":"a token of twenty letters"}"#);
     Listening.write_all(b"{\"message\":\"a token of twenty letters\"}\n").unwrap();

@@ -1,5 +1,5 @@
-//! Every function of template.yaml, run in this process as Lambda would run it: each from its own environment and no other, and
-//! ended, where a test says so, in the middle of its work.
+//! Every function of template.yaml, run in this process as by Lambda: each has only its own environment, and a test may end it in
+//! the middle of its work.
 
 use axum::Router;
 use axum::body::Body;
@@ -21,7 +21,7 @@ use undercroft_records as records_fn;
 use undercroft_relay as relay_fn;
 use undercroft_worker as worker_fn;
 
-/// What functions find in their environment besides what template.yaml gives them.
+/// Environment variables in addition to those of template.yaml.
 pub type Variables = &'static [(&'static str, &'static str)];
 
 /// How busy this machine is must not decide a test.
@@ -61,7 +61,7 @@ impl Functions {
             if routes.peek().is_none() {
                 return api;
             }
-            // What this outer routing found out must not reach the function, which does its own.
+            // Extensions of this outer router must not reach the function, which routes again.
             let service = router(&function.binary).map_request(|mut request: Request<Body>| {
                 request.extensions_mut().clear();
                 request

@@ -1,4 +1,4 @@
-//! The part of the document that is one collection's: its records' routes under its own name, with its own schemas.
+//! The part of the document for one collection: the routes of its records under its name, with its schemas.
 
 use super::operation::{Naming, add, operation, schema};
 use serde_json::{Map, Value};
@@ -31,20 +31,20 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
     }
 }
 
-/// `list` of `listRecords`.
+/// Returns `list` for `listRecords`.
 fn verb(route: &Route) -> &'static str {
     route.id.trim_end_matches("Records").trim_end_matches("Record")
 }
 
-/// The rules that decide, as the collection has them.
+/// The rules of the collection that decide on the operation.
 fn rules(route: &Route, collection: &Definition) -> Value {
     let undercroft::routes::Policy::Rules(names) = route.policy else { return Value::Object(Map::new()) };
     let stated = collection.rules.iter().filter(|(rule, _)| names.contains(&rule.name()));
     stated.map(|(rule, source)| (rule.name().to_owned(), Value::from(source.as_str()))).collect()
 }
 
-/// Makes a schema that stood alone a part of the document: what it refers to inside itself is elsewhere now. Its `$defs` become
-/// schemas of their own, where generators of code look for them.
+/// Moves a standalone schema into the document and adjusts its references. Its `$defs` become separate schemas, where code
+/// generators look for them.
 fn place(schemas: &mut Map<String, Value>, collection: &str, key: String, mut schema: Value) {
     let elsewhere = |reference: &str| {
         let path = reference.strip_prefix('#')?;
@@ -65,13 +65,13 @@ fn place(schemas: &mut Map<String, Value>, collection: &str, key: String, mut sc
     schemas.insert(key, schema);
 }
 
-/// `place` and `/properties/city` of `/$defs/place/properties/city`.
+/// Splits `/$defs/place/properties/city` into `place` and `/properties/city`.
 fn definition(path: &str) -> Option<(&str, &str)> {
     let rest = path.strip_prefix("/$defs/")?;
     Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
 }
 
-/// Whether it can name a schema of the document.
+/// Whether it is a valid name of a schema in the document.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }

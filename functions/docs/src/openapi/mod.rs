@@ -1,8 +1,8 @@
-//! The document that tells clients what there is (OpenAPI 3.1): every route of every function, and for admins every
+//! The OpenAPI 3.1 document: every route of every function, and for admins every
 //! collection.
 //!
-//! It is made from the one table of routes, and tests hold it to what the functions do: every route is in it, every response that any
-//! test receives is one it names, every policy is the one that is kept.
+//! It is made from the table of routes. Tests compare it with the functions: it has every route, every response that a test
+//! receives matches it, and every policy is enforced.
 
 mod each_collection;
 mod operation;
@@ -13,12 +13,12 @@ use serde_json::{Map, Value, json};
 use undercroft::routes;
 use undercroft::schema::Definition;
 
-const ABOUT: &str = "A complete backend in your own AWS account. Every answer says what it cost (`Undercroft-Cost`); every \
-refusal is a problem document (RFC 9457) with a stable `code`. HEAD is answered wherever GET is. What the caller may not see \
-does not exist. Two answers come from API Gateway itself and are no problem documents: 404 for a path under no route, and 503 \
-while a function cannot start.";
+const ABOUT: &str = "A complete backend in your own AWS account. Every answer states its cost (`Undercroft-Cost`); every \
+error is a problem document (RFC 9457) with a stable `code`. HEAD is accepted wherever GET is. What the caller may not see is \
+treated as absent. Two answers come from API Gateway itself and are not problem documents: 404 for a path under no route, and \
+503 while a function cannot start.";
 
-/// The document with these collections.
+/// Builds the document with these collections.
 pub fn document(collections: &[Definition]) -> Value {
     let mut paths = Map::new();
     for (function, routes) in routes::all() {
@@ -37,7 +37,7 @@ pub fn document(collections: &[Definition]) -> Value {
             "title": "Undercroft", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT,
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
-        "servers": [{ "url": "/", "description": "where this document is" }],
+        "servers": [{ "url": "/", "description": "the origin of this document" }],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -45,7 +45,7 @@ pub fn document(collections: &[Definition]) -> Value {
             "headers": part(include_str!("headers.json")),
             "responses": all_refusals(),
             "securitySchemes": { "bearer": {
-                "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "the accessToken of sign-in",
+                "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "the accessToken from sign-in",
             } },
         },
     })

@@ -5,16 +5,16 @@ use serde_json::{Map, Value, json};
 use undercroft::routes::{self, Policy, Route};
 use undercroft::schema::Definition;
 
-/// The header of a price that is not always told.
+/// The cost header of routes that sometimes withhold it.
 const NOT_ALWAYS: &str = "CostForAdmins";
 
-/// How the operations of one collection differ from those of any.
+/// How the operations of one collection are named and described.
 pub(super) struct Naming<'a> {
     pub collection: Option<&'a Definition>,
 }
 
 impl Naming<'_> {
-    /// Those of any collection.
+    /// The naming for any collection.
     pub fn plain() -> Self {
         Self { collection: None }
     }
@@ -66,7 +66,7 @@ fn security(policy: Policy) -> Value {
     }
 }
 
-/// Those of the path first.
+/// The parameters, those of the path first.
 fn parameters<'a>(route: &'a Route, naming: &Naming<'_>) -> impl Iterator<Item = &'static str> + use<'a> {
     let of_any = naming.collection.is_none() && route.path.contains("{collection}");
     let id = match route.path {
@@ -121,10 +121,10 @@ fn refusal(status: u16, cost: &str, reason: &str) -> Value {
 }
 
 fn unchanged(cost: &str) -> Value {
-    json!({ "description": "The caller has it already.", "headers": headers(cost, &["ETag"]) })
+    json!({ "description": "The caller already has the current version.", "headers": headers(cost, &["ETag"]) })
 }
 
-/// The header that tells the price of a route's answer.
+/// The cost header of a route's answer.
 fn cost(route: &Route, status: u16) -> &'static str {
     if route.withholds_cost() { NOT_ALWAYS } else { cost_of(status) }
 }
@@ -133,15 +133,14 @@ fn is_priced_as_most(route: &Route, status: u16) -> bool {
     cost(route, status) == cost_of(status)
 }
 
-/// The same of any route: that something is not there, or not the caller's, costs what it costs to find out. A stranger hears of
-/// both that they should sign in.
+/// The answer is the same on every route: a missing and a hidden record cost the same, and a stranger gets 401 for both.
 fn cost_of(status: u16) -> &'static str {
     if matches!(status, 401 | 403 | 404) { NOT_ALWAYS } else { "Cost" }
 }
 
 fn headers(cost: &str, own: &[&str]) -> Value {
     let every = [("X-Request-Id", "Request-Id"), ("Undercroft-Cost", cost)];
-    // A part that is not always there is another part under the same name.
+    // An optional header is a separate component.
     let own = own.iter().map(|part| (part.strip_suffix("OfRecord").unwrap_or(part), *part));
     every.into_iter().chain(own).map(|(name, part)| (name.to_owned(), reference("headers", part))).collect()
 }
@@ -150,8 +149,8 @@ pub(super) fn reference(kind: &str, name: &str) -> Value {
     json!({ "$ref": format!("#/components/{kind}/{name}") })
 }
 
-/// The name of a schema in the document: a record's is different for each collection. What stands behind the collection's name
-/// is one word, so no other collection's name and part make the same.
+/// The name of a schema in the document. Record schemas are named per collection: the suffix is a single word, so the names of
+/// two collections cannot collide.
 pub fn schema(collection: Option<&str>, name: &str) -> String {
     let part = match name {
         "Record" => "record",

@@ -1,9 +1,9 @@
-//! An operation as a line for the shell.
+//! An operation as a curl command.
 
 use super::document::{Operation, listed, resolved, text_at};
 use serde_json::Value;
 
-/// A call with curl, with the example body and parameters that the document has.
+/// Builds the curl command with the example body and parameters of the document.
 pub fn example(document: &Value, operation: &Operation<'_>) -> String {
     let method = operation.method.to_uppercase();
     let path = operation.path.replace("{collection}", "$COLLECTION").replace("{id}", "$ID");
@@ -49,7 +49,7 @@ fn body(document: &Value, operation: &Operation<'_>) -> Vec<String> {
     vec![format!("-H {}", quoted(&format!("content-type: {media}"))), format!("-d {sent}")]
 }
 
-/// A text as one word of the shell.
+/// Quotes a text as one shell word.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_does_not_end_the_word() {
+    fn a_quote_is_escaped_for_the_shell() {
         assert_eq!(quoted("auth.id != ''"), r"'auth.id != '\'''\'''");
     }
 }

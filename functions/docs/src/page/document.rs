@@ -1,8 +1,8 @@
-//! What the page reads of the document.
+//! Reads operations from the document.
 
 use serde_json::Value;
 
-/// An operation of the document, and where it stands.
+/// An operation of the document with its path and method.
 pub struct Operation<'a> {
     pub path: &'a str,
     pub method: &'a str,
@@ -19,7 +19,7 @@ impl Operation<'_> {
     }
 }
 
-/// The elements of a list of an operation, each looked up if it is a reference.
+/// The elements of a list of an operation, with references resolved.
 pub fn listed<'a>(document: &'a Value, operation: &Operation<'a>, member: &str) -> impl Iterator<Item = &'a Value> {
     let elements = operation.members.get(member).and_then(Value::as_array).into_iter().flatten();
     elements.map(|element| resolved(document, element))

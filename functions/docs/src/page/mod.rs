@@ -1,4 +1,4 @@
-//! The document as a page to read: plain HTML, no script, nothing from elsewhere, made from the document alone.
+//! The document as an HTML page: no script and no external resource.
 
 mod curl;
 mod document;
@@ -11,10 +11,10 @@ use undercroft::id;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The functions' own sections come first, in the order a client meets them.
+/// Sections of the functions, in this order, before those of the collections.
 const FIRST: [&str; 4] = ["auth", "collections", "records", "jobs"];
 
-/// What the page may load: its own style, known by its hash, and nothing else.
+/// The Content-Security-Policy: only the page's own style, by its hash.
 pub fn content_security_policy() -> String {
     // CSP writes hashes in plain base64; 32 bytes always end in one `=`.
     let hash = id::sha256(STYLE.as_bytes()).replace('-', "+").replace('_', "/");
@@ -35,8 +35,8 @@ pub fn page(document: &Value) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Undercroft: the API</title>\
          <style>{STYLE}</style></head>\n<body>\n<header><h1>Undercroft</h1><p>{}</p>\
-         <p>For programs: <a href=\"/openapi.json\">/openapi.json</a>. The examples want <code>API</code>, and where it says \
-         so <code>TOKEN</code>, <code>COLLECTION</code> and <code>ID</code>, in the environment. Collections are shown to admins: \
+         <p>For programs: <a href=\"/openapi.json\">/openapi.json</a>. The examples read <code>API</code> and, where used, \
+         <code>TOKEN</code>, <code>COLLECTION</code> and <code>ID</code> from the environment. Admins also see the collections: \
          <code>curl -H \"authorization: Bearer $TOKEN\" $API/docs</code>.</p></header>\n\
          <nav>{contents}</nav>\n<main>\n{sections}{}</main>\n</body>\n</html>\n",
         prose(about),
@@ -94,12 +94,12 @@ fn article(document: &Value, operation: &Operation<'_>) -> String {
 
 fn who(policy: &str) -> String {
     match policy.strip_prefix("rule:") {
-        Some(rules) => format!("whom the rule <code>{}</code> allows", escaped(&rules.replace(',', " or "))),
+        Some(rules) => format!("callers whom the rule <code>{}</code> allows", escaped(&rules.replace(',', " or "))),
         None => match policy {
             "admin" => "admins".to_owned(),
-            "signed-in" => "whoever is signed in".to_owned(),
-            "each-operation" => "whom the rules allow each operation".to_owned(),
-            "session" => "whoever holds a token of the session".to_owned(),
+            "signed-in" => "signed-in users".to_owned(),
+            "each-operation" => "callers whom the rules allow each operation".to_owned(),
+            "session" => "callers with a token of the session".to_owned(),
             _ => "everybody".to_owned(),
         },
     }

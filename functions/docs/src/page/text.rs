@@ -1,6 +1,6 @@
-//! Text on its way into HTML.
+//! Text as HTML.
 
-/// Text as HTML, with nothing in it that could be markup.
+/// Escapes text for HTML.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {
@@ -16,7 +16,7 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
-/// A sentence as HTML; what stands between backticks is code.
+/// Escapes a sentence for HTML; text between backticks becomes code.
 pub fn prose(text: &str) -> String {
     let parts = escaped(text);
     let parts = parts.split('`').enumerate();
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_a_text_becomes_markup() {
+    fn text_is_escaped_for_html() {
         assert_eq!(escaped("<b a=\"1\" b='2'>&"), "&lt;b a=&quot;1&quot; b=&#39;2&#39;&gt;&amp;");
         assert_eq!(prose("say `a<b` twice"), "say <code>a&lt;b</code> twice");
     }

@@ -1,8 +1,8 @@
-//! Records as rows of CSV (RFC 4180), there and back without loss: text stands as it is, numbers and booleans as in JSON, whatever
-//! else as JSON text. An empty cell is a field that is not there; an empty text is `""`, in quotes.
+//! Records as rows of CSV (RFC 4180), written and read without loss: text is unchanged, numbers and booleans are as in JSON,
+//! everything else is JSON text. An empty cell is an absent field; an empty text is `""`, in quotes.
 //!
-//! A spreadsheet takes a cell for a formula that begins with one of [`FORMULA`]. An export alters such text only where it was
-//! asked for with `escapeFormulas`: an apostrophe before it (OWASP, CSV Injection). An import does not take that out again.
+//! Spreadsheets treat a cell that begins with one of [`FORMULA`] as a formula. With `escapeFormulas` an export puts an apostrophe
+//! before such text (OWASP, CSV Injection). An import does not remove it.
 
 use serde_json::Value;
 use undercroft::error::FieldError;
@@ -10,20 +10,20 @@ use undercroft::expr::{FieldType, Kind};
 use undercroft::http::parse_json;
 use undercroft::json_pointer;
 
-/// A cell as it stands in a row.
+/// A cell of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cell {
     /// Its text, without quotes.
     pub text: String,
-    /// Whether it stood in quotes.
+    /// Whether it was in quotes.
     pub quoted: bool,
 }
 
-/// The value that says of a field that it holds `null`.
+/// The cell text for `null`.
 const NULL: &str = "null";
 
-/// What text begins with that spreadsheets take for a formula.
-/// Of full width too, which they make narrow where Chinese or Japanese is written.
+/// First characters of text that spreadsheets treat as a formula,
+/// including full-width ones, which they convert to narrow ones in Chinese or Japanese locales.
 const FORMULA: [char; 12] =
     ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n', '\0'];
 
@@ -32,7 +32,7 @@ pub fn write_header(row: &mut Vec<u8>, names: &[String]) {
     write_row(row, names.iter().map(|name| quoted_if_needed(name)));
 }
 
-/// Writes a row of values; with `escape_formulas`, no text of them is a formula to a spreadsheet.
+/// Writes a row of values. With `escape_formulas`, spreadsheets treat no text as a formula.
 pub fn write_values<'a>(
     row: &mut Vec<u8>,
     values: impl Iterator<Item = (Option<&'a FieldType>, Option<&'a Value>)>,
@@ -75,15 +75,15 @@ fn is_text(field: &FieldType) -> bool {
     matches!(field.kind, Kind::Text | Kind::Moment)
 }
 
-/// The value in a cell of this field; `None`: the field is not there.
+/// Reads the value in a cell of this field; `None` if the field is absent.
 ///
 /// # Errors
-/// What was expected instead, at `/name`.
+/// The expected kind of value, at `/name`.
 pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<Value>, FieldError> {
     let text = cell.text.as_str();
     let wrong = |expected: &str| {
         let pointer = format!("/{}", json_pointer::escape(name));
-        FieldError::new(pointer, "type", format!("{expected} was expected in this cell"))
+        FieldError::new(pointer, "type", format!("This cell must hold {expected}."))
     };
     if text.is_empty() && !(cell.quoted && is_text(field)) {
         return Ok(None);
@@ -98,10 +98,10 @@ pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<V
         Kind::Flag => Err(wrong("true or false")),
         Kind::Number => match parse_json(text.trim().as_bytes()) {
             Ok(number @ Value::Number(_)) => Ok(Some(number)),
-            _ => Err(wrong("a number of at most 38 digits, with a point")),
+            _ => Err(wrong("a number of at most 38 digits, with a decimal point")),
         },
         Kind::List(_) | Kind::Other => {
-            parse_json(text.as_bytes()).map(Some).map_err(|_| wrong("JSON (a text in its quotes)"))
+            parse_json(text.as_bytes()).map(Some).map_err(|_| wrong("JSON (text in quotes)"))
         }
     }
 }
@@ -109,7 +109,7 @@ pub fn read_value(name: &str, field: &FieldType, cell: &Cell) -> Result<Option<V
 /// The cells of a row.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the row is malformed.
 pub fn cells(row: &str) -> Result<Vec<Cell>, &'static str> {
     let (mut cells, mut rest) = (Vec::new(), row);
     loop {
@@ -122,18 +122,20 @@ pub fn cells(row: &str) -> Result<Vec<Cell>, &'static str> {
     }
 }
 
-/// The first cell, and what stands behind its comma.
+/// The first cell, and the text after its comma.
 fn first(row: &str) -> Result<(Cell, Option<&str>), &'static str> {
     let Some(inside) = row.strip_prefix('"') else {
         let (text, behind) = row.split_once(',').map_or((row, None), |(text, behind)| (text, Some(behind)));
         if text.contains('"') {
-            return Err("a quote inside a cell: put the cell in quotes, and each quote in it twice");
+            return Err(
+                "A cell without quotes contains a quote. Put the cell in quotes and double each quote inside it.",
+            );
         }
         return Ok((Cell { text: text.to_owned(), quoted: false }, behind));
     };
     let (mut text, mut rest) = (String::new(), inside);
     loop {
-        let (before, behind) = rest.split_once('"').ok_or("a quote that does not end")?;
+        let (before, behind) = rest.split_once('"').ok_or("A quoted cell has no closing quote.")?;
         text.push_str(before);
         match behind.strip_prefix('"') {
             Some(behind) => {
@@ -142,7 +144,7 @@ fn first(row: &str) -> Result<(Cell, Option<&str>), &'static str> {
             }
             None if behind.is_empty() => return Ok((Cell { text, quoted: true }, None)),
             None => {
-                let behind = behind.strip_prefix(',').ok_or("text behind the closing quote of a cell")?;
+                let behind = behind.strip_prefix(',').ok_or("A cell has text after its closing quote.")?;
                 return Ok((Cell { text, quoted: true }, Some(behind)));
             }
         }
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was() {
+    fn a_value_is_read_as_it_was_written() {
         let many = Kind::List(Box::new(Kind::Text));
         for (kind, value) in [
             (Kind::Text, json!("plain")),
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_a_formula_to_a_spreadsheet_where_that_was_asked_for() {
+    fn with_escape_formulas_no_text_is_a_spreadsheet_formula() {
         let written = |kind, value: serde_json::Value, escape| {
             let (field, mut row) = (field(kind, true), Vec::new());
             write_values(&mut row, [(Some(&field), Some(&value))].into_iter(), escape);
@@ -205,7 +207,7 @@ mod tests {
         for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\0=1"].into_iter().chain(full_width) {
             let cell = written(Kind::Text, json!(text), true);
             assert!(cell.trim_start_matches('"').starts_with('\''), "{cell}");
-            assert!(!written(Kind::Text, json!(text), false).contains('\''), "altered only where it was asked for");
+            assert!(!written(Kind::Text, json!(text), false).contains('\''), "changed only with escapeFormulas");
         }
         for text in ["a=1", "a\u{ff1d}1", ";1"] {
             assert_eq!(written(Kind::Text, json!(text), true), format!("{text}\r\n"));
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_of_its_field_is_refused_by_name() {
+    fn a_cell_of_the_wrong_type_is_refused_and_names_its_field() {
         for (kind, text) in [
             (Kind::Number, "abc"),
             (Kind::Number, "1,5"),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_cells_or_it_says_why_not() {
+    fn a_malformed_row_is_refused_with_its_reason() {
         let text = |row: &str| cells(row).map(|cells| cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>());
         assert_eq!(text("a,,\"b,\"\"c\"\"\","), Ok(vec!["a".into(), "".into(), "b,\"c\"".into(), "".into()]));
         for row in ["a\"b", "\"a", "\"a\"b,c", "\"a\" ,b"] {

@@ -1,8 +1,8 @@
-//! The rows of an import that point at a row of the same file which is no record yet. They wait in objects of the bucket, and
-//! the next pass goes over them from the last to the first: each pass goes the other way than the one before. So neither
-//! parents behind their children nor children behind their parents take many passes.
+//! Rows of an import that point at a row of the same file without a record yet. They are stored in objects of the bucket, and the
+//! next pass processes them from the last to the first; each pass reverses the direction. So a file with parents after their
+//! children, or children after their parents, takes few passes.
 //!
-//! A pass that made no record of any row is the last: no other would, either.
+//! A pass that creates no record is the last one, because a further pass would create none either.
 
 use super::failure::Failure;
 use super::multipart_writer::{GONE, of_files};
@@ -11,91 +11,91 @@ use serde_json::{Map, Value};
 use undercroft::aws::objects::{Bytes, Objects};
 use undercroft::files::waiting_key;
 
-/// Bytes of rows in one object, and in memory.
+/// Bytes of rows in one object and in memory.
 const PIECE: usize = 1024 * 1024;
-/// More than an object can have: a row goes in whole.
+/// More than the size of an object, because rows are not split.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// A row that waits.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// Where it stands in the file.
+    /// Its line in the file.
     pub line: u64,
-    /// What is in it.
+    /// Its content.
     pub members: Map<String, Value>,
-    /// Why it is no record.
+    /// Why no record was created from it.
     pub errors: Value,
 }
 
-/// What is left of a pass over rows that wait.
+/// The remaining work of a pass over waiting rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct At {
-    /// Objects; the last of them is the next to be gone over.
+    /// Number of objects left; the last one is next.
     pieces: u32,
-    /// How many rows of that one the pass has behind it.
+    /// Number of rows of that object already processed.
     taken: usize,
 }
 
-/// Who waits: what a job keeps of it in its progress.
+/// The waiting rows, as stored in the progress of the job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Waiting {
-    /// Passes that have begun after the first.
+    /// Number of passes started after the first.
     pub again: u32,
-    /// Rows that this pass has left for the next.
+    /// Number of rows that this pass deferred to the next.
     rows: u64,
-    /// The objects they are in.
+    /// Number of objects with these rows.
     pieces: u32,
-    /// What is left of this pass; nothing in the first, which is over the file.
+    /// The remaining work of this pass; `None` in the first, which reads the file.
     left: Option<At>,
-    /// Whether this pass has made a record of any row.
+    /// Whether this pass has created a record.
     pub made: bool,
-    /// Whether the last pass made none: what still waits is refused.
+    /// Whether the last pass created none, so that rows still waiting are refused.
     pub given_up: bool,
 }
 
 impl Waiting {
-    /// Whether the file itself is being gone over.
+    /// Whether this is the pass over the file.
     pub fn is_first_pass(&self) -> bool {
         self.left.is_none()
     }
 
-    /// Where the present pass is: it changes with every row of a later pass.
+    /// The position of the current pass; it changes with every row of a later pass.
     pub fn reached(&self) -> (u32, bool, Option<At>) {
         (self.again, self.given_up, self.left)
     }
 
-    /// Notes how far the present pass has come.
+    /// Stores the position of the current pass.
     pub fn goes_on(&mut self, at: At) {
         self.left = Some(at);
     }
 
-    /// The pass whose rows the present one goes over.
+    /// The pass that deferred the rows of the current one.
     fn earlier(&self) -> u32 {
         if self.given_up { self.again } else { self.again.saturating_sub(1) }
     }
 }
 
-/// The rows that wait, while a slice lasts.
+/// The waiting rows during a slice.
 #[derive(Debug)]
 pub struct Queue<'a> {
     files: &'a Objects,
     job: &'a str,
-    /// What is known of them.
+    /// Their state in the progress.
     pub waiting: Waiting,
-    /// Rows of the next object to be written.
+    /// Rows of the next object to write.
     open: Vec<u8>,
-    /// Lines of the object that is being gone over, and which it is.
+    /// The remaining lines of the current object, and its number.
     lines: Option<(u32, Vec<String>)>,
 }
 
 impl<'a> Queue<'a> {
-    /// Goes on where the job left it.
+    /// Continues from the progress of the job.
     pub fn new(files: &'a Objects, job: &'a str, waiting: Waiting) -> Self {
         Self { files, job, waiting, open: Vec::new(), lines: None }
     }
 
-    /// Lets a row wait for the next pass. Where this fails, it does not.
+    /// Defers a row to the next pass. After an error it is not deferred.
     pub async fn keep(&mut self, row: &Row) -> Result<(), Failure> {
         let before = self.open.len();
         serde_json::to_writer(&mut self.open, row).map_err(|error| Failure::new(error.to_string()))?;
@@ -110,8 +110,7 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    /// Up to `room` of the rows that the present pass still has to go over, each with where it goes on behind it. None: the
-    /// pass is over.
+    /// Returns up to `room` remaining rows of the current pass, each with the position after it. An empty list ends the pass.
     pub async fn next(&mut self, room: usize) -> Result<Vec<(Row, At)>, Failure> {
         let Some(mut at) = self.waiting.left else { return Ok(Vec::new()) };
         while at.pieces > 0 {
@@ -130,7 +129,7 @@ impl<'a> Queue<'a> {
         Ok(Vec::new())
     }
 
-    /// The lines of the present object that are left, read if they are not at hand.
+    /// The remaining lines of the current object; reads the object if necessary.
     async fn lines(&mut self, at: At) -> Result<&mut Vec<String>, Failure> {
         let known = self.lines.take().filter(|(piece, _)| *piece == at.pieces);
         let lines = match known {
@@ -146,7 +145,7 @@ impl<'a> Queue<'a> {
         Ok(&mut self.lines.insert((at.pieces, lines)).1)
     }
 
-    /// Ends a pass that is over. Returns whether there is another.
+    /// Ends a pass. Returns whether another one follows.
     pub async fn end_pass(&mut self) -> Result<bool, Failure> {
         self.put_piece().await?;
         let Waiting { again, rows, pieces, made, .. } = self.waiting;
@@ -159,14 +158,14 @@ impl<'a> Queue<'a> {
         Ok(true)
     }
 
-    /// What is to be kept for the next slice.
+    /// The state to store for the next slice.
     pub async fn take_break(mut self) -> Result<Waiting, Failure> {
         self.put_piece().await?;
         Ok(self.waiting)
     }
 
-    /// Writes the rows at hand into an object of their own. A slice that is repeated writes the same ones again: only the
-    /// progress says which count.
+    /// Writes the rows in memory into a new object. A repeated slice writes the same objects again; only those in the progress
+    /// count.
     async fn put_piece(&mut self) -> Result<(), Failure> {
         if self.open.is_empty() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! `email.send`: one mail to one address, through SES.
 //!
-//! SES has no idempotency key. A mail is sent at least once: if the worker dies between SES's answer and writing it down,
-//! it is sent again.
+//! SES has no idempotency key, so a mail is sent at least once: if the worker dies after SES's answer and before it stores the
+//! outcome, the mail is sent again.
 
 use super::failure::Failure;
 use super::outcome::Outcome;
@@ -10,17 +10,17 @@ use serde_json::json;
 use undercroft::aws::Service;
 use undercroft::jobs::EmailPayload;
 
-/// What SES says of a mail that it will never take as it is. Its other refusals are of senders, quotas and rates, which pass or
-/// are mended while the job waits.
+/// SES errors of a mail that will always be refused. Other errors concern senders, quotas and rates, and may be resolved
+/// while the job waits.
 const MALFORMED: &str = "BadRequestException";
 
-/// Sends it. The result names SES's message id.
+/// Sends the mail. The result has SES's message id.
 pub async fn run(tools: &Tools, job_id: &str, mail: EmailPayload) -> Result<Outcome, Failure> {
     let text = match (mail.text, mail.sealed_text) {
         (Some(text), None) => Some(text),
         (None, Some(sealed)) => Some(open(tools, job_id, &sealed).await?),
         (None, None) => None,
-        (Some(_), Some(_)) => return Err(Failure::last("payload: text and sealedText exclude each other")),
+        (Some(_), Some(_)) => return Err(Failure::last("The payload has both text and sealedText. Send one of them.")),
     };
     let part = |data: String| json!({ "Data": data, "Charset": "UTF-8" });
     let mut body = serde_json::Map::new();
@@ -36,11 +36,11 @@ pub async fn run(tools: &Tools, job_id: &str, mail: EmailPayload) -> Result<Outc
         .aws
         .post(Service::Ses, "/v2/email/outbound-emails", None, &message)
         .await
-        .map_err(|_| Failure::new("SES did not answer"))?;
+        .map_err(|_| Failure::new("SES did not answer."))?;
     match answer.status {
         200 => Ok(Outcome::Done(Some(json!({ "messageId": answer.body.get("MessageId") })))),
         status => {
-            // What SES says may name the recipient. An admin who looks at the job may know; the log has no business to.
+            // SES's message may contain the recipient. Admins may see it in the job, but it must not be in the log.
             let refused = format!("SES refused with {status} {}", answer.error_type());
             let reason = format!("{refused}: {}", answer.error_message());
             let failure = if answer.error_type() == MALFORMED { Failure::last(reason) } else { Failure::new(reason) };
@@ -54,6 +54,8 @@ async fn open(tools: &Tools, job_id: &str, sealed: &str) -> Result<String, Failu
         .seal
         .open(&format!("mail:{job_id}"), sealed)
         .await
-        .map_err(|_| Failure::new("the sealing key is not available"))?;
-    opened.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Failure::last("the sealed text does not open"))
+        .map_err(|_| Failure::new("The sealing key is not available."))?;
+    opened
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| Failure::last("The sealed text cannot be opened."))
 }

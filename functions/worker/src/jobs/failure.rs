@@ -1,10 +1,10 @@
-//! How an attempt fails.
+//! Failures of an attempt.
 
 use serde_json::Value;
 use undercroft::error::Error;
 use undercroft::store::jobs::Job;
 
-/// Why an attempt failed, in words that may be shown to an admin: no secrets, no internals.
+/// Why an attempt failed, in words for an admin: no secrets, no internals.
 #[derive(Debug)]
 pub struct Failure {
     reason: String,
@@ -15,26 +15,26 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure that may pass: the job is tried again while it has attempts left. The reason is kept to a length that fits a
-    /// log line and an item.
+    /// A temporary failure: the job is retried while it has attempts left. The reason is truncated to fit a log line and an
+    /// item.
     pub fn new(reason: impl Into<String>) -> Self {
         let reason: String = reason.into();
         Self { reason: reason.chars().take(500).collect(), logged: None, is_last: false, times: 0, progress: None }
     }
 
-    /// A failure that every further attempt would only repeat: the job is dead at once. Redriving it, when what is wrong has
-    /// been mended, gives it all its attempts.
+    /// A permanent failure: the job is dead at once. After the cause is fixed, redriving the job gives it all its attempts
+    /// again.
     pub fn last(reason: impl Into<String>) -> Self {
         Self { is_last: true, ..Self::new(reason) }
     }
 
-    /// The same, met for the `times`th time by a job of many slices, whose attempts are counted anew in each: that is how long
-    /// it waits. It then goes on from this progress.
+    /// Marks the failure as the `times`th of a job with many slices, whose attempts restart with each slice. `times` decides
+    /// on the wait. The job then continues from this progress.
     pub fn met(self, times: u32, progress: Value) -> Self {
         Self { times, progress: Some(progress), ..self }
     }
 
-    /// The same, with these words in the log instead: where the reason may name a person.
+    /// Uses these words in the log instead, if the reason may name a person.
     pub fn logged_as(self, words: String) -> Self {
         Self { logged: Some(words), ..self }
     }
@@ -54,29 +54,34 @@ impl Failure {
         !self.is_last
     }
 
-    /// How often it was met, if more often than the job was tried.
+    /// How often the failure occurred, if more often than the job was tried.
     pub fn times(&self) -> u32 {
         self.times
     }
 
-    /// What the next attempt goes on from; `None`: from where this one did.
+    /// The progress for the next attempt; `None` keeps the current progress.
     pub fn progress(&self) -> Option<&Value> {
         self.progress.as_ref()
     }
 
-    /// Tells that it ends a slice in which something was done, and which is therefore no failed attempt. The same failure where
-    /// nothing was done is one: so what never passes ends the job.
+    /// Logs that the failure ends a slice that made progress, which does not count as a failed attempt. Without progress it
+    /// counts, so a permanent failure ends the job.
     pub fn ends_slice(&self, job: &Job) {
-        tracing::warn!(function = "worker", job = job.id, error = self.logged(), "a slice ended early");
+        tracing::warn!(
+            function = "worker",
+            job = job.id,
+            error = self.logged(),
+            "A failure ended the slice early; the next slice continues."
+        );
     }
 }
 
-/// When the next slice begins after one that a failure ended, in seconds.
+/// Delay of the next slice after a slice that a failure ended, in seconds.
 pub const AFTER_FAILURE: u32 = 2;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        tracing::warn!(function = "worker", cause = %error, "a job met a failure");
+        tracing::warn!(function = "worker", cause = %error, "A call made by a job failed.");
         Self::new(in_words(&error))
     }
 }
@@ -84,8 +89,10 @@ impl From<Error> for Failure {
 /// An error in words for an admin.
 pub fn in_words(error: &Error) -> String {
     match error {
-        Error::Internal(_) => "something went wrong inside; the log says what".to_owned(),
-        Error::Unavailable { .. } => "the database did not answer in time, or others kept writing the same".to_owned(),
+        Error::Internal(_) => "An internal error occurred. The log has the details.".to_owned(),
+        Error::Unavailable { .. } => {
+            "The database did not answer in time, or other writes to the same items kept conflicting.".to_owned()
+        }
         Error::BadRequest { detail, .. } | Error::Conflict { detail, .. } | Error::Refused { detail, .. } => {
             detail.clone()
         }

@@ -1,4 +1,4 @@
-//! Rows becoming records: many side by side, and told of in the order in which they stand.
+//! Creates records from rows: many in parallel, reported in the order of the file.
 
 use super::deferred_rows::At;
 use super::failure::Failure;
@@ -18,76 +18,76 @@ use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Job;
 
-/// Records written side by side.
+/// Number of records written in parallel.
 pub const SIDE_BY_SIDE: usize = 64;
-/// How often a row that met another write is tried again by itself.
+/// How often a row with a conflict is retried alone.
 const TRIES: usize = 3;
 
 /// A row that has been read.
 #[derive(Debug)]
 pub struct Read {
-    /// Where it stands in the file.
+    /// Its line in the file.
     pub line: u64,
-    /// What is in it.
+    /// Its content.
     pub content: Content,
-    /// Where its pass goes on behind it.
+    /// The position of the pass after it.
     pub behind: Behind,
 }
 
-/// What is in a row.
+/// The content of a row.
 #[derive(Debug)]
 pub enum Content {
-    /// Bytes nobody has looked at.
+    /// Bytes that are not parsed yet.
     Row(Vec<u8>),
-    /// What an earlier pass has found in it.
+    /// The members parsed by an earlier pass.
     Members(Map<String, Value>),
-    /// More than a record may hold.
+    /// Larger than a record may be.
     TooLong,
 }
 
-/// Where a pass goes on.
+/// The position of a pass.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Behind {
     /// The first pass, in the file.
     InFile(RowPosition),
-    /// A later one, among the rows that wait.
+    /// A later pass, over the waiting rows.
     Waiting(At),
 }
 
-/// A row that was tried.
+/// A row after a try to create its record.
 #[derive(Debug)]
 pub struct Tried {
-    /// Where it stands in the file.
+    /// Its line in the file.
     pub line: u64,
-    /// What is in it, if that could be read.
+    /// Its members, if it could be parsed.
     pub members: Option<Map<String, Value>>,
-    /// Why it is no record.
+    /// Why no record was created from it.
     pub made: Result<(), Error>,
-    /// Where its pass goes on behind it.
+    /// The position of the pass after it.
     pub behind: Behind,
 }
 
-/// What makes records for an import.
+/// Creates records for an import.
 #[derive(Debug)]
 pub struct ImportBatch<'a> {
-    /// What jobs may use.
+    /// The services that jobs may use.
     pub tools: &'a Tools,
     /// The import.
     pub job: &'a Job,
-    /// What it works on.
+    /// The parameters of the import.
     pub import: &'a Import,
-    /// Which collection of the name it is.
+    /// The generation of the collection.
     pub generation: u32,
 }
 
 impl ImportBatch<'_> {
-    /// The collection, if it is still the one that the import began with. Asked for before every row: like every writer, this
-    /// one goes by a definition a few seconds old at most.
+    /// The collection, if it is still the one that the import began with. It is read before every row, because every writer
+    /// uses a definition that is at most a few seconds old.
     pub async fn collection(&self) -> Result<Arc<Collection>, Failure> {
         defined(&self.tools.definitions, self.import, Some(self.generation)).await
     }
 
-    /// Tries to make records of these rows. Ends with the slice, and where nothing can be tried any more: then with the reason.
+    /// Tries to create records from these rows. Ends with the slice, or with a failure that prevents further rows.
     pub async fn try_all(
         &self,
         rows: Vec<Read>,
@@ -130,8 +130,8 @@ impl ImportBatch<'_> {
         }
     }
 
-    /// Tries again, with nothing beside it, what met another write, perhaps one of those beside it, and what points at a row
-    /// of this file that may be a record by now. Then it is known what becomes of the row.
+    /// Retries a row alone if it conflicted with another write or points at a row of this file that may have a record by now. The
+    /// result is final.
     pub async fn settle(&self, tried: &mut Tried) -> Result<Fate, Failure> {
         let mut made = std::mem::replace(&mut tried.made, Ok(()));
         let Some(members) = tried.members.as_ref().filter(|_| made.is_err()) else { return fate(made, false) };
@@ -148,7 +148,7 @@ impl ImportBatch<'_> {
         fate(made, waits)
     }
 
-    /// Makes the record of a row, unless this job has made it before.
+    /// Creates the record of a row, unless this job has already created it.
     async fn make(
         &self,
         collection: &Arc<Collection>,
@@ -160,22 +160,22 @@ impl ImportBatch<'_> {
         let _turns = turns.take(intent.targets.iter().map(|target| target.id.as_str())).await;
         match self.tools.records.write_one(&intent, &format!("{}:{line}", self.job.id), None).await {
             Ok(_) => Ok(()),
-            // Nobody else makes a record of this id: it was made, and somebody has changed it since.
+            // Only this job creates a record with this id, so it was created before and changed since.
             Err(Error::PreconditionFailed(_)) if !import_row::has_own_id(self.job, line, &intent.id) => Ok(()),
             Err(error) => Err(error),
         }
     }
 }
 
-/// Rows that point at the same record take turns: each looks whether it is there, which is in the way of all other looks at it
-/// (TransactionConflict), and a look that was in vain is paid for.
+/// Rows that point at the same record are written one at a time: each write checks that record in its transaction, concurrent
+/// checks conflict (TransactionConflict), and DynamoDB charges for them.
 #[derive(Debug, Default)]
 struct Turns(std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>);
 
 impl Turns {
-    /// Waits for the turn at each of these records. It ends when what this gives is dropped.
+    /// Waits for a lock on each of these records. Dropping the result releases them.
     async fn take(&self, ids: impl Iterator<Item = &str>) -> Vec<OwnedMutexGuard<()>> {
-        // In one order, each once: nobody waits for whoever waits for them.
+        // In one order, each once, to avoid deadlocks.
         let ids: BTreeSet<&str> = ids.collect();
         let mut taken = Vec::new();
         for id in ids {
@@ -194,7 +194,7 @@ pub async fn defined(
 ) -> Result<Arc<Collection>, Failure> {
     let collection = definitions.collection(&import.collection).await?;
     let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
+    collection.filter(same).ok_or_else(|| Failure::last("The collection no longer exists."))
 }
 
 fn members(content: Content, columns: Option<&[String]>, collection: &Collection) -> Result<Map<String, Value>, Error> {
@@ -202,22 +202,24 @@ fn members(content: Content, columns: Option<&[String]>, collection: &Collection
         (Content::Members(members), _) => Ok(members),
         (Content::Row(row), Some(columns)) => import_row::of_csv(&row, columns, collection),
         (Content::Row(row), None) => import_row::of_json(&row),
-        (Content::TooLong, _) => Err(Error::field("", "too_large", "the row is longer than any record: 400 KB")),
+        (Content::TooLong, _) => {
+            Err(Error::field("", "too_large", "The row is longer than 400 KB, the maximum size of a record."))
+        }
     }
 }
 
-/// What becomes of a row.
+/// The result of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is a record.
+    /// The record exists.
     Made,
-    /// It points at a record of the same collection that is not there yet.
+    /// It points at a record of the same collection that does not exist yet.
     Waits(Vec<FieldError>),
-    /// It is no record, for these reasons.
+    /// It was refused, for these reasons.
     Refused(Vec<FieldError>),
 }
 
-/// Whether nothing but what it points at in its own collection is missing.
+/// Whether only a referenced record of its own collection is missing.
 fn waits(made: &Result<(), Error>, collection: &Collection) -> bool {
     let Err(Error::Invalid(errors)) = made else { return false };
     let mut inward = collection.relations().filter(|(_, relation)| relation.collection == collection.name());
@@ -225,7 +227,7 @@ fn waits(made: &Result<(), Error>, collection: &Collection) -> bool {
         && inward.any(|(field, _)| errors.iter().any(|error| error.pointer == format!("/{field}")))
 }
 
-/// What becomes of a row; a failure where the row is not to blame.
+/// Turns the result of a write into that of a row; a failure if the row is not the cause.
 fn fate(made: Result<(), Error>, waits: bool) -> Result<Fate, Failure> {
     let refused = |code, message: String| Ok(Fate::Refused(vec![FieldError::new("", code, message)]));
     match made {
@@ -246,7 +248,7 @@ mod tests {
     use undercroft::futures::FutureExt as _;
 
     #[tokio::test]
-    async fn whoever_points_at_the_same_record_waits_for_their_turn_and_nobody_else_does() {
+    async fn rows_that_point_at_the_same_record_are_written_one_at_a_time() {
         let turns = Turns::default();
         let first = turns.take(["b", "a", "b"].into_iter()).await;
         let second = turns.take(["c", "a"].into_iter());

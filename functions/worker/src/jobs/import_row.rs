@@ -1,5 +1,5 @@
-//! A row of a file on its way to being a record: read by the same strict rules as a body, then through the gate that every record
-//! goes through that is made by an admin.
+//! Turns a row of a file into a create: parsed by the same strict rules as a body, then checked like a record created by an
+//! admin.
 
 use super::csv::{self, Cell};
 use super::tools::Tools;
@@ -15,33 +15,37 @@ use undercroft::store::intent::{Intent, What};
 use undercroft::store::jobs::Job;
 use undercroft::store::targets::{Referring, targets};
 
-/// What an export says of a record that the server keeps anew for the one made of it.
+/// Fields of an export that the server sets again for an imported record.
 const KEPT_ANEW: [&str; 3] = ["createdAt", "updatedAt", "version"];
 /// The members in a line of NDJSON.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the row is invalid.
 pub fn of_json(line: &[u8]) -> Result<Map<String, Value>> {
     match parse_json(line)? {
         Value::Object(members) => Ok(members),
-        _ => Err(Error::field("", "type", "a line holds one JSON object")),
+        _ => Err(Error::field("", "type", "Each line must hold one JSON object.")),
     }
 }
 
 /// The members in a row of CSV.
 ///
 /// # Errors
-/// What is wrong with it, cell by cell.
+/// The errors of each cell.
 pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result<Map<String, Value>> {
     let (mut members, mut errors) = (Map::new(), Vec::new());
     let cells = cells(row)?;
     if cells.len() != columns.len() {
-        let message = format!("the header names {} columns, and this row has {}", columns.len(), cells.len());
+        let message = format!("The header has {} columns, but this row has {}.", columns.len(), cells.len());
         return Err(Error::field("", "columns", message));
     }
     for (name, cell) in columns.iter().zip(&cells) {
         let Some(field) = collection.layout().fields.get(name) else {
-            errors.push(FieldError::new(format!("/{name}"), "unknown_field", "there is no such field any more"));
+            errors.push(FieldError::new(
+                format!("/{name}"),
+                "unknown_field",
+                "The collection no longer has this field.",
+            ));
             continue;
         };
         match csv::read_value(name, field, cell) {
@@ -55,16 +59,16 @@ pub fn of_csv(row: &[u8], columns: &[String], collection: &Collection) -> Result
 /// The cells of a row of CSV.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the row is malformed.
 pub fn cells(row: &[u8]) -> Result<Vec<Cell>> {
-    let row = std::str::from_utf8(row).map_err(|_| Error::field("", "utf_8", "the row is not UTF-8"))?;
+    let row = std::str::from_utf8(row).map_err(|_| Error::field("", "utf_8", "The row is not UTF-8."))?;
     csv::cells(row).map_err(|reason| Error::field("", "csv", reason))
 }
 
-/// To make a record of a row. Its id is its own where it has one, else that of its line: the same, should it come again.
+/// The create for a row. The id is that of the row, or otherwise derived from the line, so a repeated row has the same id.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the row is invalid.
 pub async fn intent(
     tools: &Tools,
     collection: &Arc<Collection>,
@@ -81,7 +85,8 @@ pub async fn intent(
         KEPT_ANEW.iter().for_each(|name| drop(data.remove(*name)));
     }
     let kept = KEPT_ANEW.iter().filter(|name| data.contains_key(**name));
-    let message = "the server keeps this field: it is passed over only in a row with an `id`, as an export has it";
+    let message = "The server sets this field. It is ignored only in a row with an `id`, as in an export; otherwise leave it \
+     out.";
     let kept: Vec<FieldError> = kept.map(|name| FieldError::new(format!("/{name}"), "read_only", message)).collect();
     if !kept.is_empty() {
         return Err(Error::Invalid(kept));
@@ -92,7 +97,7 @@ pub async fn intent(
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
 }
 
-/// Whether a row brought its id along.
+/// Whether a row has its own id.
 pub fn has_own_id(job: &Job, line: u64, id: &str) -> bool {
     of_line(job, line).is_ok_and(|of_line| of_line != id)
 }
@@ -101,12 +106,16 @@ fn own_id(id: &Value, now: u64) -> Result<String> {
     let id = id.as_str().unwrap_or_default();
     match check_new_id(id, now) {
         Ok(()) => Ok(id.to_owned()),
-        Err(reason) => Err(Error::field("/id", "id", format!("{reason}; leave it out to be given one"))),
+        Err(reason) => Err(Error::field(
+            "/id",
+            "id",
+            format!("The id is not valid ({reason}). Leave it out to have one assigned."),
+        )),
     }
 }
 
 fn of_line(job: &Job, line: u64) -> Result<String> {
     let line =
-        u32::try_from(line).map_err(|_| Error::field("", "too_many", "a file has at most 4,294,967,295 lines"))?;
+        u32::try_from(line).map_err(|_| Error::field("", "too_many", "A file has at most 4,294,967,295 lines."))?;
     Ok(id::numbered(id::millis(&job.id).unwrap_or_default(), &job.id, line))
 }

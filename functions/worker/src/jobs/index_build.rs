@@ -1,10 +1,10 @@
-//! `index.build` and `records.check`: what has to be done to the stored records of a collection because its definition was
-//! changed. One walk through all of them does it: it fills the indexes that are being built, clears what dropped ones left,
-//! claims unique values, writes down whom records point at, and holds each record against the schema that is to come. Then the
-//! definition is put in force. A change that records stand in the way of is not: the job fails and names them, and the definition
-//! says so until they fit and the job is redriven, or another definition is put.
+//! `index.build` and `records.check`: update the stored records of a collection after a change of its definition. One walk
+//! through all records fills new indexes, clears the entries of dropped ones, claims unique values, stores references, and
+//! validates each record by the new schema. Then the definition takes effect. If records do not fit a change, the job fails
+//! and names them, and the definition is `blocked` until the records are changed and the job is redriven, or another
+//! definition is put.
 //!
-//! A job whose definition was changed again is overtaken: the definition names another job, or none.
+//! If the definition changes again, it names another job or none, and this job stops.
 
 use super::failure::Failure;
 use super::outcome::Outcome;
@@ -23,13 +23,13 @@ use undercroft::store::jobs::Job;
 
 /// Items read at once.
 const PAGE: i32 = 128;
-/// Records worked on side by side.
+/// Number of records processed in parallel.
 const SIDE_BY_SIDE: usize = 16;
-/// How many of the records that disagree are listed, and how many bytes they may take.
+/// Maximum number of listed records that do not fit, and their maximum bytes.
 const LISTED: (usize, usize) = (20, 50_000);
-/// How long to wait for a record that is written faster than it can be read, in seconds.
+/// Wait before retrying a record that keeps changing, in seconds.
 const HOT: u32 = 1;
-/// How often putting the definition in force is tried while others change it.
+/// How often putting the definition in force is tried after conflicts.
 const TRIES: usize = 8;
 
 /// Which collection.
@@ -40,27 +40,27 @@ pub struct Payload {
     generation: u32,
 }
 
-/// How far the walk has come.
+/// The progress of the walk.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Progress {
-    /// The work it is about: [`Work::since`].
+    /// The piece of work: [`Work::since`].
     since: u64,
     shard: u16,
-    /// The last id that was looked at in this shard.
+    /// The last processed id in this shard.
     after: Option<String>,
-    /// Whether every record was looked at.
+    /// Whether every record was processed.
     walked: bool,
     checked: u64,
-    /// Whether what was found ended the job: redriven, it walks once more.
+    /// Whether records that do not fit ended the job. After a redrive it walks again.
     failed: bool,
     #[serde(flatten)]
     found: Found,
-    /// What an earlier walk of this job has found: what came into force by it brought work of its own.
+    /// The findings of an earlier walk of this job, whose definition brought further work.
     earlier: Found,
 }
 
-/// What stands in the way.
+/// Records and indexes that do not fit.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 struct Found {
@@ -68,16 +68,16 @@ struct Found {
     refused: Blocked,
 }
 
-/// The records that disagree.
+/// The records that do not fit.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 struct Disagree {
     count: u64,
-    /// Those whose errors are too long to be kept are named without.
+    /// A record whose errors are too long is listed without them.
     first: Vec<Value>,
 }
 
-/// Works on it for a slice.
+/// Runs a slice of the job.
 pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> Result<Outcome, Failure> {
     let known: Progress =
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
@@ -100,11 +100,11 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
         return conclude(tools, &job.id, &payload, progress).await;
     }
     let seconds = visit_shards(tools, &job.id, &payload, &mut progress, slice).await?;
-    // What was found is kept before anything is decided by it: deciding again must not forget it.
+    // The findings are stored before a decision uses them, so that a repeated decision has them too.
     Ok(Outcome::Later(progress.shown(), seconds))
 }
 
-/// The definition as it is right now, if it is still of this collection.
+/// The current definition, if the collection is still the same.
 async fn defined(tools: &Tools, payload: &Payload) -> Result<Option<Definition>, Failure> {
     let stored = tools.definitions.get(&payload.collection).await?;
     let stored = stored.filter(|stored| stored.stage == State::Ready).map(|stored| stored.definition);
@@ -119,8 +119,8 @@ fn overtaken() -> Outcome {
     Outcome::Done(Some(json!({ "superseded": true })))
 }
 
-/// Walks on until the end, until the slice is over, or until the work looks to be another's; whether it is, the next slice
-/// finds out first. Returns how long that should wait, in seconds.
+/// Walks until the end, the end of the slice, or a definition that may name another job; the next slice checks that
+/// first. Returns the delay of the next slice, in seconds.
 async fn visit_shards(
     tools: &Tools,
     job: &str,
@@ -137,7 +137,7 @@ async fn visit_shards(
             .await?;
         worked += page.items.len().max(1);
         for found in page.items.chunks(SIDE_BY_SIDE) {
-            // Like every writer, this one goes by a definition a few seconds old at most.
+            // Like every writer, the job uses a definition that is at most a few seconds old.
             let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(0) };
             let settled = found.iter().map(async |found| {
                 let against = tools.records.settle(&collection, found.clone()).await?;
@@ -147,7 +147,7 @@ async fn visit_shards(
             for (found, settled) in found.iter().zip(join_all(settled).await) {
                 match settled {
                     Ok(disagreement) => progress.note(text(found, "sk").unwrap_or_default(), disagreement),
-                    // What lies before is done. Where nothing does, it counts as a failed attempt.
+                    // Earlier records are done. Without any, this counts as a failed attempt.
                     Err(Error::Unavailable { .. }) if progress.checked > known => return Ok(HOT),
                     Err(error) => return Err(error.into()),
                 }
@@ -170,12 +170,12 @@ async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Res
     }))
 }
 
-/// Puts the definition in force; fails where records stand in the way of a part of it, which then waits.
+/// Puts the definition in force. Fails if records do not fit a part of it, which then waits.
 async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progress) -> Result<Outcome, Failure> {
     for _ in 0..TRIES {
         let Some(definition) = defined(tools, payload).await? else { return Ok(overtaken()) };
         if ours(&definition, job).is_none_or(|work| work.since != progress.since) {
-            // Somebody was faster: the next slice finds out who.
+            // The definition changed meanwhile: the next slice reads it again.
             return Ok(Outcome::More(progress.shown()));
         }
         let (now, lease) = (tools.clock.millis(), tools.definitions.lease());
@@ -186,18 +186,18 @@ async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progres
                 return Ok(progress.followed_by(now).later(lease.settled_millis()));
             }
             Ok(()) => return Ok(Outcome::Done(Some(progress.result()))),
-            // Rules, say, were changed meanwhile.
+            // The definition was changed meanwhile, for example its rules.
             Err(Error::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::new("the definition is changed faster than it can be put in force"))
+    Err(Failure::new("The definition kept changing, so it could not be put in force."))
 }
 
 impl Progress {
-    /// Where the walk for the next piece of work begins.
+    /// The start of the walk for the next piece of work.
     fn followed_by(self, since: u64) -> Self {
-        let earlier = if self.walked { self.told() } else { Found::default() };
+        let earlier = if self.walked { self.reported() } else { Found::default() };
         Self { since, earlier, ..Self::default() }
     }
 
@@ -215,31 +215,31 @@ impl Progress {
         json!(self)
     }
 
-    /// The failure of a job whose definition records stand in the way of.
+    /// The failure of a job whose definition does not fit stored records.
     fn blocked(mut self) -> Failure {
         self.failed = true;
         let count = self.found.disagree.count;
         let reason = format!(
-            "{count} stored records stand in the way of the definition; `progress.disagree` names the first of them. Change or \
-             delete them and redrive this job, or put another definition"
+            "{count} stored records do not fit the definition; `progress.disagree` names the first of them. Change or delete \
+             them and redrive this job, or put another definition."
         );
         Failure::last(reason).met(1, self.shown())
     }
 
-    /// To be gone on with after so many milliseconds.
+    /// Continues after so many milliseconds.
     fn later(&self, millis: u64) -> Outcome {
         Outcome::Later(self.shown(), u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
     }
 
-    /// What all walks of this job have found.
-    fn told(&self) -> Found {
-        let mut told = self.earlier.clone();
-        told.add(self.found.clone());
-        told
+    /// The findings of all walks of this job.
+    fn reported(&self) -> Found {
+        let mut reported = self.earlier.clone();
+        reported.add(self.found.clone());
+        reported
     }
 
     fn result(&self) -> Value {
-        let Found { disagree, refused } = self.told();
+        let Found { disagree, refused } = self.reported();
         json!({ "checked": self.checked, "disagree": disagree, "refused": refused })
     }
 }

@@ -1,4 +1,4 @@
-//! The kinds of job. Yours is one file beside this one, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
+//! The kinds of job. A new kind is one file in this folder, a `mod` line and an arm in `run`; see CONTRIBUTING, "Add a job".
 
 mod csv;
 mod deferred_rows;
@@ -27,7 +27,7 @@ use serde_json::Value;
 use undercroft::jobs::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB};
 use undercroft::store::jobs::Job;
 
-/// Runs one attempt of a job. Every kind must be safe to run twice, and what may take long ends when the slice does.
+/// Runs one attempt of a job. Every kind must be safe to run twice, and a long job must end with its slice.
 pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Failure> {
     match job.kind.as_str() {
         EMAIL_JOB => email_send::run(tools, &job.id, payload(job)?).await,
@@ -36,11 +36,11 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
         EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,
         IMPORT_JOB => records_import::run(tools, job, payload(job)?, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
-        other => Err(Failure::last(format!("no worker knows jobs of type {other}"))),
+        other => Err(Failure::last(format!("No worker handles jobs of type {other}."))),
     }
 }
 
 fn payload<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
     serde_json::from_value(Value::Object(job.payload.clone()))
-        .map_err(|error| Failure::last(format!("payload: {error}")))
+        .map_err(|error| Failure::last(format!("The payload is not valid: {error}")))
 }

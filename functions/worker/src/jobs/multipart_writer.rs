@@ -1,5 +1,5 @@
-//! A file that grows over the slices of a job, with no more of it in memory than a part. What is not yet a part lies in an
-//! object of its own between two slices. A slice that is repeated writes the same parts again: only the progress says which count.
+//! A file written over many slices of a job, with at most one part in memory. Between slices, an incomplete part is stored in an
+//! object of its own. A repeated slice writes the same parts again; only those in the progress count.
 
 use super::failure::Failure;
 use serde::{Deserialize, Serialize};
@@ -7,27 +7,27 @@ use undercroft::aws::objects::{Bytes, Objects};
 use undercroft::error::Source;
 use undercroft::files::rest_key;
 
-/// Bytes of every part but the last. S3 asks for at least 5 MiB.
+/// Bytes of every part except the last. S3 requires at least 5 MiB.
 const PART: usize = 8 * 1024 * 1024;
-/// Most parts: their tags are kept in the job's item. With [`PART`], 31 GiB.
+/// Maximum number of parts, whose tags are stored in the job's item. With [`PART`] that is 31 GiB.
 const MOST_PARTS: usize = 4_000;
 
-/// How far a file has grown: what a job keeps of it in its progress.
+/// The state of a file in the progress of its job.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Grown {
-    /// Bytes, what is not yet a part included.
+    /// Bytes, including the incomplete part.
     pub bytes: u64,
     upload: Option<String>,
     parts: Vec<String>,
-    /// The tag of the object that holds what is not yet a part.
+    /// The tag of the object with the incomplete part.
     rest: Option<String>,
-    /// How often there was a break.
+    /// Number of slices that stored an incomplete part.
     breaks: u64,
     closed: bool,
 }
 
-/// A file that is being written.
+/// A file during a slice.
 #[derive(Debug)]
 pub struct Growing<'a> {
     files: &'a Objects,
@@ -39,7 +39,7 @@ pub struct Growing<'a> {
 }
 
 impl<'a> Growing<'a> {
-    /// Goes on with a file where its job left it.
+    /// Continues a file from the progress of its job.
     pub async fn open(
         files: &'a Objects,
         job: &'a str,
@@ -62,7 +62,7 @@ impl<'a> Growing<'a> {
         self.grown.bytes
     }
 
-    /// Writes on, by no more than a part at once. Where this fails, nothing of it was written.
+    /// Appends at most one part. After an error nothing was appended.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let before = self.rest.len();
         self.rest.extend_from_slice(bytes);
@@ -81,11 +81,11 @@ impl<'a> Growing<'a> {
 
     async fn put_part(&mut self, part: Bytes) -> Result<(), Failure> {
         if self.grown.parts.len() >= MOST_PARTS {
-            return Err(Failure::last("the file would be larger than 31 GiB"));
+            return Err(Failure::last("The file would be larger than 31 GiB."));
         }
         let upload = match &self.grown.upload {
             Some(upload) => upload.clone(),
-            // Should this be forgotten, the bucket lets go of it in its time.
+            // If the worker dies here, the lifecycle rule of the bucket removes the upload.
             None => self.files.start_upload(self.key, self.content_type).await.map_err(of_files)?,
         };
         self.grown.upload = Some(upload.clone());
@@ -96,7 +96,7 @@ impl<'a> Growing<'a> {
         Ok(())
     }
 
-    /// Keeps what is not yet a part, for the next slice.
+    /// Stores the incomplete part for the next slice.
     pub async fn take_break(mut self) -> Result<Grown, Failure> {
         self.grown.breaks += 1;
         self.grown.rest = None;
@@ -108,9 +108,9 @@ impl<'a> Growing<'a> {
         Ok(self.grown)
     }
 
-    /// Writes what is left; where this fails, it is still left. A file of several parts is there once it has been
-    /// [completed](Grown::complete), which must wait until [`Growing::grown`] is written down: an upload that was completed
-    /// takes no parts, should this slice be repeated.
+    /// Writes the last part. A file of several parts exists after it is [completed](Grown::complete), which must wait until
+    /// [`Growing::grown`] is stored: a completed upload accepts no parts if this slice is repeated. After an error the last
+    /// part is kept in memory.
     pub async fn close(&mut self) -> Result<(), Failure> {
         let rest = Bytes::from(std::mem::take(&mut self.rest));
         let written = if self.grown.upload.is_none() {
@@ -127,31 +127,31 @@ impl<'a> Growing<'a> {
         written
     }
 
-    /// What is to be kept of a file that is closed.
+    /// The state of a closed file to store.
     pub fn grown(self) -> Grown {
         self.grown
     }
 }
 
 impl Grown {
-    /// Whether all of it is written.
+    /// Whether all parts are written.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Whether it is there as it is.
+    /// Whether the file exists without completion.
     pub fn is_whole(&self) -> bool {
         self.closed && self.upload.is_none()
     }
 
-    /// Makes the parts the file. May be repeated.
+    /// Completes the upload. Repeating it is harmless.
     pub async fn complete(&self, files: &Objects, key: &str) -> Result<(), Failure> {
         let Some(upload) = &self.upload else { return Ok(()) };
         let parts: Vec<(u32, String)> = (1..).zip(self.parts.iter().map(|tag| format!("\"{tag}\""))).collect();
         if files.complete_upload(key, upload, &parts).await.map_err(of_files)? {
             return Ok(());
         }
-        // Completed before, unless it was given up.
+        // The upload was completed before, or it expired.
         let head = files.head(key).await.map_err(of_files)?;
         match head.filter(|head| head.size == self.bytes) {
             Some(_) => Ok(()),
@@ -160,12 +160,12 @@ impl Grown {
     }
 }
 
-/// The failure where what earlier slices have written is not there any more.
+/// The failure if files of earlier slices no longer exist.
 pub const GONE: fn() -> Failure =
-    || Failure::last("what this job had written is gone, the bucket keeps it for 7 days: ask for a new job");
+    || Failure::last("The files this job had written are gone; the bucket keeps them for 7 days. Enqueue a new job.");
 
-/// What S3 says goes into the log; an admin hears where to look.
+/// Logs S3's error and returns a failure that refers to the log.
 pub fn of_files(error: Source) -> Failure {
-    tracing::warn!(function = "worker", cause = error, "a job met a failure of its files");
-    Failure::new("the bucket did not do what was asked of it; the log says what")
+    tracing::warn!(function = "worker", cause = error, "A call to S3 made by a job failed.");
+    Failure::new("A call to the bucket failed. The log has the details.")
 }

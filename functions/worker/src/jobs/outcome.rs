@@ -1,14 +1,14 @@
-//! How an attempt ends well.
+//! Successful ends of an attempt.
 
 use serde_json::Value;
 
-/// How an attempt ended well.
+/// The successful end of an attempt.
 #[derive(Debug)]
 pub enum Outcome {
     /// The job is done; this is its result.
     Done(Option<Value>),
-    /// The slice is over and the job is not: it goes on from this progress, which comes back in [`Job::progress`](undercroft::store::jobs::Job::progress).
+    /// The slice is over but the job is not: the next slice gets this progress in [`Job::progress`](undercroft::store::jobs::Job::progress).
     More(Value),
-    /// The same, after so many seconds.
+    /// Like `More`, after so many seconds.
     Later(Value, u32),
 }

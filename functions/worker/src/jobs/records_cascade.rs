@@ -1,7 +1,7 @@
-//! `records.cascade`: what the deletion of a record asks for in those that point at it: `cascade` deletes them, `setNull` takes the
-//! field out. Nobody can begin to point at a tombstone, so there are only fewer of them; pass after pass they are listed, until
-//! one finds none. One that cannot be written stands in no other's way, and makes the attempt fail when the pass is over. A
-//! record deleted here has followers of its own, and a job of theirs.
+//! `records.cascade`: updates the records that point at a deleted one: `cascade` deletes them, `setNull` removes the field.
+//! No new record can point at a tombstone, so their number only falls; the job lists them pass after pass until a pass finds
+//! none. A record that cannot be written does not block the others, but the attempt fails after the pass. A record deleted
+//! here has a cascade job of its own.
 
 use super::failure::{Failure, in_words};
 use super::outcome::Outcome;
@@ -24,17 +24,16 @@ use undercroft::store::record::Record;
 
 /// Records listed at once.
 const PAGE: i32 = 100;
-/// Records written side by side.
+/// Number of records written in parallel.
 const SIDE_BY_SIDE: usize = 16;
-/// How long after an index was found empty it is looked at again: what was written before the deletion may still be on its way
-/// into it. Seconds.
+/// Seconds before an empty index is queried again, because writes before the deletion may not have reached the index yet.
 const INDEX_LAG: u32 = 15;
-/// How much of the reason is kept why a record cannot follow, in characters.
+/// Maximum characters of a stored error of a record.
 const REASON: usize = 300;
-/// How long to wait for an index that is still being built, in seconds.
+/// Wait for an index that is still being built, in seconds.
 const NOT_READY: u32 = 30;
 
-/// Which record is gone, and what follows.
+/// The deleted record, and its referrers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
@@ -47,28 +46,28 @@ pub struct Payload {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Progress {
-    /// Records written.
+    /// Number of records written.
     done: u64,
-    /// Whether a pass has left nothing behind: the next should find none.
+    /// Whether a pass wrote every record, so that the next should find none.
     empty: bool,
-    /// How many passes in a row have left some behind.
+    /// Number of consecutive passes with records that could not be written.
     failed: u32,
     pass: Pass,
 }
 
-/// How far a pass through all that point at the record has come. It may take many slices.
+/// The progress of a pass, which may take many slices.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Pass {
-    /// Whose turn it is among those to follow, and behind which position of their index, in base64url.
+    /// The current referrer, and the position in its index, in base64url.
     referrer: usize,
     after: Option<String>,
-    /// Whether it has met any record.
+    /// Whether it has found a record.
     met: bool,
     stuck: Stuck,
 }
 
-/// Records that cannot be written as they should: others restrict their deletion, or they would not fit their schema.
+/// Records that cannot be written: others restrict their deletion, or they would not fit their schema.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Stuck {
@@ -77,7 +76,7 @@ struct Stuck {
     first: Option<(String, String)>,
 }
 
-/// Follows for a slice.
+/// Runs a slice of the job.
 pub async fn run(tools: &Tools, job: &Job, gone: Payload, slice: &Slice) -> Result<Outcome, Failure> {
     let mut progress: Progress =
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
@@ -106,7 +105,7 @@ pub async fn run(tools: &Tools, job: &Job, gone: Payload, slice: &Slice) -> Resu
     progress.end_pass(job.max_attempts)
 }
 
-/// Whether the record is still gone: somebody may have taken the deletion back.
+/// Whether the record is still deleted, because it may have been restored.
 async fn is_deleted(tools: &Tools, gone: &Payload) -> Result<bool, Failure> {
     let Some(collection) = tools.definitions.collection(&gone.collection).await? else { return Ok(true) };
     if collection.definition().generation != gone.generation {
@@ -116,8 +115,8 @@ async fn is_deleted(tools: &Tools, gone: &Payload) -> Result<bool, Failure> {
     Ok(tools.records.get(&grant, &gone.id, true).await?.is_none())
 }
 
-/// The collection that points, if it still does, and what its records have to expect now: its definition may have changed since
-/// the deletion, and its index and schema with it.
+/// The referring collection and its current `onDelete`, if it still points here: its definition may have changed since the
+/// deletion.
 async fn followed(
     tools: &Tools,
     gone: &Payload,
@@ -131,7 +130,7 @@ async fn followed(
     Ok(on_delete.map(|on_delete| (collection, on_delete)))
 }
 
-/// A page of the records that point at `id`, so many after a position; `None` while no index can tell.
+/// A page of the records that point at `id`, after a position; `None` while the index is not ready.
 async fn pointing(
     tools: &Tools,
     collection: &Arc<Collection>,
@@ -153,8 +152,8 @@ async fn pointing(
     }
 }
 
-/// Does each of them on the condition that the record is as it was listed. Returns how many were done; those that lost to
-/// another write are listed again.
+/// Writes each record on the condition that it is unchanged. Returns the number written; records with a conflict are
+/// listed again.
 async fn write(tools: &Tools, job: &Job, intents: &[Intent], stuck: &mut Stuck) -> Result<u64, Failure> {
     let mut written = 0;
     for some in intents.chunks(SIDE_BY_SIDE) {
@@ -189,14 +188,14 @@ fn intent(
 }
 
 impl Progress {
-    /// Decides what the pass means. While some are left behind somebody has to look, and the next pass, from the beginning, tries
-    /// again; as often as the job may be tried.
+    /// Ends a pass. If records could not be written the attempt fails, and the next pass starts from the beginning, up to the
+    /// job's maximum number of attempts.
     fn end_pass(mut self, max_attempts: u32) -> Result<Outcome, Failure> {
         let Pass { met, stuck, .. } = std::mem::take(&mut self.pass);
-        if let Some(reason) = stuck.told() {
+        if let Some(reason) = stuck.reported() {
             let times = self.failed + 1;
             let is_last = times >= max_attempts;
-            // Who redrives it gives it all of them again.
+            // A redrive gives it all attempts again.
             self.failed = if is_last { 0 } else { times };
             let failure = if is_last { Failure::last(reason) } else { Failure::new(reason) };
             return Err(failure.met(times, json!(self)));
@@ -210,7 +209,7 @@ impl Progress {
 }
 
 impl Pass {
-    /// Behind this position, or with the next of those to follow.
+    /// Moves to this position, or to the next referrer.
     fn go_on(&mut self, next: Option<Vec<u8>>) {
         self.referrer += usize::from(next.is_none());
         self.after = next.map(|position| base64url(&position));
@@ -227,11 +226,11 @@ impl Stuck {
         self.first.get_or_insert_with(|| (id.to_owned(), in_words(&error).chars().take(REASON).collect()));
     }
 
-    fn told(&self) -> Option<String> {
+    fn reported(&self) -> Option<String> {
         let (id, error) = self.first.as_ref()?;
         let count = self.count;
         Some(format!(
-            "{count} of the records that point at the deleted one could not follow; the first is {id}: {error}"
+            "Records that point at the deleted one and could not be updated or deleted: {count}. The first is {id}: {error}"
         ))
     }
 }

@@ -1,7 +1,7 @@
 //! `records.export`: every living record of a collection into one file, shard after shard in the order of their ids.
 //!
-//! It is no picture of one moment: each record is as it was when its page was read. Whatever is not changed meanwhile is in
-//! it once, and what was made meanwhile may be.
+//! It is not a snapshot: each record is in the state of the moment its page was read. Records that do not change during the
+//! export are in it once; records created meanwhile may be in it.
 
 use super::csv;
 use super::failure::{AFTER_FAILURE, Failure};
@@ -21,20 +21,20 @@ use undercroft::store::item::text;
 use undercroft::store::jobs::Job;
 use undercroft::store::record::Record;
 
-/// Items read at once, if they are small: a page has 1 MB at most.
+/// Maximum number of items read at once; a page has at most 1 MB.
 const PAGE: i32 = 500;
 
-/// How far it has come.
+/// The progress of the job.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Progress {
     records: u64,
-    /// Which collection of the name it is.
+    /// The generation of the collection.
     generation: u32,
     shard: u16,
     /// The last id of this shard that was written.
     after: Option<String>,
-    /// The columns of CSV, as the definition had them when it began.
+    /// The columns of CSV, by the definition at the start.
     columns: Vec<String>,
     file: Grown,
 }
@@ -46,7 +46,7 @@ impl Progress {
     }
 }
 
-/// Writes for a slice.
+/// Runs a slice of the export.
 pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Result<Outcome, Failure> {
     let known = job.progress.clone().and_then(|progress| serde_json::from_value::<Progress>(progress).ok());
     let is_first = known.is_none();
@@ -70,7 +70,7 @@ pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Res
             progress.file = file.take_break().await?;
             Ok(Outcome::More(json!(progress)))
         }
-        // What was written is kept. The next slice begins where this one failed: should it fail there, nothing is lost.
+        // The written rows are kept, and the next slice starts where this one failed.
         Err(failure) if progress.reached() != began => {
             failure.ends_slice(job);
             progress.file = file.take_break().await?;
@@ -80,7 +80,7 @@ pub async fn run(tools: &Tools, job: &Job, export: Export, slice: &Slice) -> Res
     }
 }
 
-/// What the whole export goes by: this collection, and the columns of CSV.
+/// The fixed parameters of the export: the collection, and the columns of CSV.
 async fn begin(tools: &Tools, export: &Export, progress: &mut Progress, file: &mut Growing<'_>) -> Result<(), Failure> {
     let collection = defined(tools, export, None).await?;
     progress.generation = collection.definition().generation;
@@ -97,7 +97,7 @@ fn done(progress: &Progress, key: &str) -> Outcome {
     Outcome::Done(Some(json!({ "records": progress.records, "bytes": progress.file.bytes, "key": key })))
 }
 
-/// Writes until the file is closed, which is true, or until the slice is over.
+/// Writes until the file is closed (true) or the slice is over (false).
 async fn go_on(
     tools: &Tools,
     export: &Export,
@@ -112,7 +112,7 @@ async fn go_on(
     Ok(is_end)
 }
 
-/// Writes on until there are no more records, which is true, or until the slice is over.
+/// Writes until there are no more records (true) or the slice is over (false).
 async fn visit_shards(
     tools: &Tools,
     export: &Export,
@@ -153,10 +153,10 @@ async fn visit_shards(
 async fn defined(tools: &Tools, export: &Export, generation: Option<u32>) -> Result<Arc<Collection>, Failure> {
     let collection = tools.definitions.collection(&export.collection).await?;
     let same = |collection: &Arc<Collection>| generation.is_none_or(|it| it == collection.definition().generation);
-    collection.filter(same).ok_or_else(|| Failure::last("there is no such collection any more"))
+    collection.filter(same).ok_or_else(|| Failure::last("The collection no longer exists."))
 }
 
-/// What the server keeps, then the properties of the schema.
+/// The server's fields, then the properties of the schema.
 fn columns(collection: &Collection) -> Vec<String> {
     let properties = collection.definition().schema.get("properties").and_then(Value::as_object);
     let names = properties.into_iter().flat_map(Map::keys).map(String::as_str);

@@ -1,8 +1,8 @@
-//! `records.import`: a record of every row of a file that can be one. The others are counted, and listed by line in a file of
-//! their own.
+//! `records.import`: creates a record for every valid row of a file. Refused rows are counted and listed by line in a separate
+//! file.
 //!
-//! Whatever was done may be done again: a row's record says which row of which job it is of. So a slice that a crash cut off
-//! is repeated as a whole, and what it had made is met and counted as made.
+//! Every step is safe to repeat: a record stores the job and the line of its row. So a slice interrupted by a crash is repeated
+//! completely, and records that it had created are recognised and counted.
 
 use super::deferred_rows::{self, At, Queue, Waiting};
 use super::failure::{AFTER_FAILURE, Failure};
@@ -22,12 +22,12 @@ use undercroft::jobs::Import;
 use undercroft::schema::Collection;
 use undercroft::store::jobs::Job;
 
-/// Most rows in hand at once, and about how many bytes of the file they may be.
+/// Maximum number of rows in memory, and about their maximum bytes.
 const IN_HAND: (i32, usize) = (512, 1024 * 1024);
-/// How many refused rows are listed in the job itself, and how many bytes they may take there.
+/// Maximum number of refused rows listed in the job, and their maximum bytes.
 const LISTED: (usize, usize) = (100, 50_000);
 
-/// How far it has come.
+/// The progress of the job.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Progress {
@@ -41,24 +41,24 @@ struct Progress {
     place: RowPosition,
     size: u64,
     etag: String,
-    /// Which collection of the name it is.
+    /// The generation of the collection.
     generation: u32,
     /// The header of CSV.
     columns: Option<Vec<String>>,
-    /// Rows that point at a row that is no record yet.
+    /// Rows that wait for the record of another row.
     waiting: Waiting,
     /// The file of all refused rows.
     report: Grown,
 }
 
-/// A row that is no record.
+/// A refused row.
 #[derive(Debug, Serialize, Deserialize)]
 struct RejectedRow {
     line: u64,
     errors: Value,
 }
 
-/// Imports for a slice.
+/// Runs a slice of the import.
 pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Result<Outcome, Failure> {
     let key = refused_key(&job.id);
     let known = job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok());
@@ -75,7 +75,7 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
     match work.go_on().await {
         Ok(true) => Ok(work.ended(&key)),
         Ok(false) => work.take_break().await.map(Outcome::More),
-        // What was done is kept. The next slice begins where this one failed: should it fail there, nothing is lost.
+        // The imported rows are kept, and the next slice starts where this one failed.
         Err(failure) if work.reached() != began => {
             failure.ends_slice(job);
             work.take_break().await.map(|progress| Outcome::Later(progress, AFTER_FAILURE))
@@ -84,10 +84,10 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
     }
 }
 
-/// What the whole import goes by: this file as it is, this collection.
+/// The fixed parameters of the import: the version of the file, and the collection.
 async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
     let head = tools.files.head(&import.key).await.map_err(of_files)?;
-    let head = head.ok_or_else(|| Failure::last("there is no such file: was it uploaded?"))?;
+    let head = head.ok_or_else(|| Failure::last("The file does not exist. Upload it before the import."))?;
     let generation = defined(&tools.definitions, import, None).await?.definition().generation;
     Ok(Progress { size: head.size, etag: head.etag, generation, ..Progress::default() })
 }
@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
         Ok(Self { batch, slice, progress, report, queue, worked: 0 })
     }
 
-    /// Imports until the end, which is true, or until the slice is over.
+    /// Imports until the end (true) or until the slice is over (false).
     async fn go_on(&mut self) -> Result<bool, Failure> {
         loop {
             let is_over = match self.queue.waiting.is_first_pass() {
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         Ok(true)
     }
 
-    /// Goes on through the file.
+    /// Continues the pass over the file.
     async fn first_pass(&mut self) -> Result<bool, Failure> {
         let (size, etag) = (self.progress.size, self.progress.etag.clone());
         let head = Head { size, etag, content_type: String::new() };
@@ -158,7 +158,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The next rows of the file, as many as may be in hand. What stands between them takes its time as well.
+    /// The next rows of the file, as many as fit in memory. Skipped lines count towards the slice.
     async fn read(&mut self, rows: &mut Rows<'_>) -> Result<Vec<Read>, Failure> {
         let room = usize::try_from(self.slice.room(self.worked, IN_HAND.0)).unwrap_or(1);
         let (mut batch, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
@@ -182,7 +182,7 @@ impl<'a> Work<'a> {
         Ok(batch)
     }
 
-    /// Goes on through the rows that an earlier pass left waiting.
+    /// Continues the pass over waiting rows.
     async fn later_pass(&mut self) -> Result<bool, Failure> {
         loop {
             let room = usize::try_from(self.slice.room(self.worked, IN_HAND.0)).unwrap_or(1);
@@ -205,7 +205,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Makes records of these rows, and notes what became of each. False: the slice was over before the last of them.
+    /// Creates records from these rows and stores the result of each. Returns false if the slice ended before the last row.
     async fn take(&mut self, rows: Vec<Read>) -> Result<bool, Failure> {
         let count = rows.len();
         let (tried, ended) = self.batch.try_all(rows, self.progress.columns.as_deref(), self.slice).await;
@@ -235,7 +235,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Where this fails, the row is not refused yet.
+    /// After an error here the row does not count as refused.
     async fn refuse(&mut self, line: u64, errors: Value) -> Result<(), Failure> {
         let refused = RejectedRow { line, errors };
         let mut row = json!(refused).to_string();
@@ -246,19 +246,19 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// How far it has come: changes with every row.
+    /// The position of the import; it changes with every row.
     fn reached(&self) -> (RowPosition, (u32, bool, Option<At>)) {
         (self.progress.place.clone(), self.queue.waiting.reached())
     }
 
-    /// What the next slice goes on from.
+    /// The progress for the next slice.
     async fn take_break(mut self) -> Result<Value, Failure> {
         self.progress.report = self.report.take_break().await?;
         self.progress.waiting = self.queue.take_break().await?;
         Ok(json!(self.progress))
     }
 
-    /// How a slice ends that came to the end.
+    /// The outcome of the last slice.
     fn ended(mut self, key: &str) -> Outcome {
         self.progress.report = self.report.grown();
         self.progress.waiting = self.queue.waiting;
@@ -273,27 +273,27 @@ fn read((row, at): (deferred_rows::Row, At)) -> Read {
     Read { line: row.line, content: Content::Members(row.members), behind: Behind::Waiting(at) }
 }
 
-/// The header of CSV: the first row that is one.
+/// The header of CSV: the first row.
 fn columns(header: &Content, collection: &Collection) -> Result<Vec<String>, Failure> {
-    let Content::Row(header) = header else { return Err(Failure::last("the header is no row of names")) };
-    let cells = import_row::cells(header).map_err(|_| Failure::last("the header is no row of CSV"))?;
+    let Content::Row(header) = header else { return Err(Failure::last("The header row is missing or too long.")) };
+    let cells = import_row::cells(header).map_err(|_| Failure::last("The header row is not valid CSV."))?;
     let mut seen = BTreeSet::new();
     for cell in &cells {
         if collection.layout().fields.get(&cell.text).is_none() {
             return Err(Failure::last(format!(
-                "the header names `{}`, which is no field of the collection",
+                "The header names `{}`, which is not a field of the collection.",
                 cell.text
             )));
         }
         if !seen.insert(&cell.text) {
-            return Err(Failure::last(format!("the header names `{}` twice", cell.text)));
+            return Err(Failure::last(format!("The header names `{}` twice.", cell.text)));
         }
     }
     Ok(cells.into_iter().map(|cell| cell.text).collect())
 }
 
 impl Progress {
-    /// Lists one of the first rows that were refused.
+    /// Lists a refused row, if it is among the first.
     fn list(&mut self, refused: RejectedRow, bytes: usize) {
         if self.errors.len() < LISTED.0 && self.listed_bytes + bytes <= LISTED.1 {
             self.errors.push(refused);

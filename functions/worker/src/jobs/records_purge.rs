@@ -1,8 +1,8 @@
-//! `records.purge`: removes what is left of a collection that was deleted: records, tombstones, and the unique values they
-//! hold. Nobody sees any of it meanwhile, because a collection made anew under the name has keys of its own.
+//! `records.purge`: removes the items of a deleted collection: records, tombstones, and their unique values. They are invisible
+//! meanwhile, because a new collection of the same name has different keys.
 //!
-//! A collection that was deleted as an empty one is looked at once more first. Records that were written to it before every
-//! function had heard of the deletion take the deletion back: the job fails and the collection is there again.
+//! A collection that was deleted without `records=delete` is checked first. If records were written to it before the deletion was
+//! in force, the deletion is cancelled: the job fails and the collection exists again.
 
 use super::failure::Failure;
 use super::outcome::Outcome;
@@ -20,17 +20,17 @@ use undercroft::store::purge::Deleted;
 #[serde(default)]
 struct Progress {
     shard: u16,
-    /// Items removed, but for those of a slice that was cut off: what is gone cannot be counted again.
+    /// Number of removed items. Items of an interrupted slice may be missing from it, because they cannot be counted again.
     purged: u64,
 }
 
-/// Removes for a slice.
+/// Runs a slice of the job.
 pub async fn run(tools: &Tools, job: &Job, gone: Deleted, slice: &Slice) -> Result<Outcome, Failure> {
     let mut progress: Progress =
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
     let stored = tools.definitions.get(&gone.collection).await?;
     if !stored.as_ref().is_some_and(|stored| is_gone(stored, &gone)) {
-        return Err(Failure::last("the collection is not deleted, or not any more: delete it again"));
+        return Err(Failure::last("The collection is not deleted, or was created again. Delete it again."));
     }
     let (now, begins) = (tools.clock.millis(), gone.since + tools.definitions.lease().settled_millis());
     if now < begins {
@@ -53,13 +53,13 @@ pub async fn run(tools: &Tools, job: &Job, gone: Deleted, slice: &Slice) -> Resu
     Ok(Outcome::Done(Some(json!({ "purged": progress.purged }))))
 }
 
-/// Whether nobody can reach the collection: its definition is gone, or of a later collection.
+/// Whether the collection is unreachable: its definition was removed, or belongs to a later collection.
 fn is_gone(stored: &Stored, gone: &Deleted) -> bool {
     let generation = stored.definition.generation;
     if stored.stage.is_ready() { generation > gone.generation } else { generation >= gone.generation }
 }
 
-/// Ends the deletion of a collection that was empty, or takes it back where it is not empty any more.
+/// Completes the deletion of an empty collection, or cancels it if the collection is no longer empty.
 async fn close(tools: &Tools, closing: Definition) -> Result<(), Failure> {
     let is_empty = tools.records.is_empty(&closing).await?;
     let after = Definition { version: closing.version + 1, ..closing.clone() };
@@ -67,11 +67,11 @@ async fn close(tools: &Tools, closing: Definition) -> Result<(), Failure> {
     match tools.definitions.put(&after, stage, closing.version).await {
         Ok(()) if is_empty => Ok(()),
         Ok(()) => Err(Failure::last(
-            "records were written to the collection before every function had heard of its deletion, so it is not deleted: \
-             delete it again, with ?records=delete if its records are to go with it",
+            "Records were written to the collection before its deletion was in force, so the collection is kept. Delete it \
+             again, with ?records=delete to delete its records too.",
         )),
-        // A new collection of the name is being made.
-        Err(Error::Conflict { .. }) => Err(Failure::new("the definition was changed at the same time")),
+        // A new collection of this name is being created.
+        Err(Error::Conflict { .. }) => Err(Failure::new("The definition was changed at the same time.")),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,5 +1,5 @@
-//! A file read row by row, with a piece of it in memory. Rows go over the borders of pieces and slices; where the next one begins
-//! is all that has to be remembered. The file must stay the same meanwhile.
+//! Reads a file row by row, with one piece of it in memory. Rows may cross the borders of pieces and slices; only the start
+//! of the next row is stored. The file must not change meanwhile.
 
 use super::failure::Failure;
 use super::multipart_writer::of_files;
@@ -9,12 +9,12 @@ use undercroft::files::Format;
 
 /// Bytes read at once.
 const PIECE: u64 = 4 * 1024 * 1024;
-/// Bytes of the longest row, its line end included. No record is larger.
+/// Maximum bytes of a row, including its line end. No record is larger.
 const LONGEST: usize = 400 * 1024;
-/// What some programs put in front of a text file.
+/// The byte order mark that some programs put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Where the next row begins.
+/// The start of the next row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RowPosition {
@@ -22,22 +22,22 @@ pub struct RowPosition {
     pub offset: u64,
     /// Lines before it.
     pub line: u64,
-    /// Whether it is the rest of a row that is too long, and no row.
+    /// Whether the rest of a too long row must be skipped first.
     skipping: bool,
 }
 
-/// A row, or what stands in the place of one.
+/// A row, or a replacement for one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Row {
     /// The bytes of a row that begins on this line, without the line end.
     Bytes(u64, Vec<u8>),
     /// The row that begins on this line is longer than [`LONGEST`].
     TooLong(u64),
-    /// Nothing that counts, but it took its time.
+    /// An empty or skipped line.
     Nothing,
 }
 
-/// A file that is being read.
+/// A file during a slice.
 #[derive(Debug)]
 pub struct Rows<'a> {
     files: &'a Objects,
@@ -46,17 +46,17 @@ pub struct Rows<'a> {
     format: Format,
     place: RowPosition,
     piece: Vec<u8>,
-    /// How much of the piece has been taken.
+    /// Number of bytes of the piece already read.
     taken: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// Rows of the file that `head` tells of, from a place on.
+    /// Rows of the file described by `head`, from a position on.
     pub fn new(files: &'a Objects, key: &'a str, head: &'a Head, format: Format, place: RowPosition) -> Self {
         Self { files, key, head, format, place, piece: Vec::new(), taken: 0 }
     }
 
-    /// Where the next row begins.
+    /// The start of the next row.
     pub fn place(&self) -> &RowPosition {
         &self.place
     }
@@ -66,7 +66,7 @@ impl<'a> Rows<'a> {
         self.place.offset >= self.head.size
     }
 
-    /// The next row; `None` behind the last.
+    /// The next row; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<Row>, Failure> {
         while !self.is_end() {
             let left = self.piece.get(self.taken..).unwrap_or_default();
@@ -74,7 +74,7 @@ impl<'a> Rows<'a> {
             if self.place.skipping {
                 return self.skip().await.map(Some);
             }
-            // A quote that nobody ends takes no more of the file with it than the longest row.
+            // An unclosed quote consumes at most the length of the longest row.
             match left.get(..LONGEST) {
                 Some(longest) => match length(self.format, longest) {
                     Some(length) => return Ok(Some(self.take_row(length))),
@@ -89,7 +89,7 @@ impl<'a> Rows<'a> {
         Ok(None)
     }
 
-    /// Takes the row for what it is: too long.
+    /// Returns the row as too long.
     fn give_up(&mut self) -> Row {
         let line = self.place.line + 1;
         self.take(LONGEST);
@@ -97,7 +97,7 @@ impl<'a> Rows<'a> {
         Row::TooLong(line)
     }
 
-    /// Takes what is left of a row that is too long: up to the next line end, whatever quotes it stands in.
+    /// Skips the rest of a too long row, up to the next line end, inside quotes or not.
     async fn skip(&mut self) -> Result<Row, Failure> {
         if self.taken >= self.piece.len() {
             self.read_on().await?;
@@ -145,9 +145,10 @@ impl<'a> Rows<'a> {
     }
 }
 
-const CHANGED: fn() -> Failure = || Failure::last("the file was replaced or removed while it was imported: begin anew");
+const CHANGED: fn() -> Failure =
+    || Failure::last("The file was replaced or removed during the import. Enqueue a new import.");
 
-/// How many bytes the first row takes, its line end included; `None` where it does not end.
+/// Bytes of the first row, including its line end; `None` if it has no end.
 fn length(format: Format, bytes: &[u8]) -> Option<usize> {
     let end = match format {
         Format::Ndjson => bytes.iter().position(|byte| *byte == b'\n'),
@@ -156,7 +157,7 @@ fn length(format: Format, bytes: &[u8]) -> Option<usize> {
     end.map(|end| end + 1)
 }
 
-/// Where in a row of CSV one is.
+/// The position within a row of CSV.
 #[derive(Clone, Copy, PartialEq)]
 enum At {
     CellStart,
@@ -165,7 +166,7 @@ enum At {
     QuoteInQuoted,
 }
 
-/// A line end inside quotes is none. A quote counts where a cell begins with it.
+/// A line end inside quotes does not end the row. Only a quote at the start of a cell opens quotes.
 fn end_of_csv(bytes: &[u8]) -> Option<usize> {
     let mut at = At::CellStart;
     for (position, byte) in bytes.iter().enumerate() {
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_ends_where_a_line_does_unless_quotes_say_otherwise() {
+    fn a_row_ends_at_a_line_end_outside_quotes() {
         for (text, csv, ndjson) in [
             ("a,b\nc", Some(4), Some(4)),
             ("\"a\nb\",c\r\nd", Some(9), Some(3)),

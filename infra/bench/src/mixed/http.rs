@@ -7,7 +7,7 @@ use crate::event::event;
 use crate::runtime::{Answer, Environment};
 use crate::stack::{NOTES, PASSWORD, Stack, account, definition, note};
 
-/// How many people call: more than a function remembers tokens of.
+/// Number of callers: more than a function caches tokens for.
 const CALLERS: usize = 1_500;
 /// The address of the account that signs in.
 const ADDRESS: &str = "ada@example.org";
@@ -20,13 +20,13 @@ pub struct Requests {
     name: &'static str,
     callers: Vec<(String, String)>,
     admin: String,
-    /// What the last session was given: an access token and a refresh token.
+    /// Access token and refresh token of the last session.
     session: (String, String),
     job: String,
     asked: usize,
 }
 
-/// A request, and the statuses that answer it.
+/// A request and its expected statuses.
 type Request = (Value, &'static [u16]);
 
 impl Requests {
@@ -115,7 +115,7 @@ impl Requests {
             5 | 6 => (event("GET", "/v1/collections/users", admin, None), &[200]),
             7 => (event("PUT", &path, admin, Some(&json!({ "schema": 7 }))), &[400]),
             8 => (event("PUT", &path, Some(&self.caller().1), Some(&body)), &[403]),
-            // A name that is deleted is taken until the worker has been through it.
+            // The name of a deleted collection is taken until the worker has purged it.
             _ => (event("DELETE", "/v1/collections/nowhere", admin, None), &[404]),
         }
     }
@@ -184,7 +184,7 @@ impl Requests {
         }
     }
 
-    /// Whose turn it is. The same caller goes through all the requests of a round.
+    /// The current caller. The same caller makes all requests of a round.
     fn caller(&self) -> &(String, String) {
         let turn = self.asked / 12 % self.callers.len().max(1);
         self.callers.get(turn).unwrap_or_else(|| unreachable!("there are callers"))

@@ -1,4 +1,4 @@
-//! What the relay is handed: the streams of records and of jobs, a few changes at a time.
+//! Events for the relay: the streams of records and of jobs, a few changes at a time.
 
 use serde_json::{Value, json};
 use undercroft::clock::Clock;
@@ -7,7 +7,7 @@ use undercroft::id;
 
 use crate::stack::Stack;
 
-/// How many different authors the records are of: each has a count of its own.
+/// Number of different authors; each has its own count.
 const AUTHORS: u64 = 100;
 
 /// Events, one after the other.

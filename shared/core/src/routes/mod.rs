@@ -1,7 +1,7 @@
-//! Every route of the API, in one table: method, path, function, who may call, what it takes, reads, answers and refuses.
+//! Every route of the API in one table: method, path, function, policy, inputs, answers and refusals.
 //!
-//! From it come the refusal of what a route does not take (`http::allowed_inputs`), the OpenAPI document (the function `docs`), and
-//! tests that hold routers, `template.yaml` and `Cargo.toml` to it.
+//! `http::allowed_inputs` refuses inputs by this table, the function `docs` makes the OpenAPI document from it, and tests compare
+//! routers, `template.yaml` and `Cargo.toml` with it.
 
 mod auth;
 mod collections;

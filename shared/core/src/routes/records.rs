@@ -1,4 +1,4 @@
-//! The routes of the function `records`: the data. In the document for admins, each collection has them under its own name.
+//! The routes of the function `records`: reading and writing records. For admins, the document lists them for each collection.
 
 use super::route::Policy::{EachOperation, Rules};
 use super::route::{Route, delete, get, patch, post, put};
@@ -11,23 +11,35 @@ pub fn records() -> Vec<Route> {
     let mut routes = of_each_collection();
     routes.extend([
         post("/v1/batch", "batch", EachOperation)
-            .does("Up to 100 writes in any collections, all or nothing.")
-            .note("Each operation is the request it would be by itself. When one fails nothing is written, and `operations` of the problem says what is wrong with which; its status is that of the first. Malformed operations are told before any other, and what only stored records can refuse comes last.")
+            .does("Makes up to 100 writes in any collections, all or nothing.")
+            .note(
+                "Each operation works like the single request. If one fails nothing is written, and `operations` in the \
+                 problem lists the errors of each; the status is that of the first. Malformed operations are reported before \
+                 any other, and errors that depend on stored records are reported last.",
+            )
             .reads("Batch")
             .idempotency_key()
-            .answers(200, "BatchResult", "What each operation answers, in their order.")
+            .answers(200, "BatchResult", "The answer to each operation, in the same order.")
             .refuses(403, "A rule does not allow one of the records.")
-            .refuses(404, "One of the records or collections is absent, or not the caller's to see.")
-            .refuses(412, "A condition of one of the operations does not hold.")
-            .refuses(428, "One of the operations needs `ifMatch` or `ifNoneMatch`.")
-            .refuses(501, "Erasing a user."),
+            .refuses(404, "One of the records or collections does not exist, or the caller may not see it.")
+            .refuses(412, "A precondition of one of the operations does not hold.")
+            .refuses(428, "One of the operations requires `ifMatch` or `ifNoneMatch`.")
+            .refuses(501, "Deleting a user is not built yet."),
         get("/v1/changes", "listChanges", Rules(&["list"]))
-            .does("What changed of the records in the caller's list: in order for each partition of an index, and nothing twice.")
-            .note("Take `after=now`, read the list, then go on from each `nextCursor`. Of a record that changed more than once between two readings, the last state is told. Changes are kept for seven days.")
+            .does(
+                "Reads the changes of the records in the caller's list: in order within each partition of an index, each \
+                 change once.",
+            )
+            .note(
+                "Call with `after=now`, read the list, then continue from each `nextCursor`. If a record changed more than \
+                 once between two calls, only its last state is returned. Changes are kept for seven days.",
+            )
             .takes(&["CollectionAsked", "After", "Limit"])
-            .answers(200, "ChangePage", "What changed since, and where to go on from.")
-            .refuses(410, "The cursor is older than seven days, or of another list than the rule gives now: `resync`.")
-            .refuses(422, "The definition does not have `changes`, and `patch` says what to add; or no index serves the `list` rule."),
+            .answers(200, "ChangePage", "The changes since then, and the cursor to continue from.")
+            .refuses(410, "The cursor is older than seven days, or the rule now gives another list. Read the list again \
+             (`resync`).")
+            .refuses(422, "The definition does not have `changes`, and `patch` has the members to add; or no index serves the \
+             `list` rule."),
     ]);
     routes
 }
@@ -36,27 +48,39 @@ pub fn records() -> Vec<Route> {
 pub fn of_each_collection() -> Vec<Route> {
     let mut routes = vec![
         get(RECORDS, "listRecords", Rules(&["list"]))
-            .does("A page of records, from a key or a declared index.")
-            .note("A page costs a page: what no index serves is refused with the index that would serve it.")
+            .does("Lists records, a page at a time, by key or by a declared index.")
+            .note(
+                "A query that no index serves is refused, and the problem names the index to add. So the cost of a page does \
+                 not grow with the collection.",
+            )
             .takes(&["Filter", "Sort", "LimitOrNone", "Cursor", "Fields", "Expand", "Scan", "Count", "Explain", "Deleted"])
-            .answers(200, "RecordList", "A page; with `explain=true` the plan instead.")
-            .refuses(403, "Only admins see what is deleted.")
-            .refuses(422, "No index serves this, and `addIndex` says which one would; or there is no such count, and `patch` says what to add; or what is expanded is larger than an answer may be."),
+            .answers(200, "RecordList", "A page, or the plan with `explain=true`.")
+            .refuses(403, "Only admins may list deleted records.")
+            .refuses(
+                422,
+                "No index serves the query, and `addIndex` has the index to add; or the definition keeps no such \
+                 count, and `patch` has the members to add; or the expanded records are larger than the maximum \
+                 answer.",
+            ),
         post(RECORDS, "createRecord", Rules(&["create"]))
-            .does("Creates a record with an id of the server's.")
+            .does("Creates a record under an id chosen by the server.")
             .reads("RecordInput")
             .idempotency_key()
-            .answers(201, "WrittenRecord", "The record, with defaults applied.")
+            .answers(201, "WrittenRecord", "The created record, with defaults applied.")
             .with(&["ETag", "Location"])
             .refuses(403, "The rule does not allow this record.")
-            .refuses(409, "Another record has one of its unique values."),
+            .refuses(409, "Another record holds one of its unique values."),
         get(RECORD, "readRecord", Rules(&["read"]))
-            .does("Reads a record: one round trip, half a read unit.")
-            .note("Each level of `expand` is one round trip more.")
+            .does("Reads a record, in one round trip for half a read unit.")
+            .note("Each level of `expand` adds one round trip.")
             .takes(&["Expand", "Consistent", "IfMatch", "IfNoneMatch"])
             .answers(200, "Record", "The record.")
             .with(&["ETag"])
-            .refuses(422, "No index serves a relation that is expanded backwards: `addIndex` says which one would, in which `collection`; or what is expanded is larger than an answer may be."),
+            .refuses(
+                422,
+                "No index serves a back-relation in `expand`: `addIndex` has the index to add, and `collection` the \
+                 collection it belongs to; or the expanded records are larger than the maximum answer.",
+            ),
     ];
     routes.extend(of_one_record());
     routes
@@ -66,45 +90,52 @@ pub fn of_each_collection() -> Vec<Route> {
 fn of_one_record() -> Vec<Route> {
     vec![
         put(RECORD, "replaceRecord", Rules(&["update", "create"]))
-            .does("Replaces a record (`If-Match`), or makes one with an id of the client's (`If-None-Match: *`).")
-            .note("One of the two must be sent. The body may repeat the id of the path. Fields the caller does not see or write stay as they are.")
+            .does("Replaces a record (`If-Match`), or creates one under an id chosen by the client (`If-None-Match: *`).")
+            .note(
+                "One of the two headers is required. The body may repeat the id of the path. Fields that the caller may not \
+                 see or write keep their values.",
+            )
             .takes(&["IfMatch", "IfNoneMatch"])
             .reads("RecordInput")
             .idempotency_key()
-            .answers(200, "WrittenRecord", "The record, replaced.")
+            .answers(200, "WrittenRecord", "The replaced record.")
             .with(&["ETag"])
-            .answers(201, "WrittenRecord", "The record, made.")
+            .answers(201, "WrittenRecord", "The created record.")
             .with(&["ETag", "Location"])
             .refuses(403, "The rule does not allow this record.")
-            .refuses(409, "Another record has one of its unique values.")
+            .refuses(409, "Another record holds one of its unique values.")
             .refuses(428, "Neither `If-Match` nor `If-None-Match: *` was sent."),
         patch(RECORD, "patchRecord", Rules(&["update"]))
-            .does("Changes some members of a record: a JSON Merge Patch (RFC 7396).")
-            .note("One round trip where schema and rule can be held without the stored record, else two: `explain=true` says which, and why.")
+            .does("Changes some members of a record by a JSON Merge Patch (RFC 7396).")
+            .note(
+                "It takes one round trip if schema and rule can be checked without the stored record, otherwise two; \
+                 `explain=true` says which, and why.",
+            )
             .takes(&["ExplainPatch", "IfMatch", "IfNoneMatch"])
             .idempotency_key()
             .reads_as(&["application/merge-patch+json", "application/json"], "RecordPatch")
-            .answers(200, "PatchedRecord", "The record, changed; with `explain=true` the plan instead.")
+            .answers(200, "PatchedRecord", "The changed record, or the plan with `explain=true`.")
             .with(&["ETagOfRecord"])
-            .refuses(409, "Another record has one of its unique values."),
+            .refuses(409, "Another record holds one of its unique values."),
         delete(RECORD, "deleteRecord", Rules(&["delete"]))
-            .does("Deletes a record. It is gone for everybody at once.")
+            .does("Deletes a record. It is absent for everybody at once.")
             .takes(&["IfMatch", "IfNoneMatch"])
             .idempotency_key()
-            .answers_empty(204, "It is gone.")
-            .refuses(409, "Other records point at it, and their relation says `restrict`.")
-            .refuses(501, "Erasing a user."),
+            .answers_empty(204, "The record is deleted.")
+            .refuses(409, "Other records point at it by a relation with `onDelete: restrict`.")
+            .refuses(501, "Deleting a user is not built yet."),
         post("/v1/collections/{collection}/records/{id}/undelete", "undeleteRecord", Rules(&["undelete", "delete"]))
-            .does("Brings a deleted record back, within 30 days.")
-            .note("For whoever deleted it and may still delete it, and for those whom the rule `undelete` lets.")
+            .does("Restores a deleted record, within 30 days of its deletion.")
+            .note("Allowed to the caller who deleted it and may still delete it, and to callers that the rule `undelete` allows.")
             .takes(&["IfMatch", "IfNoneMatch"])
             .idempotency_key()
-            .answers(200, "WrittenRecord", "The record, as it was.")
+            .answers(200, "WrittenRecord", "The restored record.")
             .with(&["ETag"])
-            .refuses(409, "It is not deleted, another record has one of its unique values, or the definition does not allow it any more.")
-            .refuses(501, "Users are not erased, so none comes back."),
+            .refuses(409, "It is not deleted, another record holds one of its unique values, or the definition no longer \
+             allows it.")
+            .refuses(501, "Users cannot be deleted yet, so none can be restored."),
         get("/v1/collections/{collection}/schema", "describeRecords", Rules(&["list", "read", "create"]))
-            .does("The JSON Schema (2020-12) of a record as the caller sees it, for code generators.")
+            .does("Reads the JSON Schema (2020-12) of a record as the caller sees it, for code generators.")
             .takes(&["IfMatch", "IfNoneMatch"])
             .answers_as("application/schema+json", 200, "Schema", "The schema.")
             .with(&["ETag"]),

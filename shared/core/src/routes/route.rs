@@ -1,4 +1,4 @@
-//! One route: who may call it, what it takes, and everything it can answer.
+//! One route: who may call it, its inputs, and every answer it can give.
 
 /// The parameters that are headers.
 const HEADERS: [&str; 3] = ["IfMatch", "IfNoneMatch", "IdempotencyKey"];
@@ -6,19 +6,19 @@ const HEADERS: [&str; 3] = ["IfMatch", "IfNoneMatch", "IdempotencyKey"];
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Everybody. A token that is sent is not looked at.
+    /// Everybody. A token that is sent is ignored.
     Anyone,
-    /// Everybody; a token that is sent must be good, and decides how much is told.
+    /// Everybody. A token that is sent must be valid, and decides what is shown.
     AnyoneByToken,
-    /// Whoever holds a token of the session, access or refresh.
+    /// Callers with an access token or a refresh token of the session.
     Session,
-    /// Whoever is signed in.
+    /// Signed-in users.
     SignedIn,
     /// Admins.
     Admin,
-    /// Whoever may do each of the operations in the body, by the rules of their collections.
+    /// Callers whom the rules allow each operation in the body.
     EachOperation,
-    /// Whoever one of these rules of the collection allows.
+    /// Callers whom one of these rules of the collection allows.
     Rules(&'static [&'static str]),
 }
 
@@ -40,22 +40,22 @@ impl std::fmt::Display for Policy {
 pub struct Body {
     /// Its schema, by name.
     pub schema: &'static str,
-    /// Media types it may have, the first one named in advice.
+    /// Accepted media types. Error messages name the first one.
     pub media: &'static [&'static str],
-    /// Whether it may be left out.
+    /// Whether the body is optional.
     pub optional: bool,
 }
 
-/// An answer that is no refusal.
+/// A successful answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// Its status.
     pub status: u16,
-    /// What it means here.
+    /// What the status means on this route.
     pub means: &'static str,
     /// Media type and schema of its body, if it has one.
     pub body: Option<(&'static str, &'static str)>,
-    /// Headers it has besides those of every answer, by name.
+    /// Headers it has in addition to those of every answer, by name.
     pub headers: Vec<&'static str>,
 }
 
@@ -66,11 +66,11 @@ pub struct Route {
     pub method: &'static str,
     /// As in the router.
     pub path: &'static str,
-    /// Unique in the document: the name a generated client gives it.
+    /// The `operationId`: unique in the document, and the method name in a generated client.
     pub id: &'static str,
-    /// What it does, in a line.
+    /// What it does, in one sentence.
     pub summary: &'static str,
-    /// What else there is to know.
+    /// Further details.
     pub description: &'static str,
     /// Who may call.
     pub policy: Policy,
@@ -80,31 +80,31 @@ pub struct Route {
     pub body: Option<Body>,
     /// What it answers.
     pub answers: Vec<Response>,
-    /// What it refuses besides what follows from the rest, with the reason.
+    /// Refusals that do not follow from the other fields, each with its reason.
     pub refusals: Vec<(u16, &'static str)>,
 }
 
-/// A route that reads.
+/// A GET route.
 pub fn get(path: &'static str, id: &'static str, policy: Policy) -> Route {
     route("get", path, id, policy)
 }
 
-/// A route that makes, or makes something happen.
+/// A POST route.
 pub fn post(path: &'static str, id: &'static str, policy: Policy) -> Route {
     route("post", path, id, policy)
 }
 
-/// A route that replaces.
+/// A PUT route.
 pub fn put(path: &'static str, id: &'static str, policy: Policy) -> Route {
     route("put", path, id, policy)
 }
 
-/// A route that changes.
+/// A PATCH route.
 pub fn patch(path: &'static str, id: &'static str, policy: Policy) -> Route {
     route("patch", path, id, policy)
 }
 
-/// A route that removes.
+/// A DELETE route.
 pub fn delete(path: &'static str, id: &'static str, policy: Policy) -> Route {
     route("delete", path, id, policy)
 }
@@ -125,12 +125,12 @@ fn route(method: &'static str, path: &'static str, id: &'static str, policy: Pol
 }
 
 impl Route {
-    /// What it does, in a line.
+    /// What it does, in one sentence.
     pub fn does(self, summary: &'static str) -> Self {
         Self { summary, ..self }
     }
 
-    /// What else there is to know.
+    /// Further details.
     pub fn note(self, description: &'static str) -> Self {
         Self { description, ..self }
     }
@@ -141,7 +141,7 @@ impl Route {
         self
     }
 
-    /// Keeps its answer for an `Idempotency-Key`.
+    /// Stores its answer for an `Idempotency-Key`.
     pub fn idempotency_key(self) -> Self {
         self.takes(&["IdempotencyKey"])
     }
@@ -186,7 +186,7 @@ impl Route {
         self
     }
 
-    /// Refuses for a reason that does not follow from who may call and what is taken.
+    /// Refuses for a reason that does not follow from the policy and the inputs.
     pub fn refuses(mut self, status: u16, reason: &'static str) -> Self {
         self.refusals.push((status, reason));
         self
@@ -194,23 +194,24 @@ impl Route {
 
     /// Answers 501 to everybody.
     pub fn not_built(self) -> Self {
-        self.refuses(501, "Part of the design and not built yet.")
+        self.refuses(501, "This route is part of the design and not built yet.")
     }
 
-    /// Whether it does something already.
+    /// Whether it is built.
     pub fn is_built(&self) -> bool {
         !self.answers.is_empty()
     }
 
-    /// Whether its price is kept from those whom it would tell of what they may not see: that a relation led somewhere, whether
-    /// records point, or pointed, at one that is to be deleted, whether another has, or had, a unique value, how much was deleted
-    /// within their list, how much was changed outside it, what a hidden field weighs, or what is kept of an address.
+    /// Whether its cost is withheld where it would reveal something the caller may not see: whether a relation leads to a record,
+    /// whether records point or pointed at the one to be deleted, whether another record holds or held a unique value, how many
+    /// records were deleted in the list or changed outside it, the size of a hidden field, or what is stored for an address.
     pub fn withholds_cost(&self) -> bool {
         let withheld = ["/records", "/schema", "/v1/batch", "/v1/changes", "/v1/auth/signup", "/v1/auth/verify"];
         withheld.iter().any(|part| self.path.contains(part))
     }
 
-    /// Whether it takes this parameter, by its name in the table: `IfMatch`, `IfNoneMatch`, `IdempotencyKey`, or one of the query.
+    /// Whether it takes this parameter, by its name in the table: `IfMatch`, `IfNoneMatch`, `IdempotencyKey`, or one of the
+    /// query.
     pub fn takes_parameter(&self, name: &str) -> bool {
         self.parameters.contains(&name)
     }

@@ -1,4 +1,4 @@
-//! One algorithm for one key, fixed on the server (R44): whatever else a header names, and whatever the signature was made with.
+//! The server fixes one algorithm for each key (R44) and ignores the algorithm that a token's header names.
 
 use super::{Parts, parts, signed, signing_key, status, token};
 use crate::world::World;
@@ -11,7 +11,7 @@ use undercroft::id::{base64url, from_base64url};
 /// What precedes the 32 bytes of an Ed25519 key in DER (RFC 8410).
 const DER_OF_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// Every name of the registry, of the RFCs beside it, and what passes for one.
+/// All registered algorithm names, those of other RFCs, and similar spellings.
 const NAMES: [&str; 29] = [
     "none", "None", "NONE", "nOnE", "none ", " none", "", "null", "HS256", "HS384", "HS512", "hs256", "RS256", "RS384",
     "RS512", "PS256", "PS384", "PS512", "ES256", "ES256K", "ES384", "ES512", "EdDSA ", "eddsa", "Ed25519", "Ed448",
@@ -21,7 +21,7 @@ const NAMES: [&str; 29] = [
 const HASHES: [(&str, hmac::Algorithm); 3] =
     [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)];
 
-/// The public key in every form in which a library may take it for a shared secret.
+/// The public key in every form that a library might use as a shared secret.
 fn forms(jwks: &Value) -> Vec<(&'static str, Vec<u8>)> {
     let jwk = &jwks["keys"][0];
     let x = jwk["x"].as_str().unwrap();
@@ -46,7 +46,7 @@ fn forms(jwks: &Value) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A message with its signature by whoever.
+/// A message with this signature.
 fn sealed(header: &Value, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     let message = token(&header.to_string(), claims, "");
     let signature = sign(message.trim_end_matches('.').as_bytes());
@@ -54,7 +54,7 @@ fn sealed(header: &Value, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> Stri
 }
 
 #[tokio::test]
-async fn the_public_key_is_no_shared_secret_in_whatever_form() {
+async fn the_public_key_is_not_accepted_as_an_hmac_secret_in_any_form() {
     let world = World::new().await;
     let admin = world.admin().await;
     let Parts { header, claims, .. } = parts(admin.token.as_ref().unwrap());
@@ -75,7 +75,7 @@ async fn the_public_key_is_no_shared_secret_in_whatever_form() {
 }
 
 #[tokio::test]
-async fn no_algorithm_but_the_keys_own_is_believed() {
+async fn only_the_algorithm_of_the_key_is_accepted() {
     let world = World::new().await;
     let good = world.admin().await.token.unwrap();
     let stack = signing_key(&world).await;
@@ -100,7 +100,7 @@ async fn no_algorithm_but_the_keys_own_is_believed() {
 }
 
 #[tokio::test]
-async fn a_signature_of_another_key_or_another_family_or_none_proves_nothing() {
+async fn a_signature_by_another_key_or_algorithm_or_no_signature_is_refused() {
     let world = World::new().await;
     let good = world.admin().await.token.unwrap();
     let Parts { header, claims, .. } = parts(&good);

@@ -1,5 +1,5 @@
-//! Claims that are wrong in their form, signed with the stack's own key: refused with 401 and without a call to any table (R48,
-//! R49). What all of them have in common is held by the properties beside the verifier; here is a sample of them, over HTTP.
+//! Malformed claims, signed with the stack's own key: refused with 401 without a table call (R48, R49). Property tests beside the
+//! verifier cover them all; these tests send a sample over HTTP.
 
 use super::{Parts, parts, signed, signing_key};
 use crate::world::World;
@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
-/// What makes good claims bad: a claim and what stands in its place, as text.
+/// Malformed claims: the name of a claim and its replacement text.
 fn spoiling(names: Vec<String>) -> impl Strategy<Value = (String, String, bool)> {
     let nested = |open: &'static str, close: &'static str| {
         (1..2_000_usize).prop_map(move |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth)))
@@ -30,7 +30,7 @@ fn spoiling(names: Vec<String>) -> impl Strategy<Value = (String, String, bool)>
     (select(names), wrong, any::<bool>())
 }
 
-/// The claims with one of them spoilt: replaced, or there twice.
+/// The claims with one of them replaced or duplicated.
 fn spoilt(claims: &Map<String, Value>, (name, text, is_twice): &(String, String, bool)) -> String {
     let good = claims.iter().map(|(known, value)| match known == name && !is_twice {
         true => format!("\"{known}\":{text}"),
@@ -41,7 +41,7 @@ fn spoilt(claims: &Map<String, Value>, (name, text, is_twice): &(String, String,
 }
 
 #[tokio::test]
-async fn claims_of_another_form_are_refused_without_asking_the_database() {
+async fn malformed_claims_are_refused_without_a_database_call() {
     let world = World::new().await;
     let admin = world.admin().await;
     let key = signing_key(&world).await;

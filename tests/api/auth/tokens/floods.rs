@@ -1,4 +1,4 @@
-//! Tokens that name keys nobody has (R45): many of them cost one look for new keys, not one each.
+//! Tokens with unknown key ids (R45): many of them cause one read of the keys, not one each.
 
 use super::{parts, token};
 use crate::world::World;

@@ -1,11 +1,11 @@
-//! A client that follows a feed, and one that lists the same.
+//! A client that follows a feed, and a client that lists the same records.
 
 use super::NOTES;
 use crate::world::Caller;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a client that follows the feed holds, and where it is.
+/// The records and the cursor of a client that follows the feed.
 #[derive(Default)]
 pub struct Follower {
     pub held: BTreeMap<String, Value>,
@@ -13,7 +13,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads on to the end, `limit` changes at a time. Returns what came, in short.
+    /// Reads to the end of the feed, `limit` changes at a time. Returns the changes in short form.
     pub async fn read(&mut self, caller: &Caller<'_>, limit: usize) -> Vec<String> {
         let mut heard = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! What a feed does not tell: of records that were never to be seen, and by how long its cursors are.
+//! A feed and the length of its cursors do not reveal records that were never visible.
 
 use super::{Follower, NOTES};
 use crate::world::{Caller, World};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use undercroft::clock::rfc3339;
 
-/// Notes on a board, which everybody sees by a rule that asks what time it is.
+/// Notes on a board. Its list rule uses the current time.
 fn timed(rule: &str) -> Value {
     let moment = json!({ "type": "string", "format": "date-time" });
     json!({
@@ -32,7 +32,7 @@ async fn note(admin: &Caller<'_>, at: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_ended_before_it_was_due_was_never_there() {
+async fn a_record_deleted_before_it_becomes_visible_is_not_in_the_feed() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/notes", timed("record.at <= request.time")).await.expect(201);
@@ -47,14 +47,18 @@ async fn what_ended_before_it_was_due_was_never_there() {
     admin.patch(&path(&x), json!({ "at": in_seconds(&world, 86_400) })).await.expect(200);
     admin.delete(&path(&y)).await.expect(204);
     world.settle().await;
-    // It is deleted in time, and the relay hears of it when it would have been due.
+    // It is deleted before it is due, and the relay receives the deletion after that time.
     admin.delete(&path(&late)).await.expect(204);
     world.advance(Duration::from_secs(10));
     world.settle().await;
-    assert_eq!(follower.read(&ada, 10).await, [""; 0], "nobody could see these");
-    assert_eq!(Follower::default().read(&ada, 1).await.len(), 2, "what is due is told of from the beginning");
+    assert_eq!(follower.read(&ada, 10).await, [""; 0], "these were never visible");
+    assert_eq!(
+        Follower::default().read(&ada, 1).await.len(),
+        2,
+        "records that are due are in the feed from the beginning"
+    );
 
-    // What was there to be seen is told of, though no change has brought it.
+    // Visible records are in the feed even without a change.
     admin.delete(&path(&seen)).await.expect(204);
     admin.patch(&path(&moved), json!({ "at": in_seconds(&world, 60) })).await.expect(200);
     admin.delete(&path(&moved)).await.expect(204);
@@ -65,7 +69,7 @@ async fn what_ended_before_it_was_due_was_never_there() {
 }
 
 #[tokio::test]
-async fn what_was_there_for_a_while_is_heard_to_leave_when_its_time_is_over() {
+async fn a_record_that_stops_being_visible_by_time_leaves_the_feed() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/notes", timed("record.at > request.time")).await.expect(201);
@@ -83,14 +87,14 @@ async fn what_was_there_for_a_while_is_heard_to_leave_when_its_time_is_over() {
     world.settle().await;
     assert_eq!(follower.read(&ada, 10).await, shown.clone().map(|id| format!("left {id}")));
     assert!(follower.held.is_empty());
-    // By then it has not been seen since it was last written.
+    // It has not been visible since its last write.
     admin.delete(&path(&shown[1])).await.expect(204);
     world.settle().await;
     assert_eq!(follower.read(&ada, 10).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_cursor_is_as_long_whatever_has_happened() {
+async fn the_length_of_a_feed_cursor_does_not_depend_on_the_changes() {
     let world = World::new().await;
     let admin = world.admin().await;
     let collection = |name: &str, teams: &str| {

@@ -1,5 +1,4 @@
-//! What follows from a changed definition, while workers are killed and the database does only a part: in the end it is as if
-//! nothing had happened.
+//! Jobs of changed definitions end correctly although workers are killed and the database processes requests only partly.
 
 use super::{DEFINITION, SETTLED, tasks_with, with_by_status, with_title_of, work};
 use crate::records::crud::TASKS;
@@ -9,10 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use undercroft_local::Fault;
 
-/// What an admin does to a collection that holds records, and the job that follows from it.
+/// A change of a collection that holds records, and its job.
 struct Case {
     before: Value,
-    /// `None`: it is deleted.
+    /// The new definition; `None` deletes the collection.
     after: Option<Value>,
     job: &'static str,
 }
@@ -28,7 +27,7 @@ fn cases() -> [Case; 5] {
     ]
 }
 
-/// Twelve tasks, and a change of their collection whose job is about to begin.
+/// Twelve tasks, and a change of their collection whose job has not started.
 async fn changed(world: &World, case: &Case) {
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     admin.put(DEFINITION, case.before.clone()).await.expect(201);
@@ -50,7 +49,7 @@ async fn stored(world: &World, kind: &str) -> Value {
     jobs.as_array().unwrap().iter().find(|job| job["type"]["S"] == kind).unwrap().clone()
 }
 
-/// Which attributes the store keeps beside each task, by title, and how many unique values are held.
+/// The internal attributes of each task, by title, and the number of unique values.
 async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     let items = world.dump("RecordsTable").await;
     let of = |prefix: &'static str| {
@@ -61,8 +60,8 @@ async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     (tasks.collect(), of("u#tasks#").count())
 }
 
-/// All that can be told when the job has ended: what is stored, what the job found, and the definition.
-async fn told(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, usize, Value, Value) {
+/// The state after the job has ended: the stored items, what the job found, and the definition.
+async fn stated(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, usize, Value, Value) {
     let (records, values) = left(world).await;
     let definition = world.admin().await.get(DEFINITION).await.body;
     let definition = ["status", "schema", "indexes", "unique", "next"].map(|name| definition[name].clone());
@@ -72,7 +71,7 @@ async fn told(world: &World, case: &Case) -> (BTreeMap<String, Vec<String>>, usi
     (records, values, result, json!(definition))
 }
 
-/// Kills the worker after ever more steps until the job has ended all the same. Returns how often that was.
+/// Kills the worker after more and more steps until the job has ended. Returns the number of kills.
 async fn end_by_killing(world: &World, kind: &str) -> usize {
     let (mut kills, mut wakes) = (0, 0);
     loop {
@@ -89,7 +88,7 @@ async fn end_by_killing(world: &World, kind: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_job_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_happened() {
+async fn a_definition_job_whose_worker_is_killed_at_every_step_ends_correctly() {
     for case in cases() {
         let mut undisturbed = World::new().await;
         undisturbed.work_in_slices_of(5);
@@ -100,10 +99,10 @@ async fn a_job_whose_worker_is_killed_at_every_turn_ends_as_if_nothing_had_happe
         changed(&world, &case).await;
         let kills = end_by_killing(&world, case.job).await;
         assert!(kills > 5, "{}: {kills}", case.job);
-        let (told, expected) = (told(&world, &case).await, told(&undisturbed, &case).await);
+        let (stated, expected) = (stated(&world, &case).await, stated(&undisturbed, &case).await);
         assert_eq!(stored(&undisturbed, case.job).await["status"]["S"], "succeeded");
-        assert_eq!(told, expected, "{}", case.job);
-        assert_eq!(told.0.len(), if case.after.is_some() { 12 } else { 0 });
+        assert_eq!(stated, expected, "{}", case.job);
+        assert_eq!(stated.0.len(), if case.after.is_some() { 12 } else { 0 });
     }
 }
 

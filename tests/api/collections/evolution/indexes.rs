@@ -1,4 +1,4 @@
-//! Indexes built, changed and dropped under records that are in use.
+//! Indexes are built, changed and dropped during reads and writes.
 
 use super::{DEFINITION, HEARD, SETTLED, filtered, ids, job_of, tasks_with, with_by_status, work};
 use crate::records::crud::{TASKS, path, task, with_tasks};
@@ -30,7 +30,7 @@ async fn an_index_is_built_while_reads_and_writes_go_on() {
         "the same again starts nothing"
     );
 
-    // This writer has not heard: it leaves the record out of the index.
+    // This writer uses the old definition and leaves the record out of the index.
     let unheard = task(&ada, "by a definition of before").await;
     world.advance(HEARD);
     let refused = filtered(&admin, "status == 'open'").await.expect(422);
@@ -62,7 +62,7 @@ async fn an_index_is_built_while_reads_and_writes_go_on() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_written_all_the_time_is_waited_for_and_not_passed_over() {
+async fn an_index_build_does_not_skip_a_record_under_constant_writes() {
     for is_first in [true, false] {
         let world = World::new().await;
         with_tasks(&world).await;
@@ -76,7 +76,7 @@ async fn a_record_that_is_written_all_the_time_is_waited_for_and_not_passed_over
         let building = admin.put(DEFINITION, with_by_status()).await.expect(200).body;
         world.settle().await;
         world.advance(SETTLED);
-        // The first update starts the job, and with the next eight somebody else is always faster.
+        // The first update starts the job, and each of the next eight conflicts with another write.
         (2..10).for_each(|nth| world.cloud.faults().on("UpdateItem", nth, Fault::Overtaken));
         world.cloud.pump(world.functions()).await.unwrap();
         assert_eq!(world.cloud.faults().clear(), 0);
@@ -92,7 +92,7 @@ async fn a_record_that_is_written_all_the_time_is_waited_for_and_not_passed_over
 }
 
 #[tokio::test]
-async fn a_dropped_index_is_gone_at_once_and_its_entries_soon() {
+async fn a_dropped_index_serves_no_query_at_once_and_its_entries_are_cleared_later() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -115,7 +115,7 @@ async fn a_dropped_index_is_gone_at_once_and_its_entries_soon() {
 }
 
 #[tokio::test]
-async fn a_changed_index_serves_as_it_was_until_it_is_built_anew() {
+async fn a_changed_index_serves_its_old_form_until_it_is_rebuilt() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -131,7 +131,7 @@ async fn a_changed_index_serves_as_it_was_until_it_is_built_anew() {
     let during = ada.post(TASKS, json!({ "title": "during", "owner": ada.id(), "priority": 0 })).await.expect(201).body;
     expected.push(during);
     expected.sort_by_key(|task| std::cmp::Reverse(task["priority"].as_u64()));
-    // The rule lists by owner, and the index of before still does that, in its own order.
+    // The rule lists by owner, and the old index still serves it, in its own order.
     let listed = ada.get(&format!("{TASKS}?sort=status,-priority")).await.expect(200).body;
     assert_eq!(listed["items"], json!(expected));
     assert_eq!(ada.get(&format!("{TASKS}?sort=-priority")).await.expect(422).code(), "index_building");
@@ -148,7 +148,7 @@ async fn a_changed_index_serves_as_it_was_until_it_is_built_anew() {
 }
 
 #[tokio::test]
-async fn a_changed_index_that_records_refuse_serves_as_it_was() {
+async fn a_changed_index_that_records_do_not_fit_serves_its_old_form() {
     let world = World::new().await;
     let admin = world.admin().await;
     let notes = |sort: Value| {
@@ -196,7 +196,7 @@ async fn a_later_change_overtakes_a_build_and_a_change_of_rules_does_not() {
 }
 
 #[tokio::test]
-async fn an_index_whose_key_a_record_is_too_long_for_waits_and_the_record_is_named() {
+async fn an_index_with_a_too_long_key_waits_and_its_job_names_the_record() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut notes = json!({ "name": "notes", "schema": { "type": "object", "additionalProperties": false, "properties": {

@@ -1,5 +1,4 @@
-//! What functions remember of a definition is a lease: what a change takes away is over at `inForceAt`, nothing that was
-//! acknowledged is lost, and nothing that was taken away is accepted afterwards.
+//! A cached definition is a lease: after `inForceAt` nothing that was withdrawn is accepted, and no acknowledged write is lost.
 
 use super::{DEFINITION, SETTLED, job_of, tasks_with, with_title_of, work};
 use crate::imports::files;
@@ -12,7 +11,7 @@ use undercroft::clock::rfc3339;
 /// How many execution environments each function has.
 const INSTANCES: usize = 6;
 
-/// Makes a request while time goes by, a tenth of a second at a time.
+/// Makes a request while time advances in steps of a tenth of a second.
 async fn while_time_goes_by(world: &World, request: impl Future<Output = Answer>) -> Answer {
     let ticking = async {
         loop {
@@ -36,7 +35,7 @@ async fn create(ada: &Caller<'_>) -> Answer {
 }
 
 #[tokio::test]
-async fn no_record_of_a_collection_made_anew_goes_with_the_one_that_was_deleted() {
+async fn purging_a_deleted_collection_keeps_the_records_of_its_successor() {
     let world = World::of_instances(INSTANCES).await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -47,7 +46,7 @@ async fn no_record_of_a_collection_made_anew_goes_with_the_one_that_was_deleted(
     let shown = admin.get(DEFINITION).await.expect(200).body;
     assert_eq!((&shown["status"], in_force_at(&shown)), (&json!("deleting"), in_force_at(&deleted)));
     while_time_goes_by(&world, admin.put(DEFINITION, tasks())).await.expect(201);
-    assert!(rfc3339(world.now()).as_str() >= in_force_at(&deleted), "it waited until nobody writes to the old one");
+    assert!(rfc3339(world.now()).as_str() >= in_force_at(&deleted), "it waited until the old one accepts no write");
     let mut made = Vec::new();
     for _ in 0..2 * INSTANCES {
         made.push(create(&ada).await.expect(201).body);
@@ -61,7 +60,7 @@ async fn no_record_of_a_collection_made_anew_goes_with_the_one_that_was_deleted(
 }
 
 #[tokio::test]
-async fn what_is_imported_into_a_collection_made_anew_is_there() {
+async fn records_imported_into_a_recreated_collection_are_kept() {
     let world = World::of_instances(INSTANCES).await;
     let admin = files::with_things(&world, &["things"]).await;
     let rows = "{\"title\":\"one\"}\n{\"title\":\"two\"}\n";
@@ -100,7 +99,7 @@ async fn records_written_while_an_empty_collection_is_deleted_take_the_deletion_
         assert_eq!(admin.get(DEFINITION).await.expect(200).body["status"], "ready");
         let job = job_of(&admin, &deleted).await;
         assert_eq!(job["status"], "dead", "{job}");
-        assert!(job["lastError"].as_str().unwrap().contains("delete it again"), "{job}");
+        assert!(job["lastError"].as_str().unwrap().contains("Delete it again"), "{job}");
         // It is as it was: relations, unique values, jobs.
         admin.delete(&format!("{DEFINITION}?records=delete")).await.expect(202);
         work(&world).await;
@@ -110,7 +109,7 @@ async fn records_written_while_an_empty_collection_is_deleted_take_the_deletion_
 }
 
 #[tokio::test]
-async fn a_put_over_a_deletion_that_is_long_in_coming_says_when_to_try_again() {
+async fn a_put_during_a_slow_deletion_answers_503_with_retry_after() {
     let world = World::with_lease("60").await;
     with_tasks(&world).await;
     let admin = world.admin().await;
@@ -122,7 +121,7 @@ async fn a_put_over_a_deletion_that_is_long_in_coming_says_when_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_rule_that_was_taken_away_is_obeyed_by_nobody_once_its_change_is_in_force() {
+async fn a_withdrawn_rule_allows_nothing_after_in_force_at() {
     let world = World::of_instances(INSTANCES).await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -157,7 +156,7 @@ async fn a_rule_that_was_taken_away_is_obeyed_by_nobody_once_its_change_is_in_fo
         let shown = admin.get(DEFINITION).await.expect(200).body;
         assert_eq!((shown.get("inForceAt"), shown.get("previous")), (None, None), "only what is in force is shown");
         admin.put(DEFINITION, tasks()).await.expect(200);
-        // Every function hears that it may again.
+        // Every function reads the restored definition.
         world.advance(SETTLED);
         for _ in 0..INSTANCES {
             ada.get(&path(&record)).await.expect(200);
@@ -166,7 +165,7 @@ async fn a_rule_that_was_taken_away_is_obeyed_by_nobody_once_its_change_is_in_fo
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_neither_reads_nor_writes_by_a_definition_of_before() {
+async fn a_request_that_outlives_its_definition_lease_neither_reads_nor_writes() {
     let world = World::new().await;
     with_tasks(&world).await;
     let ada = world.user("ada").await;
@@ -189,7 +188,7 @@ async fn a_request_that_takes_too_long_neither_reads_nor_writes_by_a_definition_
 }
 
 #[tokio::test]
-async fn rules_and_a_narrower_schema_put_together_are_both_held_while_the_schema_waits() {
+async fn new_rules_and_a_narrower_schema_are_both_enforced_while_the_schema_waits() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -214,7 +213,7 @@ async fn rules_and_a_narrower_schema_put_together_are_both_held_while_the_schema
 }
 
 #[tokio::test]
-async fn rules_that_only_the_narrower_schema_can_bear_are_not_put_with_it() {
+async fn rules_that_need_the_narrower_schema_cannot_be_put_with_it() {
     let world = World::new().await;
     with_tasks(&world).await;
     let admin = world.admin().await;
@@ -224,12 +223,12 @@ async fn rules_that_only_the_narrower_schema_can_bear_are_not_put_with_it() {
     let refused = admin.put(DEFINITION, narrower).await.expect(400).body;
     assert_eq!(refused["errors"][0]["pointer"], "/rules/update");
     let message = refused["errors"][0]["message"].as_str().unwrap();
-    assert!(message.contains("put the rules by themselves"), "{message}");
+    assert!(message.contains("Put the rules separately"), "{message}");
     assert_eq!(admin.get(DEFINITION).await.expect(200).body["version"], 1);
 }
 
 #[tokio::test]
-async fn what_only_adds_is_in_force_at_once() {
+async fn a_change_that_only_adds_is_in_force_at_once() {
     let world = World::new().await;
     with_tasks(&world).await;
     let admin = world.admin().await;

@@ -1,4 +1,4 @@
-//! Fields that begin to restrict deletions: at once where no record can hold them, else once all records have been gone through.
+//! Fields that begin to restrict deletions: at once if they are new, otherwise after a job has processed all records.
 
 use super::{HEARD, job_of, work};
 use crate::world::{Caller, World};
@@ -27,19 +27,19 @@ async fn with_notes<'a>(world: &'a World, notes: Value) -> Caller<'a> {
     admin
 }
 
-/// A new post: its id, and where it is.
+/// Creates a post. Returns its id and path.
 async fn post(admin: &Caller<'_>) -> (String, String) {
     let made = admin.post(&format!("{POSTS}/records"), json!({})).await.expect(201);
     (made.body["id"].as_str().unwrap().to_owned(), made.header("location").to_owned())
 }
 
-/// A new note, and where it is.
+/// Creates a note. Returns its path.
 async fn note(admin: &Caller<'_>, body: Value) -> String {
     admin.post(&format!("{NOTES}/records"), body).await.expect(201).header("location").to_owned()
 }
 
 #[tokio::test]
-async fn a_field_that_is_new_restricts_at_once() {
+async fn a_new_restricting_field_takes_effect_at_once() {
     let world = World::new().await;
     let admin = with_notes(&world, notes(json!({ "post": text() }))).await;
     let put = admin.put(NOTES, notes(json!({ "post": text(), "new": to_posts("restrict") }))).await.expect(200).body;
@@ -52,7 +52,7 @@ async fn a_field_that_is_new_restricts_at_once() {
 }
 
 #[tokio::test]
-async fn a_field_that_records_hold_restricts_once_all_have_been_gone_through_however_often_the_worker_dies() {
+async fn an_existing_field_restricts_once_its_job_is_done_even_if_the_worker_dies() {
     let mut world = World::new().await;
     world.work_in_slices_of(3);
     let admin = with_notes(&world, notes(json!({ "post": text() }))).await;
@@ -95,7 +95,7 @@ async fn a_field_that_records_hold_restricts_once_all_have_been_gone_through_how
 }
 
 #[tokio::test]
-async fn until_then_a_deletion_is_followed_as_before() {
+async fn until_the_job_is_done_on_delete_works_as_before() {
     let world = World::new().await;
     let notes = |on_delete: &str| {
         let mut notes = notes(json!({ "post": to_posts(on_delete) }));
@@ -107,7 +107,7 @@ async fn until_then_a_deletion_is_followed_as_before() {
     let old = note(&admin, json!({ "post": id })).await;
     let put = admin.put(NOTES, notes("restrict")).await.expect(202).body;
     world.advance(HEARD);
-    // Nobody has written down yet that the note points there.
+    // The reference of the note is not stored yet.
     admin.delete(&at).await.expect(204);
     work(&world).await;
     work(&world).await;

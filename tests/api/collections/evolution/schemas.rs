@@ -1,4 +1,4 @@
-//! Schemas and unique constraints that come to ask for more than records hold.
+//! Schemas and unique constraints that become narrower than stored records.
 
 use super::{DEFINITION, HEARD, SETTLED, filtered, job_of, tasks_with, with_title_of, work};
 use crate::records::crud::{TASKS, path, task, with_tasks};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn what_only_allows_more_is_in_force_at_once() {
+async fn a_wider_schema_is_in_force_at_once() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -45,7 +45,7 @@ async fn a_narrower_schema_waits_until_every_record_fits_it() {
         "the same again starts nothing"
     );
     world.advance(HEARD);
-    // Until then both hold.
+    // Until then both schemas are enforced.
     let eleven = json!({ "title": "x".repeat(11), "owner": ada.id() });
     let refused = ada.post(TASKS, eleven.clone()).await.expect(400);
     assert!(
@@ -97,7 +97,7 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
     assert_eq!(after["blocked"], json!({ "schema": true, "indexes": [], "unique": [] }));
     let job = job_of(&admin, &waiting).await;
     assert_eq!((&job["type"], &job["status"]), (&json!("records.check"), &json!("dead")));
-    assert!(job["lastError"].as_str().unwrap().starts_with("25 stored records stand in the way"), "{job}");
+    assert!(job["lastError"].as_str().unwrap().starts_with("25 stored records do not fit"), "{job}");
     let disagree = &job["progress"]["disagree"];
     assert_eq!((&disagree["count"], &job["progress"]["checked"]), (&json!(25), &json!(50)), "{job}");
     let first: Vec<&Value> = disagree["first"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
@@ -117,7 +117,7 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
 }
 
 #[tokio::test]
-async fn a_narrower_schema_comes_into_force_once_the_records_it_did_not_fit_were_changed() {
+async fn a_narrower_schema_comes_into_force_once_conflicting_records_are_changed() {
     let world = World::new().await;
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
@@ -142,7 +142,7 @@ async fn a_narrower_schema_comes_into_force_once_the_records_it_did_not_fit_were
 }
 
 #[tokio::test]
-async fn what_disagrees_at_great_length_is_named_all_the_same() {
+async fn a_record_with_very_long_errors_is_still_named() {
     let world = World::new().await;
     let admin = world.admin().await;
     let body = |more: Value| {
@@ -192,7 +192,7 @@ async fn a_dry_run_gets_past_pages_of_tombstones() {
 }
 
 #[tokio::test]
-async fn a_put_over_a_job_that_died_starts_anew() {
+async fn a_put_after_its_job_died_starts_a_new_job() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put(DEFINITION, tasks_with(json!({ "unique": [] }))).await.expect(201);
@@ -248,7 +248,7 @@ async fn a_narrower_schema_can_be_withdrawn_while_it_waits() {
 }
 
 #[tokio::test]
-async fn a_time_that_was_text_must_be_in_the_form_in_which_times_compare() {
+async fn a_text_field_that_becomes_a_time_must_hold_comparable_times() {
     let world = World::new().await;
     let admin = world.admin().await;
     let body = |property: Value| json!({ "name": "events", "schema": { "type": "object", "additionalProperties": false, "properties": { "at": property } } });
@@ -260,7 +260,7 @@ async fn a_time_that_was_text_must_be_in_the_form_in_which_times_compare() {
     world.advance(HEARD);
     work(&world).await;
     assert_eq!(job_of(&admin, &waiting).await["progress"]["disagree"]["count"], 1);
-    // Written anew while the times are to come, it is brought into their form.
+    // A record written while the definition waits gets the normalised form of times.
     admin.put("/v1/collections/events", times).await.expect(202);
     world.advance(HEARD);
     let written =
@@ -302,7 +302,7 @@ async fn a_unique_constraint_on_a_filled_collection_holds_once_no_two_records_sh
     world.advance(HEARD);
     assert_eq!(slugged("one").await.expect(409).code(), "not_unique", "no further record shares the value");
 
-    // Without the doubles it holds, for what was there before as well.
+    // Without the duplicates it is enforced, for older records too.
     let admin = world.admin().await;
     ada.patch(&path(&again), json!({ "slug": "four" })).await.expect(200);
     admin.put(DEFINITION, tasks()).await.expect(200);

@@ -1,4 +1,4 @@
-//! The plan of a patch, and that it is kept: `explain=true` says one round trip or two, and then it is that many.
+//! The plan of a patch: `explain=true` states the number of round trips, and the patch takes that many.
 
 use crate::world::{Answer, World};
 use axum::http::Method;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const PAPERS: &str = "/v1/collections/papers/records";
 
-/// Something of everything that a patch may have to look at.
+/// A collection with everything that a patch may have to check.
 fn papers(with: Value) -> Value {
     let text = json!({ "type": "string", "maxLength": 200 });
     let mut papers = json!({
@@ -48,7 +48,7 @@ async fn the_plan_of_a_patch_says_how_many_round_trips_it_takes_and_why() {
 }
 
 #[tokio::test]
-async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_trip() {
+async fn the_plan_of_a_patch_names_what_in_the_definition_prevents_one_round_trip() {
     let title = json!({ "title": "b" });
     let world = World::new().await;
     let recent = json!({ "indexes": [{ "name": "recent", "partition": ["lot"], "sort": ["-updatedAt"] }] });
@@ -64,7 +64,7 @@ async fn the_plan_of_a_patch_names_what_the_definition_has_against_one_round_tri
 }
 
 #[tokio::test]
-async fn the_plan_of_a_patch_says_where_records_are_read_that_it_points_at() {
+async fn the_plan_of_a_patch_names_referenced_records_that_are_read() {
     let world = World::new().await;
     let rules = json!({ "rules": { "create": "auth.id != ''", "update": "auth.id != ''",
         "read": "auth.id != '' && record.number == '1'", "refer": "record.number == '1' || record.title == 'open'" } });
@@ -100,7 +100,7 @@ async fn while_a_unique_constraint_is_being_claimed_a_patch_of_another_field_lea
     world.settle().await;
 }
 
-/// Puts the definition and holds each patch to its plan, and the plan to what is expected of it.
+/// Puts the definition, and compares each patch with its plan and each plan with the expected one.
 async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)]) {
     world.admin().await.put("/v1/collections/papers", papers.clone()).await.expect(201);
     let ada = world.user("ada").await;
@@ -117,10 +117,10 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
             }
         }
         let explained = ada.patch(&format!("{path}?explain=true"), patch.clone()).await.expect(200);
-        let told: Vec<&str> =
+        let reported: Vec<&str> =
             explained.body["plan"]["readBecause"].as_array().unwrap().iter().map(|why| why.as_str().unwrap()).collect();
-        assert_eq!(told.len(), because.len(), "{patch}: {told:?}");
-        assert!(told.iter().zip(because).all(|(told, part)| told.contains(part)), "{patch}: {told:?}");
+        assert_eq!(reported.len(), because.len(), "{patch}: {reported:?}");
+        assert!(reported.iter().zip(because).all(|(reported, part)| reported.contains(part)), "{patch}: {reported:?}");
         assert_eq!(explained.body["plan"]["write"], *write, "{patch}");
         let unchanged = ada.get(&path).await.expect(200).body;
         assert_eq!((&unchanged["title"], unchanged["version"].clone()), (&json!("a"), made.body["version"].clone()));
@@ -131,7 +131,7 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
             "{patch}"
         );
 
-        // With a key it is a transaction, whatever it is otherwise; and to be explained does not use the key up.
+        // With a key it is always a transaction, and explain does not use up the key.
         let keyed = async |path: &str| {
             ada.request(Method::PATCH, path).header("idempotency-key", "\"k\"").json(patch.clone()).send().await
         };
@@ -142,12 +142,12 @@ async fn hold(world: &World, papers: &Value, cases: &[(Value, &str, Vec<&str>)])
     }
 }
 
-/// What a patch was written with, and in how many round trips.
+/// The operation and the number of round trips of a patch.
 async fn written(world: &World, patch: impl Future<Output = Answer>) -> (Value, Value) {
     world.cloud.faults().record();
     let answer = patch.await.expect(200);
     let calls = world.cloud.faults().calls();
-    // Who claims a unique value hears no price: the calls are counted where they arrive.
+    // A write with a unique value shows no cost, so the calls are counted at the cloud.
     if answer.headers.contains_key("undercroft-cost") {
         assert_eq!(usize::try_from(answer.cost().2).unwrap(), calls.len());
     }
@@ -155,7 +155,7 @@ async fn written(world: &World, patch: impl Future<Output = Answer>) -> (Value, 
 }
 
 #[tokio::test]
-async fn a_patch_that_would_be_refused_unread_is_refused_when_it_is_explained() {
+async fn explain_refuses_a_patch_that_would_be_refused_without_a_read() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/papers", papers(json!({}))).await.expect(201);

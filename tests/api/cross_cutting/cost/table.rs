@@ -1,4 +1,4 @@
-//! The table of what calls cost (`docs/reference/costs.md`): every row of it is measured here, and what is measured here is a row of it.
+//! The cost table of `docs/reference/costs.md`: every row is measured here, and every measurement has a row.
 
 use super::plain;
 use crate::world::{Caller, PASSWORD, World, tasks};
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Read units, write units and round trips.
 type Cost = (f64, f64, u32);
 
-/// The table, and what has been held against it.
+/// The table, and the rows compared so far.
 struct Table {
     rows: BTreeMap<String, Cost>,
     held: RefCell<BTreeSet<String>>,
@@ -33,7 +33,7 @@ impl Table {
         Self { rows: rows.collect(), held: RefCell::default(), wrong: RefCell::default() }
     }
 
-    /// Holds what a call has cost against its row.
+    /// Compares the cost of a call with its row.
     fn hold(&self, call: &str, cost: Cost) {
         self.held.borrow_mut().insert(call.to_owned());
         if self.rows.get(call) != Some(&cost) {
@@ -43,21 +43,21 @@ impl Table {
         }
     }
 
-    /// Holds what it has cost more than without, `times` over, against a row that says so with a plus.
+    /// Compares the additional cost, `times` over, with a row whose cells begin with a plus.
     fn hold_more(&self, call: &str, with: Cost, without: Cost, times: u32) {
         let more = (with.0 - without.0, with.1 - without.1, with.2 - without.2);
         self.hold(call, (more.0 / f64::from(times), more.1 / f64::from(times), more.2));
     }
 
-    /// Nothing was different, and no row was passed over.
+    /// Checks that every row was compared and none differed.
     fn close(self) {
         let (wrong, held) = (self.wrong.into_inner(), self.held.into_inner());
         let passed_over: Vec<&String> = self.rows.keys().filter(|call| !held.contains(*call)).collect();
-        assert!(wrong.is_empty() && passed_over.is_empty(), "{wrong:#?}\nrows that nobody measures: {passed_over:#?}");
+        assert!(wrong.is_empty() && passed_over.is_empty(), "{wrong:#?}\nrows without a measurement: {passed_over:#?}");
     }
 }
 
-/// The number a cell begins with; what follows says what it is counted in.
+/// The number at the start of a cell; the rest is its unit.
 fn number(cell: &str) -> f64 {
     let end = cell.trim_start_matches('+').find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     let cell = cell.trim_start_matches('+');
@@ -86,7 +86,7 @@ async fn every_row_of_the_cost_table_is_what_the_call_costs() {
     counts_and_changes(&table, &world, &admin).await;
     let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
     table.hold("enqueue a job", admin.post("/v1/jobs", job).await.expect(202).cost());
-    // What follows from the deletion waits until every function has heard of it.
+    // The cascade waits until the deletion is in force everywhere.
     for _ in 0..2 {
         world.settle().await;
         world.advance(Duration::from_secs(16));
@@ -109,12 +109,12 @@ async fn accounts(table: &Table, world: &World, ada: &Caller<'_>) {
     table.hold(free, ada.get(&format!("{PLAIN}?filter=title%3D%3D%22x%22")).await.expect(422).cost());
 }
 
-/// From its creation to its second life.
+/// All writes of a record, from create to undelete.
 async fn one_record(table: &Table, admin: &Caller<'_>, ada: &Caller<'_>) {
     let body = |slug: &str| json!({ "title": "x".repeat(200), "owner": ada.id(), "priority": 1, "slug": slug });
     let mut own = body("u");
     own["owner"] = json!(admin.id());
-    // What claims a unique value, or may be restricted, tells its price to admins alone.
+    // Only admins see the cost of writes with unique values or `restrict`.
     let unique = admin.post("/v1/collections/tasks/records", own).await.expect(201);
     table.hold("create, with one index and a unique field", unique.cost());
     let made = ada.post(PLAIN, body("a")).await.expect(201);

@@ -1,4 +1,4 @@
-//! The writing requests of the system, each with what must be there before it can be made.
+//! The write requests of the system, each with its preparation.
 
 use super::Stage;
 use crate::world::{Answer, Caller};
@@ -6,25 +6,25 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use undercroft::clock::Clock;
 
-/// What a request writes that a client can look for.
+/// The effect of a request that a client can check.
 #[derive(Debug, Clone, Copy)]
 pub enum Wrote {
     Record,
     Job,
 }
 
-/// A request that can be made again and again.
+/// A repeatable request.
 pub struct Asked<'a> {
     caller: Caller<'a>,
     method: Method,
     path: String,
     header: Option<(&'static str, String)>,
     body: Value,
-    /// What a client that does not know whether it was done may be told when it was.
+    /// The answers that a client may get if it repeats a request that already took effect.
     pub done_before: &'static [u16],
-    /// Nothing would tell: the client looks whether it was done before it asks again.
+    /// No answer would show it: the client checks the effect before it retries.
     pub looks_first: bool,
-    /// For what it looks.
+    /// The effect to check.
     pub wrote: Wrote,
 }
 
@@ -61,7 +61,7 @@ pub enum Operation {
     /// With a unique value that a deleted record held.
     TakeOver,
     CreateRelated,
-    /// With an id of the client's.
+    /// With an id chosen by the client.
     CreateAs,
     PatchUnread,
     PatchVersion,
@@ -70,7 +70,7 @@ pub enum Operation {
     Replace,
     Delete,
     DeleteRestricted,
-    /// A record that another pointed at, which is deleted.
+    /// A record whose only referrer is deleted.
     DeleteReleased,
     Undelete,
     Batch,
@@ -88,7 +88,7 @@ const POSTS: &str = "/v1/collections/posts/records";
 const COMMENTS: &str = "/v1/collections/comments/records";
 
 impl Operation {
-    /// Makes what the request is about, named by the run's tag, and the request.
+    /// Creates the objects of the request, named by the tag of the run, and returns the request.
     pub async fn prepare<'a>(self, stage: &Stage<'a>, tag: &str) -> Asked<'a> {
         match self {
             Self::Create | Self::CreateUnique | Self::TakeOver | Self::CreateRelated | Self::CreateAs => {
@@ -206,7 +206,7 @@ impl Operation {
     }
 }
 
-/// One of two dead jobs, which are the only ones; those of the run before have died again.
+/// One of the only two dead jobs; those of the previous run have died again.
 async fn dead_job(stage: &Stage<'_>, admin: &Caller<'_>) -> String {
     let dead = async || admin.get("/v1/jobs?dead=true").await.expect(200).body["items"].as_array().unwrap().clone();
     stage.world.settle().await;

@@ -1,4 +1,4 @@
-//! What a run leaves in the tables, told so that two runs can be compared: without ids, times and what names the run.
+//! The items a run leaves in the tables, without ids, times and the name of the run, so that two runs can be compared.
 
 use super::operations::Wrote;
 use super::{BTreeMap, Value, World};
@@ -21,7 +21,7 @@ impl Tables {
         Self(all)
     }
 
-    /// Whether there is something of this kind that was not there.
+    /// Whether a new item of this kind exists.
     pub fn has_new(&self, after: &Self, wrote: Wrote) -> bool {
         let prefix = match wrote {
             Wrote::Record => "{\"S\":\"c#",
@@ -30,7 +30,7 @@ impl Tables {
         after.0.keys().any(|key| key.starts_with(prefix) && !self.0.contains_key(key))
     }
 
-    /// Everything that is not as it was, a line each. Without a key a write may count twice, so versions are left out.
+    /// The changed items, one per line. Without a key a write may count twice, so versions are left out.
     pub fn changes_to(&self, after: &Self, tag: &str, keyed: bool) -> String {
         let changed = after.0.iter().filter(|(key, item)| self.0.get(*key) != Some(item));
         let mut lines: Vec<String> = changed.map(|(key, item)| line(self.0.get(key), item, tag, keyed)).collect();

@@ -1,27 +1,27 @@
-//! What can be done to one record, in every way in which it can be asked for, and who is answered what.
+//! The actions on one record, every way to send them, and the answer for each caller.
 
 use super::{Object, PLOTS, Stage, Who};
 use crate::world::Answer;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-/// What is done.
+/// The action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Read,
     ReadConsistently,
-    /// Of a member that no index looks at: written unread.
+    /// A patch of a field outside all indexes, written without a read.
     Patch,
-    /// Of a member that an index is made of.
+    /// A patch of an indexed field.
     PatchIndexed,
-    /// The one change that the rule forbids whoever it allows to change the rest.
+    /// The one change that the rule forbids to callers who may make all others.
     GiveAway,
-    /// Of a member that only admins write.
+    /// A patch of a field that only admins write.
     PatchKept,
-    /// Of a member that nobody writes.
+    /// A patch of a field that nobody writes.
     PatchVersion,
     Replace,
-    /// Under an id of the client's.
+    /// Under an id chosen by the client.
     MakeAs,
     Make,
     MakeForAnother,
@@ -47,7 +47,7 @@ pub const ACTIONS: [Action; 13] = [
     Undelete,
 ];
 
-/// How it is asked for.
+/// How the request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Alone,
@@ -56,14 +56,14 @@ pub enum Way {
 }
 
 impl Action {
-    /// Who is answered what.
+    /// The answer for each caller.
     pub fn expected(self, who: Who, object: Object) -> u16 {
         let or_nothing = |status: u16, may: bool| if may { status } else { 404 };
         let is_admin = who == Who::Admin;
         match self {
             _ if who.is_turned_away() => 401,
             Read | ReadConsistently => or_nothing(200, who.reads(object)),
-            // Every rule on writing asks who the caller is, and of nobody that is not known.
+            // Every write rule uses the caller, which is unknown for a stranger.
             _ if who == Who::Anonymous => 401,
             Patch | PatchIndexed => or_nothing(200, who.changes(object)),
             // The body names the owner; to who may not read the record that is a change, whoever it names.
@@ -81,7 +81,7 @@ impl Action {
         }
     }
 
-    /// Whether it makes a difference what the object is.
+    /// Whether the answer depends on the object.
     pub fn concerns(self, object: Object) -> bool {
         !matches!(self, Make | MakeForAnother) || object == Object::Absent
     }
@@ -141,15 +141,15 @@ impl Action {
         }
     }
 
-    /// Asks for it, and holds the answer to what is expected.
+    /// Sends the request and compares the answer with the expected one.
     pub async fn knock(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) {
         let answer = self.asked(stage, who, object, at, way).await;
-        let (expected, told) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
-        way.hold(&answer, who, expected, &told);
+        let (expected, reported) = (self.expected(who, object), format!("{who:?}, {self:?}, {object:?}, {way:?}"));
+        way.hold(&answer, who, expected, &reported);
         if expected == 200 && who == Who::Writer && self.writes() {
             let body = if way == Way::Batch { &answer.body["results"][0]["body"] } else { &answer.body };
             let members: Vec<_> = body.as_object().unwrap().keys().collect();
-            assert_eq!(members, ["id", "version"], "{told}: {}", answer.text);
+            assert_eq!(members, ["id", "version"], "{reported}: {}", answer.text);
         }
     }
 
@@ -173,8 +173,8 @@ impl Action {
 }
 
 impl Way {
-    /// Holds an answer to what is expected of the action by itself.
-    fn hold(self, answer: &Answer, who: Who, expected: u16, told: &str) {
+    /// Compares an answer with that of the single action.
+    fn hold(self, answer: &Answer, who: Who, expected: u16, reported: &str) {
         let is_done = expected < 300;
         let (whole, each) = match self {
             // A key is its caller's own, and a stranger has none.
@@ -184,13 +184,13 @@ impl Way {
             Self::Batch => (expected, Some(&answer.body["operations"][0]["status"])),
             _ => (expected, None),
         };
-        assert_eq!(answer.status, whole, "{told}: {}", answer.text);
-        assert!(each.is_none_or(|each| *each == expected), "{told}: {}", answer.text);
+        assert_eq!(answer.status, whole, "{reported}: {}", answer.text);
+        assert!(each.is_none_or(|each| *each == expected), "{reported}: {}", answer.text);
         let may_sing = who == Who::Admin;
-        assert!(may_sing || !answer.text.contains(super::CANARY), "{told}: {}", answer.text);
+        assert!(may_sing || !answer.text.contains(super::CANARY), "{reported}: {}", answer.text);
     }
 
-    /// The route that it is asked by.
+    /// The route of the action.
     pub fn route(self, action: Action) -> (String, String) {
         let path = match (self, action) {
             (Self::Batch, _) => "/v1/batch",

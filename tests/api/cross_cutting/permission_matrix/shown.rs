@@ -1,5 +1,5 @@
-//! What is shown of many records at once: lists, counts, changes and what stands beside a record hold what each caller may see and
-//! nothing else. And of a collection that is closed to them they hear what they hear of one that is not there.
+//! Lists, counts, changes and expansions contain exactly the records each caller may see. A closed collection is answered like a
+//! missing one.
 
 use super::{CANARY, EVERYBODY, OBJECTS, Object, PLOTS, Stage, Who};
 use crate::records::pages::encoded;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The routes asked here.
+/// The routes under test.
 pub const ROUTES: [(&str, &str); 3] = [
     ("GET", "/v1/collections/{collection}/records"),
     ("GET", "/v1/collections/{collection}/schema"),
@@ -27,7 +27,7 @@ fn those(may: impl Fn(Object) -> bool) -> BTreeSet<String> {
     OBJECTS.iter().filter(|object| may(**object)).map(|object| format!("{object:?}")).collect()
 }
 
-/// One of each, and a sign to each that everybody reads. The deleted one goes when there is a sign to it.
+/// One record of each kind, each with a public sign that points at it. The deleted one is deleted after its sign exists.
 async fn one_of_each(stage: &Stage<'_>) -> String {
     let admin = stage.by(Who::Admin);
     let signs = json!({ "name": "signs", "schema": { "type": "object", "additionalProperties": false, "properties": {
@@ -47,7 +47,7 @@ async fn one_of_each(stage: &Stage<'_>) -> String {
     deleted
 }
 
-/// The answer, if this caller is let in at all and it keeps what is kept from them.
+/// Checks the answer for this caller: access, and no hidden data.
 async fn asked(stage: &Stage<'_>, who: Who, query: &str) -> Option<Answer> {
     let answer = stage.by(who).get(query).await;
     if who.is_turned_away() {
@@ -73,14 +73,14 @@ async fn every_caller_is_shown_what_the_matrix_says_and_no_more() {
         of_hidden_fields(&stage, who).await;
         of_what_is_deleted(&stage, who).await;
     }
-    // The sign to what is deleted lets go of it, in a while.
+    // The sign that points at the deleted record is updated by a job later.
     for _ in 0..3 {
         world.advance(Duration::from_secs(16));
         world.settle().await;
     }
 }
 
-/// Beside the farm, its plots; beside each sign, the plot it points at.
+/// Expands the plots of the farm, and the plot of each sign.
 async fn beside(stage: &Stage<'_>, who: Who) {
     let farm = format!("/v1/collections/farms/records/{}?expand=plots_via_farm", stage.farm.as_str().unwrap());
     let Some(answer) = asked(stage, who, &farm).await else { return };
@@ -129,7 +129,7 @@ async fn followed(stage: &Stage<'_>, who: Who, deleted: &str) {
     assert_eq!(of("left").count(), 0);
 }
 
-/// A field that is hidden is no field, whoever asks by it.
+/// A hidden field is treated as unknown in every query.
 async fn of_hidden_fields(stage: &Stage<'_>, who: Who) {
     for asks in [
         format!("filter={}", encoded(&format!("secret == '{CANARY}'"))),
@@ -159,7 +159,7 @@ async fn of_what_is_deleted(stage: &Stage<'_>, who: Who) {
 }
 
 #[tokio::test]
-async fn a_closed_collection_is_to_every_caller_but_admins_as_one_that_is_not_there() {
+async fn a_closed_collection_looks_missing_to_everyone_but_admins() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let made = stage.by(Who::Admin).post("/v1/collections/closed/records", json!({ "title": "t" })).await.expect(201);
@@ -178,7 +178,7 @@ async fn a_closed_collection_is_to_every_caller_but_admins_as_one_that_is_not_th
         (Method::GET, "/v1/changes", 200),
     ] {
         for who in EVERYBODY {
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             for collection in ["closed", "nowhere"] {
                 let path = match suffix {
                     "/v1/changes" => format!("{suffix}?collection={collection}"),
@@ -190,16 +190,16 @@ async fn a_closed_collection_is_to_every_caller_but_admins_as_one_that_is_not_th
                 let knock = if has_body && method != Method::GET { knock.json(json!({ "title": "x" })) } else { knock };
                 let mut answer = knock.send().await;
                 answer.body["requestId"] = Value::Null;
-                told.push((answer.status, answer.body, answer.headers.get("undercroft-cost").cloned()));
+                reported.push((answer.status, answer.body, answer.headers.get("undercroft-cost").cloned()));
             }
             let expected = match who {
                 Who::Anonymous | Who::Malformed | Who::Expired => 401,
                 Who::Admin => to_admin,
                 _ => 404,
             };
-            assert_eq!(told[0].0, expected, "{who:?}, {method} {suffix}: {}", told[0].1);
-            assert_eq!(told[1].0, if who == Who::Admin { 404 } else { expected }, "{who:?}, {method} {suffix}");
-            assert!(who == Who::Admin || told[0] == told[1], "{who:?}, {method} {suffix}: {told:?}");
+            assert_eq!(reported[0].0, expected, "{who:?}, {method} {suffix}: {}", reported[0].1);
+            assert_eq!(reported[1].0, if who == Who::Admin { 404 } else { expected }, "{who:?}, {method} {suffix}");
+            assert!(who == Who::Admin || reported[0] == reported[1], "{who:?}, {method} {suffix}: {reported:?}");
         }
     }
 }

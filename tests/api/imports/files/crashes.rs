@@ -5,7 +5,7 @@ use crate::world::World;
 use serde_json::json;
 use std::time::Duration;
 
-/// Lets a job end by killing the worker after ever more steps, `by` more each time. Returns how often it was killed.
+/// Runs a job to its end, killing the worker after more and more steps, `by` more each time. Returns the number of kills.
 pub async fn end_by_killing(world: &World, job: &str, by: usize) -> usize {
     let mut kills = 0;
     for wakes in (0..).step_by(by) {
@@ -27,7 +27,7 @@ pub async fn end_by_killing(world: &World, job: &str, by: usize) -> usize {
 }
 
 #[tokio::test]
-async fn an_import_whose_worker_is_killed_at_every_turn_makes_each_record_once() {
+async fn an_import_whose_worker_is_killed_at_every_step_creates_each_record_once() {
     let mut world = World::new().await;
     world.work_in_slices_of(5);
     let admin = with_things(&world, &["things", "source"]).await;
@@ -48,7 +48,7 @@ async fn an_import_whose_worker_is_killed_at_every_turn_makes_each_record_once()
 }
 
 #[tokio::test]
-async fn an_export_whose_worker_is_killed_at_every_turn_has_each_record_once() {
+async fn an_export_whose_worker_is_killed_at_every_step_has_each_record_once() {
     let mut world = World::new().await;
     world.work_in_slices_of(3);
     let admin = with_things(&world, &["things"]).await;
@@ -60,7 +60,7 @@ async fn an_export_whose_worker_is_killed_at_every_turn_has_each_record_once() {
     assert_eq!(sorted(lines(&file(&exported).await)), records);
 }
 
-/// What makes the parts one file may be cut off like everything else.
+/// Completing the upload may be interrupted too.
 #[tokio::test]
 async fn an_export_of_several_parts_is_whole_though_its_worker_is_killed_again_and_again() {
     let mut world = World::new().await;

@@ -1,4 +1,4 @@
-//! Imports and exports that something fails on the way: what was done is not done again, and what never works ends the job.
+//! Imports and exports with failures: finished work is not repeated, and a permanent failure ends the job.
 
 use super::{all, enqueue, export, file, lines, result, sorted, upload, with_things};
 use crate::imports::bucket::files;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use undercroft_local::Fault;
 
-/// Rows so large that four of them are in hand at once.
+/// Rows so large that only four are in memory at once.
 fn large_rows(count: usize) -> String {
     (0..count).map(|nth| format!("{{\"title\":\"{nth} {}\"}}\n", "x".repeat(300_000))).collect()
 }
@@ -21,7 +21,7 @@ async fn job(world: &World, path: &str) -> Value {
     world.admin().await.get(path).await.expect(200).body
 }
 
-/// Lets a row of the third handful fail, and each of the three times that it is tried again.
+/// Makes a row of the third group fail, and each of its three retries.
 fn let_a_row_fail(world: &World) {
     for call in [9, 13, 14, 15] {
         world.cloud.faults().on("PutItem", call, Fault::FailedBefore);
@@ -29,7 +29,7 @@ fn let_a_row_fail(world: &World) {
 }
 
 #[tokio::test]
-async fn what_an_import_has_done_before_a_failure_is_not_done_again() {
+async fn an_import_does_not_repeat_rows_done_before_a_failure() {
     let world = World::that_tries_once().await;
     let admin = with_things(&world, &["things"]).await;
     let import = import_large(&admin, 12).await;
@@ -73,9 +73,9 @@ async fn an_import_that_always_fails_at_a_row_is_dead_after_its_attempts_and_goe
     assert_eq!(all(&admin, "things").await.len(), 12);
 }
 
-/// Fails reading a page, writing a part, and putting what is no part yet.
+/// Makes reading a page, uploading a part, and storing an incomplete part fail.
 #[tokio::test]
-async fn what_an_export_has_written_before_a_failure_is_kept() {
+async fn an_export_keeps_what_it_wrote_before_a_failure() {
     let world = World::that_tries_once().await;
     let admin = with_things(&world, &["things"]).await;
     import_large(&admin, 30).await;
@@ -114,7 +114,7 @@ async fn an_export_whose_parts_are_gone_says_so() {
             break file;
         }
     };
-    // As after a week: nothing can be added to it any more.
+    // The state after a week: the upload has expired.
     let key = format!("exports/{}.ndjson", path.rsplit('/').next().unwrap());
     let part = (1, format!("\"{}\"", file["parts"][0].as_str().unwrap()));
     assert!(files(&world, "worker").complete_upload(&key, file["upload"].as_str().unwrap(), &[part]).await.unwrap());

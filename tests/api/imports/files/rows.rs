@@ -1,4 +1,4 @@
-//! One row after the other: what becomes a record, and what is said of one that cannot.
+//! Rows of an import: created records, and errors of refused rows.
 
 use super::{all, file, import, lines, path, result, with_things};
 use crate::world::World;
@@ -82,7 +82,7 @@ async fn rows_of_csv_are_read_by_the_header_and_the_schema() {
     let job = import(&admin, "things", "csv", text).await;
     world.settle().await;
     let imported = result(&admin, &job).await;
-    let told: Vec<(u64, Vec<&str>)> = imported["errors"]
+    let reported: Vec<(u64, Vec<&str>)> = imported["errors"]
         .as_array()
         .unwrap()
         .iter()
@@ -92,7 +92,7 @@ async fn rows_of_csv_are_read_by_the_header_and_the_schema() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [(6, vec!["/amount", "/done"]), (7, vec![""]), (8, vec![""]), (9, vec!["/at", "/at"])],
         "{imported}"
     );

@@ -1,4 +1,4 @@
-//! Rows that point at rows of the same file: whoever stands first, all of them become records.
+//! Rows that point at rows of the same file are imported in any order.
 
 use super::crashes::end_by_killing;
 use super::{all, export, file, import, lasting, lines, path, result, sorted};
@@ -18,7 +18,7 @@ async fn with_folders<'a>(world: &'a World, name: &str, shards: u8) -> Caller<'a
     admin
 }
 
-/// So many folders, in each of which there are up to three: every one stands behind the one it is in.
+/// So many folders, each with up to three subfolders; every folder is after its parent in the file.
 fn tree(world: &World, count: u32) -> Vec<Value> {
     let id = |nth: u32| id::numbered(world.now() - 1_000, "tree", nth);
     let folder = |nth: u32| match nth.checked_sub(1) {
@@ -71,7 +71,7 @@ async fn rows_that_point_nowhere_or_at_each_other_are_refused_when_all_the_other
     let imported = result(&admin, &job).await;
     assert_eq!((&imported["imported"], &imported["refused"]), (&json!(13), &json!(5)), "{imported}");
     let refused = lines(&file(&imported).await);
-    let told: BTreeSet<(u64, &str, &str)> = refused
+    let reported: BTreeSet<(u64, &str, &str)> = refused
         .iter()
         .map(|it| {
             let error = &it["errors"][0];
@@ -79,7 +79,7 @@ async fn rows_that_point_nowhere_or_at_each_other_are_refused_when_all_the_other
         })
         .collect();
     let relation = [13, 14, 15, 17].map(|line| (line, "/parent", "relation"));
-    assert_eq!(told, relation.into_iter().chain([(18, "/title", "type")]).collect());
+    assert_eq!(reported, relation.into_iter().chain([(18, "/title", "type")]).collect());
     assert_eq!(refused.len(), 5, "each once");
 }
 

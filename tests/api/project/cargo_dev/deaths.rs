@@ -1,4 +1,4 @@
-//! Functions that die under `cargo dev`, killed outright: they are replaced, and whoever asks meanwhile is told at once.
+//! Functions killed under `cargo dev` are replaced, and requests in the meantime get an answer at once.
 
 use super::dev::Dev;
 use crate::world::{PASSWORD, code_in};
@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::json;
 use undercroft_local::dev::processes::send;
 
-/// Kills each kind of function, and asks for what it does.
+/// Kills each function and sends a request for it.
 pub async fn are_survived(dev: &Dev, token: &str) {
     for (function, path) in [("records", "/v1/collections/tasks/records"), ("auth", "/v1/auth/me")] {
         for _ in 0..3 {
@@ -14,7 +14,7 @@ pub async fn are_survived(dev: &Dev, token: &str) {
             answers_again(dev, path, token).await;
         }
     }
-    // What the stream and the queue hold for the dead is done by those that follow them.
+    // The restarted functions handle the messages that the stream and the queue still hold.
     let eve = json!({ "email": "eve@example.org", "password": PASSWORD });
     kill(dev, "relay").await;
     kill(dev, "worker").await;
@@ -29,12 +29,12 @@ pub async fn are_survived(dev: &Dev, token: &str) {
 }
 
 async fn kill(dev: &Dev, function: &str) {
-    // It may be between two lives already.
+    // It may just be restarting.
     let killed = dev.processes_of(function);
     send("KILL", killed).await;
 }
 
-/// Each answer is there in good time, and is either no or what it always was.
+/// Each answer arrives in time, and is either a 503 or the usual one.
 async fn answers_again(dev: &Dev, path: &str, token: &str) {
     loop {
         let (status, body) = dev.ask_whoever_answers(Method::GET, path, Some(token), None).await;

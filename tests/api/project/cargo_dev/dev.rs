@@ -1,5 +1,5 @@
-//! `cargo dev` as a process: started on ports nobody holds, heard, asked and stopped. Whatever it does not do in good time is a
-//! failure that says what it said, not a test that never ends.
+//! `cargo dev` as a process: started on free ports, observed, called and stopped. Every wait has a limit, and a timeout fails
+//! with the output of the process.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use undercroft_local::dev::processes::{Process, Running, running, send, with_descendants};
 
-/// For one answer.
+/// Time limit for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
 /// For what takes as long as it takes on a busy machine. To start it the first time is to compile it.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -111,7 +111,8 @@ impl Dev {
         running().into_iter().filter(is_it).map(|one| one.process.id).collect()
     }
 
-    /// Status and body of a request: to the API, and then answered by a function, if its path begins with `/v1`, else to the dashboard.
+    /// Status and body of a request: to the API, and then answered by a function, if its path begins with `/v1`, else to the
+    /// dashboard.
     pub async fn ask(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> (u16, Value) {
         let (status, is_function, body) = self.exchange(method, path, token, body).await;
         assert!(!path.starts_with("/v1") || is_function, "{path} was answered by a function: {status} {body}");

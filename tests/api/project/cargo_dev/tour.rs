@@ -1,4 +1,4 @@
-//! What the greeting, the README and the ten-minute tour tell everyone to paste, pasted.
+//! Runs the commands of the startup message, the README and the ten-minute tour.
 
 use super::dev::Dev;
 use std::path::Path;

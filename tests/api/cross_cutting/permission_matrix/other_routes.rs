@@ -1,4 +1,4 @@
-//! What is not about one record: accounts, definitions, jobs, files in and out. Who is answered what, from one table.
+//! Routes that are not about one record (accounts, definitions, jobs, files): the answer for each caller, from one table.
 
 use super::{EVERYBODY, Stage, Who, plots};
 use crate::world::World;
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// To whom a door gives this answer.
+/// The callers that get this answer.
 #[derive(Debug, Clone, Copy)]
 enum For {
-    /// To everybody: a token is not looked at.
+    /// Everybody; a token is ignored.
     Anybody(u16),
-    /// To everybody, but a token that is sent must be good.
+    /// Everybody, but a token that is sent must be valid.
     AnybodyByToken(u16),
-    /// To whose session is alive.
+    /// Callers with a live session.
     SignedIn(u16),
-    /// To admins.
+    /// Admins.
     Admins(u16),
-    /// To whoever holds a token; the session ends with it.
+    /// Callers with a token of the session, which the request ends.
     Leaving(u16),
 }
 
@@ -33,14 +33,14 @@ impl For {
             SignedIn(_) if matches!(who, Who::Anonymous | Who::SignedOut) => 401,
             Admins(_) if who == Who::Anonymous => 401,
             Admins(_) if who != Who::Admin => 403,
-            // Who has no token says by the body which session is meant, and `{}` does not.
+            // Without an access token the body must identify the session, and `{}` does not.
             Leaving(_) if who == Who::Anonymous => 401,
             SignedIn(status) | Admins(status) | Leaving(status) => status,
         }
     }
 }
 
-/// Method, route, path if it is another, body, and who is answered what.
+/// Method, route, path if different, body, and the answer for each caller.
 type Row = (&'static str, &'static str, &'static str, fn() -> Value, For);
 
 fn nothing() -> Value {
@@ -113,7 +113,7 @@ pub fn routes() -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_other_door_is_answered_to_every_caller_as_the_matrix_says() {
+async fn every_other_route_answers_every_caller_as_the_matrix_says() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let waits = json!({ "type": "no.such_job", "maxAttempts": 1, "delaySeconds": 300 });
@@ -128,7 +128,7 @@ async fn every_other_door_is_answered_to_every_caller_as_the_matrix_says() {
             assert_eq!(answer.status, to.expected(who), "{who:?}, {}: {}", answer.asked, answer.text);
         }
     }
-    // All sessions were left, and none came back: an access token of one says so where sessions are looked at.
+    // All sessions have ended: their access tokens are refused on routes that read the session.
     for who in EVERYBODY {
         stage.by(who).get("/v1/auth/me").await.expect(401);
     }
@@ -138,7 +138,7 @@ async fn every_other_door_is_answered_to_every_caller_as_the_matrix_says() {
 }
 
 #[tokio::test]
-async fn who_has_signed_out_keeps_the_token_s_last_minutes_and_gets_no_other() {
+async fn after_sign_out_the_access_token_works_until_it_expires_and_no_new_one_is_issued() {
     let world = World::new().await;
     let stage = Stage::new(&world).await;
     let refreshed = async |who: Who| {
@@ -147,7 +147,7 @@ async fn who_has_signed_out_keeps_the_token_s_last_minutes_and_gets_no_other() {
     };
     stage.by(Who::SignedOut).get(super::PLOTS).await.expect(200);
     refreshed(Who::SignedOut).await.expect(401);
-    // The token's ten minutes, and the half that clocks may differ by.
+    // The token's ten minutes, plus half a minute of clock skew.
     world.advance(Duration::from_secs(631));
     for who in [Who::SignedOut, Who::Owner] {
         stage.by(who).get(super::PLOTS).await.expect(401);

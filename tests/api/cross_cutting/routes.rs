@@ -1,5 +1,4 @@
-//! Every door of the system against every kind of caller, from one table. A route that is missing here fails, and so does a
-//! row whose route is gone.
+//! Every route with every kind of caller, from one table. A route without a row fails, and so does a row without a route.
 
 use crate::cross_cutting::openapi::operations;
 use crate::world::{Answer, Caller, World, tasks};
@@ -10,8 +9,8 @@ use std::collections::BTreeSet;
 /// What each kind of caller gets: stranger, user, admin.
 pub type Row = (&'static str, &'static str, [u16; 3]);
 
-/// A body is sent where the method takes one: `{}`. It is never a good one, so 400 means "may, but not like this".
-pub const DOORS: &[Row] = &[
+/// Methods with a body send `{}`, which is always invalid, so 400 means that the caller has the right.
+pub const ROUTES: &[Row] = &[
     ("POST", "/v1/auth/signup", [400, 400, 400]),
     ("POST", "/v1/auth/verify", [400, 400, 400]),
     ("POST", "/v1/auth/signin", [400, 400, 400]),
@@ -65,7 +64,7 @@ pub async fn knock_with(caller: &Caller<'_>, method: &str, path: &str, headers: 
 }
 
 #[tokio::test]
-async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
+async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -74,7 +73,7 @@ async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
         owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
     let (stranger, user) = (world.stranger(), world.user("user").await);
-    for (method, route, expected) in DOORS {
+    for (method, route, expected) in ROUTES {
         let path = route.replace("{collection}", "tasks").replace("{id}", &id);
         for (caller, status) in [&stranger, &user, &admin].into_iter().zip(expected) {
             let answer = knock(caller, method, &path).await;
@@ -85,9 +84,9 @@ async fn every_door_answers_every_kind_of_caller_as_the_table_says() {
     world.settle().await;
 }
 
-/// Identity comes from the token alone: naming somebody in query, header or body opens no door that was shut (R71).
+/// The identity comes only from the token: naming a user in query, header or body gives no access (R71).
 #[tokio::test]
-async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
+async fn no_route_accepts_an_identity_that_a_stranger_claims() {
     let world = World::new().await;
     world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
     let owner = world.user("owner").await;
@@ -95,7 +94,7 @@ async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
         owner.post("/v1/collections/tasks/records", json!({ "title": "t", "owner": owner.id() })).await.expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
     let stranger = world.stranger();
-    for (method, route, [expected, ..]) in DOORS {
+    for (method, route, [expected, ..]) in ROUTES {
         let path = route.replace("{collection}", "tasks").replace("{id}", &id);
         let method: Method = method.parse().unwrap();
         let has_body = method != Method::GET && method != Method::DELETE;
@@ -110,7 +109,7 @@ async fn at_no_door_does_a_stranger_become_somebody_by_saying_so() {
             }
             for (place, knock) in asked {
                 let answer = knock.send().await;
-                // Saying what nobody asked for may be refused as such; it never helps.
+                // An unexpected header may be refused; it never gives access.
                 let is_refused = answer.status == 400 && place != "header";
                 assert!(
                     answer.status == *expected || is_refused,
@@ -132,9 +131,9 @@ pub fn takes(document: &Value, operation: &Value, place: &str, name: Option<&str
     parameters.any(|parameter| parameter["in"] == place && name.is_none_or(|name| parameter["name"] == name))
 }
 
-/// A parameter that nobody knows is refused by name: by every door, whoever asks and whatever is behind it.
+/// Every route refuses an unknown parameter by name, for every caller and every target.
 #[tokio::test]
-async fn every_door_refuses_a_parameter_it_does_not_know_by_name_and_does_nothing() {
+async fn every_route_refuses_an_unknown_parameter_by_name_and_does_nothing() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.put("/v1/collections/tasks", tasks()).await.expect(201);
@@ -150,7 +149,7 @@ async fn every_door_refuses_a_parameter_it_does_not_know_by_name_and_does_nothin
     let (stranger, user) = (world.stranger(), world.user("user").await);
     for (method, route, operation) in operations(&document) {
         let has_query = takes(&document, operation, "query", None);
-        // Where parameters are taken, admins alone are told which.
+        // On routes with parameters, only admins get the list of them.
         let is_closed = has_query && operation["x-policy"] == "admin";
         for caller in [&stranger, &user, &owner, &admin] {
             let ask = async |collection: &str, id: &str| {
@@ -163,9 +162,9 @@ async fn every_door_refuses_a_parameter_it_does_not_know_by_name_and_does_nothin
                 assert!(has_query || answer.cost() == (0.0, 0.0, 0), "{}", answer.asked);
                 (answer.status, answer.body["detail"].clone(), answer.headers.get("undercroft-cost").cloned())
             };
-            let told = ask("tasks", there).await;
-            assert_eq!(ask("tasks", absent).await, told, "{method} {route}: no word of the record");
-            assert_eq!(ask("ghosts", there).await, told, "{method} {route}: no word of the collection");
+            let reported = ask("tasks", there).await;
+            assert_eq!(ask("tasks", absent).await, reported, "{method} {route}: no word of the record");
+            assert_eq!(ask("ghosts", there).await, reported, "{method} {route}: no word of the collection");
         }
     }
     let records = "/v1/collections/tasks/records";
@@ -173,14 +172,14 @@ async fn every_door_refuses_a_parameter_it_does_not_know_by_name_and_does_nothin
         let answer = owner.post(&format!("{records}?{query}"), body.clone()).await.expect(400);
         assert!(answer.code() == "query" && answer.text.len() < 1_000, "{query}: {}", answer.text);
     }
-    // Nobody was signed out, nothing was made, changed or deleted. What says nothing is no parameter.
+    // Nobody was signed out, and nothing was created, changed or deleted. An empty query string is accepted.
     let left = owner.get(&format!("{records}?")).await.expect(200).body;
     assert_eq!(left["items"], json!([made.body]));
     admin.request(Method::GET, "/v1/auth/me?").send().await.expect(200);
     world.settle().await;
 }
 
-/// The routes in the sources: what `.route("...", get(..).post(..))` names.
+/// The routes in the sources, from `.route("...", get(..).post(..))`.
 fn routes_of(function: &str) -> BTreeSet<(String, String)> {
     let file = format!("{}/../functions/{function}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
     let source = std::fs::read_to_string(file).unwrap();
@@ -208,13 +207,13 @@ fn routes_of(function: &str) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn the_table_names_every_route_that_there_is_and_no_other() {
+async fn the_table_lists_exactly_the_existing_routes() {
     let world = World::new().await;
     let serving = world.cloud.functions().iter().filter(|function| function.routes().next().is_some());
     let routed: BTreeSet<(String, String)> = serving.flat_map(|function| routes_of(&function.binary)).collect();
     assert!(routed.len() > 25, "the sources were read: {routed:?}");
     let any: BTreeSet<&String> = routed.iter().filter(|(_, method)| method == "ANY").map(|(path, _)| path).collect();
-    let table: BTreeSet<(String, String)> = DOORS
+    let table: BTreeSet<(String, String)> = ROUTES
         .iter()
         .map(|(method, path, _)| {
             (path.to_string(), if any.contains(&path.to_string()) { "ANY" } else { method }.to_string())
@@ -224,12 +223,12 @@ async fn the_table_names_every_route_that_there_is_and_no_other() {
     let gone: Vec<_> = table.difference(&routed).collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
-        "not in the table DOORS: {missing:?}; in the table, but no function of template.yaml serves it: {gone:?}"
+        "not in the table ROUTES: {missing:?}; in the table, but no function of template.yaml serves it: {gone:?}"
     );
 }
 
 #[tokio::test]
-async fn what_is_not_a_door_is_a_wall() {
+async fn a_path_under_no_route_is_404() {
     let world = World::new().await;
     let admin = world.admin().await;
     for path in [
