@@ -48,6 +48,7 @@ fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
     let unclaimed = |fields: &&Vec<String>| change.claimed.contains(fields) || old.claims().contains(fields);
     Work {
         job: String::new(),
+        only_waits: false,
         since: 0,
         claims: new.unique.iter().filter(unclaimed).cloned().collect(),
         references: change.restricting.clone(),

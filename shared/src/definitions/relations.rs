@@ -44,7 +44,7 @@ fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer
         let message = format!("setNull removes `{field}` from the record, but the schema requires it.");
         return Some(FieldError::new(pointer, "required", message));
     }
-    let mut indexes = collection.definition().indexes.iter();
+    let mut indexes = collection.definition().indexes.iter().filter(|index| !index.retiring);
     if indexes.any(|index| matches!(index.partition.as_slice(), [only] if only == field)) {
         return None;
     }

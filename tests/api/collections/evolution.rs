@@ -3,6 +3,7 @@
 mod crashes;
 mod indexes;
 mod leases;
+mod programs;
 mod restricting;
 mod schemas;
 

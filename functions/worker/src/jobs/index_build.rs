@@ -17,7 +17,7 @@ use undercroft::error::{Error, FieldError};
 use undercroft::futures::future::join_all;
 use undercroft::schema::{Blocked, Collection, Definition, Work};
 use undercroft::store::backfill::Disagreement;
-use undercroft::store::definitions::State;
+use undercroft::store::definitions::{State, Stored};
 use undercroft::store::item::text;
 use undercroft::store::jobs::Job;
 
@@ -81,7 +81,10 @@ struct Disagree {
 pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> Result<Outcome, Failure> {
     let known: Progress =
         job.progress.clone().and_then(|progress| serde_json::from_value(progress).ok()).unwrap_or_default();
-    let Some(definition) = defined(tools, &payload).await? else { return Ok(overtaken()) };
+    let Some(Stored { definition, stage }) = stored(tools, &payload).await? else { return Ok(overtaken()) };
+    if stage == State::Closing {
+        return Ok(until_deleted(tools, &definition, known));
+    }
     let Some(work) = ours(&definition, &job.id) else {
         let done = definition.settled_by.as_ref() == Some(&job.id);
         return Ok(if done { Outcome::Done(Some(known.result())) } else { overtaken() });
@@ -96,7 +99,7 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
     if now < begins {
         return Ok(progress.later(begins - now));
     }
-    if progress.walked {
+    if progress.walked || work.only_waits {
         return conclude(tools, &job.id, &payload, progress).await;
     }
     let seconds = visit_shards(tools, &job.id, &payload, &mut progress, slice).await?;
@@ -105,10 +108,17 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
 }
 
 /// The current definition, if the collection is still the same.
-async fn defined(tools: &Tools, payload: &Payload) -> Result<Option<Definition>, Failure> {
+async fn stored(tools: &Tools, payload: &Payload) -> Result<Option<Stored>, Failure> {
     let stored = tools.definitions.get(&payload.collection).await?;
-    let stored = stored.filter(|stored| stored.stage == State::Ready).map(|stored| stored.definition);
-    Ok(stored.filter(|definition| definition.generation == payload.generation))
+    let is_same = |stored: &Stored| stored.definition.generation == payload.generation && stored.stage != State::Gone;
+    Ok(stored.filter(is_same))
+}
+
+/// Waits until the deletion of the collection is in force or was undone by a record.
+fn until_deleted(tools: &Tools, definition: &Definition, known: Progress) -> Outcome {
+    let now = tools.clock.millis();
+    let left = definition.withdrawing(now).map_or(0, |withdrawal| withdrawal.in_force_at - now);
+    known.later(left + 1_000 * u64::from(HOT))
 }
 
 fn ours<'a>(definition: &'a Definition, job: &str) -> Option<&'a Work> {
@@ -173,8 +183,8 @@ async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Res
 /// Puts the definition in force. Fails if records do not fit a part of it, which then waits.
 async fn conclude(tools: &Tools, job: &str, payload: &Payload, progress: Progress) -> Result<Outcome, Failure> {
     for _ in 0..TRIES {
-        let Some(definition) = defined(tools, payload).await? else { return Ok(overtaken()) };
-        if ours(&definition, job).is_none_or(|work| work.since != progress.since) {
+        let Some(Stored { definition, stage }) = stored(tools, payload).await? else { return Ok(overtaken()) };
+        if stage == State::Closing || ours(&definition, job).is_none_or(|work| work.since != progress.since) {
             // The definition changed meanwhile: the next slice reads it again.
             return Ok(Outcome::More(progress.shown()));
         }

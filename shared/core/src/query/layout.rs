@@ -24,7 +24,8 @@ pub struct Index {
     /// Whether it contains every record. Until then every write maintains it and no list uses it.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub ready: bool,
-    /// Whether it only serves until its successor of the same name is ready.
+    /// Whether it is not declared any more. It serves until its successor of the same name is ready, and every write maintains
+    /// it until no function acts on a definition that declares it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retiring: bool,
 }
@@ -52,12 +53,24 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The same after every index is built.
+    /// The same after every declared index is built.
     pub fn when_built(&self) -> Self {
         let mut built = self.clone();
+        built.indexes.retain(|index| !index.retiring);
         built.indexes.iter_mut().for_each(|index| index.ready = true);
         built
     }
+
+    /// The indexes that may serve a list.
+    pub fn serving(&self) -> impl Iterator<Item = &Index> {
+        self.indexes.iter().filter(|index| serves(&self.indexes, index))
+    }
+}
+
+/// Whether an index among these may serve a list: a retiring one does so only until its successor is ready.
+pub fn serves(indexes: &[Index], index: &Index) -> bool {
+    let is_awaited = |other: &Index| other.name == index.name && !other.ready;
+    index.ready && (!index.retiring || indexes.iter().any(is_awaited))
 }
 
 /// A record's keys in one index.

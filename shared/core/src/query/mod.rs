@@ -14,7 +14,7 @@ mod ranges;
 mod refuse;
 
 pub use condition::{Condition, condition};
-pub use layout::{Index, IndexKey, KeyTooLong, Layout};
+pub use layout::{Index, IndexKey, KeyTooLong, Layout, serves};
 pub use list_query::ListQuery;
 pub use ordering::{SortField, parse_fields, parse_sort};
 pub use plan::{MAX_RANGES, Plan, plan};

@@ -148,8 +148,7 @@ fn scanning_rule(layout: &Layout, query: &ListQuery, scan: u32) -> Option<Plan> 
 /// Every access path for a branch, the collection itself first.
 fn routes(layout: &Layout, branch: &Branch) -> Vec<Route> {
     let through = |index| (0..).map_while(move |skip| branch.through(layout, index, skip));
-    let ready = layout.indexes.iter().filter(|index| index.ready);
-    std::iter::once(branch.by_id()).chain(ready.flat_map(through)).collect()
+    std::iter::once(branch.by_id()).chain(layout.serving().flat_map(through)).collect()
 }
 
 /// The sort without fields that have a single value in the result.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::expr::Rule;
-use crate::query::Index;
+use crate::query::{Index, serves};
 
 use super::compatibility::allows_as_much;
 use super::definition::{Definition, ShardsSince, Work};
@@ -71,7 +71,7 @@ impl Work {
     fn of(put: Put) -> Self {
         let (job, since) = (put.job.to_owned(), put.now);
         let (claims, references, rules_before) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { job, since, claims, references, next: None, rules_before, blocked: None }
+        Self { job, since, only_waits: false, claims, references, next: None, rules_before, blocked: None }
     }
 }
 
@@ -79,6 +79,7 @@ impl Change {
     /// The difference between `old` and `new`.
     pub fn between(old: &Definition, new: &Definition) -> Self {
         let is_among = |index: &Index, indexes: &[Index]| indexes.iter().any(|other| index.is(other));
+        let replaced = |old: &&Index| new.indexes.iter().any(|index| index.name == old.name && !index.retiring);
         let schema = match (old.schema == new.schema, allows_as_much(&old.schema, &new.schema)) {
             (true, _) => SchemaChange::Same,
             (false, true) => SchemaChange::Wider,
@@ -95,7 +96,7 @@ impl Change {
             dropped: old
                 .indexes
                 .iter()
-                .filter(|old| !is_among(old, &new.indexes))
+                .filter(|old| !is_among(old, &new.indexes) || !old.retiring && !replaced(old))
                 .map(|old| old.name.clone())
                 .collect(),
             claimed: new.unique.iter().filter(|fields| !old.unique.contains(fields)).cloned().collect(),
@@ -117,6 +118,14 @@ impl Change {
             || self.schema == SchemaChange::Narrower
             || !(self.built.is_empty() && self.dropped.is_empty())
             || !(self.claimed.is_empty() && self.restricting.is_empty())
+    }
+
+    /// Whether all it needs from a job is to retire indexes, which begins with waiting.
+    fn only_retires(&self, old: &Definition, new: &Definition) -> bool {
+        let is_kept = |old: &Index| new.indexes.iter().any(|index| index.is(old));
+        let is_more = self.counted || self.schema == SchemaChange::Narrower;
+        let lists = [&self.built, &self.restricting].into_iter().any(|names| !names.is_empty());
+        !is_more && !lists && self.claimed.is_empty() && old.work.is_none() && old.indexes.iter().all(is_kept)
     }
 
     /// The change as shown to an admin, one object per difference.
@@ -200,7 +209,8 @@ impl Definition {
         // A running job continues, unless there is more work or it was checking a definition that is now replaced.
         let starts = change.needs_job() || self.next().is_some();
         new.work = if starts {
-            Some(Work { claims, references, ..Work::of(put) })
+            let only_waits = change.only_retires(self, &new);
+            Some(Work { claims, references, only_waits, ..Work::of(put) })
         } else {
             self.work.clone().map(|work| Work { claims, references, blocked: None, ..work })
         };
@@ -231,14 +241,16 @@ impl Definition {
             ..self.clone()
         };
         let is_refused = |index: &Index| refused.indexes.contains(&index.name);
-        let retires = |index: &Index| index.retiring && !is_refused(index);
-        // The entries of a retiring index are cleared like those of a dropped one.
-        if settled.indexes.iter().any(retires) {
-            settled.work = Some(Work::of(put));
-        }
-        settled.indexes.retain(|index| !retires(index));
+        // Nobody reads a retiring index that no longer served: it is removed, and its entries are cleared once nobody writes any.
+        settled.indexes.retain(|index| !index.retiring || serves(&self.indexes, index));
         for index in settled.indexes.iter_mut().filter(|index| !is_refused(index)) {
-            (index.ready, index.retiring) = (true, false);
+            index.ready = true;
+        }
+        let is_removed = settled.indexes.len() < self.indexes.len();
+        // Others stop to serve now, because their successors are ready.
+        let stops = |index: &Index| index.retiring && !serves(&settled.indexes, index);
+        if is_removed || settled.indexes.iter().any(stops) {
+            settled.work = Some(Work { only_waits: !is_removed, ..Work::of(put) });
         }
         if refused.is_any() {
             let since = self.work.as_ref().map_or(put.now, |work| work.since);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::FieldError;
 use crate::expr::{Expr, RecordRef, Rule, moment};
 use crate::json_pointer;
-use crate::query::{IndexKey, Layout};
+use crate::query::{IndexKey, Layout, serves};
 
 use super::compiled::CompiledSchema;
 use super::definition::Definition;
@@ -230,6 +230,8 @@ impl Collection {
         for index in &self.layout.indexes {
             match index.key(&self.layout, record) {
                 Ok(key) => keys.push((index.slot, key)),
+                // Nobody may put a value into it any more that only the new definition allows.
+                Err(_) if index.retiring && !serves(&self.layout.indexes, index) => keys.push((index.slot, None)),
                 Err(too_long) => {
                     let message = format!(
                         "A value is too long for index `{}`, which allows about {} bytes for each partition field and {} bytes \

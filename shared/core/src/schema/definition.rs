@@ -25,7 +25,7 @@ pub struct Definition {
     /// Unique constraints: fields, or groups of fields, whose values are unique among the records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique: Vec<Vec<String>>,
-    /// The declared indexes with their slots, followed by retiring ones that serve until their successors are ready.
+    /// The declared indexes with their slots, followed by retiring ones: see [`Index::retiring`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Index>,
     /// The rules, in the language of [`expr`](crate::expr). A missing rule means admins only.
@@ -90,6 +90,9 @@ pub struct Work {
     pub job: String,
     /// When the work was created, in milliseconds since the Unix epoch.
     pub since: u64,
+    /// Whether stored records need nothing: the job only waits until no function acts on the previous definition.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub only_waits: bool,
     /// Unique constraints whose values not every stored record has claimed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Vec<String>>,

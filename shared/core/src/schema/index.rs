@@ -127,8 +127,9 @@ fn unfit_for_unique(field: Option<&FieldType>) -> Option<&'static str> {
 }
 
 /// Assigns a slot to every index. An unchanged index keeps its slot. A new one gets an empty slot if possible, so that it
-/// need not wait until another's entries are cleared, and is ready at once only in a new collection. The index it replaces
-/// stays behind the declared ones until it is ready, if there are slots for both.
+/// need not wait until another's entries are cleared, and is ready at once only in a new collection. Indexes that are replaced
+/// or dropped stay behind the declared ones if no other needs their slot, because functions that act on the previous definition
+/// still read them: every write maintains them until then.
 pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&[Index]>, version: u64) -> Vec<Index> {
     let before = previous.unwrap_or_default();
     let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();
@@ -142,10 +143,8 @@ pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&[Index]>, ve
             Index { name, partition, sort, slot, generation: version, ready: previous.is_none(), retiring: false }
         }));
     }
-    let replaced = |old: &&Index| {
-        old.ready && !taken.contains(&old.slot) && placed.iter().any(|new| new.name == old.name && !new.ready)
-    };
-    let retiring: Vec<Index> = before.iter().filter(replaced).cloned().collect();
+    let retires = |old: &&Index| old.ready && !taken.contains(&old.slot);
+    let retiring: Vec<Index> = before.iter().filter(retires).cloned().collect();
     placed.extend(retiring.into_iter().map(|old| Index { retiring: true, ..old }));
     placed
 }

@@ -12,7 +12,7 @@ use undercroft::clock::rfc3339;
 const INSTANCES: usize = 6;
 
 /// Makes a request while time advances in steps of a tenth of a second.
-async fn while_time_goes_by(world: &World, request: impl Future<Output = Answer>) -> Answer {
+pub async fn while_time_goes_by(world: &World, request: impl Future<Output = Answer>) -> Answer {
     let ticking = async {
         loop {
             tokio::task::yield_now().await;

@@ -177,14 +177,49 @@ fn a_replaced_index_serves_on_until_its_successor_is_ready() {
     let shown: Vec<_> = building.indexes.iter().map(|index| (index.slot, index.ready, index.retiring)).collect();
     assert_eq!(shown, [(2, false, false), (1, true, true)]);
     assert_eq!(building.as_put()["indexes"], changed["indexes"]);
+    assert!(building.work.as_ref().is_some_and(|work| !work.only_waits));
     let built = concluded(&building, Blocked::default(), 20);
-    assert_eq!(built.indexes.iter().map(|index| (index.slot, index.ready)).collect::<Vec<_>>(), [(2, true)]);
-    assert_eq!(built.work.as_ref().map(|work| work.since), Some(20 * MINUTE), "its entries are not cleared yet");
-    assert_eq!(concluded(&built, Blocked::default(), 30).work, None);
+    assert_eq!(serving(&built), [2]);
+    retires(&built, 20);
     let back = put(&building, tasks(), "two", 20);
     assert_eq!(back.indexes, first().indexes, "an index that is put back stays ready");
     let refused = concluded(&building, Blocked { indexes: vec!["mine".to_owned()], ..Blocked::default() }, 20);
     assert_eq!((refused.indexes, refused.work.unwrap().blocked.is_some()), (building.indexes, true));
+}
+
+/// The slots of the indexes that serve lists.
+fn serving(definition: &Definition) -> Vec<u8> {
+    let serves = |index: &&crate::query::Index| crate::query::serves(&definition.indexes, index);
+    definition.indexes.iter().filter(serves).map(|index| index.slot).collect()
+}
+
+/// The last index does not serve any more. It is maintained until no function reads it, then its entries are cleared.
+fn retires(definition: &Definition, minute: u64) {
+    let (kept, serving) = (definition.indexes.len(), serving(definition));
+    assert_eq!(definition.work.as_ref().map(|work| (work.since, work.only_waits)), Some((minute * MINUTE, true)));
+    let removed = concluded(definition, Blocked::default(), minute + 10);
+    assert_eq!((removed.indexes.len(), self::serving(&removed)), (kept - 1, serving));
+    assert!(removed.work.as_ref().is_some_and(|work| !work.only_waits), "its entries are not cleared yet");
+    assert_eq!(concluded(&removed, Blocked::default(), minute + 20).work, None);
+}
+
+#[test]
+fn a_dropped_index_is_maintained_until_no_function_reads_it() {
+    let mut without = tasks_with("/indexes", json!([]));
+    without["rules"] = json!({});
+    let without = put(&first(), without, "one", 10);
+    assert_eq!(
+        (without.as_put()["indexes"].clone(), serving(&without), without.status()),
+        (json!([]), vec![], "ready")
+    );
+    retires(&without, 10);
+    let more = put(&without, tasks_with("/rules", json!({})), "two", 12);
+    assert_eq!(more.indexes, first().indexes, "an index that is put back was complete all the time");
+    // Its slot is needed: nothing can maintain it.
+    let by = |name: &str, field: &str| json!({ "name": name, "partition": [field], "sort": [] });
+    let five = json!([by("a", "title"), by("b", "slug"), by("c", "status"), by("d", "owner"), by("e", "priority")]);
+    let full = put(&first(), tasks_with("/indexes", five), "three", 10);
+    assert_eq!((full.indexes.len(), full.indexes.iter().any(|index| index.retiring)), (5, false));
 }
 
 #[test]
