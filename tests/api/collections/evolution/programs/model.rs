@@ -42,7 +42,9 @@ struct Deletion {
 struct Import {
     job: String,
     rows: Vec<Value>,
-    /// How many changes there were when it was asked for.
+    /// The definitions in use when it was asked for.
+    in_use: Vec<Definition>,
+    /// How many changes there were then.
     changes: usize,
     /// Whether the collection was deleted since then, so that its rows may be anywhere.
     is_uncertain: bool,
@@ -207,7 +209,8 @@ impl Model {
         let rows: Vec<Value> = rows.iter().map(|row| row.body(self.next_write())).collect();
         let text: Vec<String> = rows.iter().map(Value::to_string).collect();
         let job = files::import(&self.admin(world), "things", "ndjson", &text.join("\n")).await;
-        self.imports.push(Import { job, rows, changes: self.changes.len(), is_uncertain: false });
+        let in_use = self.in_use(world.now()).into_iter().cloned().collect();
+        self.imports.push(Import { job, rows, in_use, changes: self.changes.len(), is_uncertain: false });
     }
 
     fn next_write(&mut self) -> usize {
@@ -236,11 +239,14 @@ impl Model {
     fn imported(&mut self, import: &Import, result: &Value, stored: &[Value], seen: &Seen) {
         let refused: Vec<u64> =
             result["errors"].as_array().into_iter().flatten().map(|error| error["line"].as_u64().unwrap()).collect();
-        let since = &self.changes[import.changes - 1..];
+        let since = self.changes[import.changes..].iter().filter_map(|change| change.definition.as_ref());
+        let usable: Vec<&Definition> = import.in_use.iter().chain(since).collect();
         for (line, row) in (1..).zip(&import.rows).filter(|(line, _)| !refused.contains(line)) {
             let title = row["title"].as_str().unwrap();
-            let is_taken = since.iter().filter_map(|change| change.definition.as_ref()).any(|it| it.takes(title));
-            assert!(is_taken, "row {line} was imported and no definition takes it: {row}");
+            assert!(
+                usable.iter().any(|definition| definition.takes(title)),
+                "row {line} was imported and no definition takes it: {row}"
+            );
             let record = stored.iter().find(|record| record["title"] == title);
             let record = record.unwrap_or_else(|| panic!("row {line} was imported and is not there: {row}, {result}"));
             let path = format!("{RECORDS}/{}", record["id"].as_str().unwrap());
@@ -490,6 +496,17 @@ fn disagreements(stored: &[Value], definition: &Definition) -> Vec<Value> {
             && stored.iter().any(|other| other["id"] != record["id"] && other["slug"] == record["slug"])
     };
     stored.iter().filter(|record| is_long(record) || is_double(record)).cloned().collect()
+}
+
+/// Deletes the collection, so that the next program finds none.
+pub async fn clear(world: &World) {
+    let answer = world.admin().await.delete(&format!("{DEFINITION}?records=delete")).await;
+    assert!([202, 404].contains(&answer.status), "{}: {}", answer.asked, answer.text);
+    for _ in 0..3 {
+        world.settle().await;
+        world.advance(Duration::from_secs(20));
+    }
+    world.settle().await;
 }
 
 /// Every record, as an admin reads it.
