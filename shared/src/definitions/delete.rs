@@ -3,6 +3,7 @@
 
 use super::operations::Operations;
 use super::read::DELETING;
+use super::referrers;
 use super::relations::{self, Referrals};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
@@ -47,7 +48,7 @@ async fn delete(
     let stored = operations.definitions.get(name).await?.filter(|stored| stored.stage.is_ready());
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;
     preconditions.hold(Some(definition.version))?;
-    if let Some(referrer) = relations::pointing(operations, &definition).await? {
+    if let Some(referrer) = referrers::referring(operations, &definition).await?.first() {
         let detail = format!(
             "The collection `{}` points at this one through its field `{}`. Remove that relation first.",
             referrer.collection, referrer.field

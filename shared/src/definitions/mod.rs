@@ -5,6 +5,7 @@ mod dry_run;
 mod operations;
 mod put;
 mod read;
+mod referrers;
 mod relations;
 mod stalled;
 

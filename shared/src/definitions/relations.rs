@@ -2,10 +2,11 @@
 //! record they point at is deleted.
 
 use super::operations::Operations;
+use super::referrers;
 use crate::error::{Error, FieldError, Result};
 use crate::schema::{Collection, Definition, OnDelete, Referrer, Relation};
 use crate::store::TransactWriteItem;
-use crate::store::definitions::{State as Stage, Stored};
+use crate::store::definitions::Stored;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,21 +19,30 @@ pub async fn check(operations: &Operations, definition: &Definition) -> Result<(
     let mut problems = Vec::new();
     for (field, relation) in collection.relations() {
         let pointer = format!("/schema/properties/{field}/relation");
-        if !exists(operations, definition, &relation.collection).await? {
+        let target = target(operations, definition, &relation.collection).await?;
+        if target.is_none() {
             let message = format!("The collection `{}` does not exist. Define it first.", relation.collection);
             problems.push(FieldError::new(format!("{pointer}/collection"), "no_collection", message));
         }
         problems.extend(unfollowed(&collection, field, relation, &format!("{pointer}/onDelete")));
+        let referrer =
+            Referrer { collection: definition.name.clone(), field: field.to_owned(), on_delete: relation.on_delete };
+        problems.extend(target.and_then(|target| referrers::stopping(&referrer, &target)));
     }
+    problems.extend(referrers::stopped(operations, definition).await?);
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
-/// Whether a relation may point at this collection: an existing one, `users`, or the collection being put.
-async fn exists(operations: &Operations, definition: &Definition, target: &str) -> Result<bool> {
-    if target == "users" || target == definition.name {
-        return Ok(true);
+/// The definition that a relation may point at: an existing one, that of `users`, or the one being put.
+async fn target(operations: &Operations, definition: &Definition, target: &str) -> Result<Option<Definition>> {
+    if target == definition.name {
+        return Ok(Some(definition.clone()));
     }
-    Ok(operations.definitions.get(target).await?.is_some_and(|stored| stored.stage.is_ready()))
+    if target == "users" {
+        return Ok(Some(Definition::users()));
+    }
+    let stored = operations.definitions.get(target).await?.filter(|stored| stored.stage.is_ready());
+    Ok(stored.map(|stored| stored.definition))
 }
 
 /// Why `onDelete` cannot work. Users cannot be deleted yet, so relations to them need no index.
@@ -93,33 +103,17 @@ pub async fn note(
                 format!("The collection `{target}` was deleted meanwhile. Read the collections again."),
             ));
         };
+        referrers::check_none_stops(&pointing, &known)?;
+        let is_new = before.get(target) != Some(&pointing);
         let referrers = with(&known.referrers, &definition.name, pointing);
-        // A new relation always writes the target's definition, so that a concurrent deletion of the target conflicts.
-        if referrers != known.referrers || !before.contains_key(target) {
+        // A changed relation always writes the target's definition, so that a concurrent deletion of the target, or a put that
+        // begins to delete its records by a cascade, conflicts.
+        if referrers != known.referrers || is_new {
             let reported = Definition { referrers, version: known.version + 1, ..known.clone() };
             puts.push(operations.definitions.putting(&reported, stage, known.version)?);
         }
     }
     Ok(puts)
-}
-
-/// Returns one relation of another collection that still points at this one. The stored referrers may be outdated, because a job
-/// that puts a definition in force does not update the targets of removed relations.
-pub async fn pointing(operations: &Operations, definition: &Definition) -> Result<Option<Referrer>> {
-    for referrer in definition.referrers.iter().filter(|referrer| referrer.collection != definition.name) {
-        let stored =
-            operations.definitions.get(&referrer.collection).await?.filter(|stored| stored.stage != Stage::Gone);
-        let Some(Stored { definition: other, .. }) = stored else { continue };
-        let next = other.next().and_then(|next| Definition::parse(&other.name, next.clone(), Some(&other)).ok());
-        let mut relations = std::iter::once(&other).chain(next.as_ref()).map(Definition::referrals);
-        let is_it = |relations: Referrals| {
-            relations.get(&definition.name).is_some_and(|known| known.iter().any(|known| known.field == referrer.field))
-        };
-        if relations.any(is_it) {
-            return Ok(Some(referrer.clone()));
-        }
-    }
-    Ok(None)
 }
 
 fn with(known: &[Referrer], name: &str, pointing: Vec<Referrer>) -> Vec<Referrer> {

@@ -4,3 +4,4 @@ mod definitions;
 mod evolution;
 mod published_schema;
 mod referrers;
+mod restricted_cascades;

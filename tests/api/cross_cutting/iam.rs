@@ -177,32 +177,47 @@ async fn work(world: &World) {
     world.settle().await;
 }
 
-/// Deleting a post deletes its comments; a like restricts the deletion of its comment.
+/// Deleting a post deletes its comments; a like restricts the deletion of its post.
 async fn follow_deletions(world: &World, admin: &Caller<'_>) {
     let by_post = json!([{ "name": "by_post", "partition": ["post"] }]);
     for definition in [
         collection("posts", json!({ "title": { "type": "string" } }), json!([])),
         collection("comments", json!({ "post": to("posts", "cascade") }), by_post),
-        collection("likes", json!({ "comment": to("comments", "restrict") }), json!([])),
+        collection("likes", json!({ "post": to("posts", "restrict") }), json!([])),
     ] {
         admin.put(&format!("/v1/collections/{}", definition["name"].as_str().unwrap()), definition).await.expect(201);
     }
     let (post, post_id) = make(admin, "posts", json!({ "title": "x" })).await;
-    let (comment, comment_id) = make(admin, "comments", json!({ "post": post_id })).await;
-    let (other, other_id) = make(admin, "comments", json!({})).await;
+    let (comment, _) = make(admin, "comments", json!({ "post": post_id })).await;
     admin.get("/v1/collections/comments/records?expand=post").await.expect(200);
-    let (like, _) = make(admin, "likes", json!({ "comment": comment_id })).await;
-    admin.delete(&comment).await.expect(409);
+    let (like, _) = make(admin, "likes", json!({ "post": post_id })).await;
+    admin.delete(&post).await.expect(409);
     admin.delete(&like).await.expect(204);
-    let (like, _) = make(admin, "likes", json!({ "comment": other_id })).await;
-    admin.delete(&like).await.expect(204);
-    // The deletion of a comment removes the old reference of a like: in the function, and in the worker.
-    admin.delete(&other).await.expect(204);
+    // The deletion of the post removes the old reference of the like.
     admin.delete(&post).await.expect(204);
     work(world).await;
     admin.get(&comment).await.expect(404);
+    cascade_over_a_restriction(world, admin).await;
     admin.delete("/v1/collections/likes").await.expect(202);
     work(world).await;
+}
+
+/// The definition changes after a deletion, so that its cascade meets records that others restrict: the worker removes an old
+/// reference.
+async fn cascade_over_a_restriction(world: &World, admin: &Caller<'_>) {
+    let (post, post_id) = make(admin, "posts", json!({})).await;
+    let (comment, comment_id) = make(admin, "comments", json!({ "post": post_id })).await;
+    admin.delete(&post).await.expect(204);
+    let by_post = json!([{ "name": "by_post", "partition": ["post"] }]);
+    let comments = collection("comments", json!({ "post": to("posts", "restrict") }), by_post);
+    admin.put("/v1/collections/comments", comments).await.expect(202);
+    let properties = json!({ "post": to("posts", "restrict"), "comment": to("comments", "restrict") });
+    admin.put("/v1/collections/likes", collection("likes", properties, json!([]))).await.expect(200);
+    world.advance(Duration::from_secs(6));
+    let (like, _) = make(admin, "likes", json!({ "comment": comment_id })).await;
+    admin.delete(&like).await.expect(204);
+    work(world).await;
+    admin.get(&comment).await.expect(404);
 }
 
 /// A title becomes unique on existing posts.
