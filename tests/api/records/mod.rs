@@ -17,5 +17,6 @@ mod residual_filters;
 pub mod restrict;
 mod rule_conditions;
 mod scans;
+mod stored_form;
 mod undelete;
 mod unique_values;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::FieldError;
-use crate::expr::{FieldType, Kind, is_system};
+use crate::expr::{FieldType, Kind, is_system, moment};
 use crate::strict_serde;
 
 use super::keywords;
@@ -35,6 +35,14 @@ pub struct Field {
     pub relation: Option<Relation>,
     /// The default of a new record.
     pub default: Option<Value>,
+}
+
+impl Field {
+    /// A value of this field as it is stored: a time has only one form. An invalid time stays as it is.
+    pub(super) fn stored_form(&self, value: &Value) -> Value {
+        let moment = value.as_str().filter(|_| self.value.kind == Kind::Moment).and_then(moment::canonical);
+        moment.map_or_else(|| value.clone(), Value::String)
+    }
 }
 
 /// A field that contains the id of a record in another collection.
