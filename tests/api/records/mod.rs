@@ -4,6 +4,7 @@ mod anonymous_rules;
 mod batch_reads;
 mod batch_writes;
 mod cascades;
+mod combined_schemas;
 pub mod concurrent_writes;
 pub mod crud;
 mod cursors;

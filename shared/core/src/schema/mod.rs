@@ -21,6 +21,7 @@ mod published_schema;
 mod read_reasons;
 mod rules;
 mod transition;
+mod types;
 mod unique_items;
 mod users;
 mod validate;

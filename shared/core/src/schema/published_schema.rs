@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::Definition;
 use super::keywords;
+use super::types::Types;
 
 /// Keywords that apply to one member at a time, or to none.
 const MEMBERWISE: [&str; 4] = ["type", "title", "description", "$defs"];
@@ -49,11 +50,13 @@ impl Definition {
 
     /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field.
     pub fn patch_schema(&self) -> Value {
-        let required: Vec<String> = self.required().collect();
+        let (required, root): (Vec<String>, _) = (self.required().collect(), self.root());
         let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
         let member = |(name, property): (String, Value)| {
+            let types = Types::of(&root, &property);
             let (name, property) = as_published((name, property));
-            let patched = match (may_be_object(&property), required.contains(&name)) {
+            let patched = match (types.has_object(), required.contains(&name)) {
+                // A merge patch may send a part of an object.
                 (true, _) => json!({}),
                 (false, true) => property,
                 (false, false) => json!({ "anyOf": [property, { "type": "null" }] }),
@@ -138,17 +141,6 @@ fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
         members.insert("writeOnly".into(), true.into());
     }
     (name, property)
-}
-
-/// Whether a value of this property could be an object, of which a merge patch may send a part.
-fn may_be_object(property: &Value) -> bool {
-    let is_object = |name: &Value| name == "object";
-    match (property.get("type"), property.get("enum")) {
-        (Some(Value::Array(names)), _) => names.iter().any(is_object),
-        (Some(name), _) => is_object(name),
-        (None, Some(Value::Array(values))) => values.iter().any(Value::is_object),
-        (None, _) => true,
-    }
 }
 
 /// Leaves out definitions that nothing published refers to, and references to unpublished ones.
