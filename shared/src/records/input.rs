@@ -55,15 +55,13 @@ pub fn strip(
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }
 
-/// Completes the data of a new record: defaults, validation, canonical times. Requests and imports both use it.
+/// Completes the data of a new record: defaults, stored form, validation. Requests and imports both use it.
 ///
 /// # Errors
 /// `Invalid`, with every wrong member.
 pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> Result<()> {
     collection.apply_defaults(data);
-    collection.validate(data).map_err(Error::Invalid)?;
-    collection.canonicalise(data);
-    Ok(())
+    collection.validate(data).map_err(Error::Invalid)
 }
 
 /// Checks that a new record may have this id.

@@ -95,6 +95,7 @@ fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, M
 fn filled(collection: &Collection, body: &Map<String, Value>) -> Map<String, Value> {
     let mut filled = body.clone();
     collection.apply_defaults_again(&mut filled);
+    collection.canonicalise(&mut filled);
     filled
 }
 
@@ -142,6 +143,7 @@ fn granted(
 ) -> Result<(Grant, Map<String, Value>)> {
     let now = operations.clock.millis();
     let ask = |data: &Map<String, Value>| allow(caller, Rule::Create, collection, now, Input::Whole(data));
+    collection.canonicalise(&mut data);
     if let Err(error @ (Error::Unauthenticated(_) | Error::NotFound(_))) = ask(&data) {
         return Err(error);
     }
@@ -161,6 +163,7 @@ pub(super) async fn replace(
 ) -> Result<Prepared> {
     let collection = operations.collection(name, caller, Rule::Update).await?;
     let now = operations.clock.millis();
+    collection.canonicalise(&mut body);
     let ask = |whole: &Map<String, Value>, sent: &Map<String, Value>| {
         allow(caller, Rule::Update, &collection, now, Input::Change { whole, sent })
     };
@@ -181,12 +184,12 @@ pub(super) async fn merge(
 ) -> Result<Prepared> {
     let collection = operations.collection(name, caller, Rule::Update).await?;
     let now = operations.clock.millis();
+    collection.canonicalise(&mut patch);
     allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     let id = input::record_id(id)?;
     input::strip(&collection, caller, Some(id), &mut patch)?;
     if collection.judges_each(&patch) {
-        collection.validate_patch(&patch).map_err(Error::Invalid)?;
-        collection.canonicalise(&mut patch);
+        collection.validate_patch(&mut patch).map_err(Error::Invalid)?;
     }
     let grant = allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     Ok(Prepared::new(grant, id.to_owned(), What::Merge(patch), preconditions))

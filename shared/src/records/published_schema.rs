@@ -7,7 +7,7 @@ use crate::expr::{Input, Rule};
 use crate::identity::Caller;
 use crate::policy::allow;
 use crate::preconditions::{Preconditions, etag};
-use crate::schema::Collection;
+use crate::schema::{Collection, without_extensions};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ impl Operations {
             return Ok(PublishedSchema { etag, schema: None });
         }
         let mut schema = definition.record_schema(caller.is_admin());
+        without_extensions(&mut schema);
         if let Some(members) = schema.as_object_mut() {
             members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
             members.entry("title").or_insert_with(|| Value::from(name));

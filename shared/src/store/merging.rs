@@ -8,7 +8,7 @@ use crate::policy::Grant;
 use crate::schema::Collection;
 use serde_json::{Map, Value};
 
-/// The data after a change: merged or replaced, normalised, validated, with no immutable field changed.
+/// The data after a change: merged or replaced, in its stored form, validated, with no immutable field changed.
 pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<Map<String, Value>> {
     let collection = grant.collection();
     let unread = !grant.allows_reading(&stored.view());
@@ -33,7 +33,6 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         collection.apply_defaults_again(&mut data);
     }
     collection.validate_change(&stored.data, &mut data).map_err(Error::Invalid)?;
-    collection.canonicalise(&mut data);
     size_shares::check(collection, Some(&stored.data), &data)?;
     let fixed = |name: &&String| {
         (collection.write_once(name) && !grant.is_system()) || (collection.read_only(name) && !grant.is_admin())

@@ -65,7 +65,6 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
     }
     let mut data = stored.data.clone();
     grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, stored, &errors))?;
-    grant.collection().canonicalise(&mut data);
     Ok(data)
 }
 

@@ -116,6 +116,12 @@ async fn records_match_the_published_schema() {
     assert!(fits("tasks_patch", &patch) && !fits("tasks_patch", &json!({ "title": null })));
     ada.patch(&format!("{TASKS}/{}", made["id"].as_str().unwrap()), patch).await.expect(200);
 
+    let schemas = &document["components"]["schemas"];
+    for schema in ["tasks_record", "tasks_input", "tasks_patch"] {
+        assert!(!schemas[schema].to_string().contains("\"default\""), "a generated client would send it: {schema}");
+    }
+    assert_eq!(schemas["tasks_input"]["properties"]["status"]["x-default"], "open");
+
     let place = json!({ "city": "Ur", "near": { "city": "Uruk" } });
     let input = json!({ "name": "n", "place": place, "places": [place], "secret": "s", "at": "2026-01-01T00:00:00Z" });
     assert!(fits("rich_input", &input));
@@ -145,6 +151,12 @@ async fn a_schema_is_shown_to_readers_of_records_with_the_fields_they_see() {
     let made = ada.post("/v1/collections/rich/records", json!({ "name": "n", "secret": "s", "place": place })).await;
     assert!(validator.is_valid(&made.expect(201).body));
     assert!(!validator.is_valid(&json!({ "name": "n" })), "the server's members are required");
+    assert_eq!(reported.body["properties"]["name"]["$comment"], json!("{\"x-writeOnce\":true}"));
+    assert_eq!(
+        reported.body["properties"]["name"].get("x-writeOnce"),
+        None,
+        "a strict validator knows no such keyword"
+    );
     let whole = admin.get(schema).await.expect(200);
     assert!(whole.text.contains("secret"));
     assert_ne!(whole.header("etag"), reported.header("etag"));

@@ -131,12 +131,14 @@ impl Collection {
         self.shape.fields.iter().filter_map(|(name, field)| Some((name.as_str(), field.relation.as_ref()?)))
     }
 
-    /// Validates a whole record's data, also by the waiting schema. Unknown fields are errors. The validator borrows the data
-    /// and returns it unchanged.
+    /// Brings a whole record's data into its stored form and validates that, also by the waiting schema. Unknown fields are
+    /// errors.
     ///
     /// # Errors
     /// Every error, each with its JSON pointer into the data.
     pub fn validate(&self, data: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
+        self.canonicalise(data);
+        // The validator borrows the data and returns it unchanged.
         let whole = Value::Object(std::mem::take(data));
         let valid = all_of(self.shape.problems(&whole), self.next.as_ref().map(|next| next.problems(&whole)));
         if let Value::Object(same) = whole {
@@ -145,7 +147,7 @@ impl Collection {
         valid
     }
 
-    /// Validates the data of a record that was `before`. Of the waiting schema's errors, only new ones count: the job finds
+    /// Brings the data of a record that was `before` into its stored form and validates that. Of the waiting schema's errors, only new ones count: the job finds
     /// the others, and the caller may not be allowed to see them.
     ///
     /// # Errors
@@ -155,6 +157,7 @@ impl Collection {
         before: &Map<String, Value>,
         data: &mut Map<String, Value>,
     ) -> Result<(), Vec<FieldError>> {
+        self.canonicalise(data);
         let whole = Value::Object(std::mem::take(data));
         let is_changed = |problem: &FieldError| {
             let name = problem.pointer.split('/').nth(1).map(json_pointer::unescape);
@@ -168,11 +171,13 @@ impl Collection {
         valid
     }
 
-    /// Validates a JSON Merge Patch (RFC 7396) member by member. Only valid where [`Collection::judges_each`] holds.
+    /// Brings a JSON Merge Patch (RFC 7396) into its stored form and validates that, member by member. Only valid where
+    /// [`Collection::judges_each`] holds.
     ///
     /// # Errors
     /// Every error, each with its JSON pointer into the patch.
-    pub fn validate_patch(&self, patch: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
+    pub fn validate_patch(&self, patch: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
+        self.canonicalise(patch);
         all_of(self.shape.problems_of_patch(patch), self.next.as_ref().map(|next| next.problems_of_patch(patch)))
     }
 
@@ -210,8 +215,8 @@ impl Collection {
         }
     }
 
-    /// Converts times to their stored form, directly after validation and before any comparison. For whole records and
-    /// patches.
+    /// Brings times into their stored form, before any comparison and validation: rules compare, and the schema validates, what
+    /// is stored. An invalid time stays as it is. For whole records and patches.
     pub fn canonicalise(&self, data: &mut Map<String, Value>) {
         for (name, value) in data.iter_mut() {
             let is_moment = self.shape.is_moment(name) || self.next.as_ref().is_some_and(|next| next.is_moment(name));

@@ -6,25 +6,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::FieldError;
-use crate::expr::{FieldType, Kind, is_system};
+use crate::expr::{FieldType, Kind, is_system, moment};
 use crate::strict_serde;
 
 use super::keywords;
 use super::limits::{MAX_PROPERTIES, is_collection_name};
-use crate::json_pointer::{escape, look_up};
+use super::types::Types;
+use crate::json_pointer::escape;
 
 /// Maximum length of a field name, in characters.
 const MAX_NAME: usize = 64;
 /// Names reserved by the expression language.
 const RESERVED: [&str; 4] = ["true", "false", "null", "in"];
-/// Maximum number of local references followed to find a field's kind.
-const MAX_HOPS: usize = 8;
 
 /// The schema's information on one field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
     /// The kind of its values, whether `null` is one, and whether clients see it.
     pub value: FieldType,
+    /// The types of its values.
+    pub(super) types: Types,
     /// Whether it is required.
     pub required: bool,
     /// Whether only the server writes it.
@@ -35,6 +36,14 @@ pub struct Field {
     pub relation: Option<Relation>,
     /// The default of a new record.
     pub default: Option<Value>,
+}
+
+impl Field {
+    /// A value of this field as it is stored: a time has only one form. An invalid time stays as it is.
+    pub(super) fn stored_form(&self, value: &Value) -> Value {
+        let moment = value.as_str().filter(|_| self.value.kind == Kind::Moment).and_then(moment::canonical);
+        moment.map_or_else(|| value.clone(), Value::String)
+    }
 }
 
 /// A field that contains the id of a record in another collection.
@@ -133,13 +142,13 @@ fn field(
         }
     };
     let (hidden, read_only, write_once) = (flag("hidden"), flag("readOnly"), flag("writeOnce"));
-    let (kind, nullable) = kind(root, property, MAX_HOPS);
-    let relation = relation(property, &kind, pointer, problems);
-    let value = FieldType { kind, nullable, hidden, read_only };
-    Field { value, required, read_only, write_once, relation, default: property.get("default").cloned() }
+    let types = Types::of(root, property);
+    let relation = relation(property, &types, pointer, problems);
+    let value = FieldType { kind: types.kind(), nullable: types.has_null(), hidden, read_only };
+    Field { value, types, required, read_only, write_once, relation, default: property.get("default").cloned() }
 }
 
-fn relation(property: &Value, kind: &Kind, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {
+fn relation(property: &Value, types: &Types, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {
     let pointer = format!("{pointer}/relation");
     let relation = match strict_serde::read::<Relation>(property.get("relation")?.clone()) {
         Ok(relation) => relation,
@@ -155,58 +164,12 @@ fn relation(property: &Value, kind: &Kind, pointer: &str, problems: &mut Vec<Fie
             "A collection's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter.",
         ));
     }
-    if *kind != Kind::Text {
-        problems.push(FieldError::new(
-            pointer,
-            "relation",
-            "A relation field holds a record's id. Set its `type` to string.",
-        ));
+    if types.kind() != Kind::Text {
+        let message = format!(
+            "A relation field holds a record's id, which is text; by its schema this field is {}. Set its `type` to string, or              to string and null.",
+            types.description()
+        );
+        problems.push(FieldError::new(pointer, "relation", message));
     }
     Some(relation)
-}
-
-/// The kind of a property's values and whether `null` is one of them.
-fn kind(root: &Map<String, Value>, property: &Value, hops: usize) -> (Kind, bool) {
-    if let (Some(Value::String(reference)), 1..) = (property.get("$ref"), hops) {
-        let target = reference.strip_prefix("#/").and_then(|path| look_up(root, path));
-        return target.map_or((Kind::Other, true), |target| kind(root, target, hops - 1));
-    }
-    let names: Vec<&str> = match (property.get("type"), property.get("enum"), property.get("const")) {
-        (Some(Value::String(name)), ..) => vec![name],
-        (Some(Value::Array(names)), ..) => names.iter().filter_map(Value::as_str).collect(),
-        (None, Some(Value::Array(values)), _) => values.iter().map(type_name).collect(),
-        (None, None, Some(value)) => vec![type_name(value)],
-        _ => return (Kind::Other, true),
-    };
-    let nullable = names.contains(&"null");
-    let mut kinds = names.into_iter().filter(|name| *name != "null").map(|name| kind_named(root, property, name, hops));
-    let first = kinds.next().unwrap_or(Kind::Other);
-    if kinds.all(|kind| kind == first) { (first, nullable) } else { (Kind::Other, nullable) }
-}
-
-fn kind_named(root: &Map<String, Value>, property: &Value, name: &str, hops: usize) -> Kind {
-    match name {
-        "string" if property.get("format").and_then(Value::as_str) == Some("date-time") => Kind::Moment,
-        "string" => Kind::Text,
-        "integer" | "number" => Kind::Number,
-        "boolean" => Kind::Flag,
-        "array" if hops > 0 => match property.get("items").map(|items| kind(root, items, hops - 1)) {
-            // Times inside lists are stored as sent, so they compare as text.
-            Some((Kind::Moment, _)) => Kind::List(Box::new(Kind::Text)),
-            Some((element, _)) if element.is_scalar() => Kind::List(Box::new(element)),
-            _ => Kind::Other,
-        },
-        _ => Kind::Other,
-    }
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }

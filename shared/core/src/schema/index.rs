@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::error::FieldError;
-use crate::expr::FieldType;
 use crate::query::{Index, SortField};
 
 use super::field::Field;
@@ -57,7 +56,7 @@ fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &s
         }
         seen.push(name);
         let timestamp = in_sort && matches!(name.as_str(), "createdAt" | "updatedAt");
-        if let (false, Some(reason)) = (timestamp, unfit(fields.get(name.as_str()).map(|field| &field.value))) {
+        if let (false, Some(reason)) = (timestamp, unfit(fields.get(name.as_str()))) {
             problems.push(FieldError::new(place, "bad_index_field", format!("`{name}` {reason}")));
         }
     }
@@ -71,14 +70,22 @@ fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &s
 }
 
 /// Why a field cannot be part of an index.
-fn unfit(field: Option<&FieldType>) -> Option<String> {
+fn unfit(field: Option<&Field>) -> Option<String> {
     match field {
         None => Some("is not a field of the schema.".to_owned()),
         // An index on it would let callers find its values by sorting.
-        Some(field) if field.hidden => Some("is hidden and cannot be in an index.".to_owned()),
-        Some(field) if !field.kind.is_scalar() => Some(format!("is {} and cannot be in an index.", field.kind.name())),
+        Some(field) if field.value.hidden => Some("is hidden and cannot be in an index.".to_owned()),
+        Some(field) if !field.value.kind.is_scalar() => Some(not_plain(field, "in an index")),
         Some(_) => None,
     }
+}
+
+/// Why a field without order cannot be used.
+fn not_plain(field: &Field, place: &str) -> String {
+    let types = field.types.description();
+    format!(
+        "is {types} by its schema and cannot be {place}, which takes one of text, a number, true or false, a time; each also with null."
+    )
 }
 
 /// Checks the unique constraints against the fields.
@@ -104,8 +111,8 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
         }
         for (at, name) in names.iter().enumerate() {
             let twice = names.iter().take(at).any(|earlier| earlier == name);
-            let unfit = unfit_for_unique(fields.get(name).map(|field| &field.value));
-            if let Some(reason) = unfit.or(twice.then_some("is named twice. Remove one.")) {
+            let unfit = unfit_for_unique(fields.get(name));
+            if let Some(reason) = unfit.or(twice.then(|| "is named twice. Remove one.".to_owned())) {
                 let message = format!("`{name}` {reason}");
                 problems.push(FieldError::new(format!("{pointer}/{at}"), "bad_unique_field", message));
             }
@@ -114,14 +121,15 @@ pub(super) fn check_unique(unique: &[Vec<String>], fields: &BTreeMap<String, Fie
 }
 
 /// Why a field cannot be part of a unique constraint.
-fn unfit_for_unique(field: Option<&FieldType>) -> Option<&'static str> {
+fn unfit_for_unique(field: Option<&Field>) -> Option<String> {
     match field {
-        None => Some("is not a field of the schema."),
+        None => Some("is not a field of the schema.".to_owned()),
         // A caller who may create records could guess its values: a `not_unique` error confirms a guess.
-        Some(field) if field.hidden => Some(
-            "is hidden, and a not_unique error would reveal its value. Show the field, or leave it out of `unique`.",
+        Some(field) if field.value.hidden => Some(
+            "is hidden, and a not_unique error would reveal its value. Show the field, or leave it out of `unique`."
+                .to_owned(),
         ),
-        Some(field) if !field.kind.is_scalar() => Some("is an object, a list or of mixed type and cannot be unique."),
+        Some(field) if !field.value.kind.is_scalar() => Some(not_plain(field, "unique")),
         Some(_) => None,
     }
 }

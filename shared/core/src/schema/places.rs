@@ -66,7 +66,7 @@ impl<'a> Places<'a> {
 }
 
 /// Decodes a URI fragment (RFC 3986 section 2.1).
-fn percent_decoded(fragment: &str) -> Option<String> {
+pub(super) fn percent_decoded(fragment: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = fragment.bytes();
     while let Some(byte) = rest.next() {

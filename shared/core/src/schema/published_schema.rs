@@ -2,16 +2,21 @@
 //!
 //! A published schema holds for every record and every request. A keyword that involves a whole object is left out if not all
 //! members of the object are published.
+//!
+//! No published schema has the keyword `default`: code generators send it with a patch, which then overwrites the stored value, and make the
+//! field required in TypeScript.
 
 use serde_json::{Map, Value, json};
 
 use super::definition::Definition;
 use super::keywords;
+use super::types::Types;
 
 /// Keywords that apply to one member at a time, or to none.
 const MEMBERWISE: [&str; 4] = ["type", "title", "description", "$defs"];
-/// Undercroft's own keywords, published with the prefix `x-` that JSON Schema tools ignore.
-const RENAMED: [(&str, &str); 3] = [("relation", "x-relation"), ("writeOnce", "x-writeOnce"), ("hidden", "x-hidden")];
+/// Keywords that are published with the prefix `x-`, which OpenAPI reserves for extensions.
+const RENAMED: [(&str, &str); 4] =
+    [("relation", "x-relation"), ("writeOnce", "x-writeOnce"), ("hidden", "x-hidden"), ("default", "x-default")];
 
 impl Definition {
     /// The JSON Schema of a record as clients read it: server-owned members and data. It contains hidden fields only for
@@ -41,7 +46,10 @@ impl Definition {
         let needed = |name: &String| sent.get(name).is_some_and(|property| property.get("default").is_none());
         let required: Vec<String> = self.required().filter(needed).collect();
         let mut published = if sent.len() == all.len() { self.root() } else { self.memberwise() };
-        published.insert("properties".into(), sent.into_iter().map(as_published).map(as_sent).collect());
+        published.insert(
+            "properties".into(),
+            sent.into_iter().map(with_default_described).map(as_published).map(as_sent).collect(),
+        );
         published.insert("required".into(), required.into());
         published.insert("additionalProperties".into(), false.into());
         finished(published)
@@ -49,11 +57,14 @@ impl Definition {
 
     /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field.
     pub fn patch_schema(&self) -> Value {
-        let required: Vec<String> = self.required().collect();
+        let (required, root): (Vec<String>, _) = (self.required().collect(), self.root());
         let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
         let member = |(name, property): (String, Value)| {
-            let (name, property) = as_published((name, property));
-            let patched = match (may_be_object(&property), required.contains(&name)) {
+            let types = Types::of(&root, &property);
+            let (name, mut property) = as_published((name, property));
+            property.as_object_mut().map(|members| members.remove("x-default"));
+            let patched = match (types.has_object(), required.contains(&name)) {
+                // A merge patch may send a part of an object.
                 (true, _) => json!({}),
                 (false, true) => property,
                 (false, false) => json!({ "anyOf": [property, { "type": "null" }] }),
@@ -132,23 +143,43 @@ fn as_published((name, mut property): (String, Value)) -> (String, Value) {
     (name, property)
 }
 
+/// The default as a sentence of the description.
+fn with_default_described((name, mut property): (String, Value)) -> (String, Value) {
+    if let (Some(default), Some(members)) = (property.get("default").cloned(), property.as_object_mut()) {
+        let known = members.get("description").and_then(Value::as_str).map(|text| format!("{text} "));
+        members.insert("description".into(), format!("{}Default: {default}.", known.unwrap_or_default()).into());
+    }
+    (name, property)
+}
+
+/// Moves the extensions (`x-relation`) of a schema and its subschemas to `$comment`, as JSON, and leaves out keywords that have no effect
+/// without another one. Validators in strict mode, as Ajv by default, refuse both.
+pub fn without_extensions(schema: &mut Value) {
+    let Some(root) = schema.as_object_mut() else { return };
+    keywords::each(root, &mut |schema| {
+        let (extensions, mut standard): (Map<_, _>, Map<_, _>) =
+            std::mem::take(schema).into_iter().partition(|(keyword, _)| keyword.starts_with("x-"));
+        if !extensions.is_empty() {
+            standard.insert("$comment".into(), Value::Object(extensions).to_string().into());
+        }
+        let has_branch = standard.contains_key("then") || standard.contains_key("else");
+        let (is_conditional, contains) = (standard.contains_key("if"), standard.contains_key("contains"));
+        standard.retain(|keyword, _| match keyword.as_str() {
+            "if" => has_branch,
+            "then" | "else" => is_conditional,
+            "minContains" | "maxContains" => contains,
+            _ => true,
+        });
+        *schema = standard;
+    });
+}
+
 /// A hidden field can be sent and is not returned.
 fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
     if let (true, Some(members)) = (flag(&property, "x-hidden"), property.as_object_mut()) {
         members.insert("writeOnly".into(), true.into());
     }
     (name, property)
-}
-
-/// Whether a value of this property could be an object, of which a merge patch may send a part.
-fn may_be_object(property: &Value) -> bool {
-    let is_object = |name: &Value| name == "object";
-    match (property.get("type"), property.get("enum")) {
-        (Some(Value::Array(names)), _) => names.iter().any(is_object),
-        (Some(name), _) => is_object(name),
-        (None, Some(Value::Array(values))) => values.iter().any(Value::is_object),
-        (None, _) => true,
-    }
 }
 
 /// Leaves out definitions that nothing published refers to, and references to unpublished ones.
@@ -239,13 +270,43 @@ mod tests {
         assert_eq!(published["properties"]["kept"], Value::Null);
         assert_eq!(published["properties"]["secret"]["writeOnly"], true);
         assert_eq!(published["additionalProperties"], false);
+        let state = json!({ "enum": ["open", "done"], "x-default": "open", "description": "Default: \"open\"." });
+        assert_eq!(published["properties"]["state"], state);
+    }
+
+    #[test]
+    fn no_published_schema_has_a_default() {
+        for published in [definition().record_schema(true), definition().input_schema(), definition().patch_schema()] {
+            assert!(!published.to_string().contains("\"default\""), "{published}");
+        }
+    }
+
+    #[test]
+    fn a_standalone_schema_has_keywords_of_json_schema_alone() {
+        let mut schema = definition().record_schema(true);
+        schema["properties"]["note"]["x-mine"] = json!({ "a": 1 });
+        schema["properties"]["note"]["then"] = json!(false);
+        schema["properties"]["kept"]["minContains"] = json!(2);
+        schema["properties"]["place"]["if"] = json!({ "x-deep": true });
+        without_extensions(&mut schema);
+        let comment = |name: &str| -> Value {
+            serde_json::from_str(schema["properties"][name]["$comment"].as_str().unwrap()).unwrap()
+        };
+        assert_eq!(comment("owner"), json!({ "x-relation": { "collection": "users" } }));
+        assert_eq!(comment("title"), json!({ "x-writeOnce": true }));
+        assert_eq!(comment("state"), json!({ "x-default": "open" }));
+        assert_eq!(comment("note"), json!({ "x-mine": { "a": 1 } }));
+        for absent in ["\"x-", "then", "minContains", "\"if\""] {
+            let outside_comments = schema.to_string().replace("\\\"", "'");
+            assert!(!outside_comments.contains(absent), "{absent}: {schema}");
+        }
     }
 
     #[test]
     fn a_patch_removes_optional_fields_with_null() {
         let published = definition().patch_schema();
         assert_eq!(published["properties"]["note"], json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }));
-        assert_eq!(published["properties"]["state"], json!({ "enum": ["open", "done"], "default": "open" }));
+        assert_eq!(published["properties"]["state"], json!({ "enum": ["open", "done"] }));
         assert_eq!(published["properties"]["place"], json!({}), "an object is merged, so a part of it may be sent");
         assert_eq!(published["properties"]["title"], Value::Null, "writeOnce fields cannot be patched");
         assert_eq!(published["required"], Value::Null);

@@ -13,7 +13,7 @@ use crate::expr::{Kind, moment, number};
 use super::bound::Bound;
 use super::field::Field;
 use super::unique_items::UniqueItems;
-use crate::json_pointer::escape;
+use crate::json_pointer::{escape, unescape};
 
 /// Maximum length of a member name inside a record, in bytes (DynamoDB), which must not be empty.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -21,6 +21,8 @@ const MAX_NAME_BYTES: usize = 65_535;
 const MAX_PROBLEMS: usize = 50;
 /// Maximum size of a compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 256 * 1024;
+/// Why a time that looks valid is not.
+const KEPT_AS: &str = " A time is stored, and validated, in the form 2026-03-01T12:00:00.000Z.";
 
 /// Maximum number of schema applications for which errors are reported one by one, because each may yield an error.
 const MOST_REPORTED: u64 = 100_000;
@@ -82,7 +84,7 @@ pub(super) fn check_schema(schema: &Value, fields: &BTreeMap<String, Field>, pro
     };
     for (name, field) in fields {
         let Some(default) = &field.default else { continue };
-        let record = Map::from_iter([(name.clone(), default.clone())]).into();
+        let record = Map::from_iter([(name.clone(), field.stored_form(default))]).into();
         // Missing fields of a record with only this default do not count.
         let (place, within) = (format!("/{}", escape(name)), format!("/{}/", escape(name)));
         let found = find(&records, fields, &record).into_iter();
@@ -100,11 +102,16 @@ pub(super) fn find(judge: &BoundedValidator, fields: &BTreeMap<String, Field>, d
         problems.truncate(MAX_PROBLEMS);
         return problems;
     }
+    let is_moment = |name: &str| fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
     problems.extend(judge.problems(fields, data));
+    for problem in problems.iter_mut().filter(|problem| !matches!(problem.code, "format" | "type" | "required")) {
+        if problem.pointer.strip_prefix('/').map(unescape).is_some_and(|name| is_moment(&name)) {
+            problem.message.push_str(KEPT_AS);
+        }
+    }
     for (name, value) in data.as_object().into_iter().flatten() {
         let pointer = format!("/{}", escape(name));
-        let is_moment = fields.get(name).is_some_and(|field| field.value.kind == Kind::Moment);
-        if is_moment && value.as_str().is_some_and(|text| moment::canonical(text).is_none()) {
+        if is_moment(name) && value.as_str().is_some_and(|text| moment::canonical(text).is_none()) {
             problems.push(FieldError::new(
                 pointer,
                 "format",

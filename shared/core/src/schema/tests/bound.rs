@@ -112,7 +112,7 @@ fn the_bound_applies_to_stored_definitions_too() {
     let stored = collection_of(definition);
     let found = stored.validate(&mut object(json!({ "x": 1 }))).unwrap_err();
     assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), ["too_complex"]);
-    let found = stored.validate_patch(&object(json!({ "x": 1 }))).unwrap_err();
+    let found = stored.validate_patch(&mut object(json!({ "x": 1 }))).unwrap_err();
     assert_eq!(found[0].code, "too_complex");
 }
 
@@ -220,7 +220,7 @@ fn a_record_with_too_many_values_is_refused_cheaply() {
     lists.validate(&mut of(1_000)).expect("these are not too many");
     let found = lists.validate(&mut of(30_000)).unwrap_err();
     assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), ["too_complex"]);
-    let found = lists.validate_patch(&of(30_000)).unwrap_err();
+    let found = lists.validate_patch(&mut of(30_000)).unwrap_err();
     assert_eq!(found[0].code, "too_complex");
     let plain = collection_of(parse(lists_of(json!({ "type": "integer" }))).unwrap());
     plain.validate(&mut object(json!({ "x": vec![7; 100_000] }))).expect("errors are limited");

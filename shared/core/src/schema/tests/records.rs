@@ -65,6 +65,44 @@ fn a_record_is_accepted_or_refused_with_pointers() {
 }
 
 #[test]
+fn a_time_is_validated_as_it_is_stored() {
+    let at = |keyword: &str, value: Value| {
+        let mut at = json!({ "type": ["string", "null"], "format": "date-time" });
+        at[keyword] = value;
+        json!({ "schema": { "type": "object", "properties": { "at": at } } })
+    };
+    let by_default = |pattern: &str| {
+        let mut body = at("pattern", json!(pattern));
+        body["schema"]["properties"]["at"]["default"] = json!("2026-03-01T12:00:00Z");
+        Definition::parse("tasks", body, None).err().map(|problems| (problems[0].pointer.clone(), problems[0].code))
+    };
+    assert_eq!(by_default("\\.000Z$"), None);
+    assert_eq!(by_default(":00Z$"), Some(("/schema/properties/at/default".to_owned(), "bad_default")));
+    for spelling in ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000Z", "2026-03-01T14:00:00.0+02:00"] {
+        for (keyword, value, code) in [
+            ("pattern", json!("^[0-9T:-]{19}Z$"), "pattern"),
+            ("maxLength", json!(20), "too_long"),
+            ("minLength", json!(25), "too_short"),
+            ("enum", json!([null, "2026-03-01T12:00:00Z"]), "enum"),
+            ("not", json!({ "const": "2026-03-01T12:00:00.000Z" }), "invalid"),
+        ] {
+            let mut stored = Definition::parse("tasks", at("description", json!("a time")), None).unwrap();
+            stored.schema = at(keyword, value)["schema"].clone();
+            let times = Collection::compile(stored).unwrap();
+            let mut data = object(json!({ "at": spelling }));
+            assert_eq!(codes(times.validate(&mut data.clone())), [("/at".to_owned(), code)], "{keyword} {spelling}");
+            assert_eq!(codes(times.validate_change(&Map::new(), &mut data.clone())).len(), 1);
+            let message = times.validate_patch(&mut data).unwrap_err().remove(0).message;
+            assert!(message.contains("2026-03-01T12:00:00.000Z"), "{message}");
+        }
+        let times = collection(at("pattern", json!("\\.000Z$")));
+        let mut data = object(json!({ "at": spelling }));
+        assert_eq!(times.validate(&mut data), Ok(()));
+        assert_eq!(data["at"], "2026-03-01T12:00:00.000Z");
+    }
+}
+
+#[test]
 fn undeclared_fields_are_refused() {
     let open = collection(json!({ "schema": { "type": "object", "properties": { "title": { "type": "string" } } } }));
     assert_eq!(codes(open.validate(&mut object(json!({ "ghost": 1 })))), [("/ghost".to_owned(), "unknown_field")]);
@@ -134,7 +172,7 @@ fn a_patch_without_a_read_is_validated_member_by_member() {
         (json!({ "tags": "a" }), vec![("/tags", "type")]),
         (json!({ "score": 1e126 }), vec![("/score", "number_range")]),
     ] {
-        let found = codes(tasks.validate_patch(&object(patch.clone())));
+        let found = codes(tasks.validate_patch(&mut object(patch.clone())));
         assert_eq!(
             found,
             expected.iter().map(|(pointer, code)| (pointer.to_string(), *code)).collect::<Vec<_>>(),
@@ -155,7 +193,10 @@ fn references_inside_the_schema_are_followed() {
     });
     let people = collection(body);
     assert_eq!(codes(people.validate(&mut object(json!({ "first": "long" })))), [("/first".to_owned(), "too_long")]);
-    assert_eq!(codes(people.validate_patch(&object(json!({ "first": "long" })))), [("/first".to_owned(), "too_long")]);
+    assert_eq!(
+        codes(people.validate_patch(&mut object(json!({ "first": "long" })))),
+        [("/first".to_owned(), "too_long")]
+    );
 }
 
 #[test]
