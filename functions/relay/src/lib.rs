@@ -100,7 +100,7 @@ async fn take_in<'a>(
         let record = records.get(stopped.kept).expect("the failed record is one of these");
         return Err((record, stopped.error));
     }
-    tracing::info!(function = "relay", outcome = "kept", changes = changes.len(), "ledger");
+    tracing::info!(function = "relay", outcome = "kept", changes = changes.len(), "change log");
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `k` | published signing keys | auth |
 //! | `d` | definitions of collections | collections, and worker when a job on a definition is done |
-//! | `c#` | records | records (auth for `users`, worker for the attributes beside the data) |
+//! | `c#` | records | records (auth for `users`, worker for imports, cascades and the attributes beside the data) |
 //! | `u#` | uniqueness markers | records, and worker for records older than a constraint |
 //! | `r#` | references that restrict a record's deletion | records, and worker when it deletes referring records |
 //! | `i#` | responses stored for idempotency keys | records, collections, jobs |

@@ -11,8 +11,7 @@
 //! | `follow` | on a tombstone: what to do with the records that point at it |
 //! | `lk`, `lr` | until when, and by which request, it is locked for deletion |
 //! | `ix1p`, `ix1s`, ... | its keys in the declared indexes |
-//! | `cn`, `cf` | since which definition it is counted and its changes are logged, for the [`change_log`](super::change_log)
-//! |
+//! | `cn`, `cf` | since which definition it is counted and its changes are logged, for the [`change_log`](super::change_log) |
 
 use super::item::{self, Item, integer, number, string, text};
 use super::keys::{record_partition, shard_of};

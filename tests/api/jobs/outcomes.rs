@@ -85,7 +85,7 @@ async fn a_job_of_many_slices_takes_no_turn_in_a_group() {
 }
 
 /// The system jobs that wait or have ended, by type.
-async fn system_grant(admin: &Caller<'_>) -> Vec<(String, Value)> {
+async fn system_jobs(admin: &Caller<'_>) -> Vec<(String, Value)> {
     let jobs = admin.get("/v1/jobs").await.expect(200).body;
     let of = |job: &Value| (job["type"].as_str().unwrap().to_owned(), job.clone());
     jobs["items"].as_array().unwrap().iter().map(of).filter(|(kind, _)| kind != "email.send").collect()
@@ -110,7 +110,7 @@ async fn system_jobs_cannot_be_cancelled() {
     // The relay enqueues a job for the deletion, but no worker runs.
     world.relay_only().await;
     let admin = world.admin().await;
-    let owed = system_grant(&admin).await;
+    let owed = system_jobs(&admin).await;
     let kinds: BTreeSet<&str> = owed.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, BTreeSet::from(["index.build", "records.cascade", "records.check", "records.purge"]));
     for (kind, job) in &owed {
@@ -127,7 +127,7 @@ async fn system_jobs_cannot_be_cancelled() {
         world.advance(Duration::from_secs(20));
     }
     let admin = world.admin().await;
-    assert!(system_grant(&admin).await.iter().all(|(_, job)| job["status"] == "succeeded"));
+    assert!(system_jobs(&admin).await.iter().all(|(_, job)| job["status"] == "succeeded"));
     assert_eq!(admin.get("/v1/collections/comments").await.expect(200).body["status"], "ready");
     admin.get(&comment).await.expect(404);
 }

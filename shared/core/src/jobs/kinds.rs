@@ -44,7 +44,7 @@ pub struct JobKind {
     pub is_built: bool,
     /// Whether it may run in a group. A job of many slices may not, because each slice would take a turn.
     pub takes_group: bool,
-    /// How to undo it instead of cancelling it. `None` if it can be cancelled.
+    /// The answer to those who want to cancel it: how to undo it, or that it cannot be undone. `None` if it can be cancelled.
     pub instead_of_cancelling: Option<&'static str>,
     /// The errors in a payload that can be found without reading anything.
     pub check: fn(&Map<String, Value>) -> Vec<FieldError>,
