@@ -5,7 +5,7 @@ use aws_lambda_events::event::dynamodb::EventRecord;
 use serde_dynamo::{AttributeValue, Item};
 use std::collections::{BTreeMap, BTreeSet};
 use undercroft::clock::rfc3339;
-use undercroft::schema::MAX_INDEXES;
+use undercroft::query::MAX_INDEXES;
 use undercroft::store::change_log::{Change, Move, Partition, Step};
 use undercroft::store::keys::{change_log_scope, of_record_partition};
 

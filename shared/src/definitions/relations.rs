@@ -4,6 +4,7 @@
 use super::operations::Operations;
 use super::referrers;
 use crate::error::{Error, FieldError, Result};
+use crate::query::{MAX_INDEXES, free_index_name};
 use crate::schema::{Collection, Definition, OnDelete, Referrer, Relation};
 use crate::store::TransactWriteItem;
 use crate::store::definitions::Stored;
@@ -54,25 +55,19 @@ fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer
         let message = format!("setNull removes `{field}` from the record, but the schema requires it.");
         return Some(FieldError::new(pointer, "required", message));
     }
-    let mut indexes = collection.definition().indexes.iter().filter(|index| !index.retiring);
-    if indexes.any(|index| matches!(index.partition.as_slice(), [only] if only == field)) {
+    let indexes = &collection.definition().indexes;
+    let mut declared = indexes.iter().filter(|index| !index.retiring);
+    if declared.clone().any(|index| matches!(index.partition.as_slice(), [only] if only == field)) {
         return None;
     }
-    let index = json!({ "name": index_name(field), "partition": [field], "sort": [] });
+    let partition = [field.to_owned()];
+    let index = json!({ "name": free_index_name(indexes, &partition, &[]), "partition": partition, "sort": [] });
+    let add = if declared.nth(MAX_INDEXES - 1).is_some() { "Replace one of the" } else { "Add to" };
     let message = format!(
         "onDelete needs an index whose partition is only this field, to find the records that point at a deleted one. \
-         Add to `indexes`: {index}"
+         {add} `indexes`: {index}"
     );
     Some(FieldError::new(pointer, "index_required", message))
-}
-
-/// A name for the index by a field: `by_post` for `post`, `by_parent_task` for `parentTask`.
-fn index_name(field: &str) -> String {
-    let lower = |char: char| {
-        let start = char.is_ascii_uppercase().then_some('_');
-        start.into_iter().chain(std::iter::once(char.to_ascii_lowercase()))
-    };
-    std::iter::once("by_").flat_map(str::chars).chain(field.chars().flat_map(lower)).take(63).collect()
 }
 
 /// Relations by the collection they point at.

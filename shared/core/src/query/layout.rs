@@ -7,6 +7,11 @@ use crate::expr::{FieldTypes, RecordRef};
 use super::keys::{self, MAX_PARTITION_BYTES, MAX_SORT_BYTES};
 use super::ordering::SortField;
 
+/// Maximum number of indexes of a collection, which is the number of generic indexes in the store.
+pub const MAX_INDEXES: usize = 5;
+/// Maximum number of fields in an index, partition and sort together.
+pub const MAX_INDEX_FIELDS: usize = 8;
+
 /// A declared index and its slot in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,6 +4,7 @@
 //! unless the caller allows a scan. [`keys`] makes that possible with a codec whose bytes sort like the values.
 //! [`condition()`] expresses a rule for a single write: what the stored record must satisfy.
 
+mod advice;
 mod condition;
 pub mod keys;
 mod layout;
@@ -13,8 +14,9 @@ mod plan;
 mod ranges;
 mod refuse;
 
+pub use advice::free_index_name;
 pub use condition::{Condition, condition};
-pub use layout::{Index, IndexKey, KeyTooLong, Layout, serves};
+pub use layout::{Index, IndexKey, KeyTooLong, Layout, MAX_INDEX_FIELDS, MAX_INDEXES, serves};
 pub use list_query::ListQuery;
 pub use ordering::{SortField, parse_fields, parse_sort};
 pub use plan::{MAX_RANGES, Plan, plan};

@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use crate::expr::{Expr, Operand, Test};
 
+use super::advice::advise;
 use super::layout::Layout;
 use super::list_query::ListQuery;
 use super::ordering::SortField;
-use super::ranges::{Branch, Range, Route, equals};
-use super::refuse::{Refusal, refuse};
+use super::ranges::{Branch, Range, Route, equals, unsettled};
+use super::refuse::{Refusal, Refused};
 
 /// Maximum number of ranges merged for one list.
 pub const MAX_RANGES: usize = 8;
@@ -36,30 +37,36 @@ pub struct Plan {
 pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
     let wanted = query.rule.clone().and(query.filter.cloned().unwrap_or(Expr::True));
     let opaque = vec![wanted.conjuncts().to_vec()];
-    let branches = possible(alternatives(&wanted).unwrap_or_else(|| opaque.clone()));
+    let alternatives = alternatives(&wanted);
+    let is_merged = alternatives.is_some();
+    let branches = possible(alternatives.unwrap_or_else(|| opaque.clone()));
     if wanted == Expr::False || branches.is_empty() {
         return Ok(Plan::nothing());
     }
     if let Some(plan) = exact(layout, &branches, query.sort) {
         return Ok(plan);
     }
-    let scanned = query.scan.and_then(|scan| scanning(layout, &possible(opaque), query, scan));
-    scanned.ok_or_else(|| {
-        building(layout, &branches, query.sort)
-            .unwrap_or_else(|| refuse(layout, &branches, query, |other| plan(layout, other).is_err()))
-    })
+    let scanned = |scan| scanning(layout, &possible(opaque.clone()), query, scan);
+    if let Some(plan) = query.scan.and_then(scanned) {
+        return Ok(plan);
+    }
+    let can_scan = query.scan.is_none() && scanned(1).is_some();
+    let refused = Refused { layout, branches: &branches, sort: query.sort, can_scan };
+    if let Some(index) = building(layout, &branches, query.sort) {
+        return Err(refused.building(index));
+    }
+    if !is_merged {
+        return Err(refused.too_many(MAX_RANGES));
+    }
+    let answers = |layout: &Layout, branches: &[Branch]| exact(layout, branches, query.sort).is_some();
+    Err(refused.lacking(&advise(layout, &branches, query.sort, &answers)))
 }
 
-/// The refusal of a list whose index is still being built.
-fn building(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Refusal> {
+/// The index that will serve the list and is still being built.
+fn building<'a>(layout: &'a Layout, branches: &[Branch], sort: &[SortField]) -> Option<&'a str> {
     let plan = exact(&layout.when_built(), branches, sort)?;
-    let unready = layout.indexes.iter().filter(|index| !index.ready);
-    let mut needed = unready.filter(|index| plan.ranges.iter().any(|range| range.is_of(&index.name)));
-    let message = format!(
-        "The index `{}` serves this query and is still being built. Wait for it, or read with scan=N.",
-        needed.next()?.name
-    );
-    Some(Refusal { code: "index_building", message, add_index: None })
+    let mut unready = layout.indexes.iter().filter(|index| !index.ready);
+    unready.find(|index| plan.ranges.iter().any(|range| range.is_of(&index.name))).map(|index| index.name.as_str())
 }
 
 /// Expands `||` and `in` to conjunctions, one per alternative. `None` if there are more than can be merged.
@@ -149,18 +156,6 @@ fn scanning_rule(layout: &Layout, query: &ListQuery, scan: u32) -> Option<Plan> 
 fn routes(layout: &Layout, branch: &Branch) -> Vec<Route> {
     let through = |index| (0..).map_while(move |skip| branch.through(layout, index, skip));
     std::iter::once(branch.by_id()).chain(layout.serving().flat_map(through)).collect()
-}
-
-/// The sort without fields that have a single value in the result.
-fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortField> {
-    let value = |branch: &Branch, by: &SortField| branch.value(&by.field).cloned();
-    let settled = |by: &SortField| match branches.split_first() {
-        Some((first, rest)) => {
-            value(first, by).is_some_and(|one| rest.iter().all(|branch| value(branch, by).as_ref() == Some(&one)))
-        }
-        None => false,
-    };
-    sort.iter().filter(|by| !settled(by)).cloned().collect()
 }
 
 /// Whether an order satisfies the requested one: `Some(true)` read ascending, `Some(false)` read descending.

@@ -167,6 +167,18 @@ impl Branch {
     }
 }
 
+/// The sort without fields that have a single value in the result.
+pub(super) fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortField> {
+    let value = |branch: &Branch, by: &SortField| branch.value(&by.field).cloned();
+    let settled = |by: &SortField| match branches.split_first() {
+        Some((first, rest)) => {
+            value(first, by).is_some_and(|one| rest.iter().all(|branch| value(branch, by).as_ref() == Some(&one)))
+        }
+        None => false,
+    };
+    sort.iter().filter(|by| !settled(by)).cloned().collect()
+}
+
 /// The test that a field equals a value.
 pub(super) fn equals(field: &str, value: &Value) -> Expr {
     let left = Operand::Variable(Variable::Record(field.to_owned()));

@@ -1,12 +1,12 @@
 //! The refusal of a list that no index serves: the reason, and the index to add.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::expr::{Expr, FieldTypes, is_system};
+use crate::expr::{Expr, FieldTypes};
 
-use super::layout::Layout;
-use super::list_query::ListQuery;
+use super::advice::{definition, is_usable};
+use super::layout::{Index, Layout, MAX_INDEX_FIELDS, MAX_INDEXES};
 use super::ordering::SortField;
 use super::ranges::{Branch, range_test};
 
@@ -17,110 +17,121 @@ pub struct Refusal {
     pub code: &'static str,
     /// What is missing, and what to do.
     pub message: String,
-    /// `{"name", "partition", "sort"}` to add to the definition's `indexes`. `None` if no index would help.
+    /// `{"name", "partition", "sort"}` to add to the definition's `indexes`. `None` if no single index would help.
     #[serde(rename = "addIndex", skip_serializing_if = "Option::is_none")]
     pub add_index: Option<Value>,
 }
 
-/// The refusal for branches that could not be planned. `is_refused` tests a single query.
-pub(super) fn refuse(
-    layout: &Layout,
-    branches: &[Branch],
-    query: &ListQuery,
-    is_refused: impl Fn(&ListQuery) -> bool,
-) -> Refusal {
-    let alone = |branch: &&Branch| {
-        let rule = Expr::all(branch.tests());
-        // A single branch is the one that was refused.
-        branches.len() == 1 || is_refused(&ListQuery { rule: &rule, filter: None, scan: None, ..*query })
-    };
-    let Some(branch) = branches.iter().find(alone) else {
-        return no_index("The alternatives of this query cannot be merged in one order".to_owned());
-    };
-    match missing_index(&layout.fields, branch, query.sort) {
-        Ok(index) => Refusal {
-            code: "index_required",
-            message: format!(
-                "No index serves {}. Add the index in `addIndex`, or read with scan=N.",
-                shown(branch, query.sort)
-            ),
-            add_index: Some(index),
-        },
-        Err(reason) => no_index(reason),
-    }
+/// A list that was refused.
+pub(super) struct Refused<'a> {
+    pub layout: &'a Layout,
+    pub branches: &'a [Branch],
+    pub sort: &'a [SortField],
+    /// Whether a scan would answer it.
+    pub can_scan: bool,
 }
 
-fn no_index(reason: String) -> Refusal {
-    Refusal {
-        code: "index_required",
-        message: format!("{reason}. Read with scan=N, or change the query."),
-        add_index: None,
+impl Refused<'_> {
+    /// The index that serves it is being built.
+    pub fn building(&self, index: &str) -> Refusal {
+        let message =
+            format!("The index `{index}` serves this query and is still being built. Wait for it{}.", self.or_scan());
+        Refusal { code: "index_building", message, add_index: None }
     }
-}
 
-fn shown(branch: &Branch, sort: &[SortField]) -> String {
-    let tests = Expr::all(branch.tests());
-    let order: Vec<String> = sort.iter().map(ToString::to_string).collect();
-    match (tests.is_true(), order.is_empty()) {
-        (false, true) => format!("`{tests}`"),
-        (false, false) => format!("`{tests}` sorted by `{}`", order.join(",")),
-        (true, _) => format!("the order `{}`", order.join(",")),
+    /// It has more alternatives than one list merges.
+    pub fn too_many(&self, most: usize) -> Refusal {
+        self.without_advice(format!(
+            "`||` and `in` make more than {most} alternatives of this query, and one list merges at most {most}"
+        ))
     }
-}
 
-/// The definition of an index for the branch in this order, or why there is none.
-fn missing_index(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Result<Value, String> {
-    if let Some(test) = branch.others.iter().find(|test| range_test(test).is_none()) {
-        return Err(format!("No index can answer `{test}`"));
-    }
-    // Only data fields can be partition fields; the server's times come first in the sort.
-    let (times, partition): (Vec<&str>, Vec<&str>) =
-        branch.equal.iter().map(|(field, _)| field.as_str()).partition(|field| is_system(field));
-    let wanted: Vec<SortField> = sort.iter().filter(|by| branch.value(&by.field).is_none()).cloned().collect();
-    let times = times.into_iter().map(SortField::ascending);
-    let sort: Vec<SortField> = times.chain(with_range(branch, wanted)?).collect();
-    let by_name = partition.iter().copied().chain(sort.iter().map(|by| by.field.as_str()));
-    let usable = |field: &str| field != "id" && field != "version" && fields.visible(field).is_some();
-    if !by_name.clone().all(usable) || branch.equal.iter().any(|(_, value)| value.is_null()) {
-        return Err("No index can answer this query".to_owned());
-    }
-    Ok(json!({ "name": index_name(by_name), "partition": partition, "sort": sort }))
-}
-
-/// The sort of such an index, with the range field first.
-fn with_range(branch: &Branch, mut sort: Vec<SortField>) -> Result<Vec<SortField>, String> {
-    let mut ranged: Vec<&str> = branch.others.iter().filter_map(range_test).map(|(field, _)| field).collect();
-    ranged.dedup();
-    match (ranged.as_slice(), sort.first()) {
-        ([], _) => {}
-        ([field], None) => sort.push(SortField::ascending(field)),
-        ([field], Some(first)) if first.field == *field => {}
-        ([field], Some(first)) => {
-            return Err(format!("An index cannot select a range of `{field}` and sort by `{}` first", first.field));
-        }
-        _ => {
-            return Err(format!("An index can answer a range on only one field, not on {}", ranged.join(", ")));
-        }
-    }
-    if sort.last().is_some_and(|by| by.field == "id" && !by.descending) {
-        sort.pop();
-    }
-    Ok(sort)
-}
-
-fn index_name<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    let mut name = "by".to_owned();
-    for field in fields {
-        name.push('_');
-        for char in field.chars() {
-            if char.is_ascii_uppercase() {
-                name.push('_');
+    /// These indexes would serve it.
+    pub fn lacking(&self, missing: &[Index]) -> Refusal {
+        let (shown, or_scan) = (self.shown(), self.or_scan());
+        let declared = self.layout.indexes.iter().filter(|index| !index.retiring).count();
+        let room = declared + missing.len() <= MAX_INDEXES;
+        let definitions: Vec<String> = missing.iter().map(|index| definition(index).to_string()).collect();
+        let definitions = definitions.join(" and ");
+        let (message, add_index) = match (missing, room) {
+            ([], _) => return self.without_advice(self.reason()),
+            ([index], true) => {
+                (format!("No index serves {shown}. Add the index in `addIndex`{or_scan}."), Some(definition(index)))
             }
-            name.push(char.to_ascii_lowercase());
+            (_, true) => (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}."), None),
+            (_, false) => {
+                let message = format!(
+                    "No index serves {shown}. It needs {definitions}, and a collection has at most {MAX_INDEXES} indexes. Replace an index that no query needs{or_scan}."
+                );
+                (message, None)
+            }
+        };
+        Refusal { code: "index_required", message, add_index }
+    }
+
+    fn without_advice(&self, reason: String) -> Refusal {
+        let scan = if self.can_scan { "Read with scan=N, or change the query" } else { "Change the query" };
+        Refusal { code: "index_required", message: format!("{reason}. {scan}."), add_index: None }
+    }
+
+    fn or_scan(&self) -> &'static str {
+        if self.can_scan { ", or read with scan=N" } else { "" }
+    }
+
+    /// The query, as its refusal calls it.
+    fn shown(&self) -> String {
+        let tests = Expr::any(self.branches.iter().map(|branch| Expr::all(branch.tests())));
+        let order: Vec<String> = self.sort.iter().map(ToString::to_string).collect();
+        match (tests.is_true(), order.is_empty()) {
+            (false, true) => format!("`{tests}`"),
+            (false, false) => format!("`{tests}` sorted by `{}`", order.join(",")),
+            (true, _) => format!("the order `{}`", order.join(",")),
         }
     }
-    name.truncate(63);
-    name
+
+    /// Why no index serves it.
+    fn reason(&self) -> String {
+        let of_branch = self.branches.iter().find_map(|branch| why_not(&self.layout.fields, branch, self.sort));
+        of_branch.unwrap_or_else(|| match self.branches.len() {
+            1 => "No index can answer this query in this order".to_owned(),
+            _ => "The alternatives of this query cannot be merged in one order".to_owned(),
+        })
+    }
+}
+
+/// Why no index serves the branch in this order.
+fn why_not(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Option<String> {
+    if let Some(test) = branch.others.iter().find(|test| range_test(test).is_none()) {
+        return Some(format!("No index can answer `{test}`"));
+    }
+    let mut ranged: Vec<&str> = branch.others.iter().filter_map(range_test).map(|(field, _)| field).collect();
+    ranged.sort_unstable();
+    ranged.dedup();
+    let equal = branch.equal.iter().map(|(field, _)| field.as_str());
+    let before_id = sort.iter().map(|by| by.field.as_str()).take_while(|field| *field != "id");
+    let mut used: Vec<&str> = equal.chain(ranged.iter().copied()).chain(before_id).collect();
+    if let Some(field) = used.iter().find(|field| !is_usable(fields, field)) {
+        return Some(match fields.visible(field) {
+            Some(_) if *field == "id" => {
+                "No index has the fields of this query and selects by `id`. Select by `createdAt` instead, which orders like `id`, or go on with `cursor`".to_owned()
+            }
+            Some(_) => format!("No index can contain `{field}`"),
+            None => "No index can answer this query".to_owned(),
+        });
+    }
+    used.sort_unstable();
+    used.dedup();
+    let first = sort.iter().find(|by| branch.value(&by.field).is_none());
+    match (ranged.as_slice(), first) {
+        ([_, _, ..], _) => Some(format!("An index can answer a range on only one field, not on {}", ranged.join(", "))),
+        ([field], Some(first)) if first.field != *field => {
+            Some(format!("An index cannot select a range of `{field}` and sort by `{}` first", first.field))
+        }
+        _ if used.len() > MAX_INDEX_FIELDS => {
+            Some(format!("It needs an index of {} fields, and an index has at most {MAX_INDEX_FIELDS}", used.len()))
+        }
+        _ => None,
+    }
 }
 
 impl Branch {

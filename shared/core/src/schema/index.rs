@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::error::FieldError;
-use crate::query::{Index, SortField};
+use crate::query::{Index, MAX_INDEX_FIELDS, MAX_INDEXES, SortField};
 
 use super::field::Field;
-use super::limits::{MAX_INDEXES, MAX_UNIQUE, is_collection_name};
+use super::limits::{MAX_UNIQUE, is_collection_name};
 use super::parse::IndexBody;
-
-/// Maximum number of fields in an index, partition and sort together.
-const MAX_INDEX_FIELDS: usize = 8;
 
 /// Checks the declared indexes against the fields.
 pub(super) fn check(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {

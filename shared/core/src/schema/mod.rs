@@ -31,7 +31,7 @@ pub use change::{Change, Put, SchemaChange};
 pub use collection::Collection;
 pub use definition::{Definition, Referrer, ShardsSince, Work};
 pub use field::{Field, OnDelete, Relation};
-pub use limits::{MAX_DEFINITION_BYTES, MAX_INDEXES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, is_collection_name};
+pub use limits::{MAX_DEFINITION_BYTES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, is_collection_name};
 pub use published_schema::{refer, without_extensions};
 pub use read_reasons::{MOST_UNREAD, ReadReason};
 pub use rules::unserved;

@@ -1,10 +1,11 @@
 //! The planner in tables, and compared with plain evaluation.
 
+mod advice;
 mod conditions;
 mod exact;
 mod layouts;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::expr::tests::fields;
@@ -112,124 +113,6 @@ fn a_query_is_served_by_the_key_or_a_matching_index() {
             ),
             Err(refusal) => panic!("{filter} / {sort}: {refusal:?}"),
         }
-    }
-}
-
-#[test]
-fn a_refusal_names_the_missing_index() {
-    for (filter, sort, index) in [
-        ("status == 'open'", "", json!({ "name": "by_status", "partition": ["status"], "sort": [] })),
-        (
-            "status == 'open'",
-            "-priority",
-            json!({ "name": "by_status_priority", "partition": ["status"], "sort": ["-priority"] }),
-        ),
-        ("true", "-priority", json!({ "name": "by_priority", "partition": [], "sort": ["-priority"] })),
-        ("priority > 3", "", json!({ "name": "by_priority", "partition": [], "sort": ["priority"] })),
-        (
-            "owner == 'ada' && priority == 3",
-            "",
-            json!({ "name": "by_owner_priority", "partition": ["owner", "priority"], "sort": [] }),
-        ),
-        (
-            "owner == 'ada'",
-            "-createdAt",
-            json!({ "name": "by_owner_created_at", "partition": ["owner"], "sort": ["-createdAt"] }),
-        ),
-        (
-            "owner == 'ada' && priority > 3",
-            "priority,-updatedAt",
-            json!({ "name": "by_owner_priority_updated_at", "partition": ["owner"], "sort": ["priority", "-updatedAt"] }),
-        ),
-        ("owner == 'ada' && status > 'a'", "-createdAt", Value::Null),
-        ("owner == 'ada' && status != 'open'", "", Value::Null),
-        ("owner == 'ada' && !has(due)", "", Value::Null),
-        ("'late' in tags", "", Value::Null),
-        ("status == owner", "", Value::Null),
-        ("owner == 'ada' && priority > 3 && due < '2026-01-01T00:00:00Z'", "", Value::Null),
-        ("owner == 'ada' || status == 'open'", "", json!({ "name": "by_status", "partition": ["status"], "sort": [] })),
-        ("owner == 'ada' || status == 'open' && done", "status", Value::Null),
-        (
-            "owner == 'ada'",
-            "status,priority",
-            json!({ "name": "by_owner_status_priority", "partition": ["owner"], "sort": ["status", "priority"] }),
-        ),
-        (
-            "owner == 'ada'",
-            "-status,-createdAt",
-            json!({ "name": "by_owner_status_created_at", "partition": ["owner"], "sort": ["-status", "-createdAt"] }),
-        ),
-        (
-            "owner == 'ada' && status == 'x'",
-            "priority,createdAt",
-            json!({ "name": "by_owner_status_priority_created_at", "partition": ["owner", "status"], "sort": ["priority", "createdAt"] }),
-        ),
-        // Several records can have the same creation time, so an order must not end in the time.
-        (
-            "true",
-            "-createdAt,status",
-            json!({ "name": "by_created_at_status", "partition": [], "sort": ["-createdAt", "status"] }),
-        ),
-        (
-            "status == 'open' && done",
-            "createdAt,note",
-            json!({ "name": "by_status_done_created_at_note", "partition": ["status", "done"], "sort": ["createdAt", "note"] }),
-        ),
-        ("true", "createdAt,-id", Value::Null),
-        (
-            "done && owner == 'ada' && priority == 1",
-            "",
-            json!({ "name": "by_done_owner_priority", "partition": ["done", "owner", "priority"], "sort": [] }),
-        ),
-        ("note == null", "", Value::Null),
-        ("version > 3", "", Value::Null),
-        ("owner == 'ada'", "version", Value::Null),
-        ("status in ['1','2','3','4','5','6','7','8','9']", "", Value::Null),
-    ] {
-        let refusal = planned(filter, sort, None).expect_err(filter);
-        assert_eq!(refusal.code, "index_required");
-        assert_eq!(refusal.add_index.clone().unwrap_or_default(), index, "{filter} / {sort}: {}", refusal.message);
-        if let Some(index) = refusal.add_index {
-            accepted(&index);
-        }
-        assert!(refusal.message.contains("scan=N"), "{}", refusal.message);
-    }
-}
-
-/// Checks that a definition with these fields accepts the index.
-fn accepted(index: &Value) {
-    let text = json!({ "type": "string" });
-    let moment = json!({ "type": "string", "format": "date-time" });
-    let schema = json!({ "type": "object", "properties": { "status": text, "owner": text, "note": text, "due": moment,
-        "priority": { "type": "number" }, "done": { "type": "boolean" } } });
-    let body = json!({ "schema": schema, "indexes": [index] });
-    crate::schema::Definition::parse("tasks", body, None).unwrap_or_else(|problems| panic!("{index}: {problems:?}"));
-}
-
-#[test]
-fn the_index_in_a_refusal_is_accepted_and_serves_the_query() {
-    for (filter, sort) in [
-        ("owner == 'ada' && createdAt == '2026-03-01T12:00:00Z'", ""),
-        ("updatedAt == '2026-03-01T12:00:00Z'", "-priority"),
-        ("owner == 'ada' && updatedAt == '2026-03-01T12:00:00Z' && createdAt == '2026-03-01T12:00:00Z'", ""),
-        ("owner == 'ada' && updatedAt == '2026-03-01T12:00:00Z' && priority > 3", "-priority"),
-        ("status == 'open'", "-priority"),
-        ("owner == 'ada' && priority > 3", "priority,-updatedAt"),
-        ("owner == 'ada'", "-createdAt"),
-        ("priority >= 3 && priority < 5 && owner == 'x'", ""),
-        ("true", "-priority,id"),
-        ("done", "priority"),
-    ] {
-        let filter = Expr::filter(filter, &fields()).unwrap();
-        let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &fields()).unwrap() };
-        let query = ListQuery { rule: &Expr::True, filter: Some(&filter), sort: &sort, scan: None };
-        let add = plan(&layout(), &query).expect_err("not served yet").add_index.expect("an index");
-        accepted(&add);
-        let mut index = add.as_object().cloned().unwrap();
-        index.extend([("slot".to_owned(), json!(6)), ("generation".to_owned(), json!(2))]);
-        let mut layout = layout();
-        layout.indexes.push(serde_json::from_value(index.into()).unwrap());
-        assert!(plan(&layout, &query).is_ok(), "{filter}");
     }
 }
 

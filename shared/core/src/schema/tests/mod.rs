@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::FieldError;
 use crate::expr::Rule;
+use crate::query::MAX_INDEXES;
 
 /// The definition of the ten-minute tour.
 pub(super) fn tasks() -> Value {
