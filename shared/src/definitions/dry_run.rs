@@ -33,7 +33,7 @@ pub async fn of_change(operations: &Operations, old: &Definition, new: &Definiti
     let work = as_checked(old, new, &change);
     let kind = work.kind();
     let collection = Collection::compile(Definition { work: Some(work), ..new.clone() }).map_err(Error::Invalid)?;
-    let disagree = operations.records.disagreements(&collection, MOST_CHECKED, LISTED).await?;
+    let disagree = operations.records.disagreements(&operations.definitions, &collection, MOST_CHECKED, LISTED).await?;
     let is_refused = disagree.count > 0;
     if let Some(members) = answer.as_object_mut() {
         members.insert("effect".into(), if is_refused { "refused" } else { "job" }.into());
@@ -52,6 +52,7 @@ fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
         since: 0,
         claims: new.unique.iter().filter(unclaimed).cloned().collect(),
         references: change.restricting.clone(),
+        relations: change.related.clone(),
         next: (change.schema == SchemaChange::Narrower).then(|| new.as_put()),
         rules_before: Default::default(),
         blocked: None,

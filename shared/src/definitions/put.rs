@@ -1,8 +1,8 @@
 //! Defining a collection, or changing its definition.
 //!
 //! One write, whatever changes: the definition, and with it the job that does to the stored records what has to be done. 201
-//! for a new collection, 200 for a definition in force, 202 for one that takes something away or waits until every stored
-//! record fits it: `inForceAt` says from when nothing is accepted any more that it does not allow.
+//! for a new collection, 200 for a definition in force, 202 for one that takes something away or waits for a job: `inForceAt`
+//! says from when nothing is accepted any more that it does not allow, `job` names the job.
 
 use super::dry_run;
 use super::operations::Operations;
@@ -221,7 +221,7 @@ async fn store(
 /// The definition, and whether it is in force.
 fn answer(operations: &Operations, status: Option<u16>, definition: &Definition) -> StoredResponse {
     let now = operations.clock.millis();
-    let is_in_force = definition.next().is_none() && definition.withdrawing(now).is_none();
+    let is_in_force = definition.status() == "ready" && definition.withdrawing(now).is_none();
     let status = status.unwrap_or(if is_in_force { OK } else { ACCEPTED });
     let (etag, body) = (Some(etag(definition.version, true)), Some(shown(definition, now)));
     StoredResponse { status, etag, location: None, body }

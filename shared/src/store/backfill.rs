@@ -5,6 +5,7 @@
 //! Each write is conditional on the version that was read, so it never overwrites a client's write. It leaves version and
 //! time unchanged because the record itself does not change.
 
+use super::definitions::Definitions;
 use super::item::{self, Item, number, string, text};
 use super::keys::record_partition;
 use super::record::{Record, key};
@@ -90,7 +91,13 @@ impl Records {
     ///
     /// # Errors
     /// As for every read of the table.
-    pub async fn disagreements(&self, collection: &Collection, most: usize, listed: usize) -> Result<Disagreements> {
+    pub async fn disagreements(
+        &self,
+        definitions: &Definitions,
+        collection: &Collection,
+        most: usize,
+        listed: usize,
+    ) -> Result<Disagreements> {
         let mut found = Disagreements { complete: true, ..Disagreements::default() };
         let mut claimed = HashMap::new();
         for shard in 0..u16::from(collection.definition().shards_ever()) {
@@ -103,8 +110,13 @@ impl Records {
                 }
                 let page = self.shard_page(collection, shard, after.as_deref(), room).await?;
                 found.checked += page.items.len();
-                for record in page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted) {
-                    found.note(&record, disagreement(collection, &record, &mut claimed)?, listed);
+                let records = page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted);
+                let records: Vec<Record> = records.collect();
+                let dangling = self.dangling(definitions, collection, &records).await?;
+                for (record, dangling) in records.iter().zip(dangling) {
+                    let mut against = disagreement(collection, record, &mut claimed)?;
+                    against.note_dangling(dangling);
+                    found.note(record, against, listed);
                 }
                 // Tombstones count as read. A page may consist of tombstones only.
                 match page.last_key.as_ref().and_then(|key| text(key, "sk")) {
@@ -228,6 +240,13 @@ fn disagreement(
 }
 
 impl Disagreement {
+    /// Adds the errors of relations that lead nowhere.
+    pub fn note_dangling(&mut self, errors: Vec<FieldError>) {
+        let field = |error: &FieldError| error.pointer.trim_start_matches('/').to_owned();
+        self.refused.relations.extend(errors.iter().map(field));
+        self.errors.extend(errors);
+    }
+
     fn note_holder(&mut self, marker: &Marker, holder: &str) {
         let message = format!("The record {holder} already has this {}.", marker.fields().join(" and "));
         let pointer = marker.fields().first().map(|field| format!("/{field}")).unwrap_or_default();

@@ -9,6 +9,7 @@ mod batch_read;
 pub mod change_log;
 mod commit;
 mod conditions;
+mod dangling;
 pub mod definitions;
 pub mod deleted;
 pub mod explain;

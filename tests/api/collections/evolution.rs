@@ -1,6 +1,7 @@
 //! Changes of definitions during reads and writes: when they take effect, and that no record is lost.
 
 mod crashes;
+mod dangling;
 mod indexes;
 mod leases;
 mod programs;

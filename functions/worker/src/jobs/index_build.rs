@@ -12,6 +12,7 @@ use super::slice::Slice;
 use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::future::join_all;
@@ -20,6 +21,7 @@ use undercroft::store::backfill::Disagreement;
 use undercroft::store::definitions::{State, Stored};
 use undercroft::store::item::text;
 use undercroft::store::jobs::Job;
+use undercroft::store::record::Record;
 
 /// Items read at once.
 const PAGE: i32 = 128;
@@ -154,7 +156,18 @@ async fn visit_shards(
                 tools.records.refer(&tools.definitions, &collection, found).await?;
                 Ok(against)
             });
-            for (found, settled) in found.iter().zip(join_all(settled).await) {
+            let settled = join_all(settled).await;
+            // References are written before, so that a target which is found now cannot be deleted unnoticed.
+            let records: Vec<Record> = found.iter().filter_map(Record::from_item).collect();
+            let dangling = tools.records.dangling(&tools.definitions, &collection, &records).await?;
+            let mut dangling: HashMap<String, Vec<FieldError>> =
+                records.into_iter().map(|record| record.id).zip(dangling).collect();
+            for (found, settled) in found.iter().zip(settled) {
+                let of_relations = text(found, "sk").and_then(|id| dangling.remove(id)).unwrap_or_default();
+                let settled = settled.map(|mut disagreement: Disagreement| {
+                    disagreement.note_dangling(of_relations);
+                    disagreement
+                });
                 match settled {
                     Ok(disagreement) => progress.note(text(found, "sk").unwrap_or_default(), disagreement),
                     // Earlier records are done. Without any, this counts as a failed attempt.
@@ -261,6 +274,7 @@ impl Found {
         self.refused.schema |= found.refused.schema;
         merge(&mut self.refused.indexes, found.refused.indexes);
         merge(&mut self.refused.unique, found.refused.unique);
+        merge(&mut self.refused.relations, found.refused.relations);
     }
 }
 

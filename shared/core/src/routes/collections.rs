@@ -31,8 +31,8 @@ pub fn collections() -> Vec<Route> {
             .answers(
                 202,
                 "Definition",
-                "The change withdraws something, which is refused to everybody from `inForceAt` on. `next`, if present, takes \
-                 effect once every stored record fits it; `job` checks them.",
+                "The change withdraws something, which is refused to everybody from `inForceAt` on, or it waits for `job`, which \
+                 updates or checks stored records. `next`, if present, takes effect once every stored record fits it.",
             )
             .with(&["ETag"])
             .answers(200, "Put", "The current definition; with `dryRun=true` what the put would do.")

@@ -43,6 +43,8 @@ pub struct Change {
     pub lifted: Vec<Vec<String>>,
     /// Fields that begin to restrict the deletion of the records they refer to.
     pub restricting: Vec<String>,
+    /// Fields that stored records may have and that get a relation: their ids must be checked.
+    pub related: Vec<String>,
     /// The old and new number of shards.
     pub shards: Option<(u8, u8)>,
     /// Whether counting or change logging is turned on or off, which changes the marks of each record.
@@ -70,8 +72,8 @@ impl Work {
     /// Empty work for the job of this put.
     fn of(put: Put) -> Self {
         let (job, since) = (put.job.to_owned(), put.now);
-        let (claims, references, rules_before) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { job, since, only_waits: false, claims, references, next: None, rules_before, blocked: None }
+        let (claims, references, relations, rules_before) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        Self { job, since, only_waits: false, claims, references, relations, next: None, rules_before, blocked: None }
     }
 }
 
@@ -102,13 +104,14 @@ impl Change {
             claimed: new.unique.iter().filter(|fields| !old.unique.contains(fields)).cloned().collect(),
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
             restricting: restricting_anew(old, new),
+            related: related_anew(old, new),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
             counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
             withdraws: takes_away(old, new) || (old.counts && !new.counts) || (old.changes && !new.changes),
         };
         let narrows = change.schema == SchemaChange::Narrower || !change.claimed.is_empty();
-        let lists = [&change.dropped, &change.restricting].into_iter().any(|names| !names.is_empty());
+        let lists = [&change.dropped, &change.restricting, &change.related].into_iter().any(|names| !names.is_empty());
         Self { withdraws: change.withdraws || narrows || lists || !change.lifted.is_empty(), ..change }
     }
 
@@ -117,14 +120,14 @@ impl Change {
         self.counted
             || self.schema == SchemaChange::Narrower
             || !(self.built.is_empty() && self.dropped.is_empty())
-            || !(self.claimed.is_empty() && self.restricting.is_empty())
+            || !(self.claimed.is_empty() && self.restricting.is_empty() && self.related.is_empty())
     }
 
     /// Whether all it needs from a job is to retire indexes, which begins with waiting.
     fn only_retires(&self, old: &Definition, new: &Definition) -> bool {
         let is_kept = |old: &Index| new.indexes.iter().any(|index| index.is(old));
         let is_more = self.counted || self.schema == SchemaChange::Narrower;
-        let lists = [&self.built, &self.restricting].into_iter().any(|names| !names.is_empty());
+        let lists = [&self.built, &self.restricting, &self.related].into_iter().any(|names| !names.is_empty());
         !is_more && !lists && self.claimed.is_empty() && old.work.is_none() && old.indexes.iter().all(is_kept)
     }
 
@@ -143,8 +146,9 @@ impl Change {
         all.extend(self.dropped.iter().map(index("dropped")));
         all.extend(self.claimed.iter().map(unique("claimed")));
         all.extend(self.lifted.iter().map(unique("lifted")));
-        let restricting = |field: &String| json!({ "change": "relation", "field": field, "effect": "restricts" });
-        all.extend(self.restricting.iter().map(restricting));
+        let relation = |effect: &'static str| move |field: &String| json!({ "change": "relation", "field": field, "effect": effect });
+        all.extend(self.restricting.iter().map(relation("restricts")));
+        all.extend(self.related.iter().map(relation("checked")));
         all.extend(self.shards.map(|(from, to)| json!({ "change": "shards", "from": from, "to": to })));
         all.extend(self.counted.then(|| json!({ "change": "counts", "effect": "marked" })));
         all.extend(self.rules.then(|| json!({ "change": "rules", "effect": "replaced" })));
@@ -158,6 +162,13 @@ fn restricting_anew(old: &Definition, new: &Definition) -> Vec<String> {
     let before = old.restricting();
     let anew = |known: &(String, String)| old.has_field(&known.0) && !before.contains(known);
     new.restricting().into_iter().filter(anew).map(|(field, _)| field).collect()
+}
+
+/// The fields whose relation is new or leads to another collection with `new`. A new field needs no check because no record contains it.
+fn related_anew(old: &Definition, new: &Definition) -> Vec<String> {
+    let before = old.relations();
+    let anew = |known: &(String, String)| old.has_field(&known.0) && !before.contains(known);
+    new.relations().into_iter().filter(anew).map(|(field, _)| field).collect()
 }
 
 /// The rules while a definition waits: both sets must allow a request. A rule that exists in only one of the two definitions
@@ -185,6 +196,7 @@ impl Definition {
         let work = Work {
             claims: self.claims().to_vec(),
             references: self.unreferenced().to_vec(),
+            relations: self.unchecked().to_vec(),
             next: Some(new.as_put()),
             rules_before: self
                 .work
@@ -206,13 +218,15 @@ impl Definition {
         let claims: Vec<Vec<String>> = new.unique.iter().filter(unclaimed).cloned().collect();
         let unreferenced = |field: &String| change.restricting.contains(field) || self.unreferenced().contains(field);
         let references = new.restricting().into_iter().map(|(field, _)| field).filter(unreferenced).collect();
+        let unchecked = |field: &String| change.related.contains(field) || self.unchecked().contains(field);
+        let relations = new.relations().into_iter().map(|(field, _)| field).filter(unchecked).collect();
         // A running job continues, unless there is more work or it was checking a definition that is now replaced.
         let starts = change.needs_job() || self.next().is_some();
         new.work = if starts {
             let only_waits = change.only_retires(self, &new);
-            Some(Work { claims, references, only_waits, ..Work::of(put) })
+            Some(Work { claims, references, relations, only_waits, ..Work::of(put) })
         } else {
-            self.work.clone().map(|work| Work { claims, references, blocked: None, ..work })
+            self.work.clone().map(|work| Work { claims, references, relations, blocked: None, ..work })
         };
         new.counting = new.counted_since.is_some() && (self.counting || self.counted_since != new.counted_since);
         if change.shards.is_some() {
@@ -256,7 +270,8 @@ impl Definition {
             let since = self.work.as_ref().map_or(put.now, |work| work.since);
             let next = self.next().filter(|_| refused.schema).cloned();
             let rules_before = self.work.as_ref().map(|work| work.rules_before.clone()).unwrap_or_default();
-            let work = Work { since, claims: refused.unique.clone(), next, rules_before, ..Work::of(put) };
+            let (claims, relations) = (refused.unique.clone(), refused.relations.clone());
+            let work = Work { since, claims, relations, next, rules_before, ..Work::of(put) };
             settled.work = Some(Work { blocked: Some(refused.clone()), ..work });
             settled.settled_by = None;
         }

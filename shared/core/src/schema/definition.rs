@@ -12,7 +12,7 @@ use crate::query::{Index, Layout};
 
 use super::field::OnDelete;
 use super::transition::{Blocked, Withdrawal};
-use super::{field, index, joined, parse, places, rules, validate};
+use super::{contradictions, field, index, joined, parse, places, rules, validate};
 
 /// A collection's definition, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ pub struct Work {
     /// Fields that begin to restrict deletion: not every stored record has its reference yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
+    /// Relation fields: whether their stored ids lead to records has not been checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<String>,
     /// A definition, as it was put, that comes into force once every stored record is valid by its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Value>,
@@ -133,7 +136,8 @@ fn one_shard() -> u8 {
 impl Work {
     /// The type of the job that does it.
     pub fn kind(&self) -> &'static str {
-        if self.next.is_some() || !self.claims.is_empty() { CHECK_JOB } else { BUILD_JOB }
+        let checks = self.next.is_some() || !self.claims.is_empty() || !self.relations.is_empty();
+        if checks { CHECK_JOB } else { BUILD_JOB }
     }
 }
 
@@ -148,6 +152,7 @@ impl Definition {
         let fields = field::read(&body.schema, &mut problems);
         places::check(&body.schema, &mut problems);
         joined::check(&body.schema, &mut problems);
+        contradictions::check(&body.schema, &fields, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
         index::check(&body.indexes, &fields, &mut problems);
         index::check_unique(&body.unique, &fields, &mut problems);
@@ -173,6 +178,7 @@ impl Definition {
         };
         if problems.is_empty() {
             validate::check_schema(&definition.schema, &fields, &mut problems);
+            contradictions::check_values(&definition.schema, &fields, &mut problems);
             rules::check(&definition.rules, &definition.layout(&fields).when_built(), &mut problems);
         }
         if problems.is_empty() { Ok(definition) } else { Err(problems) }
@@ -188,6 +194,12 @@ impl Definition {
             referrals.entry(relation.collection).or_default().push(referrer);
         }
         referrals
+    }
+
+    /// Its relation fields, each with the collection it refers to.
+    pub(super) fn relations(&self) -> Vec<(String, String)> {
+        let fields = field::read(&self.schema, &mut Vec::new()).into_iter();
+        fields.filter_map(|(field, its)| Some((field, its.relation?.collection))).collect()
     }
 
     /// Whether its schema names this field, so that a record may contain it.
@@ -230,6 +242,11 @@ impl Definition {
         self.work.as_ref().map_or(&[], |work| &work.references)
     }
 
+    /// The relation fields whose stored ids have not been checked.
+    pub fn unchecked(&self) -> &[String] {
+        self.work.as_ref().map_or(&[], |work| &work.relations)
+    }
+
     /// The fields that restrict deletions, each with the collection it refers to.
     pub(super) fn restricting(&self) -> Vec<(String, String)> {
         let restricts = |referrer: &Referrer| referrer.on_delete == OnDelete::Restrict;
@@ -265,7 +282,7 @@ impl Definition {
     pub fn status(&self) -> &'static str {
         if self.blocked().is_some() {
             "blocked"
-        } else if self.next().is_some() || !self.claims().is_empty() {
+        } else if self.next().is_some() || !self.claims().is_empty() || !self.unchecked().is_empty() {
             "narrowing"
         } else if self.counting || !self.unreferenced().is_empty() || self.indexes.iter().any(|index| !index.ready) {
             "building"

@@ -9,6 +9,7 @@ mod change;
 mod collection;
 mod compatibility;
 mod compiled;
+mod contradictions;
 mod definition;
 mod field;
 mod index;

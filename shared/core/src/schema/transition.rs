@@ -24,11 +24,13 @@ pub struct Blocked {
     pub indexes: Vec<String>,
     /// Unique constraints.
     pub unique: Vec<Vec<String>>,
+    /// Relation fields with ids that lead to no record.
+    pub relations: Vec<String>,
 }
 
 impl Blocked {
     /// Whether anything is blocked.
     pub fn is_any(&self) -> bool {
-        self.schema || !self.indexes.is_empty() || !self.unique.is_empty()
+        self.schema || !(self.indexes.is_empty() && self.unique.is_empty() && self.relations.is_empty())
     }
 }

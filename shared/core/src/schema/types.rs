@@ -87,6 +87,11 @@ impl Types {
         self.object
     }
 
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
+
     /// The types other than `null`, for a message: `text, a number or a list`.
     pub fn description(&self) -> String {
         let names: Vec<&str> = self.names().collect();

@@ -19,14 +19,14 @@ async fn an_index_is_built_while_reads_and_writes_go_on() {
         made.push(task(&ada, &format!("{nth}")).await);
     }
     assert_eq!(filtered(&admin, "status == 'open'").await.expect(422).code(), "index_required");
-    let building = admin.put(DEFINITION, with_by_status()).await.expect(200).body;
+    let building = admin.put(DEFINITION, with_by_status()).await.expect(202).body;
     assert_eq!(
         (&building["status"], &building["indexes"][1]["ready"]),
         (&json!("building"), &json!(false)),
         "{building}"
     );
     assert_eq!(
-        admin.put(DEFINITION, with_by_status()).await.expect(200).body,
+        admin.put(DEFINITION, with_by_status()).await.expect(202).body,
         building,
         "the same again starts nothing"
     );
@@ -74,7 +74,7 @@ async fn an_index_build_does_not_skip_a_record_under_constant_writes() {
             world.advance(Duration::from_secs(1));
         }
         let hot = task(&ada, "hot").await;
-        let building = admin.put(DEFINITION, with_by_status()).await.expect(200).body;
+        let building = admin.put(DEFINITION, with_by_status()).await.expect(202).body;
         world.settle().await;
         world.advance(SETTLED);
         // The first update starts the job, and each of the next eight conflicts with another write.
@@ -98,7 +98,7 @@ async fn a_dropped_index_serves_no_query_at_once_and_its_entries_are_cleared_lat
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     let record = task(&ada, "kept").await;
-    admin.put(DEFINITION, with_by_status()).await.expect(200);
+    admin.put(DEFINITION, with_by_status()).await.expect(202);
     work(&world).await;
     let slots = async || {
         let dump = world.dump("RecordsTable").await;
@@ -151,7 +151,7 @@ async fn a_changed_index_serves_its_old_form_until_it_is_rebuilt() {
         expected.push(ada.post(TASKS, body).await.expect(201).body);
     }
     let changed = tasks_with(json!({ "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["-priority"] }] }));
-    let building = admin.put(DEFINITION, changed.clone()).await.expect(200).body;
+    let building = admin.put(DEFINITION, changed.clone()).await.expect(202).body;
     assert_eq!(building["indexes"].as_array().unwrap().len(), 1, "{building}");
     world.advance(HEARD);
     let during = ada.post(TASKS, json!({ "title": "during", "owner": ada.id(), "priority": 0 })).await.expect(201).body;
@@ -189,7 +189,7 @@ async fn a_changed_index_that_records_do_not_fit_serves_its_old_form() {
         .await
         .expect(201)
         .body;
-    let building = admin.put("/v1/collections/notes", notes(json!(["text"]))).await.expect(200).body;
+    let building = admin.put("/v1/collections/notes", notes(json!(["text"]))).await.expect(202).body;
     work(&world).await;
     let job = job_of(&admin, &building).await;
     assert_eq!((&job["status"], &job["progress"]["refused"]["indexes"]), (&json!("dead"), &json!(["by_kind"])));
@@ -206,7 +206,7 @@ async fn a_later_change_overtakes_a_build_and_a_change_of_rules_does_not() {
     with_tasks(&world).await;
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     task(&ada, "one").await;
-    let first = admin.put(DEFINITION, with_by_status()).await.expect(200).body;
+    let first = admin.put(DEFINITION, with_by_status()).await.expect(202).body;
     let mut ruled = with_by_status();
     ruled["rules"]["delete"] = json!("false");
     let second = admin.put(DEFINITION, ruled.clone()).await.expect(202).body;
@@ -238,7 +238,7 @@ async fn an_index_with_a_too_long_key_waits_and_its_job_names_the_record() {
     let short = admin.post("/v1/collections/notes/records", json!({ "text": "x", "kind": "k" })).await.expect(201).body;
     notes["indexes"] =
         json!([{ "name": "by_text", "partition": [], "sort": ["text"] }, { "name": "by_kind", "partition": ["kind"] }]);
-    let building = admin.put("/v1/collections/notes", notes).await.expect(200).body;
+    let building = admin.put("/v1/collections/notes", notes).await.expect(202).body;
     work(&world).await;
     let result = job_of(&admin, &building).await["progress"].clone();
     assert_eq!(result["refused"]["indexes"], json!(["by_text"]), "{result}");

@@ -234,7 +234,7 @@ async fn a_change_that_only_adds_is_in_force_at_once() {
     let admin = world.admin().await;
     let mut open = tasks_with(json!({ "counts": true }));
     open["rules"]["read"] = json!("record.owner == auth.id || auth.verified");
-    let put = admin.put(DEFINITION, open).await.expect(200).body;
+    let put = admin.put(DEFINITION, open).await.expect(202).body;
     assert_eq!((put.get("inForceAt"), put.get("previous")), (None, None));
     work(&world).await;
 }

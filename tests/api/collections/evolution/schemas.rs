@@ -94,7 +94,7 @@ async fn a_narrower_schema_that_records_disagree_with_is_refused_and_names_them(
         (&after["schema"], &after["status"], &after["next"]),
         (&before["schema"], &json!("blocked"), &waiting["next"])
     );
-    assert_eq!(after["blocked"], json!({ "schema": true, "indexes": [], "unique": [] }));
+    assert_eq!(after["blocked"], json!({ "schema": true, "indexes": [], "unique": [], "relations": [] }));
     let job = job_of(&admin, &waiting).await;
     assert_eq!((&job["type"], &job["status"]), (&json!("records.check"), &json!("dead")));
     assert!(job["lastError"].as_str().unwrap().starts_with("25 stored records do not fit"), "{job}");
@@ -305,7 +305,7 @@ async fn a_unique_constraint_on_a_filled_collection_holds_once_no_two_records_sh
     // Without the duplicates it is enforced, for older records too.
     let admin = world.admin().await;
     ada.patch(&path(&again), json!({ "slug": "four" })).await.expect(200);
-    admin.put(DEFINITION, tasks()).await.expect(200);
+    admin.put(DEFINITION, tasks()).await.expect(202);
     work(&world).await;
     let taken = admin.get(DEFINITION).await.expect(200).body;
     assert_eq!((&taken["unique"], &taken["status"]), (&json!([["slug"]]), &json!("ready")));
