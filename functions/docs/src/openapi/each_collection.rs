@@ -45,19 +45,23 @@ fn rules(route: &Route, collection: &Definition) -> Value {
 
 /// Moves a standalone schema into the document and adjusts its references. Its `$defs` become separate schemas, where code
 /// generators look for them.
+///
+/// Their names have no dot, from which datamodel-code-generator makes modules, and `def`, so that no generator makes one class of
+/// a `$def` called `page` and the collection's page.
 fn place(schemas: &mut Map<String, Value>, collection: &str, key: String, mut schema: Value) {
+    let separate = |name: &str| format!("{collection}-def-{name}");
     let elsewhere = |reference: &str| {
         let path = reference.strip_prefix('#')?;
         let (name, rest) = definition(path).unwrap_or_default();
         Some(match is_plain(name) {
-            true => format!("#/components/schemas/{collection}.{name}{rest}"),
+            true => format!("#/components/schemas/{}{rest}", separate(name)),
             false => format!("#/components/schemas/{key}{path}"),
         })
     };
     refer(&mut schema, &elsewhere);
     if let Some(Value::Object(defined)) = schema.as_object_mut().and_then(|root| root.remove("$defs")) {
         let (plain, odd): (Map<_, _>, Map<_, _>) = defined.into_iter().partition(|(name, _)| is_plain(name));
-        schemas.extend(plain.into_iter().map(|(name, schema)| (format!("{collection}.{name}"), schema)));
+        schemas.extend(plain.into_iter().map(|(name, schema)| (separate(&name), schema)));
         if let (false, Some(root)) = (odd.is_empty(), schema.as_object_mut()) {
             root.insert("$defs".into(), odd.into());
         }
