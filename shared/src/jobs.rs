@@ -34,7 +34,7 @@ impl JobRequest {
     ///
     /// # Errors
     /// `NotBuilt`, or `Invalid` with every wrong member.
-    pub async fn into_job(self, definitions: &Definitions, id: String, request: &str, now: u64) -> Result<Job> {
+    pub async fn into_job(self, definitions: &Definitions, id: String, request: &str) -> Result<Job> {
         let kind = JobKind::named(&self.kind);
         if kind.is_some_and(|kind| !kind.is_built) {
             return Err(Error::NotBuilt("this type of job"));
@@ -46,7 +46,7 @@ impl JobRequest {
         if !errors.is_empty() {
             return Err(Error::Invalid(errors));
         }
-        let mut job = Job::new(id, &self.kind, self.payload, request, now);
+        let mut job = Job::new(id, &self.kind, self.payload, request);
         job.group = self.group;
         job.delay_seconds = self.delay_seconds.unwrap_or(0);
         job.max_attempts = self.max_attempts.unwrap_or(job.max_attempts);

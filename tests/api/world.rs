@@ -68,6 +68,14 @@ impl World {
         world
     }
 
+    /// A world in which every reading of the clock is a millisecond later than the one before.
+    pub async fn that_ticks() -> Self {
+        let mut world = Self::with(PATIENT).await;
+        world.clock = world.clock.clone().ticking();
+        world.restart_functions();
+        world
+    }
+
     /// A world with a definition lease of so many seconds.
     pub async fn with_lease(seconds: &str) -> Self {
         let parameters = [("DefinitionLease".to_owned(), seconds.to_owned())].into();

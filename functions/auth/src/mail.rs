@@ -51,7 +51,7 @@ impl Outbox {
         let sealed = self.seal.seal(&format!("mail:{id}"), text.as_bytes()).await?;
         let payload = json!({ "to": to.as_str(), "subject": "Your sign-up", "sealedText": sealed });
         let payload: Map<String, Value> = payload.as_object().cloned().unwrap_or_default();
-        let mut job = Job::new(id, EMAIL_JOB, payload, request_id, self.clock.millis());
+        let mut job = Job::new(id, EMAIL_JOB, payload, request_id);
         // Retries stop when the code expires, after ten minutes.
         job.max_attempts = 9;
         if !place.is_mailed() {

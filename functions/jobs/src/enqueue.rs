@@ -23,7 +23,7 @@ pub async fn enqueue(
 }
 
 async fn enqueued(app: &App, body: JobRequest, request: &str, scoped_key: Option<ScopedKey>) -> Result<StoredResponse> {
-    let job = body.into_job(&app.definitions, id::new(&app.clock), request, app.clock.millis()).await?;
+    let job = body.into_job(&app.definitions, id::new(&app.clock), request).await?;
     let answer = StoredResponse { location: Some(format!("/v1/jobs/{}", job.id)), ..answer::shown(202, &job)? };
     match scoped_key {
         None => app.jobs.enqueue(&job).await?,

@@ -36,7 +36,7 @@ pub fn job(record: &EventRecord) -> Option<Job> {
         ("follow", follow),
     ];
     let payload: Map<String, Value> = payload.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-    Some(Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, CASCADE_JOB, payload, &new.rid, millis) })
+    Some(Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, CASCADE_JOB, payload, &new.rid) })
 }
 
 #[cfg(test)]

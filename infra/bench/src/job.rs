@@ -47,7 +47,7 @@ pub struct Ran {
 /// When it does not succeed.
 pub fn run(stack: &Stack, worker: &Path, kind: &str, payload: Map<String, Value>) -> Result<Ran, Source> {
     let (jobs, clock) = (stack.jobs()?, Clock::default());
-    let job = Job::new(id::new(&clock), kind, payload, "load", clock.millis());
+    let job = Job::new(id::new(&clock), kind, payload, "load");
     stack.wait(jobs.enqueue(&job)).map_err(|error| error.to_string())?;
     let mut function = Environment::spawn(Command::new(worker), &variables(stack))?;
     function.rest()?;

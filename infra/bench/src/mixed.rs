@@ -119,7 +119,7 @@ impl<'a> Messages<'a> {
         };
         let clock = Clock::default();
         let payload: Map<String, Value> = payload.as_object().cloned().unwrap_or_default();
-        let job = Job::new(id::new(&clock), kind, payload, "load", clock.millis());
+        let job = Job::new(id::new(&clock), kind, payload, "load");
         self.stack.wait(self.jobs.enqueue(&job)).map_err(|error| error.to_string())?;
         message(&job)
     }

@@ -11,6 +11,7 @@ use time::macros::format_description;
 pub struct Clock {
     standing_at: Option<u64>,
     moved_by_millis: Arc<AtomicI64>,
+    ticks: bool,
 }
 
 impl Clock {
@@ -19,12 +20,19 @@ impl Clock {
         Self { standing_at: Some(millis), ..Self::default() }
     }
 
+    /// The same clock, but each reading moves it on by a millisecond. A test that needs two times to be equal sees whether
+    /// they are one reading.
+    pub fn ticking(self) -> Self {
+        Self { ticks: true, ..self }
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn millis(&self) -> u64 {
         let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let real = self.standing_at.map_or_else(wall, u128::from);
         let real = i64::try_from(real).unwrap_or(i64::MAX);
-        u64::try_from(real.saturating_add(self.moved_by_millis.load(Ordering::Relaxed))).unwrap_or(0)
+        let moved = self.moved_by_millis.fetch_add(i64::from(self.ticks), Ordering::Relaxed);
+        u64::try_from(real.saturating_add(moved)).unwrap_or(0)
     }
 
     /// Seconds since the Unix epoch.

@@ -11,7 +11,11 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 /// A new UUIDv7 with the clock's time.
 pub fn new(clock: &Clock) -> String {
-    let millis = clock.millis();
+    of_time(clock.millis())
+}
+
+/// A new UUIDv7 of this time, in milliseconds since the Unix epoch.
+pub fn of_time(millis: u64) -> String {
     let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(Timestamp::from_unix(NoContext, millis / 1000, nanos)).to_string()
 }

@@ -40,6 +40,11 @@ impl Grant {
         self.stated().is_some_and(Expr::asks_the_time)
     }
 
+    /// The time of the request, RFC 3339: the `request.time` of the rule.
+    pub fn asked_at(&self) -> &str {
+        &self.now
+    }
+
     /// The residual rule at another time, RFC 3339.
     pub fn residual_at(&self, moment: &str) -> Expr {
         let known = Known { auth: self.auth.as_ref(), now: moment, input: Input::None };

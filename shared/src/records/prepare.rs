@@ -106,7 +106,8 @@ pub(super) async fn create(
     name: &str,
     body: Map<String, Value>,
 ) -> Result<Prepared> {
-    make(operations, caller, name, id::new(&operations.clock), body).await
+    let now = operations.clock.millis();
+    make(operations, caller, (name, id::of_time(now)), now, body).await
 }
 
 /// Prepares creating a record with a client-generated id.
@@ -119,29 +120,29 @@ pub(super) async fn create_with_id(
     if body.get("id").and_then(Value::as_str) == Some(id) {
         body.remove("id");
     }
-    make(operations, caller, name, id.to_owned(), body).await
+    make(operations, caller, (name, id.to_owned()), operations.clock.millis(), body).await
 }
 
+/// A create has one time: the `request.time` of its rule, its `updatedAt`, and the time in an id that the server generates.
 async fn make(
     operations: &Operations,
     caller: &Caller,
-    name: &str,
-    id: String,
+    (name, id): (&str, String),
+    now: u64,
     body: Map<String, Value>,
 ) -> Result<Prepared> {
     let collection = operations.collection(name, caller, Rule::Create).await?;
-    let (grant, data) = granted(operations, caller, &collection, body)?;
+    let (grant, data) = granted(caller, &collection, now, body)?;
     Ok(Prepared::new(grant, id, What::Create(data), Preconditions::NONE))
 }
 
 /// Validates new data and gets the grant to write it. A caller who could never create records gets no schema errors.
 fn granted(
-    operations: &Operations,
     caller: &Caller,
     collection: &Arc<Collection>,
+    now: u64,
     mut data: Map<String, Value>,
 ) -> Result<(Grant, Map<String, Value>)> {
-    let now = operations.clock.millis();
     let ask = |data: &Map<String, Value>| allow(caller, Rule::Create, collection, now, Input::Whole(data));
     collection.canonicalise(&mut data);
     if let Err(error @ (Error::Unauthenticated(_) | Error::NotFound(_))) = ask(&data) {

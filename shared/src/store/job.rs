@@ -3,6 +3,7 @@
 use super::item::{self, Item, number, string};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
+use crate::id;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -86,8 +87,9 @@ fn is_zero(value: &u32) -> bool {
 }
 
 impl Job {
-    /// A job to be enqueued.
-    pub fn new(id: String, kind: &str, payload: Map<String, Value>, request_id: &str, now: u64) -> Self {
+    /// A job to be enqueued, created at the time in its id.
+    pub fn new(id: String, kind: &str, payload: Map<String, Value>, request_id: &str) -> Self {
+        let created_at = rfc3339(id::millis(&id).unwrap_or_default());
         Self {
             id,
             kind: kind.to_owned(),
@@ -102,8 +104,8 @@ impl Job {
             delay_seconds: 0,
             run: 1,
             request_id: request_id.to_owned(),
-            created_at: rfc3339(now),
-            updated_at: rfc3339(now),
+            created_at: created_at.clone(),
+            updated_at: created_at,
         }
     }
 

@@ -104,7 +104,7 @@ impl Records {
             What::Create(data) => {
                 size_shares::check(intent.grant.collection(), None, data)?;
                 let absent = Expression::new("attribute_not_exists(pk)");
-                (self.made(intent, data, request)?, absent, Vec::new(), Vec::new())
+                (Self::made(intent, data, request)?, absent, Vec::new(), Vec::new())
             }
             what => {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
@@ -122,12 +122,13 @@ impl Records {
         Ok(Write { intent, record, condition, held, unmoved })
     }
 
-    /// A new record. Its `createdAt` is the time in its id, because lists by time read the ids.
-    fn made(&self, intent: &Intent, data: &Map<String, Value>, request: &str) -> Result<Record> {
+    /// A new record. Its `createdAt` is the time in its id, because lists by time read the ids. Its `updatedAt` is the time of
+    /// the request, but never before `createdAt`.
+    fn made(intent: &Intent, data: &Map<String, Value>, request: &str) -> Result<Record> {
         let created_at = rfc3339(id::millis(&intent.id).ok_or(Error::NotFound("record"))?);
         Ok(Record {
             id: intent.id.clone(),
-            updated_at: self.now().max(created_at.clone()),
+            updated_at: intent.grant.asked_at().to_owned().max(created_at.clone()),
             created_at,
             version: 1,
             data: data.clone(),

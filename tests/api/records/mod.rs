@@ -12,6 +12,7 @@ mod deleted_targets;
 mod expand;
 mod ids;
 mod membership_rules;
+mod new_records;
 mod numbers;
 pub mod pages;
 mod residual_filters;
