@@ -1,11 +1,12 @@
-//! The cascade job that follows a deletion. A pure function: it takes a stream record and returns a job to enqueue.
+//! The job that follows a deletion, and the one that follows its undelete. A pure function: it takes a stream record and returns
+//! a job to enqueue.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::id;
-use undercroft::jobs::CASCADE_JOB;
-use undercroft::jobs::MAX_ATTEMPTS;
+use undercroft::jobs::{CASCADE_JOB, MAX_ATTEMPTS, RESTORE_JOB};
+use undercroft::schema::{OnDelete, Referrer};
 use undercroft::store::jobs::Job;
 use undercroft::store::keys::of_record_partition;
 
@@ -21,22 +22,35 @@ struct Image {
     rid: String,
 }
 
-/// The job for a record that became a tombstone. The same change always gives the same job, so relaying it twice is harmless.
+/// The job for a record that became a tombstone, or that was one. The same change always gives the same job, so relaying it twice
+/// is harmless.
 pub fn job(record: &EventRecord) -> Option<Job> {
     let image = |item: &serde_dynamo::Item| serde_dynamo::from_item::<_, Image>(item.clone()).unwrap_or_default();
     let (old, new) = (image(&record.change.old_image), image(&record.change.new_image));
-    let follow: Value = serde_json::from_str(new.follow.as_deref().filter(|_| old.del.is_none())?).ok()?;
     let (collection, generation) = of_record_partition(&new.pk)?;
+    let mut payload = Map::from_iter(
+        [("collection", json!(collection)), ("generation", json!(generation)), ("id", json!(new.sk))]
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
     let millis = u64::try_from(record.change.approximate_creation_date_time.timestamp_millis()).unwrap_or_default();
     let id = id::derived(millis, &format!("{}#{}#{}", new.pk, new.sk, new.v));
-    let payload = [
-        ("collection", json!(collection)),
-        ("generation", json!(generation)),
-        ("id", json!(new.sk)),
-        ("follow", follow),
-    ];
-    let payload: Map<String, Value> = payload.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-    Some(Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, CASCADE_JOB, payload, &new.rid) })
+    match (old.del, new.del) {
+        (None, Some(_)) => {
+            let follow: Value = serde_json::from_str(new.follow.as_deref()?).ok()?;
+            payload.insert("follow".to_owned(), follow);
+            Some(Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, CASCADE_JOB, payload, &new.rid) })
+        }
+        (Some(_), None) if has_followers(old.follow.as_deref()?) => {
+            Some(Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, RESTORE_JOB, payload, &new.rid) })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a cascade may have deleted records with this one.
+fn has_followers(follow: &str) -> bool {
+    let referrers: Vec<Referrer> = serde_json::from_str(follow).unwrap_or_default();
+    referrers.iter().any(|referrer| referrer.on_delete == OnDelete::Cascade)
 }
 
 #[cfg(test)]
@@ -67,6 +81,19 @@ mod tests {
         assert_eq!((job.payload["collection"].as_str(), job.payload["generation"].as_u64()), (Some("posts"), Some(2)));
         assert_eq!((job.payload["id"].as_str(), job.request_id.as_str()), (Some("p1"), "r1"));
         assert_eq!(job.payload["follow"][0]["collection"], "comments");
+    }
+
+    #[test]
+    fn an_undelete_is_one_job_if_a_cascade_may_have_deleted_records() {
+        let alive =
+            json!({ "pk": { "S": "c#posts#2#0" }, "sk": { "S": "p1" }, "v": { "N": "5" }, "rid": { "S": "r2" } });
+        let job = job(&record(tombstone(), alive.clone())).expect("a job");
+        assert_eq!((job.kind.as_str(), job.payload["id"].as_str()), (RESTORE_JOB, Some("p1")));
+        assert_eq!(super::job(&record(tombstone(), alive.clone())).map(|job| job.id), Some(job.id));
+        let mut without = tombstone();
+        without["follow"]["S"] = json!(r#"[{"collection":"comments","field":"post","onDelete":"setNull"}]"#);
+        assert!(super::job(&record(without, alive)).is_none());
+        assert!(super::job(&record(tombstone(), json!({}))).is_none(), "the tombstone has expired");
     }
 
     #[test]

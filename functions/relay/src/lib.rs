@@ -70,7 +70,7 @@ pub async fn handle(app: &App, event: Event) -> DynamoDbEventResponse {
     response
 }
 
-/// Enqueues the cascades of deletions, then writes changes of records into the change log, as many at once as fit. If a cascade
+/// Enqueues the jobs of deletions and undeletes, then writes changes of records into the change log, as many at once as fit. If a cascade
 /// fails, the changes before it are written anyway, because the stream does not retry them.
 async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a EventRecord, Error)> {
     let (reached, stopped) = enqueue_followers(app, records).await;
@@ -78,7 +78,7 @@ async fn keep<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a Even
     stopped
 }
 
-/// How many of the first records have their cascades enqueued, and the error of the next.
+/// How many of the first records have their jobs enqueued, and the error of the next.
 async fn enqueue_followers<'a>(app: &App, records: &'a [EventRecord]) -> (usize, Result<(), (&'a EventRecord, Error)>) {
     for (position, record) in records.iter().enumerate() {
         let Some(job) = cascades::job(record) else { continue };

@@ -33,7 +33,7 @@ pub struct Prepared {
 
 impl Prepared {
     fn new(grant: Grant, id: String, what: What, preconditions: Preconditions) -> Self {
-        Self { intent: Intent { grant, id, what, preconditions, targets: Vec::new() }, or_by: None }
+        Self { intent: Intent { grant, id, what, preconditions, targets: Vec::new(), cause: None }, or_by: None }
     }
 
     /// What it writes: a collection's name, and an id.

@@ -141,7 +141,7 @@ impl Records {
         let condition = write.condition.clone();
         let written = match write.intent.what {
             What::Delete => {
-                let soft_delete = self.soft_delete(&write.intent.grant, &write.record.request_id);
+                let soft_delete = self.soft_delete(write.intent, &write.record.request_id);
                 match self.table().update(write.key(), soft_delete, condition).await? {
                     WriteOutcome::Done(_) => WriteOutcome::Done(()),
                     WriteOutcome::ConditionFailed(old) => WriteOutcome::ConditionFailed(old),
@@ -166,7 +166,7 @@ impl Records {
         for (position, write) in writes.iter().enumerate() {
             let item = match write.intent.what {
                 What::Delete => {
-                    let soft_delete = self.soft_delete(&write.intent.grant, &write.record.request_id);
+                    let soft_delete = self.soft_delete(write.intent, &write.record.request_id);
                     conditional_update(table, write.key(), soft_delete, &write.condition)
                 }
                 _ => write.item().and_then(|item| conditional_put(table, item, &write.condition)),

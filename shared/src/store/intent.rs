@@ -75,6 +75,19 @@ pub struct Intent {
     pub preconditions: Preconditions,
     /// The records it will point at.
     pub targets: Vec<Target>,
+    /// For a deletion by a cascade: the record that was deleted first, so that its undelete brings this one back.
+    pub cause: Option<Cause>,
+}
+
+/// A deleted record whose deletion made a cascade delete others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Its collection.
+    pub collection: String,
+    /// The generation of its collection.
+    pub generation: u32,
+    /// Its id.
+    pub id: String,
 }
 
 impl Intent {

@@ -7,7 +7,7 @@
 //! | `d` | definitions of collections | collections, and worker when a job on a definition is done |
 //! | `c#` | records | records (auth for `users`, worker for imports, cascades and the attributes beside the data) |
 //! | `u#` | uniqueness markers | records, and worker for records older than a constraint |
-//! | `r#` | references that restrict a record's deletion | records, and worker when it deletes referring records |
+//! | `r#` | references: what restricts a record's deletion, and what was deleted with it | records, worker |
 //! | `i#` | responses stored for idempotency keys | records, collections, jobs |
 //! | `n#` | the change log's heads: counts and last sequences | relay |
 //! | `f#` | the change log's entries, in order | relay |
@@ -77,6 +77,12 @@ pub const UNIQUE_SORT: &str = "u";
 /// Partition of the references to a record: the records that point at it and restrict its deletion.
 pub fn reference_partition(collection: &str, generation: u32, id: &str) -> String {
     format!("r#{collection}#{generation}#{id}")
+}
+
+/// Partition of the references to a record from the records that are deleted with it: apart from those that restrict its
+/// deletion, so that nobody who deletes it reads them.
+pub fn follower_partition(collection: &str, generation: u32, id: &str) -> String {
+    format!("{}#f", reference_partition(collection, generation, id))
 }
 
 /// Partition of the response stored for an idempotency key, by the hash of the key and its scope.

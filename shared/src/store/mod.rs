@@ -14,6 +14,7 @@ pub mod definitions;
 pub mod deleted;
 pub mod explain;
 mod expression;
+pub mod followers;
 pub mod idempotency;
 pub mod intent;
 pub mod item;

@@ -9,6 +9,7 @@
 //! | `by`, `rid` | who wrote it last, and under which request |
 //! | `del`, `ttl` | when it was deleted, and when the tombstone may go |
 //! | `follow` | on a tombstone: what to do with the records that point at it |
+//! | `cause` | on a tombstone that a cascade made: the record that was deleted first, see [`followers`](super::followers) |
 //! | `lk`, `lr` | until when, and by which request, it is locked for deletion |
 //! | `ix1p`, `ix1s`, ... | its keys in the declared indexes |
 //! | `cn`, `cf` | since which definition it is counted and its changes are logged, for the [`change_log`](super::change_log) |

@@ -1,15 +1,16 @@
 //! Soft deletion: a record becomes a tombstone that no read returns and that can be undeleted.
 
 use super::Expression;
+use super::intent::Intent;
 use super::item::{number, string};
 use super::records::{Records, TOMBSTONE_SECONDS};
-use crate::policy::Grant;
 use crate::schema::{OnDelete, Referrer};
 
 impl Records {
     /// The update that turns a record into a tombstone: removes its index keys and keeps its data for an undelete. It also
     /// stores what must happen to the records that point at it, so that the stream can start it.
-    pub(super) fn soft_delete(&self, grant: &Grant, request: &str) -> Expression {
+    pub(super) fn soft_delete(&self, intent: &Intent, request: &str) -> Expression {
+        let grant = &intent.grant;
         let definition = grant.collection().definition();
         let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
         let follow: Vec<&Referrer> =
@@ -29,6 +30,10 @@ impl Records {
             }
             _ => deleted,
         };
+        if let Some(cause) = &intent.cause {
+            deleted.text.push_str(", cause = :cause");
+            deleted = deleted.value(":cause", string(cause.partition()));
+        }
         deleted.text.push_str(&format!(" REMOVE lk, lr{remove}"));
         deleted
     }

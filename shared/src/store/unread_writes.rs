@@ -76,7 +76,7 @@ impl Records {
     async fn delete_unread(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
         let Some(rule) = rule_condition(&intent.grant) else { return Ok(None) };
         let condition = alive().and(version_condition(&intent.preconditions)).and(rule);
-        let soft_delete = self.soft_delete(&intent.grant, request);
+        let soft_delete = self.soft_delete(intent, request);
         match self.table().update(key(intent.grant.collection(), &intent.id), soft_delete, condition).await? {
             WriteOutcome::Done(deleted) => Ok(written(intent, &deleted)),
             WriteOutcome::ConditionFailed(Some(old)) if written_by(&old, request) => Ok(written(intent, &old)),

@@ -94,7 +94,7 @@ pub async fn intent(
     complete_new(collection, &mut data)?;
     let targets = targets(&tools.definitions, collection, Referring::System(&tools.system), &data, now).await?;
     let grant = tools.system.grant(collection, now);
-    Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets })
+    Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets, cause: None })
 }
 
 /// Whether a row has its own id.

@@ -13,8 +13,10 @@ mod records_cascade;
 mod records_export;
 mod records_import;
 mod records_purge;
+mod records_restore;
 mod row_reader;
 mod slice;
+mod stuck;
 mod tools;
 
 pub use failure::Failure;
@@ -24,7 +26,7 @@ pub use tools::Tools;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use undercroft::jobs::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB};
+use undercroft::jobs::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB, RESTORE_JOB};
 use undercroft::store::jobs::Job;
 
 /// Runs one attempt of a job. Every kind must be safe to run twice, and a long job must end with its slice.
@@ -35,6 +37,7 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
         CASCADE_JOB => records_cascade::run(tools, job, payload(job)?, slice).await,
         EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,
         IMPORT_JOB => records_import::run(tools, job, payload(job)?, slice).await,
+        RESTORE_JOB => records_restore::run(tools, payload(job)?, job, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
         other => Err(Failure::last(format!("No worker handles jobs of type {other}."))),
     }

@@ -1,23 +1,24 @@
 //! `records.cascade`: updates the records that point at a deleted one: `cascade` deletes them, `setNull` removes the field.
 //! No new record can point at a tombstone, so their number only falls; the job lists them pass after pass until a pass finds
 //! none. A record that cannot be written does not block the others, but the attempt fails after the pass. A record deleted
-//! here has a cascade job of its own.
+//! here has a cascade job of its own, and is noted beforehand for an undelete (`records_restore`).
 
-use super::failure::{Failure, in_words};
+use super::failure::Failure;
 use super::outcome::Outcome;
 use super::slice::Slice;
+use super::stuck::Stuck;
 use super::tools::Tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use undercroft::error::Error;
 use undercroft::expr::Expr;
-use undercroft::futures::future::join_all;
+use undercroft::futures::future::{join_all, try_join_all};
 use undercroft::id::{base64url, from_base64url};
 use undercroft::preconditions::{IfMatch, IfNoneMatch, Preconditions};
 use undercroft::query::{ListQuery, plan};
 use undercroft::schema::{Collection, OnDelete, Referrer, Relation};
-use undercroft::store::intent::{Intent, What};
+use undercroft::store::intent::{Cause, Intent, What};
 use undercroft::store::jobs::Job;
 use undercroft::store::list::Listed;
 use undercroft::store::record::Record;
@@ -28,8 +29,8 @@ const PAGE: i32 = 100;
 const SIDE_BY_SIDE: usize = 16;
 /// Seconds before an empty index is queried again, because writes before the deletion may not have reached the index yet.
 const INDEX_LAG: u32 = 15;
-/// Maximum characters of a stored error of a record.
-const REASON: usize = 300;
+/// What the records are that cannot be written.
+const STUCK: &str = "Records that point at the deleted one and could not be updated or deleted";
 /// Wait for an index that is still being built, in seconds.
 const NOT_READY: u32 = 30;
 
@@ -67,15 +68,6 @@ struct Pass {
     stuck: Stuck,
 }
 
-/// Records that cannot be written: others restrict their deletion, or they would not fit their schema.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Stuck {
-    count: u64,
-    /// The first of them, and why.
-    first: Option<(String, String)>,
-}
-
 /// Runs a slice of the job.
 pub async fn run(tools: &Tools, job: &Job, gone: Payload, slice: &Slice) -> Result<Outcome, Failure> {
     let mut progress: Progress =
@@ -93,8 +85,11 @@ pub async fn run(tools: &Tools, job: &Job, gone: Payload, slice: &Slice) -> Resu
         let Some(page) = pointing(tools, &collection, referrer, &gone.id, (room, after.as_deref())).await? else {
             return Ok(Outcome::Later(json!(progress), NOT_READY));
         };
-        let intents = page.records.iter().map(|record| intent(tools, &collection, referrer, on_delete, record));
-        progress.done += write(tools, job, &intents.collect::<Vec<_>>(), &mut progress.pass.stuck).await?;
+        let intents =
+            page.records.iter().map(|record| intent(tools, &collection, (&gone, referrer), on_delete, record));
+        let intents: Vec<Intent> = intents.collect();
+        note(tools, &intents).await?;
+        progress.done += write(tools, job, &intents, &mut progress.pass.stuck).await?;
         progress.pass.met |= !page.records.is_empty();
         progress.pass.go_on(page.next);
         worked += page.records.len().max(1);
@@ -152,6 +147,18 @@ async fn pointing(
     }
 }
 
+/// Notes the records that are about to be deleted, so that an undelete finds them.
+async fn note(tools: &Tools, intents: &[Intent]) -> Result<(), Failure> {
+    for some in intents.chunks(SIDE_BY_SIDE) {
+        let notes = some.iter().filter_map(|intent| {
+            let (cause, collection) = (intent.cause.as_ref()?, intent.grant.collection());
+            Some(tools.records.note_follower(&tools.system, cause, collection, &intent.id))
+        });
+        try_join_all(notes).await?;
+    }
+    Ok(())
+}
+
 /// Writes each record on the condition that it is unchanged. Returns the number written; records with a conflict are
 /// listed again.
 async fn write(tools: &Tools, job: &Job, intents: &[Intent], stuck: &mut Stuck) -> Result<u64, Failure> {
@@ -162,7 +169,7 @@ async fn write(tools: &Tools, job: &Job, intents: &[Intent], stuck: &mut Stuck) 
             match outcome {
                 Ok(_) => written += 1,
                 Err(Error::NotFound(_) | Error::PreconditionFailed(_)) => {}
-                Err(error @ (Error::Conflict { .. } | Error::Invalid(_))) => stuck.note(&intent.id, error),
+                Err(error @ (Error::Conflict { .. } | Error::Invalid(_))) => stuck.note(&intent.id, &error),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -173,7 +180,7 @@ async fn write(tools: &Tools, job: &Job, intents: &[Intent], stuck: &mut Stuck) 
 fn intent(
     tools: &Tools,
     collection: &Arc<Collection>,
-    referrer: &Referrer,
+    (gone, referrer): (&Payload, &Referrer),
     on_delete: OnDelete,
     record: &Record,
 ) -> Intent {
@@ -184,7 +191,12 @@ fn intent(
     let preconditions =
         Preconditions { if_match: IfMatch::Versions(vec![record.version]), if_none_match: IfNoneMatch::Absent };
     let grant = tools.system.grant(collection, tools.clock.millis());
-    Intent { grant, id: record.id.clone(), what, preconditions, targets: Vec::new() }
+    let cause = matches!(what, What::Delete).then(|| Cause {
+        collection: gone.collection.clone(),
+        generation: gone.generation,
+        id: gone.id.clone(),
+    });
+    Intent { grant, id: record.id.clone(), what, preconditions, targets: Vec::new(), cause }
 }
 
 impl Progress {
@@ -192,12 +204,7 @@ impl Progress {
     /// job's maximum number of attempts.
     fn end_pass(mut self, max_attempts: u32) -> Result<Outcome, Failure> {
         let Pass { met, stuck, .. } = std::mem::take(&mut self.pass);
-        if let Some(reason) = stuck.reported() {
-            let times = self.failed + 1;
-            let is_last = times >= max_attempts;
-            // A redrive gives it all attempts again.
-            self.failed = if is_last { 0 } else { times };
-            let failure = if is_last { Failure::last(reason) } else { Failure::new(reason) };
+        if let Some((failure, times)) = stuck.failure(STUCK, &mut self.failed, max_attempts) {
             return Err(failure.met(times, json!(self)));
         }
         if self.empty && !met {
@@ -217,20 +224,5 @@ impl Pass {
 
     fn position(&self) -> Option<Vec<u8>> {
         self.after.as_deref().and_then(from_base64url)
-    }
-}
-
-impl Stuck {
-    fn note(&mut self, id: &str, error: Error) {
-        self.count += 1;
-        self.first.get_or_insert_with(|| (id.to_owned(), in_words(&error).chars().take(REASON).collect()));
-    }
-
-    fn reported(&self) -> Option<String> {
-        let (id, error) = self.first.as_ref()?;
-        let count = self.count;
-        Some(format!(
-            "Records that point at the deleted one and could not be updated or deleted: {count}. The first is {id}: {error}"
-        ))
     }
 }

@@ -12,6 +12,8 @@ pub const CHECK_JOB: &str = "records.check";
 pub const PURGE_JOB: &str = "records.purge";
 /// Applies `onDelete` to the records that point at a deleted record.
 pub const CASCADE_JOB: &str = "records.cascade";
+/// Undeletes the records that a cascade deleted with a record that was undeleted.
+pub const RESTORE_JOB: &str = "records.restore";
 /// Sends one mail.
 pub const EMAIL_JOB: &str = "email.send";
 /// Exports a collection to a file.
@@ -64,7 +66,7 @@ fn unchecked(_: &Map<String, Value>) -> Vec<FieldError> {
 }
 
 /// Every kind. A job with another type is accepted too and dies because no worker knows it.
-pub const JOB_KINDS: [JobKind; 9] = [
+pub const JOB_KINDS: [JobKind; 10] = [
     by_admins(EMAIL_JOB, check_email),
     JobKind { takes_group: false, ..by_admins(EXPORT_JOB, check_export) },
     JobKind { takes_group: false, ..by_admins(IMPORT_JOB, check_import) },
@@ -73,6 +75,7 @@ pub const JOB_KINDS: [JobKind; 9] = [
     by_system(BUILD_JOB, "Put the previous definition again to end the job."),
     by_system(CHECK_JOB, "Put the previous definition again to end the job."),
     by_system(CASCADE_JOB, "Undelete the record to end the job."),
+    by_system(RESTORE_JOB, "Delete the record again to end the job."),
     by_system(PURGE_JOB, "A collection that was deleted with its records cannot be restored."),
 ];
 
