@@ -11,6 +11,8 @@ mod commit;
 mod conditions;
 pub mod definitions;
 pub mod deleted;
+mod entries;
+mod entry_changes;
 pub mod explain;
 mod expression;
 pub mod idempotency;

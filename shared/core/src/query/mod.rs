@@ -5,6 +5,7 @@
 //! [`condition()`] expresses a rule for a single write: what the stored record must satisfy.
 
 mod condition;
+mod element;
 pub mod keys;
 mod layout;
 mod list_query;
@@ -14,6 +15,7 @@ mod ranges;
 mod refuse;
 
 pub use condition::{Condition, condition};
+pub use element::{MAX_ELEMENTS, each_of, element_of, stored_field};
 pub use layout::{Index, IndexKey, KeyTooLong, Layout, serves};
 pub use list_query::ListQuery;
 pub use ordering::{SortField, parse_fields, parse_sort};

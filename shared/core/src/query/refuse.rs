@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::expr::{Expr, FieldTypes, is_system};
 
+use super::element::{MAX_ELEMENTS, element_of, equals, stored_field};
 use super::layout::Layout;
 use super::list_query::ListQuery;
 use super::ordering::SortField;
@@ -41,13 +42,22 @@ pub(super) fn refuse(
         Ok(index) => Refusal {
             code: "index_required",
             message: format!(
-                "No index serves {}. Add the index in `addIndex`, or read with scan=N.",
-                shown(branch, query.sort)
+                "No index serves {}. Add the index in `addIndex`, or read with scan=N.{}",
+                shown(branch, query.sort),
+                bounded(branch)
             ),
             add_index: Some(index),
         },
         Err(reason) => no_index(reason),
     }
+}
+
+/// What an index over elements needs besides.
+fn bounded(branch: &Branch) -> String {
+    let array = branch.equal.iter().find_map(|(field, _)| element_of(field));
+    array.map_or_else(String::new, |array| {
+        format!(" An index over the elements of `{array}` needs `maxItems` of at most {MAX_ELEMENTS} on that array.")
+    })
 }
 
 fn no_index(reason: String) -> Refusal {
@@ -80,7 +90,10 @@ fn missing_index(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Re
     let times = times.into_iter().map(SortField::ascending);
     let sort: Vec<SortField> = times.chain(with_range(branch, wanted)?).collect();
     let by_name = partition.iter().copied().chain(sort.iter().map(|by| by.field.as_str()));
-    let usable = |field: &str| field != "id" && field != "version" && fields.visible(field).is_some();
+    if partition.iter().filter(|field| element_of(field).is_some()).count() > 1 {
+        return Err("An index lists the elements of one array, so no index can answer tests of two arrays".to_owned());
+    }
+    let usable = |field: &str| field != "id" && field != "version" && fields.visible(stored_field(field)).is_some();
     if !by_name.clone().all(usable) || branch.equal.iter().any(|(_, value)| value.is_null()) {
         return Err("No index can answer this query".to_owned());
     }
@@ -112,7 +125,7 @@ fn index_name<'a>(fields: impl Iterator<Item = &'a str>) -> String {
     let mut name = "by".to_owned();
     for field in fields {
         name.push('_');
-        for char in field.chars() {
+        for char in stored_field(field).chars() {
             if char.is_ascii_uppercase() {
                 name.push('_');
             }
@@ -126,7 +139,7 @@ fn index_name<'a>(fields: impl Iterator<Item = &'a str>) -> String {
 impl Branch {
     /// The branch's tests, equalities first.
     pub(super) fn tests(&self) -> Vec<Expr> {
-        let equal = self.equal.iter().map(|(field, value)| super::ranges::equals(field, value));
+        let equal = self.equal.iter().map(|(field, value)| equals(field, value));
         equal.chain(self.others.iter().cloned()).collect()
     }
 }

@@ -20,6 +20,7 @@ fn layout() -> Layout {
         generation: 1,
         ready: true,
         retiring: false,
+        clearing: false,
     };
     let indexes = vec![
         index(1, "mine", &["owner"], &["status", "-priority"]),
@@ -144,7 +145,14 @@ fn a_refusal_names_the_missing_index() {
         ("owner == 'ada' && status > 'a'", "-createdAt", Value::Null),
         ("owner == 'ada' && status != 'open'", "", Value::Null),
         ("owner == 'ada' && !has(due)", "", Value::Null),
-        ("'late' in tags", "", Value::Null),
+        ("'late' in tags", "", json!({ "name": "by_tags", "partition": ["tags[]"], "sort": [] })),
+        (
+            "'late' in tags && owner == 'ada'",
+            "-due",
+            json!({ "name": "by_tags_owner_due", "partition": ["tags[]", "owner"], "sort": ["-due"] }),
+        ),
+        ("'late' in tags && 'soon' in tags", "", Value::Null),
+        ("!('late' in tags)", "", Value::Null),
         ("status == owner", "", Value::Null),
         ("owner == 'ada' && priority > 3 && due < '2026-01-01T00:00:00Z'", "", Value::Null),
         ("owner == 'ada' || status == 'open'", "", json!({ "name": "by_status", "partition": ["status"], "sort": [] })),
@@ -201,7 +209,8 @@ fn accepted(index: &Value) {
     let text = json!({ "type": "string" });
     let moment = json!({ "type": "string", "format": "date-time" });
     let schema = json!({ "type": "object", "properties": { "status": text, "owner": text, "note": text, "due": moment,
-        "priority": { "type": "number" }, "done": { "type": "boolean" } } });
+        "priority": { "type": "number" }, "done": { "type": "boolean" },
+        "tags": { "type": "array", "maxItems": 45, "items": text } } });
     let body = json!({ "schema": schema, "indexes": [index] });
     crate::schema::Definition::parse("tasks", body, None).unwrap_or_else(|problems| panic!("{index}: {problems:?}"));
 }
@@ -219,6 +228,10 @@ fn the_index_in_a_refusal_is_accepted_and_serves_the_query() {
         ("priority >= 3 && priority < 5 && owner == 'x'", ""),
         ("true", "-priority,id"),
         ("done", "priority"),
+        ("'late' in tags", ""),
+        ("'late' in tags && has(tags)", "-createdAt"),
+        ("status == 'open' && 'late' in tags && priority > 3", "priority"),
+        ("'late' in tags || 'soon' in tags", "-updatedAt"),
     ] {
         let filter = Expr::filter(filter, &fields()).unwrap();
         let sort = if sort.is_empty() { Vec::new() } else { parse_sort(sort, &fields()).unwrap() };
