@@ -1,12 +1,18 @@
 //! The effect of a record's change on the change log. A pure function: it takes a stream record and returns the change of each
 //! partition's count.
+//!
+//! A record names its keys in the generic indexes of the store. Its partitions in the indexes over elements follow from its
+//! data and its attribute `ei`, which names those indexes.
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use serde_dynamo::{AttributeValue, Item};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use undercroft::clock::rfc3339;
-use undercroft::query::MAX_INDEXES;
+use undercroft::expr::{FieldTypes, RecordRef};
+use undercroft::query::{Index, IndexKey, Layout, MAX_INDEXES};
 use undercroft::store::change_log::{Change, Move, Partition, Step};
+use undercroft::store::item::number_of;
 use undercroft::store::keys::{change_log_scope, of_record_partition};
 
 /// Whether a change is one of the `Records` table.
@@ -14,11 +20,25 @@ pub fn is_of_records(record: &EventRecord) -> bool {
     record.change.keys.contains_key("pk")
 }
 
-/// The effect of a change of the `Records` table on the change log; `None` if there is none.
-pub fn change(record: &EventRecord) -> Option<Change> {
-    let (old, new) = (Standing::of(&record.change.old_image), Standing::of(&record.change.new_image));
+/// Maximum number of partitions of one change: each may need two items of a transaction.
+const MOST_STEPS: usize = 45;
+
+/// The effect of a change of the `Records` table on the change log: none, or several changes if it concerns more partitions
+/// than one transaction takes.
+pub fn changes(record: &EventRecord) -> Vec<Change> {
+    let Some(whole) = change(record) else { return Vec::new() };
+    let part = |(nth, steps): (usize, &[Step])| {
+        let event = if nth == 0 { whole.event.clone() } else { format!("{}.{nth}", whole.event) };
+        Change { event, steps: steps.to_vec(), ..whole.clone() }
+    };
+    whole.steps.chunks(MOST_STEPS).enumerate().map(part).collect()
+}
+
+fn change(record: &EventRecord) -> Option<Change> {
     let (pk, id) = (text(&record.change.keys, "pk")?, text(&record.change.keys, "sk")?);
     let (collection, generation) = of_record_partition(pk)?;
+    let standing = |image: &Item| Standing::of(image, collection, generation);
+    let (old, new) = (standing(&record.change.old_image), standing(&record.change.new_image));
     let scope = change_log_scope(collection, generation);
     // A deleted record leaves the feed it was in. A record that is newly followed was in no feed before.
     let followed = if new.is_alive { new.followed } else { old.followed };
@@ -67,7 +87,7 @@ struct Standing {
 
 impl Standing {
     /// A deleted or uncounted record has no entries.
-    fn of(image: &Item) -> Self {
+    fn of(image: &Item, collection: &str, generation: u32) -> Self {
         let is_alive = image.contains_key("pk") && !image.contains_key("del");
         let standing = Self { is_alive, version: version(image), followed: whole(image, "cf"), ..Self::default() };
         let Some(counted) = whole(image, "cn").filter(|_| is_alive) else { return standing };
@@ -76,7 +96,38 @@ impl Standing {
         let places = places.filter_map(|(partition, sort)| {
             Some(((counted, text(image, &partition)?.to_owned()), bytes(image, &sort)?))
         });
-        Self { places: places.collect(), ..standing }
+        let of_elements = element_keys(image, collection, generation).unwrap_or_default();
+        let of_elements = of_elements.into_iter().map(|key| ((counted, key.partition), key.sort));
+        Self { places: places.chain(of_elements).collect(), ..standing }
+    }
+}
+
+/// The keys of a record's entries in the indexes over elements that count it.
+fn element_keys(image: &Item, collection: &str, generation: u32) -> Option<Vec<IndexKey>> {
+    let indexes: Vec<Index> = serde_json::from_str(text(image, "ei")?).ok()?;
+    let AttributeValue::M(data) = image.get("d")? else { return None };
+    let data = data.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
+    let record = RecordRef {
+        id: text(image, "sk")?,
+        created_at: text(image, "ca")?,
+        updated_at: text(image, "ua")?,
+        version: whole(image, "v")?,
+        data: &data,
+    };
+    let layout = Layout { collection: collection.to_owned(), generation, indexes, fields: FieldTypes::new([]) };
+    let keys = |index: &Index| index.keys(&layout, &record).unwrap_or_default();
+    Some(layout.indexes.iter().flat_map(keys).collect())
+}
+
+/// An attribute of a record's data as JSON.
+fn to_json(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::Bool(flag) => Value::Bool(*flag),
+        AttributeValue::N(text) => Value::Number(number_of(text)),
+        AttributeValue::S(text) => Value::String(text.clone()),
+        AttributeValue::L(elements) => elements.iter().map(to_json).collect(),
+        AttributeValue::M(members) => members.iter().map(|(name, value)| (name.clone(), to_json(value))).collect(),
+        _ => Value::Null,
     }
 }
 
@@ -112,7 +163,7 @@ fn whole(image: &Item, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn record(old: Value, new: Value) -> EventRecord {
         let event = json!({ "Records": [{

@@ -94,7 +94,8 @@ async fn take_in<'a>(
     app: &App,
     records: impl Iterator<Item = &'a EventRecord>,
 ) -> Result<(), (&'a EventRecord, Error)> {
-    let changes = records.filter_map(|record| Some((record, change_log::change(record)?)));
+    let changes =
+        records.flat_map(|record| change_log::changes(record).into_iter().map(move |change| (record, change)));
     let (records, changes): (Vec<&EventRecord>, Vec<Change>) = changes.unzip();
     if let Err(stopped) = app.change_log.keep(&changes).await {
         let record = records.get(stopped.kept).expect("the failed record is one of these");

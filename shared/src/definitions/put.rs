@@ -88,6 +88,9 @@ impl Operations {
         }
         let previous = stored.map(|stored| &stored.definition);
         let definition = Definition::parse(name, body, previous).map_err(Error::Invalid)?;
+        if let Some(problem) = alive.and_then(|_| definition.overfull()) {
+            return Err(Error::Invalid(vec![problem]));
+        }
         relations::check(self, &definition).await?;
         Ok((definition, alive))
     }

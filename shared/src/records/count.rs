@@ -49,7 +49,9 @@ fn is_counted_whole(plan: &Plan) -> bool {
         Range::Index { slot, .. } => Some(*slot),
     };
     let first = plan.ranges.first().and_then(index);
-    let is_apart = plan.ranges.len() <= 1 || first.is_some();
+    // Several elements of one record may lie in different ranges.
+    let overlaps = |range: &Range| matches!(range, Range::Index { of_elements: true, .. });
+    let is_apart = plan.ranges.len() <= 1 || (first.is_some() && !plan.ranges.iter().any(overlaps));
     let of_one = plan.ranges.iter().all(|range| index(range) == first);
     plan.residual_filter.is_true() && is_apart && of_one && plan.ranges.iter().all(Range::is_whole)
 }

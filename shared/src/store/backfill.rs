@@ -143,6 +143,11 @@ impl Records {
                 // The record was purged in the meantime.
                 WriteOutcome::ConditionFailed(None) => return Ok(Disagreement::default()),
                 WriteOutcome::ConditionFailed(Some(now)) => found = now,
+                WriteOutcome::Done(()) if !self.settle_entries(collection, &record).await? => {
+                    let now = self.table().get_by(key(collection, &record.id), true).await?;
+                    let Some(now) = now else { return Ok(Disagreement::default()) };
+                    found = now;
+                }
                 WriteOutcome::Done(()) => {
                     self.claim_all(collection, &record, &mut disagreement).await?;
                     return Ok(disagreement);
@@ -263,7 +268,7 @@ fn kept(collection: &Collection, record: &Record) -> Result<(Kept, Disagreement)
     let mut against = Disagreement::default();
     let declared = &collection.definition().indexes;
     if record.deleted {
-        let marks = ["cn", "cf"].map(|mark| (mark.to_owned(), None));
+        let marks = ["cn", "cf", "ei"].map(|mark| (mark.to_owned(), None));
         return Ok(((1..=MAX_INDEXES).flat_map(empty_slot).chain(marks).collect(), against));
     }
     against.errors = collection.disagreements(&record.data);
@@ -272,7 +277,7 @@ fn kept(collection: &Collection, record: &Record) -> Result<(Kept, Disagreement)
         Ok(kept) => kept,
         Err(Error::Invalid(errors)) => {
             against.errors.extend(errors);
-            let too_long = |index: &&crate::query::Index| index.key(collection.layout(), &record.view()).is_err();
+            let too_long = |index: &&crate::query::Index| index.keys(collection.layout(), &record.view()).is_err();
             let too_long: Vec<&crate::query::Index> = declared.iter().filter(too_long).collect();
             against.refused.indexes = too_long.iter().map(|index| index.name.clone()).collect();
             let slots: Vec<u8> = too_long.iter().map(|index| index.slot).collect();

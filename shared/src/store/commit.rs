@@ -35,15 +35,15 @@ struct Unheld {
 }
 
 /// The items that a transaction contains regardless of claims, in this order: the writes, the target checks, the references
-/// to the targets, the stored response.
+/// to the targets, the entries in indexes over elements, the stored response.
 struct Fixed<'a> {
     items: Vec<TransactWriteItem>,
     writes: usize,
     targets: Vec<TargetCheck<'a>>,
     keeps_answer: bool,
-    /// Claims to count for records the caller may not read, as if they claimed every unique value, so the count does not
-    /// reveal which values they hold.
-    claims_withheld: usize,
+    /// Claims and entries to count for records the caller may not read, as if they claimed every unique value and had as many
+    /// entries as they may have, so the count does not reveal which values they hold.
+    withheld: usize,
 }
 
 impl Records {
@@ -64,7 +64,9 @@ impl Records {
         }
         let mut claims = claims(writes)?;
         let targets = self.seen(targets(writes)?).await?;
-        if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), pending) {
+        if let ([write], true, true, None) = (writes, claims.is_empty(), targets.is_empty(), pending)
+            && write.entries.is_empty()
+        {
             return Ok(self.alone(write).await?);
         }
         let fixed = self.fixed(writes, targets, pending)?;
@@ -78,9 +80,9 @@ impl Records {
             for seen in unheld.values() {
                 fixed.look_at(seen, &mut all, self)?;
             }
-            if all.len() + fixed.claims_withheld > MAX_ITEMS {
+            if all.len() + fixed.withheld > MAX_ITEMS {
                 // Checks of records that held a claimed value before are not counted: the number would reveal that there are any.
-                let items = fixed.items.len() + claims.len() + fixed.claims_withheld;
+                let items = fixed.items.len() + claims.len() + fixed.withheld;
                 return Err(Failed::Whole(too_many(items.max(MAX_ITEMS + 1))));
             }
             let reasons = match self.table().transact(all).await? {
@@ -181,13 +183,16 @@ impl Records {
                 items.extend(target.reference(table, write)?);
             }
         }
+        for (position, write) in writes.iter().enumerate() {
+            items.extend(write.entries.items(table).map_err(|error| Failed::Each(vec![(position, error)]))?);
+        }
         if let Some(pending) = pending {
             let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
             items.push(pending.scoped_key.keep(&self.stored_responses(), &(pending.answer)(&records))?);
         }
         write_limits::check(writes, &items)?;
-        let claims_withheld = writes.iter().map(claims_withheld).sum();
-        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: pending.is_some(), claims_withheld })
+        let withheld = writes.iter().map(|write| claims_withheld(write) + write.entries.withheld).sum();
+        Ok(Fixed { items, writes: writes.len(), targets, keeps_answer: pending.is_some(), withheld })
     }
 
     /// Requires that the record a marker names, which no longer holds the value, has not changed since it was read.
@@ -319,7 +324,7 @@ impl Target {
 
 fn too_many(items: usize) -> Error {
     let detail = format!(
-        "This request needs {items} DynamoDB items for its records, unique values and relations, and a transaction takes \
+        "This request needs {items} DynamoDB items for its records, unique values, relations and indexed elements, and a transaction takes \
          {MAX_ITEMS}; send fewer operations."
     );
     Error::bad_request("too_many_writes", detail)

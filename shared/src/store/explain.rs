@@ -1,6 +1,7 @@
 //! `explain=true`: how a request will run and what it will cost, computed before anything is read. The unit is items, because
 //! the bytes that DynamoDB charges for are not known yet.
 
+use super::entry_changes::moves_entries;
 use super::intent::{Intent, Target, What};
 use super::list::{allowance, readers};
 use super::records::Records;
@@ -14,6 +15,12 @@ const QUERY: &str = "Each round trip costs half a unit per started 4 KB of the t
 /// How DynamoDB charges for a batch read.
 const BATCH: &str =
     "Each record costs half a unit per started 4 KB of its own size; a missing record costs half a unit.";
+
+/// How DynamoDB charges for a list through an index over elements.
+const ENTRIES: &str = "The query of the entries costs half a unit per started 4 KB of their total size, and each record of an \
+                       entry half a unit per started 4 KB of its own size.";
+/// The usual size of an entry.
+const ENTRY_BYTES: usize = 160;
 
 /// The expected cost of a read.
 #[derive(Debug, PartialEq, Serialize)]
@@ -35,11 +42,20 @@ impl Records {
     /// The expected cost of a page of `limit` records by `plan`.
     pub fn expected(&self, grant: &Grant, plan: &Plan, limit: usize) -> Expected {
         let readers = readers::<()>(grant.collection(), plan, None);
-        let trips = readers.len();
-        let most_items = allowance(plan, trips, limit);
-        let items = readers.iter().map(|reader| reader.first_step(limit)).sum::<usize>().min(most_items);
-        let rru_at_1kb = trips as f64 * units(items.div_ceil(trips.max(1)));
-        Expected { trips, items, most_items, rru_at_1kb, rru: QUERY }
+        let queries = readers.len();
+        let most_read = allowance(plan, queries, limit);
+        let read = readers.iter().map(|reader| reader.first_step(limit)).sum::<usize>().min(most_read);
+        let each = read.div_ceil(queries.max(1));
+        let of_entries = readers.iter().filter(|reader| reader.has_entries()).count();
+        if of_entries == 0 {
+            let rru_at_1kb = queries as f64 * units(each);
+            return Expected { trips: queries, items: read, most_items: most_read, rru_at_1kb, rru: QUERY };
+        }
+        // Each entry is an item beside its record.
+        let (trips, items, most_items) = (queries + of_entries, read + of_entries * each, 2 * most_read);
+        let of_entry = units((each * ENTRY_BYTES).div_ceil(1_024)) + each as f64 * units(1);
+        let rru_at_1kb = (queries - of_entries) as f64 * units(each) + of_entries as f64 * of_entry;
+        Expected { trips, items, most_items, rru_at_1kb, rru: ENTRIES }
     }
 }
 
@@ -70,7 +86,9 @@ impl Records {
         let looks: Vec<ReadReason> = self.read_reasons(patch).into_iter().chain(kept).collect();
         let write = match looks.is_empty() {
             true => "UpdateItem",
-            false if keeps_answer || looks_at_others(patch) || may_claim(patch) => "TransactWriteItems",
+            false if keeps_answer || looks_at_others(patch) || may_claim(patch) || moves_entries(patch) => {
+                "TransactWriteItems"
+            }
             false => "PutItem",
         };
         let others = patch.targets.iter().filter(|target| is_another(patch, target));

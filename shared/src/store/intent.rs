@@ -3,6 +3,7 @@
 //! `write` decides an [`Intent`] against the stored record and turns it into a [`Write`]; `commit` writes it.
 
 use super::Expression;
+use super::entries::EntryChanges;
 use super::idempotency::{ScopedKey, StoredResponse};
 use super::item::Item;
 use super::record::{Record, key};
@@ -119,6 +120,8 @@ pub(super) struct Write<'a> {
     pub held: Vec<Marker>,
     /// The fields whose target does not change.
     pub unmoved: Vec<String>,
+    /// The entries in indexes over elements that change.
+    pub entries: EntryChanges,
 }
 
 /// Why nothing was written.

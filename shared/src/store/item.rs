@@ -2,7 +2,7 @@
 
 use crate::expr::number::Decimal;
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 
 /// An item or a key: attribute name to value.
@@ -54,15 +54,17 @@ pub fn from_members(members: &Map<String, Value>) -> Item {
 pub fn to_json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::Bool(value) => Value::Bool(*value),
-        // DynamoDB may spell a number differently; this restores the form it was written in.
-        AttributeValue::N(text) => {
-            Value::Number(text.parse::<i64>().map_or_else(|_| Decimal::from_text(text).number(), Into::into))
-        }
+        AttributeValue::N(text) => Value::Number(number_of(text)),
         AttributeValue::S(text) => Value::String(text.clone()),
         AttributeValue::L(items) => items.iter().map(to_json).collect(),
         AttributeValue::M(members) => Value::Object(to_members(members)),
         _ => Value::Null,
     }
+}
+
+/// The number in a number attribute. DynamoDB may spell it differently; this restores the form it was written in.
+pub fn number_of(text: &str) -> Number {
+    text.parse::<i64>().map_or_else(|_| Decimal::from_text(text).number(), Into::into)
 }
 
 /// Attributes as the members of a JSON object.

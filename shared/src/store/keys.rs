@@ -7,6 +7,7 @@
 //! | `d` | definitions of collections | collections, and worker when a job on a definition is done |
 //! | `c#` | records | records (auth for `users`, worker for imports, cascades and the attributes beside the data) |
 //! | `u#` | uniqueness markers | records, and worker for records older than a constraint |
+//! | `e#` | entries in indexes over elements of arrays | records, worker |
 //! | `r#` | references: what restricts a record's deletion, and what was deleted with it | records, worker |
 //! | `i#` | responses stored for idempotency keys | records, collections, jobs |
 //! | `n#` | the change log's heads: counts and last sequences | relay |
@@ -40,6 +41,21 @@ pub fn shard_of(id: &str, shards: u16) -> u16 {
 pub fn unique_partition(collection: &str, generation: u32, fields: &[String], values: &str) -> String {
     let hash = crate::id::base64url(digest(&SHA256, values.as_bytes()).as_ref());
     format!("u#{collection}#{generation}#{}#{hash}", fields.join(","))
+}
+
+/// Partition of the entries with this partition key in an index over elements.
+pub fn element_partition(partition: &str) -> String {
+    format!("e#{partition}")
+}
+
+/// Sort key of an entry in an index over elements, as text: a character for each byte, so that texts sort as the bytes do.
+pub fn element_sort(sort: &[u8]) -> String {
+    sort.iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// The bytes of such a sort key.
+pub fn element_sort_bytes(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|char| u8::try_from(char).ok()).collect()
 }
 
 /// What a change log belongs to: a collection and its generation, as in the keys of its records.
@@ -96,11 +112,21 @@ pub const IDEMPOTENCY_SORT: &str = "i";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn entries_sort_by_time_and_then_by_sequence() {
         let sorted = [(0, 1), (9, 2), (10, 3), (10, 20), (1_700_000_000_000, 100)].map(|(t, s)| entry_sort(t, s));
         assert!(sorted.is_sorted(), "{sorted:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn sort_keys_of_entries_order_as_their_bytes(left: Vec<u8>, right: Vec<u8>) {
+            let (low, high) = (element_sort(&left), element_sort(&right));
+            prop_assert_eq!(low.as_bytes().cmp(high.as_bytes()), left.cmp(&right));
+            prop_assert_eq!(element_sort_bytes(&low), Some(left));
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! A position in a list is the key of the last returned record, without the parts that differ between ranges. It survives
 //! restarts and concurrent writes: the next page begins after that key.
 
+use super::entries::Behind;
 use super::item::{self, Item, string};
-use super::keys::record_partition;
+use super::keys::{element_partition, element_sort, record_partition};
 use super::merge_ranges::{Bounds, Reader, merge};
 use super::record::{Record, key};
 use super::records::Records;
@@ -19,6 +20,7 @@ use crate::response_size;
 use crate::schema::Collection;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use std::sync::Arc;
 
 /// A page of a list.
 #[derive(Debug, Default)]
@@ -66,11 +68,11 @@ pub(super) fn allowance(plan: &Plan, readers: usize, limit: usize) -> usize {
 }
 
 /// Every range of the plan in every shard it touches, from `position` on.
-pub(super) fn readers<T>(collection: &Collection, plan: &Plan, position: Option<&[u8]>) -> Vec<Reader<T>> {
+pub(super) fn readers<T>(collection: &Arc<Collection>, plan: &Plan, position: Option<&[u8]>) -> Vec<Reader<T>> {
     plan.ranges.iter().flat_map(|range| of_range(collection, range, plan.forward, position)).collect()
 }
 
-fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader<T>> {
+fn of_range<T>(collection: &Arc<Collection>, range: &Range, forward: bool, position: Option<&[u8]>) -> Vec<Reader<T>> {
     match range {
         Range::Records { lower, upper } => {
             // One id is in one shard.
@@ -91,10 +93,17 @@ fn of_range<T>(collection: &Collection, range: &Range, forward: bool, position: 
             };
             partitions.into_iter().map(reader).collect()
         }
-        Range::Index { slot, partition, lower, upper, order_from, .. } => {
+        Range::Index { slot, partition, lower, upper, order_from, of_elements, .. } => {
             let Some((lower, upper)) = narrowed(lower, upper, *order_from, forward, position) else {
                 return Vec::new();
             };
+            if *of_elements {
+                let text = |bytes: &[u8]| string(element_sort(bytes));
+                let partition = element_partition(partition);
+                let query = between(None, ("pk", "sk"), partition, text(&lower), text(&upper), forward);
+                let behind = Behind::new(collection.clone(), *slot);
+                return vec![Reader::new(query, "sk", *order_from, 1).of_entries(behind)];
+            }
             let (pk, sk) = (format!("ix{slot}p"), format!("ix{slot}s"));
             let bytes = |bytes: Vec<u8>| AttributeValue::B(Blob::new(bytes));
             let index = Some(format!("ix{slot}"));

@@ -3,7 +3,9 @@
 //! Discarded items (tombstones, a scan's mismatches) cost as much as returned ones. The allowance bounds both: a merge that
 //! has spent it stops and returns the position to continue from.
 
+use super::entries::Behind;
 use super::item::{Item, text};
+use super::keys::element_sort_bytes;
 use super::{Table, TableQuery};
 use crate::error::Result;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -30,6 +32,8 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Reader<T> {
     query: TableQuery,
+    /// What reads the records, if the range holds entries of records.
+    behind: Option<Behind>,
     /// The sort key attribute, and the length of the prefix that the whole range shares.
     sort: String,
     order_from: usize,
@@ -121,7 +125,17 @@ impl<T> Reader<T> {
     /// `beside` ranges over which the records are spread evenly.
     pub fn new(query: TableQuery, sort: &str, order_from: usize, beside: usize) -> Self {
         let (waiting, frontier, step) = (VecDeque::new(), None, Step::of(0, beside));
-        Self { query, sort: sort.to_owned(), order_from, waiting, frontier, done: false, step }
+        Self { query, behind: None, sort: sort.to_owned(), order_from, waiting, frontier, done: false, step }
+    }
+
+    /// The same range, whose items are entries of these records.
+    pub fn of_entries(self, behind: Behind) -> Self {
+        Self { behind: Some(behind), ..self }
+    }
+
+    /// Whether its items are entries, so that each needs its record too.
+    pub fn has_entries(&self) -> bool {
+        self.behind.is_some()
     }
 
     /// How many items to request first, for a page of `limit`.
@@ -144,25 +158,32 @@ impl<T> Reader<T> {
         self.query.limit = i32::try_from(most).unwrap_or(i32::MAX);
         let page = table.query(&self.query).await?;
         let before = self.waiting.len();
-        for found in &page.items {
-            if let (Some(key), Some(id), Some((kept, weight))) = (self.order_key(found), text(found, "sk"), keep(found))
-            {
+        let keys: Vec<Option<Vec<u8>>> = page.items.iter().map(|found| self.order_key(found)).collect();
+        let read = page.items.len();
+        let records = match &self.behind {
+            Some(behind) => behind.records(table, &page.items).await?,
+            None => page.items.into_iter().map(Some).collect(),
+        };
+        for (key, found) in keys.into_iter().zip(records) {
+            let Some((key, found)) = key.zip(found) else { continue };
+            if let (Some(id), Some((kept, weight))) = (text(&found, "sk"), keep(&found)) {
                 self.waiting.push_back(Met { key, id: id.to_owned(), kept, weight });
             }
         }
         self.done = page.last_key.is_none();
         self.frontier = page.last_key.as_ref().and_then(|last| self.order_key(last)).or(self.frontier.take());
         self.query.after = page.last_key;
-        let mostly_unwanted = (self.waiting.len() - before) * 2 < page.items.len();
+        let mostly_unwanted = (self.waiting.len() - before) * 2 < read;
         self.step.lengthen(mostly_unwanted);
-        Ok(page.items.len().min(share))
+        Ok(read.min(share))
     }
 
     /// An item's place in the order in which ranges are merged.
     fn order_key(&self, found: &Item) -> Option<Vec<u8>> {
-        let key = match found.get(&self.sort)? {
-            AttributeValue::B(bytes) => bytes.as_ref(),
-            AttributeValue::S(text) => text.as_bytes(),
+        let key = match (found.get(&self.sort)?, &self.behind) {
+            (AttributeValue::S(text), Some(_)) => element_sort_bytes(text)?,
+            (AttributeValue::S(text), None) => text.clone().into_bytes(),
+            (AttributeValue::B(bytes), _) => bytes.as_ref().to_vec(),
             _ => return None,
         };
         key.get(self.order_from..).map(<[u8]>::to_vec)

@@ -12,6 +12,8 @@ mod conditions;
 mod dangling;
 pub mod definitions;
 pub mod deleted;
+mod entries;
+mod entry_changes;
 pub mod explain;
 mod expression;
 pub mod followers;

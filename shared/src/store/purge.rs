@@ -2,6 +2,7 @@
 //! more.
 
 use super::batch::{ROUNDS, pause};
+use super::entries::entry;
 use super::item::{self, Item, text};
 use super::keys::record_partition;
 use super::record::Record;
@@ -11,6 +12,8 @@ use super::unique::markers_of;
 use super::{Expression, Table, TableQuery};
 use crate::cost;
 use crate::error::{Error, Result};
+use crate::expr::FieldTypes;
+use crate::query::{Index, Layout};
 use crate::schema::Definition;
 use aws_sdk_dynamodb::types::{DeleteRequest, ReturnConsumedCapacity, WriteRequest};
 use futures_util::future::try_join_all;
@@ -33,6 +36,9 @@ pub struct Deleted {
     pub shards: u8,
     /// Its unique constraints.
     pub unique: Vec<Vec<String>>,
+    /// Its indexes over elements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elements: Vec<Index>,
     /// When it was deleted, in milliseconds since the Unix epoch.
     pub since: u64,
 }
@@ -45,8 +51,20 @@ impl Deleted {
             generation: definition.generation,
             shards: definition.shards_ever(),
             unique: definition.unique.clone(),
+            elements: definition.indexes.iter().filter(|index| index.is_of_elements()).cloned().collect(),
             since: now,
         }
+    }
+}
+
+impl Deleted {
+    /// The entries of a record in its indexes over elements.
+    fn entries(&self, record: &Record) -> Vec<Item> {
+        let indexes = self.elements.clone();
+        let (collection, generation) = (self.collection.clone(), self.generation);
+        let layout = Layout { collection, generation, indexes, fields: FieldTypes::new([]) };
+        let keys = layout.indexes.iter().flat_map(|index| index.keys(&layout, &record.view()).unwrap_or_default());
+        keys.map(|key| entry(&key)).collect()
     }
 }
 
@@ -76,10 +94,13 @@ impl Records {
     pub async fn purge_page(&self, gone: &Deleted, shard: u16) -> Result<usize> {
         let partition = record_partition(&gone.collection, gone.generation, shard);
         let found = self.table().query(&of_shard(partition)).await?.items;
-        let records = found.iter().filter_map(Record::from_item);
-        let held = records.flat_map(|record| markers_of(&gone.collection, gone.generation, &gone.unique, &record.data));
-        // Removes the unique values first: only the record says which ones it holds.
+        let records: Vec<Record> = found.iter().filter_map(Record::from_item).collect();
+        let held =
+            records.iter().flat_map(|record| markers_of(&gone.collection, gone.generation, &gone.unique, &record.data));
+        let entries = records.iter().filter(|record| !record.deleted).flat_map(|record| gone.entries(record));
+        // Removes unique values and entries first: only the record says which ones it has.
         self.remove_all(distinct(held.map(|marker| marker.key()).collect())).await?;
+        self.remove_all(entries.collect()).await?;
         let at = |found: &Item| item::key(text(found, "pk").unwrap_or_default(), text(found, "sk").unwrap_or_default());
         self.remove_all(found.iter().map(at).collect()).await?;
         Ok(found.len())

@@ -12,6 +12,7 @@
 //! | `cause` | on a tombstone that a cascade made: the record that was deleted first, see [`followers`](super::followers) |
 //! | `lk`, `lr` | until when, and by which request, it is locked for deletion |
 //! | `ix1p`, `ix1s`, ... | its keys in the declared indexes |
+//! | `ei` | of a counted record: the indexes over elements that count it |
 //! | `cn`, `cf` | since which definition it is counted and its changes are logged, for the [`change_log`](super::change_log) |
 
 use super::item::{self, Item, integer, number, string, text};
@@ -20,6 +21,7 @@ use crate::clock::rfc3339;
 use crate::error::{Error, Result};
 use crate::expr::RecordRef;
 use crate::policy::Grant;
+use crate::query::Index;
 use crate::response_size::{self, BESIDE_DATA};
 use crate::schema::Collection;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -142,6 +144,7 @@ impl Record {
             ("cn".to_owned(), definition.counted_since.map(number)),
             ("cf".to_owned(), definition.followed_since.map(number)),
         ];
+        derived.push(("ei".to_owned(), counted_elements(collection).map(string)));
         for (slot, place) in collection.index_keys(&self.view()).map_err(Error::Invalid)? {
             let (partition, sort) = place.map(|place| (place.partition, place.sort)).unzip();
             derived.push((format!("ix{slot}p"), partition.map(string)));
@@ -149,6 +152,15 @@ impl Record {
         }
         Ok(derived)
     }
+}
+
+/// The indexes over elements in whose partitions a record of this collection is counted. The relay finds a record's
+/// partitions by them and its data.
+fn counted_elements(collection: &Collection) -> Option<String> {
+    let definition = collection.definition();
+    let kept = definition.indexes.iter().filter(|index| index.is_of_elements() && index.is_kept());
+    let kept: Vec<Index> = kept.map(|index| Index { ready: true, retiring: false, ..index.clone() }).collect();
+    (definition.counted_since.is_some() && !kept.is_empty()).then(|| serde_json::to_string(&kept).ok())?
 }
 
 /// The key of a record.

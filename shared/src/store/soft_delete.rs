@@ -12,7 +12,12 @@ impl Records {
     pub(super) fn soft_delete(&self, intent: &Intent, request: &str) -> Expression {
         let grant = &intent.grant;
         let definition = grant.collection().definition();
-        let remove: String = definition.indexes.iter().map(|index| format!(", ix{0}p, ix{0}s", index.slot)).collect();
+        let remove: String = definition
+            .indexes
+            .iter()
+            .filter(|index| !index.is_of_elements())
+            .map(|index| format!(", ix{0}p, ix{0}s", index.slot))
+            .collect();
         let follow: Vec<&Referrer> =
             definition.referrers.iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict).collect();
         let deleted = Expression::new("SET v = v + :one, ua = :now, del = :now, #ttl = :ttl, #by = :by, rid = :rid")

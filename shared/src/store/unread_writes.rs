@@ -22,7 +22,9 @@ impl Records {
             What::Merge(patch) if self.read_reasons(intent).is_empty() => {
                 self.patch_unread(intent, patch, request).await
             }
-            What::Delete if !intent.is_restricted() => self.delete_unread(intent, request).await,
+            What::Delete if !intent.is_restricted() && !intent.grant.collection().has_entries() => {
+                self.delete_unread(intent, request).await
+            }
             _ => Ok(None),
         }
     }

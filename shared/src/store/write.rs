@@ -3,6 +3,7 @@
 
 use super::Expression;
 use super::conditions::{OTHER_VERSION, alive};
+use super::entries::EntryChanges;
 use super::intent::{Committed, Failed, Intent, PendingResponse, What, Write};
 use super::item::{self, number};
 use super::merging::changed;
@@ -100,11 +101,13 @@ impl Records {
     }
 
     fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
-        let (record, condition, held, unmoved) = match &intent.what {
+        let (record, condition, held, unmoved, entries) = match &intent.what {
             What::Create(data) => {
                 size_shares::check(intent.grant.collection(), None, data)?;
                 let absent = Expression::new("attribute_not_exists(pk)");
-                (Self::made(intent, data, request)?, absent, Vec::new(), Vec::new())
+                let record = Self::made(intent, data, request)?;
+                let entries = EntryChanges::between(intent, None, &record)?;
+                (record, absent, Vec::new(), Vec::new(), entries)
             }
             what => {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
@@ -116,10 +119,13 @@ impl Records {
                 let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
                 let held = held(intent, &stored);
                 let unmoved = unmoved(intent, &stored);
-                (self.after(intent, stored, request)?, condition, held, unmoved)
+                let before = intent.grant.collection().has_entries().then(|| stored.clone());
+                let record = self.after(intent, stored, request)?;
+                let entries = EntryChanges::between(intent, before.as_ref(), &record)?;
+                (record, condition, held, unmoved, entries)
             }
         };
-        Ok(Write { intent, record, condition, held, unmoved })
+        Ok(Write { intent, record, condition, held, unmoved, entries })
     }
 
     /// A new record. Its `createdAt` is the time in its id, because lists by time read the ids. Its `updatedAt` is the time of

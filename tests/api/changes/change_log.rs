@@ -187,7 +187,7 @@ async fn a_filled_collection_is_counted_by_a_job_while_requests_go_on() {
         before.push(note(&admin, &ada, text).await);
     }
     world.settle().await;
-    let put = admin.put("/v1/collections/notes", notes()).await.expect(200).body;
+    let put = admin.put("/v1/collections/notes", notes()).await.expect(202).body;
     assert_eq!((&put["status"], put["job"].is_string()), (&json!("building"), true));
 
     // One by a function with the old definition, the others by functions with the new one.

@@ -19,6 +19,7 @@ mod residual_filters;
 pub mod restrict;
 mod rule_conditions;
 mod scans;
+pub mod shared_lists;
 mod stored_form;
 mod undelete;
 mod unique_values;

@@ -4,6 +4,9 @@
 //! and names them, and the definition is `blocked` until the records are changed and the job is redriven, or another
 //! definition is put.
 //!
+//! An index over elements begins in two steps, because its entries are items that a writer who does not know it would leave
+//! behind: first writes only remove entries, then they also make them, and then the walk makes those of the other records.
+//!
 //! If the definition changes again, it names another job or none, and this job stops.
 
 use super::failure::Failure;
@@ -101,12 +104,29 @@ pub async fn run(tools: &Tools, job: &Job, payload: Payload, slice: &Slice) -> R
     if now < begins {
         return Ok(progress.later(begins - now));
     }
+    if let Some(opened) = definition.opened(tools.definitions.lease().put(now, &job.id)) {
+        return open(tools, &opened, definition.version, progress).await;
+    }
     if progress.walked || work.only_waits {
         return conclude(tools, &job.id, &payload, progress).await;
     }
     let seconds = visit_shards(tools, &job.id, &payload, &mut progress, slice).await?;
     // The findings are stored before a decision uses them, so that a repeated decision has them too.
     Ok(Outcome::Later(progress.shown(), seconds))
+}
+
+/// Lets writes make the entries of the indexes over elements that begin, now that every function knows to remove them. The walk
+/// begins when every function makes them.
+async fn open(tools: &Tools, opened: &Definition, previous: u64, progress: Progress) -> Result<Outcome, Failure> {
+    match tools.definitions.put(opened, State::Ready, previous).await {
+        Ok(()) => {
+            let since = opened.work.as_ref().map_or(progress.since, |work| work.since);
+            Ok(progress.followed_by(since).later(tools.definitions.lease().settled_millis()))
+        }
+        // The definition was changed meanwhile: the next slice reads it again.
+        Err(Error::Conflict { .. }) => Ok(Outcome::More(progress.shown())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The current definition, if the collection is still the same.

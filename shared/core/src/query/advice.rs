@@ -3,8 +3,9 @@
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::expr::{FieldTypes, is_system};
+use crate::expr::{FieldTypes, Kind, is_system};
 
+use super::element::{element_of, stored_field};
 use super::layout::{Index, Layout, MAX_INDEX_FIELDS};
 use super::ordering::SortField;
 use super::ranges::{Branch, range_test, unsettled};
@@ -92,17 +93,23 @@ fn candidates(layout: &Layout, group: &[&Branch], order: &[SortField]) -> Vec<In
 fn declarable(layout: &Layout, partition: &[&str], sort: Vec<SortField>) -> Option<Index> {
     let mut fields = partition.iter().copied().chain(sort.iter().map(|by| by.field.as_str()));
     let count = partition.len() + sort.len();
-    if !(1..=MAX_INDEX_FIELDS).contains(&count) || !fields.all(|field| is_usable(&layout.fields, field)) {
+    let arrays = partition.iter().filter(|field| element_of(field).is_some()).count();
+    let is_sortable = sort.iter().all(|by| element_of(&by.field).is_none());
+    if !(1..=MAX_INDEX_FIELDS).contains(&count) || arrays > 1 || !is_sortable {
+        return None;
+    }
+    if !fields.all(|field| is_usable(&layout.fields, field)) {
         return None;
     }
     let partition: Vec<String> = partition.iter().map(ToString::to_string).collect();
     let name = free_index_name(&layout.indexes, &partition, &sort);
-    Some(Index { name, partition, sort, slot: 0, generation: 0, ready: true, retiring: false })
+    Some(Index { name, partition, sort, slot: 0, generation: 0, ready: true, retiring: false, clearing: false })
 }
 
-/// Whether an index can contain the field.
+/// Whether an index can contain the field. `members[]` stands for the elements of an array, of which the definition decides.
 pub(super) fn is_usable(fields: &FieldTypes, field: &str) -> bool {
-    !matches!(field, "id" | "version") && fields.visible(field).is_some_and(|field| field.kind.is_scalar())
+    let kind_fits = |kind: &Kind| element_of(field).is_some() || kind.is_scalar();
+    !matches!(field, "id" | "version") && fields.visible(stored_field(field)).is_some_and(|field| kind_fits(&field.kind))
 }
 
 /// The order before the id, turned around if the id is descending: every index ends in the ascending id.
@@ -137,7 +144,7 @@ fn index_name(partition: &[String], sort: &[SortField]) -> String {
     let parts: Vec<String> = partition.iter().map(|field| snake(field)).chain(sort.iter().map(sorted)).collect();
     let name = format!("by_{}", parts.join("__"));
     let mut fields = partition.iter().chain(sort.iter().map(|by| &by.field));
-    if name.len() <= MAX_NAME && fields.all(|field| is_told_apart(field)) {
+    if name.len() <= MAX_NAME && fields.all(|field| is_told_apart(stored_field(field))) {
         return name;
     }
     let digest = digest(&SHA256, json!([partition, sort]).to_string().as_bytes());

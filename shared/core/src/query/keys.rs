@@ -14,6 +14,11 @@ use crate::expr::number::Decimal;
 pub const MAX_PARTITION_BYTES: usize = 2048;
 /// Maximum length of a sort key, in bytes: DynamoDB allows two more, which a page uses to begin directly after a key.
 pub const MAX_SORT_BYTES: usize = 1022;
+/// Maximum length of the sort key of an entry in an index over elements, in bytes: the entry's key is text, in which a byte may
+/// take two.
+pub const MAX_ELEMENT_SORT_BYTES: usize = 510;
+/// What the store puts before the partition key of such an entry, in bytes.
+pub const MAX_ELEMENT_PREFIX_BYTES: usize = 2;
 /// A sort key below every other.
 pub const LOWEST: u8 = 0x00;
 /// A sort key above every other.

@@ -6,6 +6,7 @@
 
 mod advice;
 mod condition;
+mod element;
 pub mod keys;
 mod layout;
 mod list_query;
@@ -16,6 +17,7 @@ mod refuse;
 
 pub use advice::free_index_name;
 pub use condition::{Condition, condition};
+pub use element::{MAX_ELEMENTS, each_of, element_of, stored_field};
 pub use layout::{Index, IndexKey, KeyTooLong, Layout, MAX_INDEX_FIELDS, MAX_INDEXES, serves};
 pub use list_query::ListQuery;
 pub use ordering::{SortField, parse_fields, parse_sort};

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use crate::expr::{Expr, Operand, Test};
 
 use super::advice::advise;
+use super::element::equals;
 use super::layout::Layout;
 use super::list_query::ListQuery;
 use super::ordering::SortField;
-use super::ranges::{Branch, Range, Route, equals, unsettled};
+use super::ranges::{Branch, Range, Route, unsettled};
 use super::refuse::{Refusal, Refused};
 
 /// Maximum number of ranges merged for one list.
@@ -209,8 +210,13 @@ impl Range {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         match self {
             Self::Records { lower, upper } => json!({ "from": "records", "lower": lower, "upper": upper }),
-            Self::Index { name, partition, lower, upper, .. } => {
-                json!({ "index": name, "partition": partition, "lower": hex(lower), "upper": hex(upper) })
+            Self::Index { name, partition, lower, upper, of_elements, .. } => {
+                let mut range =
+                    json!({ "index": name, "partition": partition, "lower": hex(lower), "upper": hex(upper) });
+                if let (true, Some(members)) = (*of_elements, range.as_object_mut()) {
+                    members.insert("elements".to_owned(), true.into());
+                }
+                range
             }
         }
     }

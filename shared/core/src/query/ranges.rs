@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::expr::{Datum, Expr, Op, Operand, Test, Variable, moment};
 
-use super::keys::{self, HIGHEST, LOWEST, MAX_PARTITION_BYTES, MAX_SORT_BYTES};
+use super::element::{each_of, equals, membership};
+use super::keys::{self, HIGHEST, LOWEST, MAX_SORT_BYTES};
 use super::layout::{Index, Layout};
 use super::ordering::SortField;
 
@@ -32,6 +33,8 @@ pub enum Range {
         upper: Vec<u8>,
         /// The offset in the sort key of the order by which several ranges are merged.
         order_from: usize,
+        /// Whether it is an index over elements: its entries are items of their own, which name their records.
+        of_elements: bool,
     },
 }
 
@@ -45,7 +48,7 @@ impl Range {
     }
 }
 
-/// Tests that must all hold, with the equalities separate.
+/// Tests that must all hold, with the equalities separate. `members[]` equals a value if the array contains it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Branch {
     pub equal: Vec<(String, Value)>,
@@ -68,10 +71,9 @@ impl Branch {
     pub fn of(tests: Vec<Expr>) -> Option<Self> {
         let mut branch = Self { equal: Vec::new(), others: Vec::new() };
         for test in tests {
-            match equality(&test) {
-                Some((field, value)) if branch.value(field).is_none() => {
-                    branch.equal.push((field.to_owned(), value.clone()))
-                }
+            let equality = equality(&test).map(|(field, value)| (field.to_owned(), value));
+            match equality.or_else(|| membership(&test)) {
+                Some((field, value)) if branch.value(&field).is_none() => branch.equal.push((field, value.clone())),
                 _ => branch.others.push(test),
             }
         }
@@ -108,6 +110,7 @@ impl Branch {
     fn implies(&self, expr: &Expr) -> bool {
         let Expr::Is(Test::Has(Variable::Record(field))) = expr else { return false };
         self.value(field).is_some()
+            || self.value(&each_of(field)).is_some()
             || self.others.iter().any(|other| range_test(other).is_some_and(|(by, _)| by == field))
     }
 
@@ -126,9 +129,9 @@ impl Branch {
         let next = index.sort.get(bound.len());
         let used: Vec<&str> =
             index.partition.iter().chain(bound.iter().map(|by| &by.field)).map(String::as_str).collect();
-        let bounds = Bounds::new(&prefix).narrowed(&prefix, next, &self.others);
+        let bounds = Bounds::new(&prefix).narrowed(&prefix, next, &self.others, index.max_sort_bytes());
         let residual_filter = self.left_after(&used, next.map(|by| by.field.as_str()));
-        let possible = partition.len() <= MAX_PARTITION_BYTES && prefix.len() <= MAX_SORT_BYTES;
+        let possible = partition.len() <= index.max_partition_bytes() && prefix.len() <= index.max_sort_bytes();
         let range = bounds.filter(|_| possible).map(|(lower, upper)| Range::Index {
             name: index.name.clone(),
             slot: index.slot,
@@ -136,6 +139,7 @@ impl Branch {
             lower,
             upper,
             order_from,
+            of_elements: index.is_of_elements(),
         });
         Some(Route { range, order: index.sort.get(skip..).unwrap_or_default().to_vec(), residual_filter })
     }
@@ -179,12 +183,6 @@ pub(super) fn unsettled(branches: &[Branch], sort: &[SortField]) -> Vec<SortFiel
     sort.iter().filter(|by| !settled(by)).cloned().collect()
 }
 
-/// The test that a field equals a value.
-pub(super) fn equals(field: &str, value: &Value) -> Expr {
-    let left = Operand::Variable(Variable::Record(field.to_owned()));
-    Expr::Is(Test::compare(left, Op::Eq, Operand::Constant(value.clone())))
-}
-
 /// A stored field compared with a constant.
 fn comparison(expr: &Expr) -> Option<(&str, Op, &Value)> {
     match expr {
@@ -222,7 +220,13 @@ impl Bounds {
     }
 
     /// Narrowed by the tests on the next sort field. `None` if the result is empty.
-    fn narrowed(mut self, prefix: &[u8], by: Option<&SortField>, tests: &[Expr]) -> Option<(Vec<u8>, Vec<u8>)> {
+    fn narrowed(
+        mut self,
+        prefix: &[u8],
+        by: Option<&SortField>,
+        tests: &[Expr],
+        longest: usize,
+    ) -> Option<(Vec<u8>, Vec<u8>)> {
         let tests = tests.iter().filter_map(range_test);
         for (by, test) in tests.filter_map(|(field, test)| by.filter(|by| by.field == field).map(|by| (by, test))) {
             let (lower, upper) = span(test, by.descending)?;
@@ -230,8 +234,8 @@ impl Bounds {
             self.upper = self.upper.min([prefix, &upper].concat());
         }
         // No stored key is longer than this, so truncating a bound there excludes none.
-        self.lower.truncate(MAX_SORT_BYTES);
-        self.upper.truncate(MAX_SORT_BYTES);
+        self.lower.truncate(longest);
+        self.upper.truncate(longest);
         (self.lower <= self.upper).then_some((self.lower, self.upper))
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::expr::{Expr, FieldTypes};
 
 use super::advice::{definition, is_usable};
+use super::element::{MAX_ELEMENTS, element_of, equals};
 use super::layout::{Index, Layout, MAX_INDEX_FIELDS, MAX_INDEXES};
 use super::ordering::SortField;
 use super::ranges::{Branch, range_test};
@@ -56,9 +57,11 @@ impl Refused<'_> {
         let (message, add_index) = match (missing, room) {
             ([], _) => return self.without_advice(self.reason()),
             ([index], true) => {
-                (format!("No index serves {shown}. Add the index in `addIndex`{or_scan}."), Some(definition(index)))
+                let message =
+                    format!("No index serves {shown}. Add the index in `addIndex`{or_scan}.{}", bounded(missing));
+                (message, Some(definition(index)))
             }
-            (_, true) => (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}."), None),
+            (_, true) => (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}.{}", bounded(missing)), None),
             (_, false) => {
                 let message = format!(
                     "No index serves {shown}. It needs {definitions}, and a collection has at most {MAX_INDEXES} indexes. Replace an index that no query needs{or_scan}."
@@ -99,10 +102,21 @@ impl Refused<'_> {
     }
 }
 
+/// What the schema must say for an index over elements.
+fn bounded(missing: &[Index]) -> String {
+    let array = missing.iter().flat_map(|index| &index.partition).find_map(|field| element_of(field));
+    array.map_or_else(String::new, |array| {
+        format!(" An index over the elements of `{array}` needs `maxItems` of at most {MAX_ELEMENTS} on that array.")
+    })
+}
+
 /// Why no index serves the branch in this order.
 fn why_not(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Option<String> {
     if let Some(test) = branch.others.iter().find(|test| range_test(test).is_none()) {
         return Some(format!("No index can answer `{test}`"));
+    }
+    if branch.equal.iter().filter(|(field, _)| element_of(field).is_some()).count() > 1 {
+        return Some("An index lists the elements of one array, so no index can answer tests of two".to_owned());
     }
     let mut ranged: Vec<&str> = branch.others.iter().filter_map(range_test).map(|(field, _)| field).collect();
     ranged.sort_unstable();
@@ -137,7 +151,7 @@ fn why_not(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Option<S
 impl Branch {
     /// The branch's tests, equalities first.
     pub(super) fn tests(&self) -> Vec<Expr> {
-        let equal = self.equal.iter().map(|(field, value)| super::ranges::equals(field, value));
+        let equal = self.equal.iter().map(|(field, value)| equals(field, value));
         equal.chain(self.others.iter().cloned()).collect()
     }
 }

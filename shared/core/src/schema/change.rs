@@ -125,7 +125,7 @@ impl Change {
 
     /// Whether all it needs from a job is to retire indexes, which begins with waiting.
     fn only_retires(&self, old: &Definition, new: &Definition) -> bool {
-        let is_kept = |old: &Index| new.indexes.iter().any(|index| index.is(old));
+        let is_kept = |old: &Index| new.indexes.iter().any(|index| index.is(old) && !index.is_ending());
         let is_more = self.counted || self.schema == SchemaChange::Narrower;
         let lists = [&self.built, &self.restricting, &self.related].into_iter().any(|names| !names.is_empty());
         !is_more && !lists && self.claimed.is_empty() && old.work.is_none() && old.indexes.iter().all(is_kept)
@@ -254,20 +254,20 @@ impl Definition {
             withdrawal: None,
             ..self.clone()
         };
-        let is_refused = |index: &Index| refused.indexes.contains(&index.name);
-        // Nobody reads a retiring index that no longer served: it is removed, and its entries are cleared once nobody writes any.
-        settled.indexes.retain(|index| !index.retiring || serves(&self.indexes, index));
-        for index in settled.indexes.iter_mut().filter(|index| !is_refused(index)) {
-            index.ready = true;
-        }
-        let is_removed = settled.indexes.len() < self.indexes.len();
-        // Others stop to serve now, because their successors are ready.
+        settled.conclude_indexes(&self.indexes, refused);
+        // The entries of an index that is removed are cleared like those of one that ends, and those that stop to serve now,
+        // because their successors are ready, are maintained a while.
+        let is_left = |index: &Index| settled.indexes.iter().any(|other| other.is(index));
+        let is_removed = self.indexes.iter().any(|index| !index.is_ending() && !is_left(index));
+        let walks = is_removed || settled.indexes.iter().any(Index::is_ending);
         let stops = |index: &Index| index.retiring && !serves(&settled.indexes, index);
-        if is_removed || settled.indexes.iter().any(stops) {
-            settled.work = Some(Work { only_waits: !is_removed, ..Work::of(put) });
+        if walks || settled.indexes.iter().any(stops) {
+            settled.work = Some(Work { only_waits: !walks, ..Work::of(put) });
         }
         if refused.is_any() {
-            let since = self.work.as_ref().map_or(put.now, |work| work.since);
+            // The next walk begins when every function knows the indexes as they are now.
+            let known = self.work.as_ref().filter(|_| settled.indexes == self.indexes);
+            let since = known.map_or(put.now, |work| work.since);
             let next = self.next().filter(|_| refused.schema).cloned();
             let rules_before = self.work.as_ref().map(|work| work.rules_before.clone()).unwrap_or_default();
             let (claims, relations) = (refused.unique.clone(), refused.relations.clone());
@@ -288,6 +288,35 @@ impl Definition {
         }
     }
 
+    /// The indexes after the job: the built ones serve. Nobody reads a retiring one that no longer served before: it is removed,
+    /// and its entries are cleared once nobody writes any. One over elements ends, so that writes remove its entries while the next
+    /// walk removes the others.
+    fn conclude_indexes(&mut self, before: &[Index], refused: &Blocked) {
+        let is_unread = |index: &Index| index.retiring && !serves(before, index);
+        self.indexes.retain(|index| !is_unread(index) || (index.is_of_elements() && index.is_kept()));
+        for index in &mut self.indexes {
+            if is_unread(index) {
+                (index.ready, index.clearing) = (false, true);
+            } else if index.is_kept() && !refused.indexes.contains(&index.name) {
+                index.ready = true;
+            }
+        }
+    }
+
+    /// The definition once every function knows the indexes over elements that begin: from now on writes make their entries,
+    /// and a job makes those of the other records when every function knows this definition too. `None` if none begins.
+    pub fn opened(&self, put: Put) -> Option<Self> {
+        if !self.indexes.iter().any(Index::is_beginning) {
+            return None;
+        }
+        let mut opened = Self { version: self.version + 1, ..self.clone() };
+        opened.indexes.iter_mut().filter(|index| index.is_beginning()).for_each(|index| index.clearing = false);
+        if let Some(work) = &mut opened.work {
+            work.since = put.now;
+        }
+        Some(opened)
+    }
+
     /// The definition of a new collection whose name was used before, based on the remains of `gone`.
     pub fn made_after(mut self, gone: &Self) -> Self {
         self.generation = gone.generation + 1;
@@ -296,7 +325,7 @@ impl Definition {
         self.withdrawal = None;
         self.counting = false;
         self.indexes.retain(|index| !index.retiring);
-        self.indexes.iter_mut().for_each(|index| index.ready = true);
+        self.indexes.iter_mut().for_each(|index| (index.ready, index.clearing) = (true, false));
         self
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::FieldError;
 use crate::expr::{Expr, RecordRef, Rule, moment};
 use crate::json_pointer;
-use crate::query::{IndexKey, Layout, serves};
+use crate::query::{Index, IndexKey, Layout, MAX_ELEMENTS, element_of, serves};
 
 use super::compiled::CompiledSchema;
 use super::definition::Definition;
@@ -226,17 +226,43 @@ impl Collection {
         }
     }
 
-    /// The keys of a record in every index: the slot, and the key unless the record is not in that index.
+    /// The keys of a record in every generic index of the store: the slot, and the key unless the record is not in that index.
+    ///
+    /// # Errors
+    /// The indexes whose key would exceed DynamoDB's limit, those over elements included.
+    pub fn index_keys(&self, record: &RecordRef) -> Result<Vec<(u8, Option<IndexKey>)>, Vec<FieldError>> {
+        let keys = self.keys_of(record, |_| true)?;
+        let generic = keys.into_iter().filter(|(index, _)| !index.is_of_elements());
+        Ok(generic.map(|(index, keys)| (index.slot, keys.into_iter().next())).collect())
+    }
+
+    /// The keys of the entries that a record has in the indexes over elements after it is written.
     ///
     /// # Errors
     /// The indexes whose key would exceed DynamoDB's limit.
-    pub fn index_keys(&self, record: &RecordRef) -> Result<Vec<(u8, Option<IndexKey>)>, Vec<FieldError>> {
+    pub fn entry_keys(&self, record: &RecordRef) -> Result<Vec<IndexKey>, Vec<FieldError>> {
+        let keys = self.keys_of(record, |index| index.is_of_elements() && index.is_kept())?;
+        Ok(keys.into_iter().flat_map(|(_, keys)| keys).collect())
+    }
+
+    /// The keys of the entries that a stored record may have in the indexes over elements that `wanted` accepts. An index
+    /// whose keys would be too long holds none.
+    pub fn held_entry_keys(&self, record: &RecordRef, wanted: impl Fn(&Index) -> bool) -> Vec<IndexKey> {
+        let indexes = self.layout.indexes.iter().filter(|index| index.is_of_elements() && wanted(index));
+        indexes.flat_map(|index| index.keys(&self.layout, record).unwrap_or_default()).collect()
+    }
+
+    fn keys_of(
+        &self,
+        record: &RecordRef,
+        wanted: impl Fn(&Index) -> bool,
+    ) -> Result<Vec<(&Index, Vec<IndexKey>)>, Vec<FieldError>> {
         let (mut keys, mut problems) = (Vec::new(), Vec::new());
-        for index in &self.layout.indexes {
-            match index.key(&self.layout, record) {
-                Ok(key) => keys.push((index.slot, key)),
+        for index in self.layout.indexes.iter().filter(|index| wanted(index)) {
+            match index.keys(&self.layout, record) {
+                Ok(its) => keys.push((index, its)),
                 // Nobody may put a value into it any more that only the new definition allows.
-                Err(_) if index.retiring && !serves(&self.layout.indexes, index) => keys.push((index.slot, None)),
+                Err(_) if index.retiring && !serves(&self.layout.indexes, index) => keys.push((index, Vec::new())),
                 Err(too_long) => {
                     let message = format!(
                         "A value is too long for index `{}`, which allows about {} bytes for each partition field and {} bytes \
@@ -248,6 +274,19 @@ impl Collection {
             }
         }
         if problems.is_empty() { Ok(keys) } else { Err(problems) }
+    }
+
+    /// Whether records have entries in indexes over elements, which a write of the record keeps.
+    pub fn has_entries(&self) -> bool {
+        self.layout.indexes.iter().any(Index::is_of_elements)
+    }
+
+    /// The most entries that a record has, counting every index over elements that is declared, begins or ends.
+    pub fn most_entries(&self) -> usize {
+        let arrays =
+            self.layout.indexes.iter().flat_map(|index| index.partition.iter().filter_map(|by| element_of(by)));
+        let most = |array| self.field(array).and_then(|field| field.max_items).unwrap_or(MAX_ELEMENTS);
+        arrays.map(|array| usize::try_from(most(array)).unwrap_or(usize::MAX)).sum()
     }
 }
 

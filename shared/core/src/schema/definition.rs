@@ -184,6 +184,11 @@ impl Definition {
         if problems.is_empty() { Ok(definition) } else { Err(problems) }
     }
 
+    /// The error if a record has too many entries in indexes over elements until those that this definition replaces are cleared.
+    pub fn overfull(&self) -> Option<FieldError> {
+        index::check_transition(&self.indexes, &field::read(&self.schema, &mut Vec::new()))
+    }
+
     /// Its relations to other collections with deletable records, grouped by collection: what those store as referrers.
     pub fn referrals(&self) -> BTreeMap<String, Vec<Referrer>> {
         let mut referrals: BTreeMap<String, Vec<Referrer>> = BTreeMap::new();
@@ -284,11 +289,16 @@ impl Definition {
             "blocked"
         } else if self.next().is_some() || !self.claims().is_empty() || !self.unchecked().is_empty() {
             "narrowing"
-        } else if self.counting || !self.unreferenced().is_empty() || self.indexes.iter().any(|index| !index.ready) {
+        } else if self.counting || !self.unreferenced().is_empty() || self.is_indexing() {
             "building"
         } else {
             "ready"
         }
+    }
+
+    /// Whether a job still fills an index.
+    fn is_indexing(&self) -> bool {
+        self.indexes.iter().any(|index| !index.ready && !index.is_ending())
     }
 
     /// The number of shards for a record created at that time, in milliseconds since the Unix epoch: the time in its id.

@@ -34,6 +34,8 @@ pub struct Field {
     pub write_once: bool,
     /// The relation, if it has one.
     pub relation: Option<Relation>,
+    /// Maximum number of elements, if it is an array whose schema states one.
+    pub max_items: Option<u64>,
     /// The default of a new record.
     pub default: Option<Value>,
 }
@@ -145,7 +147,8 @@ fn field(
     let types = Types::of(root, property);
     let relation = relation(property, &types, pointer, problems);
     let value = FieldType { kind: types.kind(), nullable: types.has_null(), hidden, read_only };
-    Field { value, types, required, read_only, write_once, relation, default: property.get("default").cloned() }
+    let (max_items, default) = (types.max_items(), property.get("default").cloned());
+    Field { value, types, required, read_only, write_once, relation, max_items, default }
 }
 
 fn relation(property: &Value, types: &Types, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::error::FieldError;
-use crate::query::{Index, MAX_INDEX_FIELDS, MAX_INDEXES, SortField};
+use crate::expr::Kind;
+use crate::query::{Index, MAX_ELEMENTS, MAX_INDEX_FIELDS, MAX_INDEXES, SortField, element_of};
 
 use super::field::Field;
-use super::limits::{MAX_UNIQUE, is_collection_name};
+use super::limits::{MAX_ENTRY_ITEMS, MAX_UNIQUE, is_collection_name};
 use super::parse::IndexBody;
 
 /// Checks the declared indexes against the fields.
@@ -36,6 +37,21 @@ pub(super) fn check(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, pro
         }
         check_fields(index, fields, &pointer, problems);
     }
+    if problems.is_empty() {
+        check_entries(indexes, fields, problems);
+    }
+}
+
+/// Checks that a record never has more entries than fit into one transaction with it.
+fn check_entries(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
+    let items: u64 = indexes.iter().filter_map(|index| items(&index.partition, &index.sort, fields)).sum();
+    if items > MAX_ENTRY_ITEMS {
+        let message = format!(
+            "A write of a record may write {items} items in these indexes over elements, and at most {MAX_ENTRY_ITEMS} fit into its \
+             transaction. Lower `maxItems`, remove an index, or sort by nothing that changes."
+        );
+        problems.push(FieldError::new("/indexes", "too_many", message));
+    }
 }
 
 fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &str, problems: &mut Vec<FieldError>) {
@@ -53,9 +69,17 @@ fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &s
         }
         seen.push(name);
         let timestamp = in_sort && matches!(name.as_str(), "createdAt" | "updatedAt");
-        if let (false, Some(reason)) = (timestamp, unfit(fields.get(name.as_str()))) {
+        let reason = match element_of(name).filter(|_| !in_sort) {
+            Some(array) => unfit_array(array, fields.get(array)),
+            None => unfit(fields.get(name.as_str())),
+        };
+        if let (false, Some(reason)) = (timestamp, reason) {
             problems.push(FieldError::new(place, "bad_index_field", format!("`{name}` {reason}")));
         }
+    }
+    if index.partition.iter().filter(|field| element_of(field).is_some()).count() > 1 {
+        let message = "An index lists the elements of one array only. Remove the others.";
+        problems.push(FieldError::new(format!("{pointer}/partition"), "bad_index_field", message));
     }
     if seen.len() > MAX_INDEX_FIELDS {
         problems.push(FieldError::new(
@@ -83,6 +107,58 @@ fn not_plain(field: &Field, place: &str) -> String {
     format!(
         "is {types} by its schema and cannot be {place}, which takes one of text, a number, true or false, a time; each also with null."
     )
+}
+
+/// The error if records have more entries than fit into one transaction with them until the indexes that this definition replaces
+/// or drops are cleared: every write still maintains those.
+pub(super) fn check_transition(indexes: &[Index], fields: &BTreeMap<String, Field>) -> Option<FieldError> {
+    let items: u64 = indexes.iter().filter_map(|index| items(&index.partition, &index.sort, fields)).sum();
+    let retiring: Vec<String> =
+        indexes.iter().filter(|index| index.retiring).map(|index| format!("`{}`", index.name)).collect();
+    (items > MAX_ENTRY_ITEMS).then(|| {
+        let message = format!(
+            "Until the entries of {} are removed, a write of a record may write {items} items in indexes over elements, and at most \
+             {MAX_ENTRY_ITEMS} fit into its transaction. First put a definition that drops the old index and changes nothing else, and \
+             wait for its job.",
+            retiring.join(", ")
+        );
+        FieldError::new("/indexes", "too_many", message)
+    })
+}
+
+/// How many items a write of a record with a full array may write in this index: each of its entries, and each twice if a
+/// change of another field moves them. `None` if it is not over elements.
+fn items(partition: &[String], sort: &[SortField], fields: &BTreeMap<String, Field>) -> Option<u64> {
+    let array = partition.iter().find_map(|field| element_of(field))?;
+    let stated = fields.get(array).and_then(|field| field.max_items);
+    let entries = stated.map_or(MAX_ELEMENTS, |most| most.min(MAX_ELEMENTS));
+    let is_fixed = |name: &str| {
+        name == "createdAt" || element_of(name).is_some() || fields.get(name).is_some_and(|field| field.write_once)
+    };
+    let moves = !partition.iter().chain(sort.iter().map(|by| &by.field)).all(|name| is_fixed(name));
+    Some(if moves { 2 * entries } else { entries })
+}
+
+/// Why the elements of an array cannot be part of an index.
+fn unfit_array(array: &str, field: Option<&Field>) -> Option<String> {
+    let Some(field) = field else { return Some("is not a field of the schema.".to_owned()) };
+    let is_fit = matches!(&field.value.kind, Kind::List(element) if element.is_scalar());
+    if field.value.hidden {
+        return Some("is hidden and cannot be in an index.".to_owned());
+    }
+    if !is_fit {
+        let types = field.types.description();
+        return Some(format!(
+            "stands for the elements of an array of texts, numbers or booleans, and `{array}` is {types} by its schema."
+        ));
+    }
+    let is_bounded = field.max_items.is_some_and(|most| most <= MAX_ELEMENTS);
+    (!is_bounded).then(|| {
+        format!(
+            "is an array of which a record may hold too many elements: each is an item written with the record. Set `maxItems` \
+             of at most {MAX_ELEMENTS} on `{array}`."
+        )
+    })
 }
 
 /// Checks the unique constraints against the fields.
@@ -137,20 +213,29 @@ fn unfit_for_unique(field: Option<&Field>) -> Option<String> {
 /// still read them: every write maintains them until then.
 pub(super) fn with_slots(indexes: Vec<IndexBody>, previous: Option<&[Index]>, version: u64) -> Vec<Index> {
     let before = previous.unwrap_or_default();
-    let kept = |index: &IndexBody| before.iter().find(|old| same(old, index)).cloned();
+    // The entries of an index that ends may be removed already.
+    let kept = |index: &IndexBody| before.iter().find(|old| same(old, index) && !old.is_ending()).cloned();
     let mut taken: Vec<u8> = indexes.iter().filter_map(|index| kept(index).map(|old| old.slot)).collect();
     let mut placed = Vec::new();
     for index in indexes {
         placed.push(kept(&index).map(|old| Index { retiring: false, ..old }).unwrap_or_else(|| {
-            let slot = free_slot(&taken, before);
+            let (name, partition, sort, ready) = (index.name, index.partition, index.sort, previous.is_none());
+            let new =
+                Index { name, partition, sort, slot: 0, generation: version, ready, retiring: false, clearing: false };
+            let of_elements = new.is_of_elements();
+            let slot = if of_elements { free_element_slot(&taken, before) } else { free_slot(&taken, before) };
             taken.push(slot);
-            let (name, partition, sort) = (index.name, index.partition, index.sort);
-            Index { name, partition, sort, slot, generation: version, ready: previous.is_none(), retiring: false }
+            Index { slot, clearing: of_elements && previous.is_some(), ..new }
         }));
     }
-    let retires = |old: &&Index| old.ready && !taken.contains(&old.slot);
-    let retiring: Vec<Index> = before.iter().filter(retires).cloned().collect();
-    placed.extend(retiring.into_iter().map(|old| Index { retiring: true, ..old }));
+    // An index over elements that nobody reads ends at once. An ordinary one that was never read is just removed.
+    for old in before.iter().filter(|old| !taken.contains(&old.slot)) {
+        match (old.ready, old.is_of_elements()) {
+            (true, _) => placed.push(Index { retiring: true, ..old.clone() }),
+            (false, true) => placed.push(Index { retiring: true, clearing: true, ..old.clone() }),
+            (false, false) => {}
+        }
+    }
     placed
 }
 
@@ -164,4 +249,11 @@ fn free_slot(taken: &[u8], before: &[Index]) -> u8 {
     let slots = || 1..=u8::try_from(MAX_INDEXES).unwrap_or(u8::MAX);
     let unused = slots().filter(free).find(|slot| before.iter().all(|old| old.slot != *slot));
     unused.or_else(|| slots().find(free)).unwrap_or(1)
+}
+
+/// A slot above those of the store's generic indexes.
+fn free_element_slot(taken: &[u8], before: &[Index]) -> u8 {
+    let first = u8::try_from(MAX_INDEXES + 1).unwrap_or(u8::MAX);
+    let is_free = |slot: &u8| !taken.contains(slot) && before.iter().all(|old| old.slot != *slot);
+    (first..=u8::MAX).find(is_free).unwrap_or(u8::MAX)
 }

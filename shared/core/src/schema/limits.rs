@@ -4,6 +4,9 @@
 pub const MAX_DEFINITION_BYTES: usize = 64 * 1024;
 /// Maximum number of fields of a collection.
 pub const MAX_PROPERTIES: usize = 100;
+/// Maximum number of items that a write of a record may write in all indexes over elements of a collection: they are written
+/// with the record, and a transaction takes 100 items.
+pub const MAX_ENTRY_ITEMS: u64 = 90;
 /// Maximum number of `unique` constraints of a collection, and of fields in one.
 pub const MAX_UNIQUE: usize = 5;
 /// Maximum number of shards of a collection. Each handles about 1,000 writes a second.

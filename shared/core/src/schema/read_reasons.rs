@@ -90,9 +90,7 @@ impl Collection {
     }
 
     fn is_keyed(&self, name: &str) -> bool {
-        let indexed = self.definition().indexes.iter().any(|index| {
-            index.partition.iter().any(|field| field == name) || index.sort.iter().any(|by| by.field == name)
-        });
+        let indexed = self.definition().indexes.iter().any(|index| index.fields().any(|field| field == name));
         indexed || self.definition().unique.iter().flatten().any(|field| field == name)
     }
 }

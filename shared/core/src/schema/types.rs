@@ -25,6 +25,8 @@ pub(super) struct Types {
     object: bool,
     text: Option<Text>,
     list: Option<Elements>,
+    /// The most elements of a list: `u64::MAX` if there is no bound, or no list.
+    most: u64,
 }
 
 /// The strings that a value may be.
@@ -50,11 +52,11 @@ impl Types {
 
     fn any() -> Self {
         let (text, list) = (Some(Text::Any), Some(Elements::Any));
-        Self { null: true, flag: true, number: true, object: true, text, list }
+        Self { null: true, flag: true, number: true, object: true, text, list, most: u64::MAX }
     }
 
     fn none() -> Self {
-        Self { null: false, flag: false, number: false, object: false, text: None, list: None }
+        Self { null: false, flag: false, number: false, object: false, text: None, list: None, most: u64::MAX }
     }
 
     /// The kind of its values other than `null`: `Other` if they have several types, or none.
@@ -90,6 +92,11 @@ impl Types {
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
         *self == Self::none()
+    }
+
+    /// The most elements that a list among its values has; `None` if there is no bound, or no list.
+    pub fn max_items(&self) -> Option<u64> {
+        Some(self.most).filter(|most| *most < u64::MAX)
     }
 
     /// The types other than `null`, for a message: `text, a number or a list`.
@@ -130,6 +137,7 @@ impl Types {
             (Some(Elements::Of(one)), Some(Elements::Of(another))) => Some(Elements::Of(Box::new(one.and(*another)))),
             _ => None,
         };
+        let most = if list.is_some() { self.most.min(other.most) } else { u64::MAX };
         Self {
             null: self.null && other.null,
             flag: self.flag && other.flag,
@@ -137,11 +145,17 @@ impl Types {
             object: self.object && other.object,
             text,
             list,
+            most,
         }
     }
 
     /// The types of a value that one of them allows.
     fn or(self, other: Self) -> Self {
+        let most = match (&self.list, &other.list) {
+            (Some(_), None) => self.most,
+            (None, Some(_)) => other.most,
+            _ => self.most.max(other.most),
+        };
         let text = match (self.text, other.text) {
             (Some(one), Some(another)) if one == another => Some(one),
             (Some(_), Some(_)) => Some(Text::Any),
@@ -159,6 +173,7 @@ impl Types {
             object: self.object || other.object,
             text,
             list,
+            most,
         }
     }
 
@@ -183,7 +198,7 @@ impl Types {
             "number" => Self { number: false, ..self },
             "object" => Self { object: false, ..self },
             "string" => Self { text: None, ..self },
-            "array" => Self { list: None, ..self },
+            "array" => Self { list: None, most: u64::MAX, ..self },
             _ => self,
         }
     }
@@ -191,8 +206,9 @@ impl Types {
     fn of_value(value: &Value) -> Self {
         match value {
             Value::Array(elements) => {
+                let most = elements.len() as u64;
                 let elements = union(elements.iter().map(Self::of_value));
-                Self { list: Some(Elements::Of(Box::new(elements))), ..Self::none() }
+                Self { list: Some(Elements::Of(Box::new(elements))), most, ..Self::none() }
             }
             Value::Null => Self::named("null"),
             Value::Bool(_) => Self::named("boolean"),
@@ -258,6 +274,8 @@ impl<'a> Walk<'a> {
                 Types { null: values.null || schema.contains_key("type"), ..values }
             }
             "$ref" | "$dynamicRef" => self.types(resolve(self.root, value.as_str()?)?, hops.checked_sub(1)?),
+            // Any number may be written as 50.0.
+            "maxItems" => Types { most: value.as_f64().map_or(u64::MAX, |most| most as u64), ..Types::any() },
             "allOf" => listed().map(|one| self.types(one, hops)).fold(Types::any(), Types::and),
             "anyOf" | "oneOf" => union(listed().map(|one| self.types(one, hops))),
             // The value satisfies `if` and `then`, or else `else`.

@@ -16,7 +16,24 @@ struct Case {
     job: &'static str,
 }
 
-fn cases() -> [Case; 5] {
+/// Tasks with an index over the words of each.
+fn with_words() -> Value {
+    let mut body = tasks();
+    body["schema"]["properties"]["words"] = json!({ "type": "array", "items": { "type": "string" }, "maxItems": 5 });
+    body["indexes"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "saying", "partition": ["words[]"], "sort": ["-updatedAt"] }));
+    body
+}
+
+fn without_words() -> Value {
+    let mut body = with_words();
+    body["indexes"].as_array_mut().unwrap().pop();
+    body
+}
+
+fn cases() -> [Case; 8] {
     let case = |before, after, job| Case { before, after, job };
     [
         case(tasks(), Some(with_by_status()), "index.build"),
@@ -24,6 +41,9 @@ fn cases() -> [Case; 5] {
         case(tasks(), Some(with_title_of(10)), "records.check"),
         case(tasks_with(json!({ "unique": [] })), Some(tasks()), "records.check"),
         case(tasks(), None, "records.purge"),
+        case(without_words(), Some(with_words()), "index.build"),
+        case(with_words(), Some(without_words()), "index.build"),
+        case(with_words(), None, "records.purge"),
     ]
 }
 
@@ -32,7 +52,10 @@ async fn changed(world: &World, case: &Case) {
     let (admin, ada) = (world.admin().await, world.user("ada").await);
     admin.put(DEFINITION, case.before.clone()).await.expect(201);
     for nth in 0..12 {
-        let body = json!({ "title": format!("{nth}"), "owner": ada.id(), "slug": format!("s{nth}") });
+        let mut body = json!({ "title": format!("{nth}"), "owner": ada.id(), "slug": format!("s{nth}") });
+        if case.before["schema"]["properties"]["words"].is_object() {
+            body["words"] = json!(["a", format!("w{nth}"), "a"]);
+        }
         ada.post(TASKS, body).await.expect(201);
     }
     match &case.after {
@@ -49,7 +72,7 @@ async fn stored(world: &World, kind: &str) -> Value {
     jobs.as_array().unwrap().iter().find(|job| job["type"]["S"] == kind).unwrap().clone()
 }
 
-/// The internal attributes of each task, by title, and the number of unique values.
+/// The internal attributes of each task, by title, and the number of unique values and entries.
 async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     let items = world.dump("RecordsTable").await;
     let of = |prefix: &'static str| {
@@ -57,7 +80,7 @@ async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     };
     let names = |item: &Value| item.as_object().unwrap().keys().cloned().collect();
     let tasks = of("c#tasks#").map(|item| (item["d"]["M"]["title"]["S"].to_string(), names(item)));
-    (tasks.collect(), of("u#tasks#").count())
+    (tasks.collect(), of("u#tasks#").count() + of("e#tasks#").count())
 }
 
 /// The state after the job has ended: the stored items, what the job found, and the definition.

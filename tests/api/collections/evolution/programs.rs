@@ -26,6 +26,7 @@ struct Seen {
     imported: Cell<usize>,
     blocked: Cell<usize>,
     recreated: Cell<usize>,
+    entries: Cell<usize>,
 }
 
 fn add(counter: &Cell<usize>, more: usize) {
@@ -69,13 +70,14 @@ fn programs_of_definition_changes_and_writes_lose_nothing_and_accept_nothing_wit
         panic!("{failure}");
     }
     runtime.block_on(async { drop(worlds.take()) });
-    let Seen { accepted, refused, imported, blocked, recreated } = seen;
+    let Seen { accepted, refused, imported, blocked, recreated, entries } = seen;
     for (name, counter) in [
         ("accepted", accepted),
         ("refused", refused),
         ("imported", imported),
         ("blocked", blocked),
         ("recreated", recreated),
+        ("in an index over elements", entries),
     ] {
         assert!(counter.get() > 0, "no program had anything {name}");
     }

@@ -82,6 +82,7 @@ async fn every_row_of_the_cost_table_is_what_the_call_costs() {
     accounts(&table, &world, &ada).await;
     one_record(&table, &admin, &ada).await;
     several_records(&table, &ada).await;
+    shared(&table, &admin, &ada).await;
     relations(&table, &admin, &ada).await;
     counts_and_changes(&table, &world, &admin).await;
     let job = json!({ "type": "email.send", "payload": { "to": "a@example.org", "subject": "s", "text": "t" } });
@@ -159,6 +160,36 @@ async fn several_records(table: &Table, ada: &Caller<'_>) {
     table.hold(row, first.cost());
     let next = first.body["nextCursor"].as_str().unwrap();
     table.hold(row, ada.get(&format!("{PLAIN}?limit=20&cursor={next}")).await.expect(200).cost());
+}
+
+/// Records that an index lists by the elements of an array.
+async fn shared(table: &Table, admin: &Caller<'_>, ada: &Caller<'_>) {
+    let (path, rule) = ("/v1/collections/shared/records", "auth.id in record.members");
+    let array = json!({ "type": "array", "items": { "type": "string" }, "maxItems": 50 });
+    let schema = json!({ "type": "object", "properties": { "text": { "type": "string" }, "members": array } });
+    let indexes = json!([{ "name": "with", "partition": ["members[]"], "sort": ["-createdAt"] }]);
+    let rules = json!({ "list": rule, "read": rule, "create": rule.replace("record", "input"), "update": rule, "delete": rule });
+    let definition = json!({ "name": "shared", "schema": schema, "indexes": indexes, "rules": rules });
+    admin.put("/v1/collections/shared", definition).await.expect(201);
+    let body = || json!({ "text": "x".repeat(150), "members": [ada.id(), "another"] });
+    ada.post(path, body()).await.expect(201);
+    let made = ada.post(path, body()).await.expect(201);
+    table.hold("create, with two entries in an index over elements", made.cost());
+    let one = made.header("location");
+    let patched = ada.patch(one, json!({ "text": "y" })).await.expect(200);
+    table.hold("patch that moves no entry in an index over elements", patched.cost());
+    let patched = ada.patch(one, json!({ "members": [ada.id()] })).await.expect(200);
+    table.hold("patch that removes one element", patched.cost());
+    table.hold("delete, with one entry in an index over elements", ada.delete(one).await.expect(204).cost());
+    for _ in 0..40 {
+        ada.post(path, body()).await.expect(201);
+    }
+    ada.get(&format!("{path}?limit=20")).await.expect(200);
+    let row = "list 20 records of 500 B through an index over elements, any page";
+    let first = ada.get(&format!("{path}?limit=20")).await.expect(200);
+    table.hold(row, first.cost());
+    let next = first.body["nextCursor"].as_str().unwrap();
+    table.hold(row, ada.get(&format!("{path}?limit=20&cursor={next}")).await.expect(200).cost());
 }
 
 /// Notes that point at posts, and keep them from being deleted.

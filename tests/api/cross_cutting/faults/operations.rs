@@ -73,6 +73,12 @@ pub enum Operation {
     /// A record whose only referrer is deleted.
     DeleteReleased,
     Undelete,
+    /// With entries in an index over elements.
+    CreateShared,
+    PatchShared,
+    ReplaceShared,
+    DeleteShared,
+    UndeleteShared,
     Batch,
     Define,
     Redefine,
@@ -85,6 +91,7 @@ pub enum Operation {
 
 const TASKS: &str = "/v1/collections/tasks/records";
 const POSTS: &str = "/v1/collections/posts/records";
+const SHARED: &str = "/v1/collections/shared/records";
 const COMMENTS: &str = "/v1/collections/comments/records";
 
 impl Operation {
@@ -94,6 +101,11 @@ impl Operation {
             Self::Create | Self::CreateUnique | Self::TakeOver | Self::CreateRelated | Self::CreateAs => {
                 self.make(stage, tag).await
             }
+            Self::CreateShared
+            | Self::PatchShared
+            | Self::ReplaceShared
+            | Self::DeleteShared
+            | Self::UndeleteShared => self.share(stage, tag).await,
             Self::DeleteRestricted | Self::DeleteReleased => self.delete_restricted(stage, tag).await,
             Self::Define | Self::Redefine | Self::DeleteCollection => self.define(stage, tag).await,
             Self::Enqueue | Self::Cancel | Self::Redrive | Self::RedriveAll => self.ask_for_work(stage).await,
@@ -153,6 +165,27 @@ impl Operation {
                 Asked::new(ada, Method::POST, "/v1/batch", json!({ "operations": operations })).told_by(&[404])
             }
             _ => Asked::new(ada, Method::DELETE, task, json!({})).told_by(&[404]),
+        }
+    }
+
+    async fn share<'a>(self, stage: &Stage<'a>, tag: &str) -> Asked<'a> {
+        let ada = stage.ada();
+        let body = |members: Value| json!({ "title": tag, "members": members });
+        if self == Self::CreateShared {
+            return Asked::new(ada, Method::POST, SHARED, body(json!(["a", "b", "a"]))).looks_for(Wrote::Record);
+        }
+        let one = made(&ada, SHARED, body(json!(["a", "b"]))).await;
+        match self {
+            Self::PatchShared => Asked::new(ada, Method::PATCH, one, json!({ "members": ["b", "c"] })),
+            Self::ReplaceShared => {
+                let replaced = body(json!(["c"]));
+                Asked::new(ada, Method::PUT, one, replaced).when("if-match", "\"1\"").told_by(&[412])
+            }
+            Self::UndeleteShared => {
+                ada.delete(&one).await.expect(204);
+                Asked::new(ada, Method::POST, format!("{one}/undelete"), json!({})).told_by(&[409])
+            }
+            _ => Asked::new(ada, Method::DELETE, one, json!({})).told_by(&[404]),
         }
     }
 

@@ -28,6 +28,7 @@ fn index(position: u8, partition: &[&str], sort: &[&str]) -> Index {
         generation: 1,
         ready: true,
         retiring: false,
+        clearing: false,
     }
 }
 
@@ -42,7 +43,8 @@ fn with(layout: &Layout, advised: &Value) -> Layout {
     let text = json!({ "type": "string" });
     let moment = json!({ "type": "string", "format": "date-time" });
     let schema = json!({ "type": "object", "properties": { "status": text, "owner": text, "note": text, "due": moment,
-        "priority": { "type": "number" }, "done": { "type": "boolean" }, "stamp": text } });
+        "priority": { "type": "number" }, "done": { "type": "boolean" }, "stamp": text,
+        "tags": { "type": "array", "maxItems": 45, "items": text } } });
     let declared = layout.indexes.iter();
     let declared =
         declared.map(|index| json!({ "name": index.name, "partition": index.partition, "sort": index.sort }));
@@ -85,7 +87,19 @@ fn a_refusal_names_the_missing_index() {
         ("owner == 'ada' && status > 'a'", "-createdAt", Value::Null),
         ("owner == 'ada' && status != 'open'", "", Value::Null),
         ("owner == 'ada' && !has(due)", "", Value::Null),
-        ("'late' in tags", "", Value::Null),
+        ("'late' in tags", "", json!({ "name": "by_tags", "partition": ["tags[]"], "sort": [] })),
+        (
+            "'late' in tags && owner == 'ada'",
+            "-due",
+            json!({ "name": "by_tags__owner__due_desc", "partition": ["tags[]", "owner"], "sort": ["-due"] }),
+        ),
+        (
+            "'late' in tags || 'soon' in tags",
+            "-updatedAt",
+            json!({ "name": "by_tags__updated_at_desc", "partition": ["tags[]"], "sort": ["-updatedAt"] }),
+        ),
+        ("'late' in tags && 'soon' in tags", "", Value::Null),
+        ("!('late' in tags)", "", Value::Null),
         ("status == owner", "", Value::Null),
         ("owner == 'ada' && priority > 3 && due < '2026-01-01T00:00:00Z'", "", Value::Null),
         // In the order of the index that serves the other alternative.
@@ -265,6 +279,7 @@ fn narrow() -> impl Strategy<Value = String> {
         "id == '01900000-0000-7000-8000-000000000001'",
         "id > '0'",
         "version == 1",
+        "'a' in tags",
         "(owner == 'a' || status == 'b')",
         "(status == 'a' && done || priority == 2)",
     ]);

@@ -191,7 +191,8 @@ fn merge_key(range: &Range, layout: &Layout, record: &Stored) -> Option<Vec<u8>>
         }
         Range::Index { slot, partition, lower, upper, order_from, .. } => {
             let index = layout.indexes.iter().find(|index| index.slot == *slot).unwrap();
-            let key = index.key(layout, &record.view()).unwrap().filter(|key| key.partition == *partition)?;
+            let keys = index.keys(layout, &record.view()).unwrap();
+            let key = keys.into_iter().find(|key| key.partition == *partition)?;
             (*lower <= key.sort && key.sort <= *upper).then(|| key.sort[*order_from..].to_vec())
         }
     }

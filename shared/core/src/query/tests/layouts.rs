@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::exact::{Stored, in_order, read};
 use crate::expr::{Expr, FieldType, FieldTypes, Kind, number};
-use crate::query::{Index, Layout, ListQuery, Plan, SortField, plan};
+use crate::query::{Index, Layout, ListQuery, Plan, SortField, element_of, plan, stored_field};
 
 /// A field of each kind, and two each of the kinds that differ most.
 const FIELDS: [(&str, Kind); 6] = [
@@ -77,8 +77,11 @@ fn data() -> impl Strategy<Value = Map<String, Value>> {
             option::weighted(0.85, value).prop_map(|value| (*name, value))
         })
         .collect();
-    members
-        .prop_map(|members| members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+    let tags = vec(select(TEXTS.to_vec()), 0..5).prop_map(Value::from_iter);
+    (members, option::weighted(0.85, tags)).prop_map(|(members, tags)| {
+        let members = members.into_iter().chain([("tags", tags)]);
+        members.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    })
 }
 
 fn records() -> impl Strategy<Value = Vec<Stored>> {
@@ -91,18 +94,20 @@ fn records() -> impl Strategy<Value = Vec<Stored>> {
 fn index(slot: u8) -> impl Strategy<Value = Index> {
     let names: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
     let picked = subsequence(names, 1..=4).prop_shuffle();
-    (picked, 0usize..3, vec(any::<bool>(), 4), option::weighted(0.3, select(vec!["createdAt", "updatedAt"]))).prop_map(
-        move |(picked, partition, directions, time)| {
+    let time = option::weighted(0.3, select(vec!["createdAt", "updatedAt"]));
+    (picked, 0usize..3, vec(any::<bool>(), 4), time, option::weighted(0.3, Just("tags[]"))).prop_map(
+        move |(picked, partition, directions, time, elements)| {
             let (partition, sorted) = picked.split_at(partition.min(picked.len()));
             let sorted = sorted.iter().copied().chain(time).zip(directions);
             Index {
                 name: format!("i{slot}"),
-                partition: partition.iter().map(ToString::to_string).collect(),
+                partition: partition.iter().copied().chain(elements).map(str::to_owned).collect(),
                 sort: sorted.map(|(field, descending)| SortField { field: field.to_owned(), descending }).collect(),
                 slot,
                 generation: 1,
                 ready: true,
                 retiring: false,
+                clearing: false,
             }
         },
     )
@@ -114,7 +119,10 @@ fn layout() -> impl Strategy<Value = Layout> {
         generation: 1,
         indexes: vec![first, second],
         fields: FieldTypes::new(
-            FIELDS.map(|(name, kind)| (name.to_owned(), FieldType { nullable: true, ..FieldType::plain(kind) })),
+            FIELDS
+                .map(|(name, kind)| (name.to_owned(), FieldType { nullable: true, ..FieldType::plain(kind) }))
+                .into_iter()
+                .chain([("tags".to_owned(), FieldType::plain(Kind::List(Box::new(Kind::Text))))]),
         ),
     })
 }
@@ -163,13 +171,31 @@ fn asked() -> impl Strategy<Value = Asked> {
                 if name.ends_with("At") {
                     return Value::from(format!("2026-03-01T12:00:{:02}.000Z", 7 * (nth + which)));
                 }
-                let pool: Vec<&Value> = values.iter().flat_map(|(a, b)| [a.get(name), b.get(name)]).flatten().collect();
+                let held: Vec<&Value> = values
+                    .iter()
+                    .flat_map(|(a, b)| [a.get(stored_field(name)), b.get(stored_field(name))])
+                    .flatten()
+                    .collect();
+                let pool: Vec<&Value> = held
+                    .into_iter()
+                    .flat_map(|held| held.as_array().map_or(vec![held], |all| all.iter().collect()))
+                    .collect();
                 pool.get(nth % pool.len().max(1)).map(|value| (*value).clone()).unwrap_or(Value::Null)
             };
             let mut parts = Vec::new();
             let equalled = index.partition.iter().chain(index.sort.iter().take(bound).map(|by| &by.field));
             for (position, field) in equalled.enumerate() {
                 let (one, other) = (literal(&drawn(field, 0)), literal(&drawn(field, 1)));
+                if let Some(array) = element_of(field) {
+                    // There is no such element: a test of `null` is none.
+                    let (one, other) = if one == "null" { ("'x'".to_owned(), "'y'".to_owned()) } else { (one, other) };
+                    let other = if other == "null" { "'y'".to_owned() } else { other };
+                    parts.push(match several {
+                        true => format!("({one} in {array} || {other} in {array})"),
+                        false => format!("{one} in {array}"),
+                    });
+                    continue;
+                }
                 parts.push(match (several && position == 0, position % 2) {
                     (true, 0) => format!("{field} in [{one}, {other}]"),
                     (true, _) => format!("({field} == {one} || {field} == {other})"),
@@ -217,7 +243,7 @@ proptest! {
         let layout = Layout { collection: "things".to_owned(), generation: 1, indexes: Vec::new(), fields: FieldTypes::new([]) };
         let by = Index { partition: Vec::new(), ..index };
         let mut keyed: Vec<(Vec<u8>, &Stored)> =
-            records.iter().map(|record| (by.key(&layout, &record.view()).unwrap().unwrap().sort, record)).collect();
+            records.iter().map(|record| (by.keys(&layout, &record.view()).unwrap().remove(0).sort, record)).collect();
         keyed.sort_by(|(left, _), (right, _)| left.cmp(right));
         let order: Vec<&Stored> = keyed.into_iter().map(|(_, record)| record).collect();
         let promised: Vec<SortField> = by.sort.iter().cloned().chain([SortField::ascending("id")]).collect();
@@ -238,5 +264,5 @@ fn enough_generated_queries_are_served_and_find_records() {
         served += usize::from(!plan.ranges.is_empty());
         found += usize::from(!read(&plan, &asked.layout, &records).is_empty());
     }
-    assert!(served > 250 && found > 60, "{served} served and {found} found of 500");
+    assert!(served > 250 && found > 50, "{served} served and {found} found of 500");
 }

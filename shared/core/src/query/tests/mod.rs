@@ -21,6 +21,7 @@ fn layout() -> Layout {
         generation: 1,
         ready: true,
         retiring: false,
+        clearing: false,
     };
     let indexes = vec![
         index(1, "mine", &["owner"], &["status", "-priority"]),

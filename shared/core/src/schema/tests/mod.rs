@@ -3,6 +3,7 @@
 mod blind;
 mod bound;
 mod changes;
+mod elements;
 mod language;
 mod places;
 mod records;

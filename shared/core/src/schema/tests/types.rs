@@ -104,6 +104,7 @@ fn schemas() -> impl Strategy<Value = Value> {
         Just(json!({ "$ref": "#/$defs/id" })),
         Just(json!({ "format": "date-time" })),
         Just(json!({ "minimum": 1 })),
+        (0_u64..3).prop_map(|most| json!({ "maxItems": most })),
         Just(json!(true)),
         Just(json!(false)),
     ];
@@ -133,6 +134,8 @@ proptest! {
             let is_found = own.clone().and(types.clone()) == own || matches!(value, Value::String(_)) && types.text.is_some()
                 || value.is_array() && types.list.is_some();
             prop_assert!(!judge.is_valid(&value) || is_found, "{} {} {:?}", schema, value, types);
+            let count = value.as_array().map_or(0, |elements| elements.len() as u64);
+            prop_assert!(!judge.is_valid(&value) || count <= types.most, "{} {} {:?}", schema, value, types);
             if types.text == Some(Text::Moment) && value == "a" {
                 prop_assert!(!judge.is_valid(&value), "every text is a time: {}", schema);
             }

@@ -1,9 +1,11 @@
 //! What is known to have happened, and what follows for the stored records.
 
 use super::super::leases::while_time_goes_by;
-use super::steps::{Data, Definition, Step, Write};
+use super::steps::{Data, Definition, Listed, Step, Tag, Write, tags};
 use super::{CALM, Seen, add};
 use crate::imports::files;
+use crate::records::pages::encoded;
+use crate::records::shared_lists::entries;
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
 use futures_util::future::{join, join_all};
@@ -131,7 +133,7 @@ impl Model {
                 world.settle_killing_worker_after(*wakes).await;
             }
             Step::Restart => world.restart_functions(),
-            Step::List(state) => self.list(world, if *state { "a" } else { "b" }, false).await,
+            Step::List(listed) => self.list(world, *listed, false).await,
         }
         self.resolve_imports(world, seen).await;
     }
@@ -276,7 +278,7 @@ impl Model {
             let title = body["title"].as_str().map(str::to_owned);
             Some(Sent { method, path, body, target, title })
         };
-        let title = |is_long| Data { is_long, state: true, slug: None }.body(nth)["title"].clone();
+        let title = |is_long| Data { is_long, state: true, slug: None, tags: Vec::new() }.body(nth)["title"].clone();
         match write {
             Write::Create(data) => sent(Method::POST, path, data.body(nth)),
             Write::PatchTitle(_, is_long) => sent(Method::PATCH, path, json!({ "title": title(*is_long) })),
@@ -284,6 +286,7 @@ impl Model {
                 sent(Method::PATCH, path, json!({ "state": if *state { "a" } else { "b" } }))
             }
             Write::PatchSlug(_, slug) => sent(Method::PATCH, path, json!({ "slug": format!("s{slug}") })),
+            Write::PatchTags(_, some) => sent(Method::PATCH, path, json!({ "tags": tags(some) })),
             Write::Replace(_, data) => sent(Method::PUT, path, data.body(nth)),
             Write::Delete(_) => sent(Method::DELETE, path, json!({})),
             Write::Undelete(_) => {
@@ -301,6 +304,7 @@ impl Model {
             Write::PatchTitle(nth, _)
             | Write::PatchState(nth, _)
             | Write::PatchSlug(nth, _)
+            | Write::PatchTags(nth, _)
             | Write::Replace(nth, _) => (*nth, true),
             Write::Delete(nth) => (*nth, true),
             Write::Undelete(nth) => (*nth, false),
@@ -400,9 +404,18 @@ impl Model {
         self.records.iter().filter(|record| record.is_alive).map(|record| (record.title(), &record.body)).collect()
     }
 
-    /// Compares a list by state with the model, if it is answered; at the end it has to be.
-    async fn list(&self, world: &World, state: &str, must: bool) {
-        let path = format!("{RECORDS}?limit=100&filter=state%3D%3D%22{state}%22");
+    /// Compares a list by state or by a tag with the model, if it is answered; at the end it has to be.
+    async fn list(&self, world: &World, listed: Listed, must: bool) {
+        let state = |state| if state { "a" } else { "b" };
+        let filter = match listed {
+            Listed::State(is_a) => format!("state == '{}'", state(is_a)),
+            Listed::Tag(tag) => format!("'{}' in tags", tag.text()),
+        };
+        let is_listed = |body: &Value| match listed {
+            Listed::State(is_a) => body["state"] == state(is_a),
+            Listed::Tag(tag) => body["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag.text()))),
+        };
+        let path = format!("{RECORDS}?limit=100&filter={}", encoded(&filter));
         let answer = self.ada(world).get(&path).await;
         if answer.status != 200 {
             assert!(!must && [404, 422, 503].contains(&answer.status), "{}: {}", answer.asked, answer.text);
@@ -411,7 +424,7 @@ impl Model {
         if self.deletion.is_some() || !self.imports.is_empty() {
             return;
         }
-        let expected: BTreeMap<_, _> = self.alive().into_iter().filter(|(_, body)| body["state"] == state).collect();
+        let expected: BTreeMap<_, _> = self.alive().into_iter().filter(|(_, body)| is_listed(body)).collect();
         self.compare(answer.body["items"].as_array().unwrap(), &expected, &answer.asked);
     }
 
@@ -477,9 +490,15 @@ impl Model {
             assert_eq!(read.status, if record.is_alive { 200 } else { 404 }, "{}", record.body);
         }
         if latest.has_index {
-            self.list(world, "a", true).await;
-            self.list(world, "b", true).await;
+            self.list(world, Listed::State(true), true).await;
+            self.list(world, Listed::State(false), true).await;
         }
+        if latest.tagged.is_some() {
+            for tag in 0..3 {
+                self.list(world, Listed::Tag(Tag(tag)), true).await;
+            }
+        }
+        add(&seen.entries, entries::hold(world, "things").await);
         if latest.is_counted {
             let count = ada.get(&format!("{RECORDS}?limit=0&count=true")).await.expect(200).body;
             assert_eq!(count["count"]["records"], stored.len(), "{count}");
