@@ -9,6 +9,7 @@
 use serde_json::{Map, Value, json};
 
 use super::definition::Definition;
+use super::formats;
 use super::keywords;
 use super::types::Types;
 
@@ -152,13 +153,16 @@ fn with_default_described((name, mut property): (String, Value)) -> (String, Val
     (name, property)
 }
 
-/// Moves the extensions (`x-relation`) of a schema and its subschemas to `$comment`, as JSON, and leaves out keywords that have no effect
-/// without another one. Validators in strict mode, as Ajv by default, refuse both.
+/// Moves the extensions (`x-relation`) of a schema and its subschemas, and formats that are not asserted, to `$comment`, as JSON, and
+/// leaves out keywords that have no effect without another one. Validators in strict mode, as Ajv by default, refuse all three.
 pub fn without_extensions(schema: &mut Value) {
     let Some(root) = schema.as_object_mut() else { return };
     keywords::each(root, &mut |schema| {
+        let is_extension = |keyword: &str, value: &Value| {
+            keyword.starts_with("x-") || (keyword == "format" && formats::is_annotation(value))
+        };
         let (extensions, mut standard): (Map<_, _>, Map<_, _>) =
-            std::mem::take(schema).into_iter().partition(|(keyword, _)| keyword.starts_with("x-"));
+            std::mem::take(schema).into_iter().partition(|(keyword, value)| is_extension(keyword, value));
         if !extensions.is_empty() {
             standard.insert("$comment".into(), Value::Object(extensions).to_string().into());
         }
@@ -286,6 +290,7 @@ mod tests {
         let mut schema = definition().record_schema(true);
         schema["properties"]["note"]["x-mine"] = json!({ "a": 1 });
         schema["properties"]["note"]["then"] = json!(false);
+        schema["properties"]["note"]["format"] = json!("ulid");
         schema["properties"]["kept"]["minContains"] = json!(2);
         schema["properties"]["place"]["if"] = json!({ "x-deep": true });
         without_extensions(&mut schema);
@@ -295,7 +300,8 @@ mod tests {
         assert_eq!(comment("owner"), json!({ "x-relation": { "collection": "users" } }));
         assert_eq!(comment("title"), json!({ "x-writeOnce": true }));
         assert_eq!(comment("state"), json!({ "x-default": "open" }));
-        assert_eq!(comment("note"), json!({ "x-mine": { "a": 1 } }));
+        assert_eq!(comment("note"), json!({ "x-mine": { "a": 1 }, "format": "ulid" }));
+        assert_eq!(schema["properties"]["id"]["format"], "uuid");
         for absent in ["\"x-", "then", "minContains", "\"if\""] {
             let outside_comments = schema.to_string().replace("\\\"", "'");
             assert!(!outside_comments.contains(absent), "{absent}: {schema}");

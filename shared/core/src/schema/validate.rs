@@ -12,6 +12,7 @@ use crate::expr::{Kind, moment, number};
 
 use super::bound::Bound;
 use super::field::Field;
+use super::formats;
 use super::unique_items::UniqueItems;
 use crate::json_pointer::{escape, unescape};
 
@@ -65,7 +66,7 @@ fn build(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
         .with_pattern_options(patterns)
         .with_keyword("uniqueItems", |_, value, _| Ok(Box::new(UniqueItems::of(value))))
         .offline()
-        .build(schema)
+        .build(&formats::asserted(schema.clone()))
         .map(|validator| BoundedValidator { validator, bound })
         .map_err(|error| {
             vec![FieldError::new(
