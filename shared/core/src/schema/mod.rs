@@ -39,7 +39,7 @@ pub use published_schema::{refer, without_extensions};
 pub use read_reasons::{MOST_UNREAD, ReadReason};
 pub use rules::unserved;
 pub use transition::{Blocked, Withdrawal};
-pub use validate::unstorable;
+pub use validate::{of_merged, unstorable};
 
 #[cfg(test)]
 mod tests;

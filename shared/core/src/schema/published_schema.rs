@@ -56,7 +56,7 @@ impl Definition {
         finished(published)
     }
 
-    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field.
+    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field, and is refused for a required one.
     pub fn patch_schema(&self) -> Value {
         let (required, root): (Vec<String>, _) = (self.required().collect(), self.root());
         let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
@@ -67,6 +67,7 @@ impl Definition {
             let patched = match (types.has_object(), required.contains(&name)) {
                 // A merge patch may send a part of an object.
                 (true, _) => json!({}),
+                (false, true) if types.has_null() => without_null(property),
                 (false, true) => property,
                 (false, false) => json!({ "anyOf": [property, { "type": "null" }] }),
             };
@@ -184,6 +185,24 @@ fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
         members.insert("writeOnly".into(), true.into());
     }
     (name, property)
+}
+
+/// The schema of a field without `null`: in its `type`, where generators read it.
+fn without_null(mut property: Value) -> Value {
+    let not_null = json!({ "type": "null" });
+    if let Some(types) = property.get_mut("type").filter(|types| types.is_array()) {
+        let others = types.as_array().into_iter().flatten().filter(|name| *name != "null").cloned();
+        let mut others: Vec<Value> = others.collect();
+        *types = if others.len() == 1 { others.remove(0) } else { others.into() };
+        return property;
+    }
+    match property.as_object_mut() {
+        Some(members) if !members.contains_key("not") => {
+            members.insert("not".into(), not_null);
+            property
+        }
+        _ => json!({ "allOf": [property, { "not": not_null }] }),
+    }
 }
 
 /// Leaves out definitions that nothing published refers to, and references to unpublished ones.
@@ -316,5 +335,25 @@ mod tests {
         assert_eq!(published["properties"]["place"], json!({}), "an object is merged, so a part of it may be sent");
         assert_eq!(published["properties"]["title"], Value::Null, "writeOnce fields cannot be patched");
         assert_eq!(published["required"], Value::Null);
+    }
+
+    #[test]
+    fn a_patch_does_not_offer_null_for_a_required_field() {
+        let any_of = json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] });
+        for (field, published) in [
+            (json!({ "type": ["string", "null"] }), json!({ "type": "string" })),
+            (json!({ "type": ["string", "number", "null"] }), json!({ "type": ["string", "number"] })),
+            (any_of.clone(), json!({ "anyOf": any_of["anyOf"], "not": { "type": "null" } })),
+            (json!({ "enum": ["a", null] }), json!({ "enum": ["a", null], "not": { "type": "null" } })),
+            (
+                json!({ "enum": ["a", null], "not": { "const": 1 } }),
+                json!({ "allOf": [{ "enum": ["a", null], "not": { "const": 1 } }, { "not": { "type": "null" } }] }),
+            ),
+            (json!({ "type": "string" }), json!({ "type": "string" })),
+        ] {
+            let schema = json!({ "type": "object", "required": ["v"], "properties": { "v": field } });
+            let definition = Definition::parse("notes", json!({ "schema": schema }), None).unwrap();
+            assert_eq!(definition.patch_schema()["properties"]["v"], published, "{field}");
+        }
     }
 }
