@@ -5,7 +5,7 @@ use super::record::Record;
 use super::size_shares;
 use crate::error::{Error, FieldError, Result};
 use crate::policy::Grant;
-use crate::schema::Collection;
+use crate::schema::{Collection, of_merged};
 use serde_json::{Map, Value};
 
 /// The data after a change: merged or replaced, in its stored form, validated, with no immutable field changed.
@@ -32,7 +32,10 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         }
         collection.apply_defaults_again(&mut data);
     }
-    collection.validate_change(&stored.data, &mut data).map_err(Error::Invalid)?;
+    collection.validate_change(&stored.data, &mut data).map_err(|problems| match change {
+        What::Merge(patch) => Error::Invalid(of_merged(patch, problems)),
+        _ => Error::Invalid(problems),
+    })?;
     size_shares::check(collection, Some(&stored.data), &data)?;
     let fixed = |name: &&String| {
         (collection.write_once(name) && !grant.is_system()) || (collection.read_only(name) && !grant.is_admin())

@@ -51,7 +51,7 @@ fn ids(page: &Value) -> Vec<&str> {
 }
 
 /// Relays the job, waits until no function uses the previous definition, and runs the job to its end.
-async fn work(world: &World) {
+pub async fn work(world: &World) {
     world.settle().await;
     world.advance(SETTLED);
     world.settle().await;

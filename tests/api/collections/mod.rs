@@ -2,6 +2,7 @@
 
 mod definitions;
 mod evolution;
+mod formats;
 mod published_schema;
 mod referrers;
 mod restricted_cascades;

@@ -13,6 +13,7 @@ mod expand;
 mod ids;
 mod membership_rules;
 mod new_records;
+mod null_in_patches;
 mod numbers;
 pub mod pages;
 mod residual_filters;

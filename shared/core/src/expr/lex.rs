@@ -91,8 +91,15 @@ impl Lexer<'_> {
 
     fn symbol(&mut self, first: char) -> Result<Word, ExprError> {
         let symbol = SYMBOLS.into_iter().find(|symbol| self.rest.starts_with(symbol));
-        let symbol = symbol
-            .ok_or_else(|| ExprError::at(self.column, format!("`{}` is not allowed here.", first.escape_default())))?;
+        let symbol = symbol.ok_or_else(|| {
+            let reason = match first.is_alphabetic() {
+                true => {
+                    format!("`{first}` is not allowed in a name. Names have a-z, A-Z, 0-9 and _. Write text in quotes.")
+                }
+                false => format!("`{}` is not allowed here.", first.escape_default()),
+            };
+            ExprError::at(self.column, reason)
+        })?;
         self.take(symbol.len());
         Ok(Word::Symbol(symbol))
     }

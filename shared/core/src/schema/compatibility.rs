@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::expr::number;
 
+use super::formats::is_annotation;
+
 /// Annotation keywords, which do not affect validity.
 const SILENT: [&str; 12] = [
     "title",
@@ -107,6 +109,7 @@ fn keyword_allows_as_much(keyword: &str, old: &Map<String, Value>, new: &Map<Str
         ("$defs" | "type" | "enum" | "const" | "items" | "then" | "else", _, None) => true,
         ("$defs", None, _) => true,
         ("then" | "else", ..) => !new.contains_key("if"),
+        ("format", _, Some(after)) if is_annotation(after) => true,
         ("type", Some(before), Some(after)) => {
             types(before).all(|name| types(after).any(|other| includes(other, name)))
         }

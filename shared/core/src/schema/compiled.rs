@@ -55,9 +55,7 @@ impl CompiledSchema {
                     "unknown_field",
                     "The schema has no such field. Leave it out, or add it to the schema.",
                 )),
-                Some(field) if field.required => {
-                    problems.push(FieldError::new(pointer, "required", "This field is required. Send a value."))
-                }
+                Some(field) if field.required => problems.push(FieldError::new(pointer, "required", validate::REMOVED)),
                 Some(_) => {}
             }
         }

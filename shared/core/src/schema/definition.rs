@@ -11,6 +11,7 @@ use crate::jobs::{BUILD_JOB, CHECK_JOB};
 use crate::query::{Index, Layout};
 
 use super::field::OnDelete;
+use super::formats::Formats;
 use super::transition::{Blocked, Withdrawal};
 use super::{contradictions, field, index, joined, parse, places, rules, validate};
 
@@ -22,6 +23,9 @@ pub struct Definition {
     pub name: String,
     /// The JSON Schema (2020-12) of a record's data.
     pub schema: Value,
+    /// What is made of formats that are not asserted.
+    #[serde(default, skip_serializing_if = "Formats::is_default")]
+    pub formats: Formats,
     /// Unique constraints: fields, or groups of fields, whose values are unique among the records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unique: Vec<Vec<String>>,
@@ -151,6 +155,7 @@ impl Definition {
         let body = parse::read(name, body, &mut problems);
         let fields = field::read(&body.schema, &mut problems);
         places::check(&body.schema, &mut problems);
+        body.formats.check(&body.schema, &mut problems);
         joined::check(&body.schema, &mut problems);
         contradictions::check(&body.schema, &fields, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
@@ -160,6 +165,7 @@ impl Definition {
             name: name.to_owned(),
             indexes: index::with_slots(body.indexes, previous.map(|previous| previous.indexes.as_slice()), version),
             schema: body.schema,
+            formats: body.formats,
             unique: body.unique,
             rules: body.rules,
             shards: body.shards,
@@ -218,6 +224,7 @@ impl Definition {
         json!({
             "name": self.name,
             "schema": self.schema,
+            "formats": self.formats,
             "unique": self.unique,
             "indexes": self.indexes.iter().filter(|index| !index.retiring).map(index).collect::<Vec<_>>(),
             "rules": self.rules,

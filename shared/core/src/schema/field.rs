@@ -1,6 +1,6 @@
 //! The fields of a collection: kind, flags and relation of each property of the schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -104,12 +104,16 @@ pub(super) fn read(schema: &Value, problems: &mut Vec<FieldError>) -> BTreeMap<S
 }
 
 fn check_name(name: &str, pointer: &str, problems: &mut Vec<FieldError>) {
+    let is_allowed = |char: &char| char.is_ascii_alphanumeric() || *char == '_';
     let begins = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
-    let plain =
-        begins && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= MAX_NAME;
-    if !plain {
-        let message =
-            format!("A field's name is 1 to {MAX_NAME} letters, digits and _, and does not begin with a digit.");
+    if !begins || !name.chars().all(|char| is_allowed(&char)) || name.len() > MAX_NAME {
+        let refused: BTreeSet<char> = name.chars().filter(|char| !is_allowed(char)).take(MAX_NAME).collect();
+        let refused: Vec<String> = refused.into_iter().map(|char| format!("`{}`", char.escape_debug())).collect();
+        let which = if refused.is_empty() { String::new() } else { format!(" It cannot have {}.", refused.join(", ")) };
+        let message = format!(
+            "A field's name is 1 to {MAX_NAME} of a-z, A-Z, 0-9 and _, and does not begin with a digit.{which} Put a name for people in \
+             `title`."
+        );
         problems.push(FieldError::new(pointer, "bad_name", message));
     }
     if is_system(name) {

@@ -3,7 +3,7 @@
 //!
 //! Refused are: references out of the schema (`$id`, a `$ref` that is not local), because nothing is fetched; `$vocabulary`
 //! and an inner `$schema`, because there is one dialect; top-level keywords that allow undeclared fields, because filters,
-//! indexes and rules use the declared ones; and formats that cannot be asserted.
+//! indexes and rules use the declared ones. [`formats`](super::formats) are refused separately.
 
 use serde_json::{Map, Value};
 
@@ -74,26 +74,6 @@ const PLAIN: [&str; 38] = [
     "contentEncoding",
     "contentMediaType",
     "$vocabulary",
-];
-/// The formats that are asserted: all of 2020-12 except the two that need tables of international names.
-const FORMATS: [&str; 17] = [
-    "date",
-    "date-time",
-    "duration",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "iri",
-    "iri-reference",
-    "json-pointer",
-    "regex",
-    "relative-json-pointer",
-    "time",
-    "uri",
-    "uri-reference",
-    "uri-template",
-    "uuid",
 ];
 /// Top-level keywords that apply to one member at a time, or to none.
 const MEMBERWISE: [&str; 11] = [
@@ -223,9 +203,6 @@ fn refused(keyword: &str, value: &Value, pointer: &str) -> Option<(&'static str,
         "$vocabulary" => Some(("misplaced", "This keyword belongs in a meta-schema. Remove it.".to_owned())),
         "$schema" if pointer != "/schema" => {
             Some(("misplaced", "This keyword is allowed only at the top level. Remove it here.".to_owned()))
-        }
-        "format" if value.as_str().is_some_and(|name| !FORMATS.contains(&name)) => {
-            Some(("unknown_format", format!("This format is unknown. The formats are {}.", FORMATS.join(", "))))
         }
         _ => None,
     }

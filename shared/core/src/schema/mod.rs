@@ -12,6 +12,7 @@ mod compiled;
 mod contradictions;
 mod definition;
 mod field;
+mod formats;
 mod index;
 mod joined;
 mod keywords;
@@ -32,12 +33,13 @@ pub use change::{Change, Put, SchemaChange};
 pub use collection::Collection;
 pub use definition::{Definition, Referrer, ShardsSince, Work};
 pub use field::{Field, OnDelete, Relation};
+pub use formats::Formats;
 pub use limits::{MAX_DEFINITION_BYTES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, is_collection_name};
 pub use published_schema::{refer, without_extensions};
 pub use read_reasons::{MOST_UNREAD, ReadReason};
 pub use rules::unserved;
 pub use transition::{Blocked, Withdrawal};
-pub use validate::unstorable;
+pub use validate::{of_merged, unstorable};
 
 #[cfg(test)]
 mod tests;

@@ -12,13 +12,15 @@ use crate::json_pointer::escape;
 use crate::query::SortField;
 use crate::strict_serde;
 
+use super::formats::Formats;
 use super::limits::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
 
-const MEMBERS: [&str; 8] = ["name", "schema", "unique", "indexes", "rules", "shards", "counts", "changes"];
+const MEMBERS: [&str; 9] = ["name", "schema", "formats", "unique", "indexes", "rules", "shards", "counts", "changes"];
 
 /// A definition's members, read but not yet checked against each other.
 pub(super) struct Body {
     pub schema: Value,
+    pub formats: Formats,
     pub unique: Vec<Vec<String>>,
     pub indexes: Vec<IndexBody>,
     pub rules: BTreeMap<Rule, String>,
@@ -56,6 +58,7 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
         problems.push(FieldError::new("", "type", "A definition must be a JSON object."));
         return Body {
             schema: Value::Null,
+            formats: Formats::default(),
             unique: Vec::new(),
             indexes: Vec::new(),
             rules: BTreeMap::new(),
@@ -76,6 +79,7 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
     check_name(name, members.get("name"), problems);
     Body {
         schema: members.remove("schema").unwrap_or(Value::Null),
+        formats: Formats::read(members.remove("formats"), problems),
         unique: list(&mut members, "unique", problems),
         indexes: list(&mut members, "indexes", problems),
         rules: rules(members.remove("rules"), problems),

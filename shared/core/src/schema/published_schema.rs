@@ -9,6 +9,7 @@
 use serde_json::{Map, Value, json};
 
 use super::definition::Definition;
+use super::formats;
 use super::keywords;
 use super::types::Types;
 
@@ -55,7 +56,7 @@ impl Definition {
         finished(published)
     }
 
-    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field.
+    /// The JSON Schema of a JSON Merge Patch (RFC 7396) of a record: `null` removes an optional field, and is refused for a required one.
     pub fn patch_schema(&self) -> Value {
         let (required, root): (Vec<String>, _) = (self.required().collect(), self.root());
         let fixed = |property: &Value| flag(property, "readOnly") || flag(property, "writeOnce");
@@ -66,6 +67,7 @@ impl Definition {
             let patched = match (types.has_object(), required.contains(&name)) {
                 // A merge patch may send a part of an object.
                 (true, _) => json!({}),
+                (false, true) if types.has_null() => without_null(property),
                 (false, true) => property,
                 (false, false) => json!({ "anyOf": [property, { "type": "null" }] }),
             };
@@ -152,13 +154,16 @@ fn with_default_described((name, mut property): (String, Value)) -> (String, Val
     (name, property)
 }
 
-/// Moves the extensions (`x-relation`) of a schema and its subschemas to `$comment`, as JSON, and leaves out keywords that have no effect
-/// without another one. Validators in strict mode, as Ajv by default, refuse both.
+/// Moves the extensions (`x-relation`) of a schema and its subschemas, and formats that are not asserted, to `$comment`, as JSON, and
+/// leaves out keywords that have no effect without another one. Validators in strict mode, as Ajv by default, refuse all three.
 pub fn without_extensions(schema: &mut Value) {
     let Some(root) = schema.as_object_mut() else { return };
     keywords::each(root, &mut |schema| {
+        let is_extension = |keyword: &str, value: &Value| {
+            keyword.starts_with("x-") || (keyword == "format" && formats::is_annotation(value))
+        };
         let (extensions, mut standard): (Map<_, _>, Map<_, _>) =
-            std::mem::take(schema).into_iter().partition(|(keyword, _)| keyword.starts_with("x-"));
+            std::mem::take(schema).into_iter().partition(|(keyword, value)| is_extension(keyword, value));
         if !extensions.is_empty() {
             standard.insert("$comment".into(), Value::Object(extensions).to_string().into());
         }
@@ -180,6 +185,24 @@ fn as_sent((name, mut property): (String, Value)) -> (String, Value) {
         members.insert("writeOnly".into(), true.into());
     }
     (name, property)
+}
+
+/// The schema of a field without `null`: in its `type`, where generators read it.
+fn without_null(mut property: Value) -> Value {
+    let not_null = json!({ "type": "null" });
+    if let Some(types) = property.get_mut("type").filter(|types| types.is_array()) {
+        let others = types.as_array().into_iter().flatten().filter(|name| *name != "null").cloned();
+        let mut others: Vec<Value> = others.collect();
+        *types = if others.len() == 1 { others.remove(0) } else { others.into() };
+        return property;
+    }
+    match property.as_object_mut() {
+        Some(members) if !members.contains_key("not") => {
+            members.insert("not".into(), not_null);
+            property
+        }
+        _ => json!({ "allOf": [property, { "not": not_null }] }),
+    }
 }
 
 /// Leaves out definitions that nothing published refers to, and references to unpublished ones.
@@ -286,6 +309,7 @@ mod tests {
         let mut schema = definition().record_schema(true);
         schema["properties"]["note"]["x-mine"] = json!({ "a": 1 });
         schema["properties"]["note"]["then"] = json!(false);
+        schema["properties"]["note"]["format"] = json!("ulid");
         schema["properties"]["kept"]["minContains"] = json!(2);
         schema["properties"]["place"]["if"] = json!({ "x-deep": true });
         without_extensions(&mut schema);
@@ -295,7 +319,8 @@ mod tests {
         assert_eq!(comment("owner"), json!({ "x-relation": { "collection": "users" } }));
         assert_eq!(comment("title"), json!({ "x-writeOnce": true }));
         assert_eq!(comment("state"), json!({ "x-default": "open" }));
-        assert_eq!(comment("note"), json!({ "x-mine": { "a": 1 } }));
+        assert_eq!(comment("note"), json!({ "x-mine": { "a": 1 }, "format": "ulid" }));
+        assert_eq!(schema["properties"]["id"]["format"], "uuid");
         for absent in ["\"x-", "then", "minContains", "\"if\""] {
             let outside_comments = schema.to_string().replace("\\\"", "'");
             assert!(!outside_comments.contains(absent), "{absent}: {schema}");
@@ -310,5 +335,25 @@ mod tests {
         assert_eq!(published["properties"]["place"], json!({}), "an object is merged, so a part of it may be sent");
         assert_eq!(published["properties"]["title"], Value::Null, "writeOnce fields cannot be patched");
         assert_eq!(published["required"], Value::Null);
+    }
+
+    #[test]
+    fn a_patch_does_not_offer_null_for_a_required_field() {
+        let any_of = json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] });
+        for (field, published) in [
+            (json!({ "type": ["string", "null"] }), json!({ "type": "string" })),
+            (json!({ "type": ["string", "number", "null"] }), json!({ "type": ["string", "number"] })),
+            (any_of.clone(), json!({ "anyOf": any_of["anyOf"], "not": { "type": "null" } })),
+            (json!({ "enum": ["a", null] }), json!({ "enum": ["a", null], "not": { "type": "null" } })),
+            (
+                json!({ "enum": ["a", null], "not": { "const": 1 } }),
+                json!({ "allOf": [{ "enum": ["a", null], "not": { "const": 1 } }, { "not": { "type": "null" } }] }),
+            ),
+            (json!({ "type": "string" }), json!({ "type": "string" })),
+        ] {
+            let schema = json!({ "type": "object", "required": ["v"], "properties": { "v": field } });
+            let definition = Definition::parse("notes", json!({ "schema": schema }), None).unwrap();
+            assert_eq!(definition.patch_schema()["properties"]["v"], published, "{field}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::expr::Rule;
 
 use super::definition::Definition;
+use super::formats::Formats;
 
 impl Definition {
     /// The profiles of users: each user reads and changes their own, and every signed-in caller may refer to any. Everything
@@ -24,6 +25,7 @@ impl Definition {
                     "displayName": { "type": "string", "maxLength": 200 },
                 },
             }),
+            formats: Formats::default(),
             unique: Vec::new(),
             indexes: Vec::new(),
             rules: BTreeMap::from([own(Rule::Read), own(Rule::Update), (Rule::Refer, "auth.id != ''".to_owned())]),

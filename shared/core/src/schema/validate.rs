@@ -12,8 +12,9 @@ use crate::expr::{Kind, moment, number};
 
 use super::bound::Bound;
 use super::field::Field;
+use super::formats;
 use super::unique_items::UniqueItems;
-use crate::json_pointer::{escape, unescape};
+use crate::json_pointer::{escape, look_up, unescape};
 
 /// Maximum length of a member name inside a record, in bytes (DynamoDB), which must not be empty.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -23,6 +24,10 @@ const MAX_PROBLEMS: usize = 50;
 const MAX_PATTERN_BYTES: usize = 256 * 1024;
 /// Why a time that looks valid is not.
 const KEPT_AS: &str = " A time is stored, and validated, in the form 2026-03-01T12:00:00.000Z.";
+
+/// Why a merge patch lacks a required member that it names.
+pub(super) const REMOVED: &str = "In a merge patch, `null` removes a member, and this one is required. Send a value; or, where the schema \
+                                  allows `null`, store it with `PUT`.";
 
 /// Maximum number of schema applications for which errors are reported one by one, because each may yield an error.
 const MOST_REPORTED: u64 = 100_000;
@@ -65,7 +70,7 @@ fn build(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
         .with_pattern_options(patterns)
         .with_keyword("uniqueItems", |_, value, _| Ok(Box::new(UniqueItems::of(value))))
         .offline()
-        .build(schema)
+        .build(&formats::asserted(schema.clone()))
         .map(|validator| BoundedValidator { validator, bound })
         .map_err(|error| {
             vec![FieldError::new(
@@ -186,6 +191,16 @@ fn apart<'a>(fields: &BTreeMap<String, Field>, data: &'a Value) -> Vec<Part<'a>>
         Part { data: Cow::Owned(visible.into()), hidden: hidden.clone(), is_hidden: false },
         Part { data: Cow::Owned(of_hidden.into()), hidden, is_hidden: true },
     ]
+}
+
+/// The errors of a record after a merge patch (RFC 7396), where a required member is missing because the patch removed it.
+pub fn of_merged(patch: &Map<String, Value>, mut problems: Vec<FieldError>) -> Vec<FieldError> {
+    let is_removed =
+        |pointer: &str| pointer.strip_prefix('/').and_then(|path| look_up(patch, path)) == Some(&Value::Null);
+    for problem in problems.iter_mut().filter(|problem| problem.code == "required" && is_removed(&problem.pointer)) {
+        problem.message = REMOVED.to_owned();
+    }
+    problems
 }
 
 /// The values at or below `pointer` that the store cannot hold: numbers, and names of members.

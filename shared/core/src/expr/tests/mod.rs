@@ -230,7 +230,7 @@ fn errors_in_a_filter_have_message_and_column() {
         ("priority == 123456789012345678901234567890123456789", 13, "38 significant digits"),
         ("1 < priority < 3", 1, "cannot be chained"),
         ("!status == 'x'", 1, "not a condition"),
-        ("status == 'ä' && ü == 1", 18, "is not allowed here"),
+        ("status == 'ä' && ü == 1", 18, "`ü` is not allowed in a name. Names have a-z, A-Z, 0-9 and _"),
         ("(done", 6, "`)` is missing"),
         ("done)", 5, "An operator was expected here, not `)`"),
         ("status == $x", 11, "is not allowed here"),

@@ -71,6 +71,24 @@ fn the_tour_s_definition_is_accepted_and_returned_unchanged() {
 }
 
 #[test]
+fn a_refused_name_of_a_field_says_which_letters() {
+    for (name, refused) in [
+        ("größe", "It cannot have `ß`, `ö`."),
+        ("名前", "It cannot have `前`, `名`."),
+        ("a b-c", "It cannot have ` `, `-`."),
+        ("a\u{0}", "It cannot have `\\0`."),
+        ("1st", "does not begin with a digit."),
+        (&"ä".repeat(65), "It cannot have `ä`."),
+    ] {
+        let body = tasks_with("/schema/properties", json!({ (name): {} }));
+        let problems = Definition::parse("tasks", body, None).unwrap_err();
+        let problem = problems.iter().find(|problem| problem.code == "bad_name").unwrap();
+        assert!(problem.message.contains("1 to 64 of a-z, A-Z, 0-9 and _"), "{}", problem.message);
+        assert!(problem.message.contains(refused), "{}", problem.message);
+    }
+}
+
+#[test]
 fn errors_in_a_definition_have_code_and_pointer() {
     let property = |schema: Value| tasks_with("/schema/properties/x", schema);
     let index = |index: Value| tasks_with("/indexes", json!([index]));
