@@ -48,9 +48,8 @@ impl JobRequest {
         }
         let mut job = Job::new(id, &self.kind, self.payload, request);
         job.group = self.group;
-        job.delay_seconds = self.delay_seconds.unwrap_or(0);
         job.max_attempts = self.max_attempts.unwrap_or(job.max_attempts);
-        Ok(job)
+        Ok(job.delayed(self.delay_seconds.unwrap_or(0)))
     }
 
     fn problems(&self, kind: Option<&JobKind>) -> Vec<FieldError> {

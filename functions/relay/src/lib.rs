@@ -26,6 +26,7 @@ pub struct App {
     fifo: Queue,
     change_log: ChangeLog,
     jobs: Jobs,
+    clock: Clock,
 }
 
 impl App {
@@ -48,7 +49,8 @@ impl App {
             queue: Queue::new(sqs.clone(), env.required("JOBS_QUEUE_URL")?),
             fifo: Queue::new(sqs, env.required("JOBS_FIFO_QUEUE_URL")?),
             change_log: ChangeLog::new(Table::new(aws.dynamodb(), env.required("RECORDS_TABLE")?), clock.clone()),
-            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock),
+            jobs: Jobs::new(Table::new(aws.dynamodb(), env.required("JOBS_TABLE")?), clock.clone()),
+            clock,
         })
     }
 }
@@ -113,7 +115,7 @@ async fn relay_all<'a>(app: &App, records: &'a [EventRecord]) -> Result<(), (&'a
 }
 
 async fn relay(app: &App, record: &EventRecord) -> Result<()> {
-    for Send { task, request_id, delay, group, deduplication } in sends(record) {
+    for Send { task, request_id, delay, group, deduplication } in sends(record, app.clock.millis()) {
         match group {
             None => app.queue.send(&task, delay).await?,
             Some(group) => app.fifo.send_in_order(&task, &group, &deduplication).await?,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use undercroft::clock::Clock;
 use undercroft::error::Source;
+use undercroft::expr::moment;
 use undercroft::files::{Format, export_key};
 use undercroft::id;
 use undercroft::store::jobs::{Job, Status};
@@ -61,7 +62,7 @@ pub fn run(stack: &Stack, worker: &Path, kind: &str, payload: Map<String, Value>
                 let result = job.result.unwrap_or_default();
                 return Ok(Ran { result, slices, failures, took, processor, peak, peaks });
             }
-            Status::Queued => thread::sleep(Duration::from_secs(job.delay_seconds.into())),
+            Status::Queued => thread::sleep(wait(&job, &clock)),
             Status::Retrying => failures += 1,
             _ => return Err(format!("the job is {:?}: {:?}", job.status, job.last_error).into()),
         }
@@ -72,6 +73,12 @@ pub fn run(stack: &Stack, worker: &Path, kind: &str, payload: Map<String, Value>
         slices += 1;
         peaks.push(report::peak(function.id()));
     }
+}
+
+/// How long until a job may start.
+fn wait(job: &Job, clock: &Clock) -> Duration {
+    let run_at = job.run_at.as_deref().and_then(moment::milliseconds).unwrap_or_default();
+    Duration::from_millis(u64::try_from(run_at).unwrap_or_default().saturating_sub(clock.millis()))
 }
 
 fn variables(stack: &Stack) -> BTreeMap<String, String> {

@@ -25,10 +25,7 @@ impl Operations {
     /// Builds a job that updates stored records once no function uses the previous definition. It gets the maximum number of
     /// attempts, because no client can enqueue it again and a failure leaves the definition half applied.
     pub(super) fn job(&self, id: String, kind: &str, payload: Map<String, Value>, request: &str) -> Job {
-        let mut job = Job::new(id, kind, payload, request);
-        let settled = self.definitions.lease().settled_seconds();
-        job.delay_seconds = u32::try_from(settled).unwrap_or(MAX_DELAY_SECONDS);
-        job.max_attempts = MAX_ATTEMPTS;
-        job
+        let settled = u32::try_from(self.definitions.lease().settled_seconds()).unwrap_or(MAX_DELAY_SECONDS);
+        Job { max_attempts: MAX_ATTEMPTS, ..Job::new(id, kind, payload, request) }.delayed(settled)
     }
 }

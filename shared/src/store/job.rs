@@ -68,9 +68,12 @@ pub struct Job {
     /// The progress of a long job, for its next slice and for clients. Its shape depends on the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Value>,
-    /// Seconds to wait before the first attempt.
+    /// Seconds to wait before the first attempt, as asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub delay_seconds: u32,
+    /// When the job, or its next slice, may start. A cancelled job that is redriven keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<String>,
     /// Counts how often it was queued. A message of an earlier run is stale.
     #[serde(default, skip_serializing)]
     pub run: u64,
@@ -102,11 +105,20 @@ impl Job {
             result: None,
             progress: None,
             delay_seconds: 0,
+            run_at: None,
             run: 1,
             request_id: request_id.to_owned(),
             created_at: created_at.clone(),
             updated_at: created_at,
         }
+    }
+
+    /// The same job, to start `seconds` after it was created.
+    #[must_use]
+    pub fn delayed(self, seconds: u32) -> Self {
+        let created = id::millis(&self.id).unwrap_or_default();
+        let run_at = (seconds > 0).then(|| rfc3339(created + u64::from(seconds) * 1_000));
+        Self { delay_seconds: seconds, run_at, ..self }
     }
 
     /// The item of a job that has not been started.

@@ -189,13 +189,20 @@ impl Jobs {
     /// Ends a slice of a long job and queues the next one with a full set of attempts, to start after `delay_seconds`. Only
     /// the attempt that started this slice can do so.
     pub async fn go_on(&self, job: &Job, progress: &Value, delay_seconds: u32) -> Result<()> {
-        let set = ", progress = :progress, run = run + :one, attempts = :zero, delaySeconds = :delay";
-        let change = self
-            .to_status(Status::Queued, set, " REMOVE lease, lastError")
+        let set = ", progress = :progress, run = run + :one, attempts = :zero";
+        let (set, rest) = match delay_seconds {
+            0 => (set.to_owned(), " REMOVE lease, lastError, runAt"),
+            _ => (format!("{set}, runAt = :runAt"), " REMOVE lease, lastError"),
+        };
+        let mut change = self
+            .to_status(Status::Queued, &set, rest)
             .value(":progress", item::from_json(progress))
             .value(":one", number(1))
-            .value(":zero", number(0))
-            .value(":delay", number(delay_seconds.min(MAX_DELAY_SECONDS).into()));
+            .value(":zero", number(0));
+        if delay_seconds > 0 {
+            let delay = u64::from(delay_seconds.min(MAX_DELAY_SECONDS)) * 1_000;
+            change = change.value(":runAt", string(rfc3339(self.clock.millis() + delay)));
+        }
         self.finish(job, change).await
     }
 

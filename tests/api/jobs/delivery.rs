@@ -1,6 +1,7 @@
 //! Jobs: none is lost, none runs twice, and a failing one does not affect others.
 
 use crate::world::{Caller, World};
+use axum::http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 use undercroft::aws::Aws;
@@ -285,6 +286,48 @@ async fn a_job_can_be_taken_back_until_it_has_run_and_waits_for_its_time() {
     admin.post(&format!("{kept}/redrive"), json!({})).await.expect(409);
     admin.post("/v1/jobs/017f22e2-79b0-7cc3-98c4-dc0c0c07398f/cancel", json!({})).await.expect(404);
     world.settle().await;
+}
+
+#[tokio::test]
+async fn a_delayed_job_that_is_cancelled_and_redriven_keeps_its_time() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut delayed = mail("ada@example.org");
+    delayed["delaySeconds"] = json!(300);
+    let asked = admin.post("/v1/jobs", delayed.clone()).await.expect(202);
+    let created = undercroft::expr::moment::milliseconds(asked.body["createdAt"].as_str().unwrap()).unwrap();
+    let run_at = undercroft::clock::rfc3339(u64::try_from(created).unwrap() + 300_000);
+    assert_eq!((&asked.body["runAt"], &asked.body["delaySeconds"]), (&json!(run_at), &json!(300)));
+    let (path, keyed) = (asked.header("location").to_owned(), enqueue(&admin, delayed).await);
+    world.settle().await;
+    for key in ["\"a\"", "\"b\""] {
+        for path in [&path, &keyed] {
+            admin.post(&format!("{path}/cancel"), json!({})).await.expect(200);
+        }
+        world.advance(Duration::from_secs(100));
+        let redriven = admin.post(&format!("{path}/redrive"), json!({})).await.expect(200).body;
+        assert_eq!((&redriven["runAt"], &redriven["status"]), (&json!(run_at), &json!("queued")));
+        let redrive = admin.request(Method::POST, &format!("{keyed}/redrive"));
+        let redriven = redrive.header("idempotency-key", key).send().await.expect(200).body;
+        assert_eq!((&redriven["runAt"], &redriven["status"]), (&json!(run_at), &json!("queued")));
+        assert_eq!(admin.get(&keyed).await.expect(200).body["runAt"], run_at);
+        world.settle().await;
+        assert_eq!(status(&admin, &path).await, "queued", "its time has not come");
+    }
+    assert!(world.mails_to("ada@example.org").is_empty());
+    world.advance(Duration::from_secs(101));
+    world.settle().await;
+    assert_eq!(world.mails_to("ada@example.org").len(), 2, "each was sent once");
+
+    // After its time, a redrive starts at once.
+    let mut soon = mail("ada@example.org");
+    soon["delaySeconds"] = json!(60);
+    let path = enqueue(&admin, soon).await;
+    admin.post(&format!("{path}/cancel"), json!({})).await.expect(200);
+    world.advance(Duration::from_secs(61));
+    admin.post(&format!("{path}/redrive"), json!({})).await.expect(200);
+    world.settle().await;
+    assert_eq!(status(&admin, &path).await, "succeeded");
 }
 
 #[tokio::test]

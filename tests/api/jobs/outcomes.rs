@@ -100,7 +100,7 @@ async fn system_jobs_cannot_be_cancelled() {
     let post = make(&admin, POSTS, json!({})).await;
     let comment = make(&admin, COMMENTS, json!({ "post": id(&post) })).await;
     commented["indexes"].as_array_mut().unwrap().push(json!({ "name": "by_text", "partition": ["text"] }));
-    admin.put("/v1/collections/comments", commented).await.expect(200);
+    admin.put("/v1/collections/comments", commented).await.expect(202);
     let mut titled = posts();
     titled["schema"]["properties"]["title"]["maxLength"] = json!(5);
     admin.put("/v1/collections/posts", titled).await.expect(202);

@@ -93,7 +93,7 @@ impl Jobs {
         }
         let mut after = Job { status: step.to(), updated_at: rfc3339(self.clock.millis()), ..job.clone() };
         if step == Step::Redrive {
-            after = Job { attempts: 0, run: job.run + 1, delay_seconds: 0, ..after };
+            after = Job { attempts: 0, run: job.run + 1, ..after };
         }
         let as_read = Expression::new("run = :run AND attempts = :attempts AND #status = :seen")
             .value(":run", number(job.run))
@@ -165,7 +165,8 @@ impl Jobs {
                 change.value(":ttl", self.in_seconds(KEEP_FINISHED))
             }
             Step::Redrive => {
-                let set = ", asked = :asked, attempts = :zero, run = run + :one, listed = :live, delaySeconds = :zero";
+                // `runAt` stays: a job that was cancelled before its time does not run before it.
+                let set = ", asked = :asked, attempts = :zero, run = run + :one, listed = :live";
                 let change = self.to_status(step.to(), set, " REMOVE #ttl, lease");
                 change.value(":zero", number(0)).value(":one", number(1)).value(":live", string("live"))
             }
