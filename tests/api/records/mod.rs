@@ -14,6 +14,7 @@ mod ids;
 mod membership_rules;
 mod new_records;
 mod numbers;
+pub mod operators;
 pub mod pages;
 mod residual_filters;
 pub mod restrict;

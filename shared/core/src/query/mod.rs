@@ -15,7 +15,7 @@ mod ranges;
 mod refuse;
 
 pub use advice::free_index_name;
-pub use condition::{Condition, condition};
+pub use condition::{Condition, condition, operator_count};
 pub use layout::{Index, IndexKey, KeyTooLong, Layout, MAX_INDEX_FIELDS, MAX_INDEXES, serves};
 pub use list_query::ListQuery;
 pub use ordering::{SortField, parse_fields, parse_sort};
