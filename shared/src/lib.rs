@@ -28,5 +28,5 @@ pub mod task;
 pub mod telemetry;
 
 pub use undercroft_core::{
-    error, expr, files, id, json_pointer, preconditions, query, response_size, routes, schema, strict_serde,
+    error, expr, files, id, json_pointer, operators, preconditions, query, response_size, routes, schema, strict_serde,
 };

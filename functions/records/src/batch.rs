@@ -7,8 +7,9 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use undercroft::cost;
-use undercroft::error::{Error, Result};
+use undercroft::error::{Error, FieldError, Result};
 use undercroft::http::{Bearer, HandlerResult, IdempotencyKey, Json, RequestId, idempotent};
+use undercroft::operators::{self, Operators};
 use undercroft::preconditions::Preconditions;
 use undercroft::records::batch::all_or_errors;
 use undercroft::records::{Operation, OperationKind};
@@ -32,6 +33,7 @@ pub struct Batch {
 struct Request {
     method: String,
     path: String,
+    content_type: Option<String>,
     body: Option<Map<String, Value>>,
     if_match: Option<String>,
     if_none_match: Option<String>,
@@ -67,9 +69,10 @@ pub async fn batch(
 
 /// Parses an operation of the batch.
 fn operation(request: Request, now: u64) -> Result<Operation> {
-    let Request { method, path, body, if_match, if_none_match } = request;
+    let Request { method, path, content_type, body, if_match, if_none_match } = request;
     let preconditions =
         Preconditions::parse(("ifMatch", if_match.as_deref()), ("ifNoneMatch", if_none_match.as_deref()))?;
+    let has_operators = has_operators(content_type.as_deref(), &method)?;
     let steps: Vec<&str> = path.strip_prefix("/v1/collections/").unwrap_or_default().split('/').collect();
     let (name, kind) = match (method.as_str(), steps.as_slice()) {
         ("POST", [name, "records"]) => {
@@ -77,6 +80,10 @@ fn operation(request: Request, now: u64) -> Result<Operation> {
             (name, OperationKind::Create(a_body(body)?))
         }
         ("PUT", [name, "records", id]) => (name, OperationKind::Put((*id).to_owned(), a_body(body)?)),
+        ("PATCH", [name, "records", id]) if has_operators => {
+            let operators = Operators::parse(a_body(body)?.into()).map_err(in_body)?;
+            (name, OperationKind::Operate((*id).to_owned(), operators))
+        }
         ("PATCH", [name, "records", id]) => (name, OperationKind::Patch((*id).to_owned(), a_body(body)?)),
         ("DELETE", [name, "records", id]) => {
             no_body(body.as_ref())?;
@@ -91,6 +98,28 @@ fn operation(request: Request, now: u64) -> Result<Operation> {
     let operation = Operation { collection: (*name).to_owned(), kind, preconditions };
     operation.check(now)?;
     Ok(operation)
+}
+
+/// Whether the body of an operation has operators. Every other operation reads JSON and needs no media type.
+fn has_operators(content_type: Option<&str>, method: &str) -> Result<bool> {
+    match (content_type, method) {
+        (None, _) => Ok(false),
+        (Some(operators::MEDIA_TYPE), "PATCH") => Ok(true),
+        (Some("application/merge-patch+json"), "PATCH") | (Some("application/json"), _) => Ok(false),
+        (Some(_), _) => Err(Error::field(
+            "/contentType",
+            "media_type",
+            "This operation does not read this media type. Leave it out; for operators send PATCH with \
+             application/vnd.undercroft.operators+json.",
+        )),
+    }
+}
+
+/// The same errors, with pointers into the operation.
+fn in_body(error: Error) -> Error {
+    let Error::Invalid(errors) = error else { return error };
+    let moved = |error: FieldError| FieldError { pointer: format!("/body{}", error.pointer), ..error };
+    Error::Invalid(errors.into_iter().map(moved).collect())
 }
 
 fn a_body(body: Option<Map<String, Value>>) -> Result<Map<String, Value>> {

@@ -1,5 +1,5 @@
-//! `PATCH /v1/collections/{collection}/records/{id}?explain=`: a JSON Merge Patch (RFC 7396) -> the changed record and its
-//! `ETag`, or the plan of the write.
+//! `PATCH /v1/collections/{collection}/records/{id}?explain=`: a JSON Merge Patch (RFC 7396) or operators -> the changed record
+//! and its `ETag`, or the plan of the write.
 //!
 //! It takes one round trip if schema and rule can be checked without the stored record; otherwise the record is read first.
 
@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
-use undercroft::http::{Bearer, Conditional, HandlerResult, IdempotencyKey, MergePatch, Path, Query, RequestId};
+use undercroft::http::{Bearer, Conditional, HandlerResult, IdempotencyKey, Patch, Path, Query, RequestId};
 use undercroft::records::{Operation, OperationKind};
 
 /// The parameters of a patch.
@@ -28,9 +28,13 @@ pub async fn patch(
     (Conditional(preconditions), Query(options)): (Conditional, Query<Options>),
     idempotency_key: IdempotencyKey,
     Extension(request): Extension<RequestId>,
-    MergePatch(patch): MergePatch,
+    patch: Patch,
 ) -> HandlerResult {
-    let patch = Operation { collection, kind: OperationKind::Patch(id, patch), preconditions };
+    let kind = match patch {
+        Patch::Merge(patch) => OperationKind::Patch(id, patch),
+        Patch::Operators(operators) => OperationKind::Operate(id, operators),
+    };
+    let patch = Operation { collection, kind, preconditions };
     if options.explain {
         let intent = app.operations.intent(&caller, patch).await?;
         let plan = app.operations.records.plan(&intent, idempotency_key.of(&caller)?.is_some());

@@ -88,6 +88,8 @@ pub enum Error {
         /// The cause, for the log only.
         source: Option<Source>,
     },
+    /// 503: a change that must not be repeated blindly was sent once, and it is unknown whether it was made.
+    OutcomeUnknown(Source),
     /// 500: an internal error. The edge logs the source once.
     Internal(Source),
 }
@@ -127,6 +129,7 @@ impl std::fmt::Display for Error {
         match self {
             Self::Internal(source) => write!(f, "internal: {source}"),
             Self::Unavailable { source: Some(source), .. } => write!(f, "unavailable: {source}"),
+            Self::OutcomeUnknown(source) => write!(f, "outcome unknown: {source}"),
             other => write!(f, "{other:?}"),
         }
     }

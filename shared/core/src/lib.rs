@@ -42,6 +42,7 @@ pub mod files;
 pub mod id;
 pub mod jobs;
 pub mod json_pointer;
+pub mod operators;
 pub mod policy;
 pub mod preconditions;
 pub mod query;

@@ -87,6 +87,16 @@ impl Grant {
         self.is_admin || self.holds(Rule::Read, record, Input::None)
     }
 
+    /// The residual of the read rule for this caller: what [`Grant::allows_reading`] asks of a record.
+    pub fn residual_to_read(&self) -> Expr {
+        let known = Known { auth: self.auth.as_ref(), now: &self.now, input: Input::None };
+        match self.collection.rule(Rule::Read) {
+            _ if self.is_admin => Expr::True,
+            Some(stated) => stated.partial(&known),
+            None => Expr::False,
+        }
+    }
+
     /// Whether a rule of the collection allows this record to the caller.
     fn holds(&self, rule: Rule, record: &RecordRef, input: Input) -> bool {
         let known = Known { auth: self.auth.as_ref(), now: &self.now, input };

@@ -3,6 +3,7 @@
 use super::{Problem, json};
 use crate::error::{Error, FieldError};
 use crate::json_pointer;
+use crate::operators::{self, Operators};
 use crate::strict_serde::Strict;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -33,17 +34,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// A JSON Merge Patch (RFC 7396) of an object, also accepted as `application/json`.
+/// The body of a patch.
 #[derive(Debug)]
-pub struct MergePatch(pub Map<String, Value>);
+pub enum Patch {
+    /// A JSON Merge Patch (RFC 7396) of an object, also accepted as `application/json`.
+    Merge(Map<String, Value>),
+    /// Operators, under a media type of their own.
+    Operators(Operators),
+}
 
-impl<S: Send + Sync> FromRequest<S> for MergePatch {
+impl<S: Send + Sync> FromRequest<S> for Patch {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if require_media_type(request.headers(), &[operators::MEDIA_TYPE]).is_ok() {
+            return Ok(Self::Operators(Operators::parse(json::parse(&read(request).await?)?)?));
+        }
         require_media_type(request.headers(), &["application/merge-patch+json", "application/json"])?;
         match json::parse(&read(request).await?)? {
-            Value::Object(members) => Ok(Self(members)),
+            Value::Object(members) => Ok(Self::Merge(members)),
             _ => Err(Error::field("", "type", "A patch must be a JSON object.").into()),
         }
     }

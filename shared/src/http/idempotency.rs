@@ -7,10 +7,11 @@ use super::method::is_safe;
 use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;
+use crate::operators;
 use crate::store::idempotency::{ScopedKey, StoredResponse, StoredResponses};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
-use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -111,6 +112,11 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> String {
     ] {
         context.update(&part.len().to_be_bytes());
         context.update(part);
+    }
+    // The same body means something else under another media type.
+    let media_type = header(&parts.headers, CONTENT_TYPE);
+    if media_type.to_ascii_lowercase().starts_with(operators::MEDIA_TYPE.as_bytes()) {
+        context.update(operators::MEDIA_TYPE.as_bytes());
     }
     id::base64url(context.finish().as_ref())
 }

@@ -14,7 +14,7 @@ mod method;
 mod problem;
 mod response_limit;
 
-pub use body::{Json, MergePatch, Path, Query};
+pub use body::{Json, Patch, Path, Query};
 pub use caller::{Admin, Bearer};
 pub use conditional::Conditional;
 pub use cors::Origins;

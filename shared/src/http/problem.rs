@@ -54,7 +54,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Batch(errors) => errors.first().map_or(StatusCode::BAD_REQUEST, |(_, error)| status(error)),
         Error::PreconditionRequired(_) => StatusCode::PRECONDITION_REQUIRED,
         Error::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
-        Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Unavailable { .. } | Error::OutcomeUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -65,7 +65,9 @@ pub fn finish(response: Response, request_id: &str, method: &Method) -> (Respons
     let error = failed.and_then(|failed| failed.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     let error = error.or_else(|| unrouted(&response));
     let Some(error) = error else { return (response, "ok") };
-    if let Error::Internal(source) | Error::Unavailable { source: Some(source), .. } = &error {
+    if let Error::Internal(source) | Error::OutcomeUnknown(source) | Error::Unavailable { source: Some(source), .. } =
+        &error
+    {
         tracing::error!(requestId = request_id, cause = %chain(source.as_ref()), "failed");
     }
     (document(&error, request_id, method), code(&error))
@@ -129,6 +131,7 @@ fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
     let hint = match error {
         Error::Unauthenticated(_) => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
         Error::Unavailable { retry_after, .. } => Some((header::RETRY_AFTER, retry_after.to_string())),
+        Error::OutcomeUnknown(_) => Some((header::RETRY_AFTER, "1".to_owned())),
         Error::UnsupportedMediaType(accepted) if !is_safe(method) => Some((header::ACCEPT, (*accepted).to_owned())),
         _ => None,
     };
@@ -156,6 +159,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::PreconditionRequired(_) => "precondition_required",
         Error::NotBuilt(_) => "not_built",
         Error::Unavailable { .. } => "unavailable",
+        Error::OutcomeUnknown(_) => "outcome_unknown",
         Error::Internal(_) => "internal",
     }
 }
@@ -182,6 +186,11 @@ fn detail(error: &Error) -> String {
         Error::NotBuilt(what) => format!("This feature is designed and not built yet: {what}."),
         Error::Unavailable { .. } => {
             "The request cannot be served right now. Retry it after the time in Retry-After.".to_owned()
+        }
+        Error::OutcomeUnknown(_) => {
+            "It is unknown whether the change was made. Read the record before you send the request again. With an \
+             Idempotency-Key a request can be repeated safely."
+                .to_owned()
         }
         Error::Internal(_) => {
             "The server failed to process this request. Report the request id to its operator.".to_owned()

@@ -7,6 +7,7 @@ use super::prepare::{self, Prepared, complete};
 use crate::error::{Error, Result};
 use crate::expr::Rule;
 use crate::identity::Caller;
+use crate::operators::Operators;
 use crate::preconditions::{IfNoneMatch, Preconditions};
 use crate::store::intent::Intent;
 use futures_util::future::join_all;
@@ -33,6 +34,8 @@ pub enum OperationKind {
     Put(String, Map<String, Value>),
     /// Apply a JSON Merge Patch (RFC 7396) to the record with this id.
     Patch(String, Map<String, Value>),
+    /// Apply operators to the record with this id.
+    Operate(String, Operators),
     /// Delete the record with this id.
     Delete(String),
     /// Undelete the record with this id.
@@ -44,7 +47,7 @@ impl OperationKind {
     fn rule(&self) -> Rule {
         match self {
             Self::Create(_) => Rule::Create,
-            Self::Put(..) | Self::Patch(..) => Rule::Update,
+            Self::Put(..) | Self::Patch(..) | Self::Operate(..) => Rule::Update,
             Self::Delete(_) => Rule::Delete,
             Self::Undelete(_) => Rule::Undelete,
         }
@@ -116,6 +119,9 @@ impl Operations {
             }
             OperationKind::Put(id, body) => prepare::create_with_id(self, caller, (name, &id), body).await,
             OperationKind::Patch(id, patch) => prepare::merge(self, caller, (name, &id), patch, preconditions).await,
+            OperationKind::Operate(id, operators) => {
+                prepare::operate(self, caller, (name, &id), operators, preconditions).await
+            }
             OperationKind::Delete(id) => prepare::delete(self, caller, (name, &id), preconditions).await,
             OperationKind::Undelete(id) => prepare::undelete(self, caller, (name, &id), preconditions).await,
         }
@@ -131,7 +137,9 @@ pub fn all_or_errors<T>(outcomes: Vec<Result<T>>) -> Result<Vec<T>> {
     for (position, outcome) in outcomes.into_iter().enumerate() {
         match outcome {
             Ok(one) => done.push(one),
-            Err(error @ (Error::Internal(_) | Error::Unavailable { .. })) => return Err(error),
+            Err(error @ (Error::Internal(_) | Error::Unavailable { .. } | Error::OutcomeUnknown(_))) => {
+                return Err(error);
+            }
             Err(error) => errors.push((position, error)),
         }
     }

@@ -6,6 +6,7 @@ use crate::expr::is_system;
 use crate::id;
 use crate::identity::Caller;
 use crate::json_pointer;
+use crate::operators::{Operator, Operators};
 use crate::schema::Collection;
 use crate::store::intent::Target;
 use crate::store::targets::{self, Referring};
@@ -52,6 +53,31 @@ pub fn strip(
             )
         });
     let errors: Vec<FieldError> = kept.chain(unknown).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+}
+
+/// Refuses operators on fields that clients may not write, or whose stored value they may not see: the outcome would reveal it.
+///
+/// # Errors
+/// `Invalid`, with every wrong field.
+pub fn check_operators(collection: &Collection, caller: &Caller, operators: &Operators) -> Result<()> {
+    let problem = |(name, operator): (&str, &Operator)| {
+        let (code, message) = match collection.field(name) {
+            _ if is_system(name) => ("read_only", "The server sets this field. Leave it out."),
+            None => ("unknown_field", "The schema has no such field. Leave it out, or add it to the schema."),
+            Some(_) if caller.is_admin() => return None,
+            Some(field) if field.read_only => ("read_only", "The server sets this field. Leave it out."),
+            Some(field) if field.value.hidden => (
+                "unreadable",
+                "The result of an operator depends on the stored value, which you may not read. Send the value with a merge \
+                 patch.",
+            ),
+            Some(_) => return None,
+        };
+        let pointer = format!("/{}/{}", operator.name(), json_pointer::escape(name));
+        Some(FieldError::new(pointer, code, message))
+    };
+    let errors: Vec<FieldError> = operators.each().filter_map(problem).collect();
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Input, Rule};
 use crate::id;
 use crate::identity::Caller;
+use crate::operators::Operators;
 use crate::policy::{Grant, allow};
 use crate::preconditions::Preconditions;
 use crate::schema::Collection;
@@ -85,6 +86,7 @@ fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, M
     match &intent.what {
         What::Create(data) => Cow::Borrowed(data),
         What::Merge(patch) => Cow::Borrowed(patch),
+        What::Operate(operators) => Cow::Owned(operators.appended()),
         What::Replace(body) => Cow::Owned(filled(intent.grant.collection(), body)),
         What::Delete | What::Undelete => Cow::Borrowed(deleted),
     }
@@ -194,6 +196,22 @@ pub(super) async fn merge(
     }
     let grant = allow(caller, Rule::Update, &collection, now, Input::Patch(&patch))?;
     Ok(Prepared::new(grant, id.to_owned(), What::Merge(patch), preconditions))
+}
+
+/// Prepares applying operators to a record.
+pub(super) async fn operate(
+    operations: &Operations,
+    caller: &Caller,
+    (name, id): (&str, &str),
+    operators: Operators,
+    preconditions: Preconditions,
+) -> Result<Prepared> {
+    let collection = operations.collection(name, caller, Rule::Update).await?;
+    let now = operations.clock.millis();
+    let grant = allow(caller, Rule::Update, &collection, now, Input::Operators(operators.names()))?;
+    let id = input::record_id(id)?;
+    input::check_operators(&collection, caller, &operators)?;
+    Ok(Prepared::new(grant, id.to_owned(), What::Operate(operators), preconditions))
 }
 
 /// Prepares deleting a record.

@@ -2,7 +2,7 @@
 
 use super::Table;
 use super::item::Item;
-use super::table::failed;
+use super::table_errors::failed;
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::id;

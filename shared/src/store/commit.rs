@@ -85,7 +85,8 @@ impl Records {
                 let items = fixed.items.len() + claims.len() + fixed.withheld;
                 return Err(Failed::Whole(too_many(items.max(MAX_ITEMS + 1))));
             }
-            let reasons = match self.table().transact(all).await? {
+            let table = if is_once(writes, pending) { &self.table().once() } else { self.table() };
+            let reasons = match table.transact(all).await? {
                 TransactionOutcome::Done => return Ok(Committed::Done),
                 TransactionOutcome::Conflicted(positions)
                     if fixed.keeps_answer && positions.contains(&(fixed.items.len() - 1)) =>
@@ -140,6 +141,7 @@ impl Records {
 
     /// A single write without dependencies: one conditional put or update.
     async fn alone(&self, write: &Write<'_>) -> Result<Committed> {
+        let table = if is_once(std::slice::from_ref(write), None) { &self.table().once() } else { self.table() };
         let condition = write.condition.clone();
         let written = match write.intent.what {
             What::Delete => {
@@ -149,7 +151,7 @@ impl Records {
                     WriteOutcome::ConditionFailed(old) => WriteOutcome::ConditionFailed(old),
                 }
             }
-            _ => self.table().put(write.item()?, condition).await?,
+            _ => table.put(write.item()?, condition).await?,
         };
         Ok(match written {
             WriteOutcome::Done(()) => Committed::Done,
@@ -235,6 +237,11 @@ impl Fixed<'_> {
             missing.map(|(look, old)| (look.position, look.refusal(old.as_ref()))).collect();
         if errors.is_empty() { Ok(None) } else { Err(Failed::Each(errors)) }
     }
+}
+
+/// Whether making the writes twice would change more than making them once, and no idempotency key prevents that.
+fn is_once(writes: &[Write<'_>], pending: Option<&PendingResponse<'_>>) -> bool {
+    pending.is_none() && writes.iter().any(|write| write.intent.is_relative())
 }
 
 impl Write<'_> {

@@ -44,10 +44,24 @@ fn is_one_of(prefix: &str, versions: &[u64]) -> Expression {
 
 /// The residual rule as a write condition. `None` if DynamoDB cannot evaluate it.
 pub(super) fn rule_condition(grant: &Grant) -> Option<Expression> {
-    if *grant.residual() == Expr::True {
+    residual_condition(grant.residual())
+}
+
+/// The residual rule together with that of the read rule: the caller may write the record and may read it.
+pub(super) fn condition_to_read_and_write(grant: &Grant) -> Option<Expression> {
+    let to_read = grant.residual_to_read();
+    if to_read == *grant.residual() {
+        rule_condition(grant)
+    } else {
+        residual_condition(&grant.residual().clone().and(to_read))
+    }
+}
+
+fn residual_condition(residual: &Expr) -> Option<Expression> {
+    if *residual == Expr::True {
         return Some(Expression::default());
     }
-    let asked = condition(grant.residual(), "d")?;
+    let asked = condition(residual, "d")?;
     let mut all = Expression::new(asked.expression);
     all.names.extend(asked.names);
     all.values.extend(asked.values.iter().map(|(name, value)| (name.clone(), item::from_json(value))));

@@ -128,7 +128,13 @@ fn is_another(patch: &Intent, target: &Target) -> bool {
 /// are still being built.
 fn may_claim(patch: &Intent) -> bool {
     let definition = patch.grant.collection().definition();
-    let What::Merge(patch) = &patch.what else { return false };
+    let patch = match &patch.what {
+        What::Merge(patch) => patch,
+        What::Operate(operators) => {
+            return definition.unique.iter().flatten().any(|field| operators.names().contains_key(field));
+        }
+        _ => return false,
+    };
     let is_set = |fields: &[String]| {
         let mut sent = fields.iter().filter_map(|field| patch.get(field)).peekable();
         sent.peek().is_some() && sent.all(|value| !value.is_null())

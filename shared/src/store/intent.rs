@@ -9,6 +9,7 @@ use super::item::Item;
 use super::record::{Record, key};
 use super::unique::Marker;
 use crate::error::Error;
+use crate::operators::Operators;
 use crate::policy::Grant;
 use crate::preconditions::Preconditions;
 use crate::schema::{Collection, OnDelete};
@@ -39,6 +40,8 @@ pub enum What {
     Replace(Map<String, Value>),
     /// Apply a JSON Merge Patch (RFC 7396).
     Merge(Map<String, Value>),
+    /// Apply operators, whose result depends on the stored values.
+    Operate(Operators),
     /// Delete it: it becomes a tombstone.
     Delete,
     /// Undelete it.
@@ -46,10 +49,11 @@ pub enum What {
 }
 
 impl What {
-    /// The members that the client sent, if any.
+    /// The members that the client sent, if any. Of operators only the names are known.
     pub fn sent(&self) -> Option<&Map<String, Value>> {
         match self {
             Self::Create(sent) | Self::Replace(sent) | Self::Merge(sent) => Some(sent),
+            Self::Operate(operators) => Some(operators.names()),
             Self::Delete | Self::Undelete => None,
         }
     }
@@ -167,11 +171,17 @@ impl Intent {
                 fields.any(|field| sent.contains_key(field) || has_default(field))
             }
             What::Merge(patch) => fields.any(|field| patch.contains_key(field)),
+            What::Operate(operators) => fields.any(|field| operators.names().contains_key(field)),
         }
     }
 }
 
 impl Intent {
+    /// Whether making it twice changes more than making it once.
+    pub(super) fn is_relative(&self) -> bool {
+        matches!(self.what, What::Operate(_))
+    }
+
     /// The key of its record, if the decision depends on the stored record.
     pub(super) fn needs(&self) -> Option<Item> {
         match self.what {

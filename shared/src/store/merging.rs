@@ -25,6 +25,11 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
             merge(&mut data, patch);
             data
         }
+        What::Operate(operators) => {
+            let mut data = stored.data.clone();
+            operators.apply(&mut data, |field| collection.is_set(field)).map_err(Error::Invalid)?;
+            data
+        }
     };
     if matches!(change, What::Replace(_)) {
         if !grant.is_admin() {
@@ -64,6 +69,11 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
                 return Some(FieldError::new(format!("/{name}"), "unreadable", message));
             }
             Box::new(|name| !patch.contains_key(name))
+        }
+        What::Operate(_) => {
+            let message = "The result of an operator depends on the stored value, which you may not read. Send the value with a \
+                           merge patch.";
+            return Some(FieldError::new("", "unreadable", message));
         }
         What::Replace(body) => Box::new(|name| is_kept(collection, name, true) && !body.contains_key(name)),
         What::Create(_) | What::Delete | What::Undelete => return None,

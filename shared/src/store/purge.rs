@@ -7,7 +7,7 @@ use super::item::{self, Item, text};
 use super::keys::record_partition;
 use super::record::Record;
 use super::records::Records;
-use super::table::failed;
+use super::table_errors::failed;
 use super::unique::markers_of;
 use super::{Expression, Table, TableQuery};
 use crate::cost;

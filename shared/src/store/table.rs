@@ -3,9 +3,12 @@
 
 use super::Expression;
 use super::item::{self, Item};
+use super::table_errors::{TOO_LARGE, failed, is_refusal};
 use crate::cost;
 use crate::error::{Error, Result};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use aws_sdk_dynamodb::types::{
@@ -54,12 +57,32 @@ pub struct TableQuery {
 pub struct Table {
     pub(super) client: Client,
     pub(super) name: String,
+    /// Whether a write is sent once.
+    once: bool,
 }
 
 impl Table {
     /// The table with this name.
     pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
+        Self { client, name, once: false }
+    }
+
+    /// The same table for a write that must not be made twice: it is sent once, and an unknown outcome is an error of its own.
+    /// A transaction is still repeated, because DynamoDB recognises it by its token.
+    pub(super) fn once(&self) -> Self {
+        Self { once: true, ..self.clone() }
+    }
+
+    /// The error of a write that failed.
+    fn not_written<E>(&self, error: SdkError<E>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+        if self.once && !code.is_some_and(is_refusal) {
+            return Error::OutcomeUnknown(error.into());
+        }
+        failed(error)
     }
 
     /// The table's name, for transactions over several tables.
@@ -94,7 +117,7 @@ impl Table {
 
     /// Writes a whole item if the condition holds.
     pub async fn put(&self, item: Item, condition: Expression) -> Result<WriteOutcome> {
-        let sent = self
+        let call = self
             .client
             .put_item()
             .table_name(&self.name)
@@ -103,9 +126,11 @@ impl Table {
             .set_expression_attribute_names(condition.names())
             .set_expression_attribute_values(condition.values())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-            .send()
-            .await;
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
+        let sent = match self.once {
+            true => call.customize().config_override(Builder::new().retry_config(RetryConfig::disabled())).send().await,
+            false => call.send().await,
+        };
         match sent {
             Ok(answer) => {
                 cost::write(answer.consumed_capacity());
@@ -118,7 +143,7 @@ impl Table {
                     }
                     _ => None,
                 });
-                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| self.not_written(error))
             }
         }
     }
@@ -127,7 +152,7 @@ impl Table {
     /// placeholders.
     pub async fn update(&self, key: Item, change: Expression, condition: Expression) -> Result<WriteOutcome<Item>> {
         let all = change.clone().with_placeholders_of(&condition);
-        let sent = self
+        let call = self
             .client
             .update_item()
             .table_name(&self.name)
@@ -138,9 +163,11 @@ impl Table {
             .set_expression_attribute_values(all.values())
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-            .send()
-            .await;
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
+        let sent = match self.once {
+            true => call.customize().config_override(Builder::new().retry_config(RetryConfig::disabled())).send().await,
+            false => call.send().await,
+        };
         match sent {
             Ok(answer) => {
                 cost::write(answer.consumed_capacity());
@@ -153,7 +180,7 @@ impl Table {
                     ) => Some(refused.item.clone()),
                     _ => None,
                 });
-                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| failed(error))
+                refused.map(WriteOutcome::ConditionFailed).ok_or_else(|| self.not_written(error))
             }
         }
     }
@@ -236,7 +263,7 @@ impl Table {
                     Ok(TransactionOutcome::Conflicted(positions.map(|(position, _)| position).collect()))
                 }
                 Some(reasons) => Ok(TransactionOutcome::Cancelled(reasons.iter().map(condition_failed).collect())),
-                None => Err(failed(error)),
+                None => Err(self.not_written(error)),
             },
         }
     }
@@ -278,45 +305,4 @@ fn is_conflict(reason: &CancellationReason) -> bool {
 
 fn condition_failed(reason: &CancellationReason) -> Option<Option<Item>> {
     (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item.clone())
-}
-
-/// The error when an item exceeds DynamoDB's limit.
-const TOO_LARGE: fn() -> Error =
-    || Error::bad_request("item_too_large", "A record may be at most 400 KB; store less in it.");
-
-/// The error when a transaction exceeds DynamoDB's limit.
-pub(super) const TOO_MUCH: fn() -> Error = || {
-    Error::bad_request(
-        "too_many_writes",
-        "A transaction holds at most 4 MB, counting the whole of every changed record; send fewer operations.",
-    )
-};
-
-/// Maps a failed call to an error kind. A failure that DynamoDB may recover from is retryable.
-pub(super) fn failed<E>(error: SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    const PASSING: [&str; 8] = [
-        "InternalServerError",
-        "ItemCollectionSizeLimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    ];
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-    if code == Some("ValidationException") && message.contains("exceeded the maximum allowed size") {
-        return TOO_LARGE();
-    }
-    if code == Some("ValidationException") && message.contains("aggregate size of the items in the transaction") {
-        return TOO_MUCH();
-    }
-    match code {
-        Some(code) if !PASSING.contains(&code) => Error::internal(error),
-        _ => Error::Unavailable { retry_after: 1, source: Some(error.into()) },
-    }
 }

@@ -1,7 +1,7 @@
 //! Writes without a preceding read: the rule on the stored record is part of the write condition, so deciding and writing are
 //! one step (R72). One round trip, one write.
 
-use super::conditions::{OTHER_VERSION, alive, rule_condition, version_condition};
+use super::conditions::{OTHER_VERSION, alive, condition_to_read_and_write, rule_condition, version_condition};
 use super::intent::{Intent, What};
 use super::item::{self, Item, number, string};
 use super::record::{Record, key};
@@ -31,10 +31,19 @@ impl Records {
 
     /// Why an intent needs the stored record first. `None` if it is written without a read.
     pub(super) fn read_reasons(&self, intent: &Intent) -> Vec<ReadReason> {
-        let What::Merge(patch) = &intent.what else { return Vec::new() };
+        let collection = intent.grant.collection();
         let related = intent.targets.iter().map(|target| ReadReason::Related(target.field.clone()));
-        let by_rule = rule_condition(&intent.grant).is_none().then_some(ReadReason::Rule);
-        intent.grant.collection().read_reasons(patch).chain(related).chain(by_rule).collect()
+        match &intent.what {
+            What::Merge(patch) => {
+                let by_rule = rule_condition(&intent.grant).is_none().then_some(ReadReason::Rule);
+                collection.read_reasons(patch).chain(related).chain(by_rule).collect()
+            }
+            What::Operate(operators) => {
+                let by_rule = condition_to_read_and_write(&intent.grant).is_none().then_some(ReadReason::Rule);
+                collection.operator_reasons(operators).chain(related).chain(by_rule).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Patches a record. The patch is validated, member by member.
@@ -110,7 +119,7 @@ fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
 }
 
 /// The record after a write without a read.
-fn written(intent: &Intent, item: &Item) -> Option<Record> {
+pub(super) fn written(intent: &Intent, item: &Item) -> Option<Record> {
     Record::from_item(item).inspect(|record| withhold_price(intent, record))
 }
 

@@ -2,6 +2,7 @@
 //! decision still holds. `commit` commits the writes, all or none.
 
 use super::Expression;
+use super::batch::pause;
 use super::conditions::{OTHER_VERSION, alive};
 use super::entries::EntryChanges;
 use super::intent::{Committed, Failed, Intent, PendingResponse, What, Write};
@@ -35,12 +36,19 @@ impl Records {
         pending: Option<&PendingResponse<'_>>,
     ) -> Result<Record> {
         if pending.is_none()
-            && let Some(record) = self.unread(intent, request).await?
+            && let Some(record) = self.without_reading(intent, request).await?
         {
             return Ok(record);
         }
         let written = self.write(std::slice::from_ref(intent), request, pending).await.map_err(Failed::single)?;
         written.into_iter().next().ok_or_else(|| Error::internal("a write returned no record"))
+    }
+
+    async fn without_reading(&self, intent: &Intent, request: &str) -> Result<Option<Record>> {
+        match &intent.what {
+            What::Operate(operators) => self.operate_unread(intent, operators, request).await,
+            _ => self.unread(intent, request).await,
+        }
     }
 
     /// Applies all intents or none. Without a required version it retries after a concurrent write.
@@ -68,7 +76,8 @@ impl Records {
         request: &str,
         pending: Option<&PendingResponse<'_>>,
     ) -> Result<Vec<Record>, Failed> {
-        for _ in 0..TRIES {
+        let is_contested = intents.iter().any(Intent::is_relative);
+        for round in 0..TRIES {
             self.in_time(intents)?;
             let stored = self.before(intents).await?;
             let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
@@ -85,6 +94,10 @@ impl Records {
                     }
                     if let Some(error) = writes.get(position).and_then(|write| lost(write.intent)) {
                         return Err(Failed::Each(vec![(position, error)]));
+                    }
+                    // Operators are often sent side by side.
+                    if is_contested {
+                        tokio::time::sleep(pause(round)).await;
                     }
                 }
             }
@@ -153,7 +166,7 @@ impl Records {
         let data = match &intent.what {
             What::Undelete => brought_back(intent, &stored)?,
             _ if stored.deleted => return Err(nowhere()),
-            What::Replace(_) | What::Merge(_) => {
+            What::Replace(_) | What::Merge(_) | What::Operate(_) => {
                 let (nothing, sent) = (Map::new(), intent.what.named(grant.collection()));
                 let may = grant.allows(&stored.view(), Input::Change { whole: &stored.data, sent: &nothing });
                 let data = changed(grant, &stored, &intent.what);

@@ -4,7 +4,7 @@
 use super::TransactWriteItem;
 use super::intent::Write;
 use super::item::size;
-use super::table::TOO_MUCH;
+use super::table_errors::TOO_MUCH;
 use crate::error::Result;
 use crate::response_size;
 

@@ -14,6 +14,7 @@ use undercroft_local::{FunctionError, Invoke};
 fn plain() -> Value {
     let mut plain = tasks();
     plain["name"] = json!("plain");
+    plain["schema"]["properties"]["tags"] = json!({ "type": "array", "items": { "type": "string" } });
     plain.as_object_mut().unwrap().remove("unique");
     plain
 }

@@ -112,7 +112,7 @@ fn plots() -> Value {
         "name": "plots",
         "schema": { "type": "object", "additionalProperties": false, "properties": {
             "owner": text, "members": { "type": "array", "items": text }, "writers": { "type": "array", "items": text },
-            "title": text, "state": text,
+            "title": text, "state": text, "size": { "type": "integer" },
             "farm": { "type": "string", "relation": { "collection": "farms" } },
             "secret": { "type": "string", "hidden": true }, "kept": { "type": "string", "readOnly": true } } },
         "indexes": [{ "name": "mine", "partition": ["owner"], "sort": ["state"] },

@@ -15,6 +15,7 @@ mod membership_rules;
 mod new_records;
 mod null_in_patches;
 mod numbers;
+pub mod operators;
 pub mod pages;
 mod residual_filters;
 pub mod restrict;

@@ -48,9 +48,12 @@ pub(super) fn operation(route: &Route, tag: &str, naming: &Naming<'_>) -> Value 
         set("parameters", parameters.into());
     }
     if let Some(body) = &route.body {
-        let schema = reference("schemas", &naming.schema(body.schema));
-        let content: Map<String, Value> =
-            body.media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
+        let accepted = body.media.iter().map(|media| (*media, body.schema)).chain(body.other);
+        let content: Map<String, Value> = accepted
+            .map(|(media, schema)| {
+                (media.to_owned(), json!({ "schema": reference("schemas", &naming.schema(schema)) }))
+            })
+            .collect();
         set("requestBody", json!({ "required": !body.optional, "content": content }));
     }
     Value::Object(operation)

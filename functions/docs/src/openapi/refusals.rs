@@ -32,7 +32,11 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (428, "PreconditionRequired", "`If-Match` or `If-None-Match` is required."),
     (500, "Internal", "The server failed. The logs have the cause under the request id."),
     (501, "NotBuilt", "This route is part of the design and not built yet."),
-    (503, "Unavailable", "Try again: nothing was done, or it is safe to repeat."),
+    (
+        503,
+        "Unavailable",
+        "Try again: nothing was done, or it is safe to repeat. After `outcome_unknown`, read the record first.",
+    ),
 ];
 
 /// The refusals of these routes with their general reason: status, name, reason.

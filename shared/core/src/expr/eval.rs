@@ -52,6 +52,9 @@ pub enum Input<'a> {
     /// The members of a JSON Merge Patch (RFC 7396). A field it leaves out stays as stored. An object would have to be merged
     /// with the stored one, so a test of it is unknown.
     Patch(&'a Map<String, Value>),
+    /// The fields that operators change, by name. Their results depend on the stored record, so tests of them stay in the
+    /// residual. Every other field stays as stored.
+    Operators(&'a Map<String, Value>),
 }
 
 /// What is known of a request before a record is read.
@@ -142,6 +145,7 @@ fn answer(test: &Test, known: Option<&Known>, record: Option<&RecordRef>) -> Opt
         Test::Changed(field) => {
             let incoming = match known?.input {
                 Input::None => return None,
+                Input::Operators(names) => return (!names.contains_key(field)).then_some(false),
                 Input::Patch(patch) if !patch.contains_key(field) => return Some(false),
                 Input::Patch(patch) => patched(patch.get(field)?)?,
                 Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field),
@@ -158,13 +162,17 @@ fn answer(test: &Test, known: Option<&Known>, record: Option<&RecordRef>) -> Opt
 pub(super) fn sent(input: Input, field: &str) -> Option<bool> {
     match input {
         Input::None => None,
-        Input::Whole(sent) | Input::Patch(sent) | Input::Change { sent, .. } => Some(sent.contains_key(field)),
+        Input::Whole(sent) | Input::Patch(sent) | Input::Operators(sent) | Input::Change { sent, .. } => {
+            Some(sent.contains_key(field))
+        }
     }
 }
 
 fn has_input(field: &str, input: Input, record: Option<&RecordRef>) -> Option<bool> {
     match input {
         Input::None => None,
+        Input::Operators(names) if names.contains_key(field) => None,
+        Input::Operators(_) => Some(record?.data.contains_key(field)),
         Input::Whole(whole) | Input::Change { whole, .. } => Some(whole.contains_key(field)),
         Input::Patch(patch) => match patch.get(field) {
             Some(member) => Some(!member.is_null()),
@@ -189,6 +197,8 @@ fn look_up<'a>(place: &Variable, known: Option<&Known<'a>>, record: Option<&Reco
         Variable::Now => Some(Datum::Text(known?.now)),
         Variable::Input(field) => match known?.input {
             Input::None => None,
+            Input::Operators(names) if names.contains_key(field) => None,
+            Input::Operators(_) => record?.field(field),
             Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field).map(Datum::from),
             Input::Patch(patch) => match patch.get(field) {
                 Some(member) => patched(member)?.map(Datum::from),

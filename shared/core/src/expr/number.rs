@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use num_bigint::BigInt;
 use serde_json::Number;
 
 /// A decimal in canonical form: `0.d1d2d3... * 10^exponent`, without leading or trailing zeros.
@@ -65,7 +66,36 @@ pub fn exact(text: &str) -> Result<Number, Inexact> {
     }
 }
 
+/// The sum of two numbers with every digit, or an error.
+///
+/// # Errors
+/// Why the store cannot hold it.
+pub fn sum(left: &Number, right: &Number) -> Result<Number, Inexact> {
+    let terms = [left, right].map(|number| Decimal::of(number).scaled());
+    let scale = terms.iter().map(|(_, scale)| *scale).min().unwrap_or_default();
+    // Both are in the range of the store, so the powers of ten have fewer than 300 digits.
+    let sum: BigInt = terms
+        .into_iter()
+        .map(|(value, at)| value * BigInt::from(10).pow(u32::try_from(at - scale).unwrap_or_default()))
+        .sum();
+    exact(&format!("{sum}e{scale}"))
+}
+
+/// The number with the other sign.
+pub fn negated(number: &Number) -> Number {
+    let decimal = Decimal::of(number);
+    Decimal { negative: !decimal.negative && !decimal.digits.is_empty(), ..decimal }.number()
+}
+
 impl Decimal {
+    /// The value as an integer times a power of ten.
+    fn scaled(&self) -> (BigInt, i32) {
+        let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();
+        let magnitude: BigInt = digits.parse().unwrap_or_default();
+        let scale = self.exponent - i32::try_from(self.digits.len()).unwrap_or_default();
+        (if self.negative { -magnitude } else { magnitude }, scale)
+    }
+
     /// The decimal value of a JSON number.
     pub fn of(number: &Number) -> Self {
         Self::from_text(number.as_str())
@@ -223,6 +253,28 @@ mod tests {
                 assert_eq!(Decimal::from_text(text).to_string(), canonical, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_sum_has_every_digit_or_is_refused() {
+        let nines = "99999999999999999999999999999999999999";
+        for (left, right, result) in [
+            ("0.1", "0.2", Ok("0.3")),
+            ("1", "-1", Ok("0")),
+            ("-2.5", "1e3", Ok("997.5")),
+            ("9007199254740993", "1", Ok("9007199254740994")),
+            ("1e50", "0", Ok("1e+50")),
+            (nines, "1", Ok("1e+38")),
+            (nines, "0.1", Err(Inexact::TooPrecise)),
+            ("1e50", "1", Err(Inexact::TooPrecise)),
+            ("9e125", "9e125", Err(Inexact::OutOfRange)),
+            ("1e-130", "-1e125", Err(Inexact::TooPrecise)),
+        ] {
+            let written = sum(&number(left), &number(right)).map(|sum| sum.to_string());
+            assert_eq!(written, result.map(str::to_owned), "{left} + {right}");
+        }
+        assert_eq!(negated(&number("-1.50")).to_string(), "1.5");
+        assert_eq!(negated(&number("0")).to_string(), "0");
     }
 
     #[test]

@@ -76,6 +76,10 @@ fn may_be(operand: &Operand, fits: impl Fn(&Value) -> bool) -> bool {
 fn fold_has(field: &str, positive: bool, input: Input) -> Expr {
     let present = match input {
         Input::None => return Expr::False,
+        Input::Operators(names) if names.contains_key(field) => {
+            return Expr::test(Test::Has(Variable::Input(field.to_owned())), positive);
+        }
+        Input::Operators(_) => return Expr::test(Test::Has(Variable::Record(field.to_owned())), positive),
         Input::Whole(whole) | Input::Change { whole, .. } => whole.contains_key(field),
         Input::Patch(patch) => match patch.get(field) {
             Some(member) => !member.is_null(),
@@ -88,6 +92,10 @@ fn fold_has(field: &str, positive: bool, input: Input) -> Expr {
 fn fold_changed(field: &str, positive: bool, input: Input) -> Expr {
     let incoming = match input {
         Input::None => return Expr::False,
+        Input::Operators(names) if names.contains_key(field) => {
+            return Expr::test(Test::Changed(field.to_owned()), positive);
+        }
+        Input::Operators(_) => return Expr::constant(!positive),
         Input::Whole(whole) | Input::Change { whole, .. } => whole.get(field),
         Input::Patch(patch) => match patch.get(field).map(patched) {
             None => return Expr::constant(!positive),
@@ -110,6 +118,8 @@ fn put_in(operand: &Operand, known: &Known) -> Option<Operand> {
         Variable::Now => Some(Operand::Constant(known.now.into())),
         Variable::Input(field) => match known.input {
             Input::None => None,
+            Input::Operators(names) if names.contains_key(field) => Some(operand.clone()),
+            Input::Operators(_) => Some(Operand::Variable(Variable::Record(field.clone()))),
             Input::Whole(whole) | Input::Change { whole, .. } => constant(whole, field),
             Input::Patch(patch) => match patch.get(field) {
                 Some(member) => patched(member)?.map(|value| Operand::Constant(value.clone())),

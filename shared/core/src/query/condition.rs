@@ -32,7 +32,7 @@ pub struct Condition {
 pub fn condition(expr: &Expr, data: &str) -> Option<Condition> {
     let mut writer = Writer { data, condition: Condition::default() };
     let expression = writer.expression(expr)?;
-    if expression.len() > MAX_BYTES || operators(&expression) > MAX_OPERATORS {
+    if expression.len() > MAX_BYTES || operator_count(&expression) > MAX_OPERATORS {
         return None;
     }
     Some(Condition { expression, ..writer.condition })
@@ -40,7 +40,7 @@ pub fn condition(expr: &Expr, data: &str) -> Option<Condition> {
 
 /// The number of operators and functions in an expression: the words that are not placeholders, and the functions before a
 /// parenthesis.
-fn operators(expression: &str) -> usize {
+pub fn operator_count(expression: &str) -> usize {
     let words = expression.split(' ').filter(|word| !word.contains(['#', ':']));
     let functions = ["attribute_", "begins_with(", "contains("].map(|name| expression.matches(name).count());
     words.count() + functions.iter().sum::<usize>()

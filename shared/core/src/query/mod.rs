@@ -16,7 +16,7 @@ mod ranges;
 mod refuse;
 
 pub use advice::free_index_name;
-pub use condition::{Condition, condition};
+pub use condition::{Condition, condition, operator_count};
 pub use element::{MAX_ELEMENTS, each_of, element_of, stored_field};
 pub use layout::{Index, IndexKey, KeyTooLong, Layout, MAX_INDEX_FIELDS, MAX_INDEXES, serves};
 pub use list_query::ListQuery;

@@ -1,5 +1,7 @@
 //! The routes of the function `records`: reading and writing records. For admins, the document lists them for each collection.
 
+use crate::operators;
+
 use super::route::Policy::{EachOperation, Rules};
 use super::route::{Route, delete, get, patch, post, put};
 
@@ -106,14 +108,17 @@ fn of_one_record() -> Vec<Route> {
             .refuses(409, "Another record holds one of its unique values.")
             .refuses(428, "Neither `If-Match` nor `If-None-Match: *` was sent."),
         patch(RECORD, "patchRecord", Rules(&["update"]))
-            .does("Changes some members of a record by a JSON Merge Patch (RFC 7396).")
+            .does("Changes some members of a record by a JSON Merge Patch (RFC 7396) or by operators.")
             .note(
                 "It takes one round trip if schema and rule can be checked without the stored record, otherwise two; \
-                 `explain=true` says which, and why.",
+                 `explain=true` says which, and why. Operators add to a number, append to a list or remove from a list, \
+                 and all count if several are sent at once. Such a request is sent to the table once. If the answer is \
+                 lost, it is 503 `outcome_unknown`; with an `Idempotency-Key` the request can be repeated safely.",
             )
             .takes(&["ExplainPatch", "IfMatch", "IfNoneMatch"])
             .idempotency_key()
             .reads_as(&["application/merge-patch+json", "application/json"], "RecordPatch")
+            .or_reads_as(operators::MEDIA_TYPE, "RecordOperators")
             .answers(200, "PatchedRecord", "The changed record, or the plan with `explain=true`.")
             .with(&["ETagOfRecord"])
             .refuses(409, "Another record holds one of its unique values."),

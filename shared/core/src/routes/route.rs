@@ -42,6 +42,8 @@ pub struct Body {
     pub schema: &'static str,
     /// Accepted media types. Error messages name the first one.
     pub media: &'static [&'static str],
+    /// Another media type that is accepted, with its schema.
+    pub other: Option<(&'static str, &'static str)>,
     /// Whether the body is optional.
     pub optional: bool,
 }
@@ -153,12 +155,20 @@ impl Route {
 
     /// Reads a body of one of these media types.
     pub fn reads_as(self, media: &'static [&'static str], schema: &'static str) -> Self {
-        Self { body: Some(Body { schema, media, optional: false }), ..self }
+        Self { body: Some(Body { schema, media, other: None, optional: false }), ..self }
+    }
+
+    /// Reads a body of this media type too.
+    pub fn or_reads_as(mut self, media: &'static str, schema: &'static str) -> Self {
+        if let Some(body) = &mut self.body {
+            body.other = Some((media, schema));
+        }
+        self
     }
 
     /// Reads a JSON body if there is one.
     pub fn may_read(self, schema: &'static str) -> Self {
-        Self { body: Some(Body { schema, media: &["application/json"], optional: true }), ..self }
+        Self { body: Some(Body { schema, media: &["application/json"], other: None, optional: true }), ..self }
     }
 
     /// Answers JSON.

@@ -197,6 +197,11 @@ impl Collection {
         self.shape.memberwise && self.next.as_ref().is_none_or(|next| next.memberwise)
     }
 
+    /// Whether another schema is waiting to come into force.
+    pub(super) fn is_changing(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Adds the defaults of a new record.
     pub fn apply_defaults(&self, data: &mut Map<String, Value>) {
         self.fill(data, |_| true);

@@ -26,6 +26,10 @@ pub enum ReadReason {
     Once(String),
     /// The size of the visible fields must be checked separately from the hidden ones.
     Size,
+    /// DynamoDB cannot check in a condition whether the result of this field's operator is valid.
+    Checked(String),
+    /// There are more operators than this.
+    Many(usize),
     /// DynamoDB cannot evaluate the rule.
     Rule,
     /// The response is stored for an `Idempotency-Key`, so it must be known before the write.
@@ -55,6 +59,12 @@ impl fmt::Display for ReadReason {
                     "The collection has hidden fields, and a patch of more than {MOST_UNREAD} bytes needs a separate size check."
                 )
             }
+            Self::Checked(field) => write!(
+                f,
+                "A condition cannot tell whether the result of the operator on `{field}` is valid: DynamoDB removes elements by \
+                 position only, and compares numbers, lengths and plain elements only."
+            ),
+            Self::Many(most) => write!(f, "A condition has room for the checks of {most} operators."),
             Self::Rule => write!(f, "The rule contains a test that DynamoDB cannot evaluate."),
             Self::Kept => write!(f, "The response is stored for the Idempotency-Key in the same transaction."),
         }

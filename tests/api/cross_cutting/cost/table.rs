@@ -1,6 +1,7 @@
 //! The cost table of `docs/reference/costs.md`: every row is measured here, and every measurement has a row.
 
 use super::plain;
+use crate::records::operators::MEDIA_TYPE;
 use crate::world::{Caller, PASSWORD, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -136,11 +137,19 @@ async fn one_record(table: &Table, admin: &Caller<'_>, ada: &Caller<'_>) {
     };
     let patched = write(Method::PATCH, "\"1\"", json!({ "title": "y" })).await;
     table.hold("patch of what no index is keyed by, with one index", patched);
-    let moved = write(Method::PATCH, "\"2\"", json!({ "status": "done" })).await;
+    let operate = async |body: Value| {
+        let knock = ada.request(Method::PATCH, one).header("content-type", MEDIA_TYPE);
+        knock.json(body).send().await.expect(200).cost()
+    };
+    let appended = operate(json!({ "append": { "tags": ["a"] } })).await;
+    table.hold("operator on what no index is keyed by, with one index", appended);
+    let removed = operate(json!({ "remove": { "tags": ["a"] } })).await;
+    table.hold("operator that needs the stored record, with one index", removed);
+    let moved = write(Method::PATCH, "\"4\"", json!({ "status": "done" })).await;
     table.hold("patch that moves an index key", moved);
     let mut whole = body("a");
     (whole["title"], whole["status"]) = (json!("z"), json!("done"));
-    table.hold("replace (PUT) that moves no index key, with one index", write(Method::PUT, "\"3\"", whole).await);
+    table.hold("replace (PUT) that moves no index key, with one index", write(Method::PUT, "\"5\"", whole).await);
     table.hold("delete, with one index", ada.delete(one).await.expect(204).cost());
     let undeleted = ada.post(&format!("{one}/undelete"), json!({})).await.expect(200);
     table.hold("undelete, with one index", undeleted.cost());

@@ -1,6 +1,7 @@
 //! The write requests of the system, each with its preparation.
 
 use super::Stage;
+use crate::records::operators::MEDIA_TYPE;
 use crate::world::{Answer, Caller};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -10,6 +11,8 @@ use undercroft::clock::Clock;
 #[derive(Debug, Clone, Copy)]
 pub enum Wrote {
     Record,
+    /// A record that exists was changed.
+    Change,
     Job,
 }
 
@@ -49,8 +52,8 @@ impl<'a> Asked<'a> {
     pub async fn send(&self, key: Option<&str>) -> Answer {
         let headers = self.header.iter().map(|(name, value)| (*name, value.as_str()));
         let headers = headers.chain(key.map(|key| ("idempotency-key", key)));
-        let knock = self.caller.request(self.method.clone(), &self.path).json(self.body.clone());
-        headers.fold(knock, |knock, (name, value)| knock.header(name, value)).send().await
+        let knock = self.caller.request(self.method.clone(), &self.path);
+        headers.fold(knock, |knock, (name, value)| knock.header(name, value)).json(self.body.clone()).send().await
     }
 }
 
@@ -67,6 +70,8 @@ pub enum Operation {
     PatchVersion,
     PatchRead,
     PatchUnique,
+    AddUnread,
+    AddRead,
     Replace,
     Delete,
     DeleteRestricted,
@@ -147,6 +152,12 @@ impl Operation {
             Self::PatchVersion => patch(json!({ "title": "changed" })).when("if-match", "\"1\"").told_by(&[412]),
             Self::PatchRead => patch(json!({ "status": "done" })),
             Self::PatchUnique => patch(json!({ "slug": format!("{tag}other") })),
+            Self::AddUnread => added(patch(json!({ "add": { "priority": 1 } }))),
+            Self::AddRead => {
+                let post = made(&ada, POSTS, json!({ "title": tag, "likes": 1, "tags": ["x"] })).await;
+                let both = json!({ "add": { "likes": 1 }, "remove": { "tags": ["x"] } });
+                added(Asked::new(ada, Method::PATCH, post, both))
+            }
             Self::Replace => {
                 let body = json!({ "title": "replaced", "owner": ada.id(), "slug": tag });
                 Asked::new(ada, Method::PUT, task, body).when("if-match", "\"1\"").told_by(&[412])
@@ -237,6 +248,10 @@ impl Operation {
             _ => Asked::new(admin, Method::POST, "/v1/jobs/redrive", json!({})),
         }
     }
+}
+
+fn added(asked: Asked<'_>) -> Asked<'_> {
+    asked.when("content-type", MEDIA_TYPE).looks_for(Wrote::Change)
 }
 
 /// One of the only two dead jobs; those of the previous run have died again.

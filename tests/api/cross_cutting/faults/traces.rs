@@ -21,10 +21,13 @@ impl Tables {
         Self(all)
     }
 
-    /// Whether a new item of this kind exists.
+    /// Whether a new item of this kind exists, or one was changed.
     pub fn has_new(&self, after: &Self, wrote: Wrote) -> bool {
         let prefix = match wrote {
             Wrote::Record => "{\"S\":\"c#",
+            Wrote::Change => {
+                return after.0.iter().any(|(key, item)| self.0.get(key).is_some_and(|before| before != item));
+            }
             Wrote::Job => "null null {",
         };
         after.0.keys().any(|key| key.starts_with(prefix) && !self.0.contains_key(key))

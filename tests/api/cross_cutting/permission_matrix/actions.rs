@@ -1,6 +1,7 @@
 //! The actions on one record, every way to send them, and the answer for each caller.
 
 use super::{Object, PLOTS, Stage, Who};
+use crate::records::operators::MEDIA_TYPE;
 use crate::world::Answer;
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ pub enum Action {
     Patch,
     /// A patch of an indexed field.
     PatchIndexed,
+    /// An operator on a field outside all indexes, written without a read.
+    Add,
     /// The one change that the rule forbids to callers who may make all others.
     GiveAway,
     /// A patch of a field that only admins write.
@@ -31,11 +34,12 @@ pub enum Action {
 
 use Action::*;
 
-pub const ACTIONS: [Action; 13] = [
+pub const ACTIONS: [Action; 14] = [
     Read,
     ReadConsistently,
     Patch,
     PatchIndexed,
+    Add,
     GiveAway,
     PatchKept,
     PatchVersion,
@@ -66,6 +70,9 @@ impl Action {
             // Every write rule uses the caller, which is unknown for a stranger.
             _ if who == Who::Anonymous => 401,
             Patch | PatchIndexed => or_nothing(200, who.changes(object)),
+            // A sum would reveal what is stored.
+            Add if who.changes(object) && !who.reads(object) => 400,
+            Add => or_nothing(200, who.changes(object)),
             // The body names the owner; to who may not read the record that is a change, whoever it names.
             Replace => or_nothing(200, who.changes(object) && who.reads(object)),
             GiveAway => or_nothing(200, is_admin && object.is_there()),
@@ -97,7 +104,7 @@ impl Action {
     fn method(self) -> Method {
         match self {
             Read | ReadConsistently => Method::GET,
-            Patch | PatchIndexed | GiveAway | PatchKept | PatchVersion => Method::PATCH,
+            Patch | PatchIndexed | Add | GiveAway | PatchKept | PatchVersion => Method::PATCH,
             Replace | MakeAs => Method::PUT,
             Make | MakeForAnother | Undelete => Method::POST,
             Delete => Method::DELETE,
@@ -122,6 +129,7 @@ impl Action {
         Some(match self {
             Patch => json!({ "title": "changed" }),
             PatchIndexed => json!({ "state": "changed" }),
+            Add => json!({ "add": { "size": 1 } }),
             GiveAway => json!({ "owner": "another" }),
             PatchKept => json!({ "kept": "changed" }),
             PatchVersion => json!({ "version": 7 }),
@@ -159,11 +167,17 @@ impl Action {
             let mut operation = json!({ "method": self.method().as_str(), "path": path });
             body.into_iter().for_each(|body| operation["body"] = body);
             self.precondition().into_iter().for_each(|(member, _)| operation[member] = json!("*"));
+            if self == Add {
+                operation["contentType"] = json!(MEDIA_TYPE);
+            }
             return caller.post("/v1/batch", json!({ "operations": [operation] })).await;
         }
         let mut knock = caller.request(self.method(), &path);
         if let Some((_, header)) = self.precondition() {
             knock = knock.header(header, "*");
+        }
+        if self == Add {
+            knock = knock.header("content-type", MEDIA_TYPE);
         }
         if way == Way::IdempotencyKey {
             knock = knock.header("idempotency-key", &stage.key());
