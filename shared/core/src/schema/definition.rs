@@ -184,7 +184,10 @@ impl Definition {
         };
         if problems.is_empty() {
             validate::check_schema(&definition.schema, &fields, &mut problems);
-            contradictions::check_values(&definition.schema, &fields, &mut problems);
+            // A schema that is not valid cannot validate values.
+            if problems.is_empty() {
+                contradictions::check_values(&definition.schema, &fields, &mut problems);
+            }
             rules::check(&definition.rules, &definition.layout(&fields).when_built(), &mut problems);
         }
         if problems.is_empty() { Ok(definition) } else { Err(problems) }
