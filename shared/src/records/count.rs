@@ -51,5 +51,9 @@ fn is_counted_whole(plan: &Plan) -> bool {
     let first = plan.ranges.first().and_then(index);
     let is_apart = plan.ranges.len() <= 1 || first.is_some();
     let of_one = plan.ranges.iter().all(|range| index(range) == first);
-    plan.residual_filter.is_true() && is_apart && of_one && plan.ranges.iter().all(Range::is_whole)
+    plan.ids.is_none()
+        && plan.residual_filter.is_true()
+        && is_apart
+        && of_one
+        && plan.ranges.iter().all(Range::is_whole)
 }

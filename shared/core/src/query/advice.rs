@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::expr::{FieldTypes, is_system};
 
 use super::layout::{Index, Layout, MAX_INDEX_FIELDS};
-use super::ordering::SortField;
+use super::ordering::{SortField, without_id};
 use super::ranges::{Branch, range_test, unsettled};
 
 /// Maximum length of an index's name.
@@ -68,7 +68,7 @@ fn orders_of(layout: &Layout, branch: &Branch) -> Vec<Vec<SortField>> {
 /// Indexes that may serve these alternatives in this order: what they all equal, then the order, with what else they select
 /// by before or after it. None that a definition could not declare.
 fn candidates(layout: &Layout, group: &[&Branch], order: &[SortField]) -> Vec<Index> {
-    let order = without_id(order);
+    let (order, _) = without_id(order);
     let is_ordered = |field: &str| order.iter().any(|by| by.field == field);
     let is_common = |field: &str| group.iter().all(|branch| branch.value(field).is_some());
     let is_null = |field: &str| group.iter().any(|branch| branch.value(field).is_some_and(Value::is_null));
@@ -103,15 +103,6 @@ fn declarable(layout: &Layout, partition: &[&str], sort: Vec<SortField>) -> Opti
 /// Whether an index can contain the field.
 pub(super) fn is_usable(fields: &FieldTypes, field: &str) -> bool {
     !matches!(field, "id" | "version") && fields.visible(field).is_some_and(|field| field.kind.is_scalar())
-}
-
-/// The order before the id, turned around if the id is descending: every index ends in the ascending id.
-fn without_id(order: &[SortField]) -> Vec<SortField> {
-    let mut before: Vec<SortField> = order.iter().take_while(|by| by.field != "id").cloned().collect();
-    if order.get(before.len()).is_some_and(|id| id.descending) {
-        before.iter_mut().for_each(|by| by.descending = !by.descending);
-    }
-    before
 }
 
 /// The definition of an advised index.
