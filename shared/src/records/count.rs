@@ -53,5 +53,9 @@ fn is_counted_whole(plan: &Plan) -> bool {
     let overlaps = |range: &Range| matches!(range, Range::Index { of_elements: true, .. });
     let is_apart = plan.ranges.len() <= 1 || (first.is_some() && !plan.ranges.iter().any(overlaps));
     let of_one = plan.ranges.iter().all(|range| index(range) == first);
-    plan.residual_filter.is_true() && is_apart && of_one && plan.ranges.iter().all(Range::is_whole)
+    plan.ids.is_none()
+        && plan.residual_filter.is_true()
+        && is_apart
+        && of_one
+        && plan.ranges.iter().all(Range::is_whole)
 }

@@ -25,7 +25,7 @@ impl Operations {
         }
         let collection = self.collection(name, caller, Rule::List).await?;
         let grant = allow(caller, Rule::List, &collection, self.clock.millis(), Input::None)?;
-        let plan = planned(&grant, request);
+        let plan = planned(&grant, request, limit);
         match request.explain {
             true => explain(self, caller, &grant, limit, plan, request.expand.as_deref()).await,
             false => read(self, caller, &grant, limit, &plan?, request).await,
@@ -47,9 +47,11 @@ async fn read(
     let expand = Expand::read(operations, caller, grant.collection(), request.expand.as_deref(), limit).await?;
     let purpose = purpose(grant, caller, request);
     let position = operations.position(&purpose, request.cursor.as_deref()).await?;
-    let listed = match limit {
-        0 => Listed::default(),
-        limit => operations.records.list(grant, plan, limit, position.as_deref()).await?,
+    let (records, position) = (&operations.records, position.as_deref());
+    let listed = match (limit, &plan.ids) {
+        (0, _) => Listed::default(),
+        (_, Some(ids)) => records.named(grant, (plan, ids), limit, position).await?,
+        (_, None) => records.list(grant, plan, limit, position).await?,
     };
     let shown = listed.records.iter().map(|record| project(record.shown(grant), fields.as_deref())).collect();
     let items = expand.onto(operations, &listed.records, shown).await?;
@@ -88,7 +90,7 @@ async fn explain(
     Ok(explained.into())
 }
 
-fn planned(grant: &Grant, request: &ListRequest) -> Result<Plan> {
+fn planned(grant: &Grant, request: &ListRequest, limit: usize) -> Result<Plan> {
     let layout = grant.collection().layout();
     let filter = request.filter.as_deref().map(|text| Expr::filter(text, &layout.fields)).transpose();
     let filter = filter.map_err(|error| Error::bad_request("filter", format!("filter, {error}")))?;
@@ -99,7 +101,20 @@ fn planned(grant: &Grant, request: &ListRequest) -> Result<Plan> {
         }
     };
     let query = ListQuery { rule: grant.residual(), filter: filter.as_ref(), sort: &sort, scan: request.scan };
-    plan(layout, &query).map_err(refusal::of_list)
+    let plan = plan(layout, &query).map_err(refusal::of_list)?;
+    // Sorting takes every record. A page that shows some of them would cost all of them.
+    match (&plan.ids, plan.order.first()) {
+        (Some(ids), Some(by)) if (1..ids.len()).contains(&limit) => Err(Error::bad_request(
+            "limit",
+            format!(
+                "Sorting by `{}` reads all {} records that the filter names. Send limit={} or more, or sort by id.",
+                by.field,
+                ids.len(),
+                ids.len()
+            ),
+        )),
+        _ => Ok(plan),
+    }
 }
 
 /// What a cursor is bound to: this caller, this version of the collection's definition, this query.

@@ -41,6 +41,10 @@ pub struct Expected {
 impl Records {
     /// The expected cost of a page of `limit` records by `plan`.
     pub fn expected(&self, grant: &Grant, plan: &Plan, limit: usize) -> Expected {
+        if let Some(ids) = &plan.ids {
+            let page = if plan.order.is_empty() { ids.len().min(limit + 1) } else { ids.len() };
+            return Expected { most_items: ids.len(), ..Expected::batch(page) };
+        }
         let readers = readers::<()>(grant.collection(), plan, None);
         let queries = readers.len();
         let most_read = allowance(plan, queries, limit);

@@ -1,6 +1,7 @@
 //! Large answers: Lambda's maximum is 6 MB, and a transaction's 4 MB. A page ends before that, and an answer without pages is
 //! refused, without a partial write.
 
+use crate::records::pages::encoded;
 use crate::world::{Answer, Caller, World};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -63,6 +64,11 @@ async fn a_page_of_large_records_is_short_and_the_next_pages_have_the_rest() {
         assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1], "{query}");
         assert_eq!(ids(&pages).into_iter().collect::<BTreeSet<_>>(), written, "{query}");
     }
+    let named = encoded(&format!("id in {}", json!(written)));
+    let by_id = pages(&ada, &format!("filter={named}")).await;
+    assert_eq!(by_id.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    let sorted = ada.get(&format!("{NOTES}?filter={named}&sort=mark")).await.expect(422);
+    assert_eq!(sorted.code(), "answer_too_large", "{}", sorted.text);
     world.settle().await;
     assert_eq!(changes(&ada).await, written, "followed");
     for id in &written {

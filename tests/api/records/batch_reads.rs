@@ -1,6 +1,7 @@
 //! Batch reads through a proxy that returns unprocessed keys, as a throttled DynamoDB does.
 
-use crate::world::World;
+use crate::records::pages::encoded;
+use crate::world::{Caller, World};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -70,6 +71,27 @@ async fn forward(request: Request<Body>) -> (u16, Vec<u8>) {
     (status, answer.into_body().collect().await.unwrap().to_bytes().to_vec())
 }
 
+/// Serves the proxy, and says where.
+async fn serve(proxy: &Proxy) -> (String, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(pass).with_state(proxy.clone());
+    #[expect(clippy::disallowed_methods, reason = "no function: the proxy answers while the test asks")]
+    let serving = tokio::spawn(axum::serve(listener, router).into_future());
+    (address, serving)
+}
+
+/// Eight pairs of records, of which one points at the other.
+async fn pairs(ada: &Caller<'_>, path: &str) -> BTreeSet<String> {
+    let mut roots = BTreeSet::new();
+    for _ in 0..8 {
+        let root = ada.post(path, json!({})).await.expect(201).body["id"].clone();
+        ada.post(path, json!({ "up": root })).await.expect(201);
+        roots.insert(root.as_str().unwrap().to_owned());
+    }
+    roots
+}
+
 #[tokio::test]
 async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is_503() {
     let world = World::new().await;
@@ -79,12 +101,7 @@ async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is
         "up": { "type": "string", "relation": { "collection": "trees" } } } }, "rules": { "list": "true", "read": "true", "create": "true" } });
     admin.put("/v1/collections/trees", tree).await.expect(201);
     let path = "/v1/collections/trees/records";
-    let mut roots = BTreeSet::new();
-    for _ in 0..8 {
-        let root = ada.post(path, json!({})).await.expect(201).body["id"].clone();
-        ada.post(path, json!({ "up": root })).await.expect(201);
-        roots.insert(root.as_str().unwrap().to_owned());
-    }
+    let roots = pairs(&ada, path).await;
 
     let proxy = Proxy {
         engine: world.cloud.endpoint().to_owned(),
@@ -92,31 +109,27 @@ async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is
         signer: Some(world.cloud.signer().clone()),
         ..Proxy::default()
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    #[expect(clippy::disallowed_methods, reason = "no function: the proxy answers while the test asks")]
-    let serving =
-        tokio::spawn(axum::serve(listener, Router::new().fallback(pass).with_state(proxy.clone())).into_future());
+    let (address, serving) = serve(&proxy).await;
     let mut env = world.env("records");
     env.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), address);
     let env: undercroft::config::Env = env.into_iter().collect();
     let records = undercroft_records::routes(undercroft_records::App::from_env(&env).unwrap(), &env);
-    let list = async || {
-        let request = Request::get(format!("{path}?expand=up"))
+    let list = async |query: &str| {
+        let request = Request::get(format!("{path}?{query}"))
             .header("authorization", format!("Bearer {}", ada.token.clone().unwrap()));
         let answer = records.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (parts.status.as_u16(), parts.headers, serde_json::from_slice::<Value>(&body).unwrap())
     };
-    list().await;
+    list("expand=up").await;
 
     // If any keys are returned as unprocessed, once or several times, all records arrive in the end and every trip is counted.
     for give_back in (1..=8).map(|back| vec![back]).chain([vec![7, 6, 5, 4, 3, 2, 1], vec![8, 8, 8], vec![8, 4, 4, 1]])
     {
         proxy.batches.lock().unwrap().clear();
         *proxy.give_back.lock().unwrap() = give_back.clone();
-        let (status, headers, body) = list().await;
+        let (status, headers, body) = list("expand=up").await;
         assert_eq!(status, 200, "{give_back:?}: {body}");
         let expanded: Vec<&Value> =
             body["items"].as_array().unwrap().iter().map(|item| &item["expanded"]["up"]).collect();
@@ -128,10 +141,19 @@ async fn unprocessed_keys_are_requested_again_until_they_arrive_or_the_answer_is
         let cost = headers["undercroft-cost"].to_str().unwrap();
         assert!(cost.contains(&format!("trips={};", 1 + expected.len())), "{give_back:?}: {cost}");
     }
+    // A list of ids is such a read too.
+    let ids = encoded(&format!("id in {}", json!(roots)));
+    *proxy.give_back.lock().unwrap() = vec![5, 2];
+    proxy.batches.lock().unwrap().clear();
+    let (status, headers, body) = list(&format!("filter={ids}")).await;
+    let found = body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned());
+    assert_eq!((status, found.collect::<BTreeSet<_>>()), (200, roots));
+    assert_eq!(*proxy.batches.lock().unwrap(), [8, 5, 2]);
+    assert_eq!(headers["undercroft-cost"], "rru=4; wru=0; trips=3; scanned=8");
     // A key that stays unprocessed is not answered as a missing record.
     *proxy.give_back.lock().unwrap() = vec![1; 100];
     proxy.batches.lock().unwrap().clear();
-    let (status, headers, body) = list().await;
+    let (status, headers, body) = list("expand=up").await;
     assert_eq!((status, &body["code"], &headers["retry-after"]), (503, &json!("unavailable"), &"1".parse().unwrap()));
     assert_eq!(proxy.batches.lock().unwrap().len(), 8, "retries are limited");
     serving.abort();

@@ -12,6 +12,7 @@ mod deleted_targets;
 mod expand;
 mod ids;
 mod membership_rules;
+mod named_ids;
 mod new_records;
 mod null_in_patches;
 mod numbers;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Maximum length of an expression, in characters.
-pub const MAX_CHARS: usize = 4_000;
+pub const MAX_CHARS: usize = 6_000;
 /// Maximum nesting depth of parentheses, lists and `!`.
 pub const MAX_DEPTH: usize = 32;
 /// Maximum number of names and literals in an expression.

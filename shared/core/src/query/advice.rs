@@ -7,7 +7,7 @@ use crate::expr::{FieldTypes, Kind, is_system};
 
 use super::element::{element_of, stored_field};
 use super::layout::{Index, Layout, MAX_INDEX_FIELDS};
-use super::ordering::SortField;
+use super::ordering::{SortField, without_id};
 use super::ranges::{Branch, range_test, unsettled};
 
 /// Maximum length of an index's name.
@@ -69,7 +69,7 @@ fn orders_of(layout: &Layout, branch: &Branch) -> Vec<Vec<SortField>> {
 /// Indexes that may serve these alternatives in this order: what they all equal, then the order, with what else they select
 /// by before or after it. None that a definition could not declare.
 fn candidates(layout: &Layout, group: &[&Branch], order: &[SortField]) -> Vec<Index> {
-    let order = without_id(order);
+    let (order, _) = without_id(order);
     let is_ordered = |field: &str| order.iter().any(|by| by.field == field);
     let is_common = |field: &str| group.iter().all(|branch| branch.value(field).is_some());
     let is_null = |field: &str| group.iter().any(|branch| branch.value(field).is_some_and(Value::is_null));
@@ -110,15 +110,6 @@ fn declarable(layout: &Layout, partition: &[&str], sort: Vec<SortField>) -> Opti
 pub(super) fn is_usable(fields: &FieldTypes, field: &str) -> bool {
     let kind_fits = |kind: &Kind| element_of(field).is_some() || kind.is_scalar();
     !matches!(field, "id" | "version") && fields.visible(stored_field(field)).is_some_and(|field| kind_fits(&field.kind))
-}
-
-/// The order before the id, turned around if the id is descending: every index ends in the ascending id.
-fn without_id(order: &[SortField]) -> Vec<SortField> {
-    let mut before: Vec<SortField> = order.iter().take_while(|by| by.field != "id").cloned().collect();
-    if order.get(before.len()).is_some_and(|id| id.descending) {
-        before.iter_mut().for_each(|by| by.descending = !by.descending);
-    }
-    before
 }
 
 /// The definition of an advised index.

@@ -45,6 +45,17 @@ impl std::fmt::Display for SortField {
     }
 }
 
+/// The order before the id, and whether it is read forward: every index ends in the ascending id, so an order that ends in the
+/// descending id is that of an index read backward.
+pub(super) fn without_id(order: &[SortField]) -> (Vec<SortField>, bool) {
+    let mut before: Vec<SortField> = order.iter().take_while(|by| by.field != "id").cloned().collect();
+    let forward = order.get(before.len()).is_none_or(|id| !id.descending);
+    if !forward {
+        before.iter_mut().for_each(|by| by.descending = !by.descending);
+    }
+    (before, forward)
+}
+
 /// Reads `sort=status,-createdAt`.
 ///
 /// # Errors

@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::expr::{Expr, Operand, Test};
+use crate::expr::{Expr, Operand, RecordRef, Test};
+use crate::id;
 
 use super::advice::advise;
 use super::element::equals;
+use super::keys;
 use super::layout::Layout;
 use super::list_query::ListQuery;
-use super::ordering::SortField;
+use super::named::{self, MAX_IDS};
+use super::ordering::{SortField, without_id};
 use super::ranges::{Branch, Range, Route, unsettled};
 use super::refuse::{Refusal, Refused};
 
@@ -18,20 +21,24 @@ pub const MAX_RANGES: usize = 8;
 /// How a list is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The ranges to read. Empty: nothing can match. Several: merge them by [`Plan::order`] and return duplicates once.
+    /// The ids to read, if the filter names them: ascending, at most [`MAX_IDS`](super::MAX_IDS). The rule is then checked for
+    /// each record.
+    pub ids: Option<Vec<String>>,
+    /// The ranges to read. Several: merge them by [`Plan::order`] and return duplicates once. Without ranges and ids nothing
+    /// can match.
     pub ranges: Vec<Range>,
-    /// Whether keys are read ascending.
+    /// Whether keys are in ascending order.
     pub forward: bool,
     /// The order of each range from its `order_from` on. The id is always last.
     pub order: Vec<SortField>,
-    /// The filter that the ranges do not answer. [`Expr::True`] unless a scan is allowed.
+    /// The filter that the ranges or ids do not answer. [`Expr::True`] unless ids are named or a scan is allowed.
     pub residual_filter: Expr,
     /// How many items may be read, if there is a residual filter.
     pub scan: Option<u32>,
 }
 
-/// Plans a list: through the collection itself, or through an index that contains exactly the requested records in the
-/// requested order.
+/// Plans a list: by id if the filter names ids, else through the collection itself, or through an index that contains exactly
+/// the requested records in the requested order.
 ///
 /// # Errors
 /// A [`Refusal`] that names the missing index.
@@ -44,7 +51,7 @@ pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
     if wanted == Expr::False || branches.is_empty() {
         return Ok(Plan::nothing());
     }
-    if let Some(plan) = exact(layout, &branches, query.sort) {
+    if let Some(plan) = by_id(query).or_else(|| exact(layout, &branches, query.sort)) {
         return Ok(plan);
     }
     let scanned = |scan| scanning(layout, &possible(opaque.clone()), query, scan);
@@ -55,6 +62,9 @@ pub fn plan(layout: &Layout, query: &ListQuery) -> Result<Plan, Refusal> {
     let refused = Refused { layout, branches: &branches, sort: query.sort, can_scan };
     if let Some(index) = building(layout, &branches, query.sort) {
         return Err(refused.building(index));
+    }
+    if let Some(named) = query.filter.and_then(named::ids) {
+        return Err(refused.too_many_ids(named.len()));
     }
     if !is_merged {
         return Err(refused.too_many(MAX_RANGES));
@@ -106,6 +116,21 @@ fn possible(alternatives: Vec<Vec<Expr>>) -> Vec<Branch> {
     branches
 }
 
+/// The plan of a list whose filter names ids, if it names no more than [`MAX_IDS`].
+fn by_id(query: &ListQuery) -> Option<Plan> {
+    let filter = query.filter?;
+    let named = named::ids(filter).filter(|named| named.len() <= MAX_IDS)?;
+    // Other text is no record's id.
+    let named = named.into_iter().filter(|named| id::is_valid(named)).map(str::to_owned).collect();
+    let is_open = |test: &&Expr| !matches!(test, Expr::Is(_)) || named::ids(test).is_none();
+    let residual_filter = Expr::all(filter.conjuncts().iter().filter(is_open).cloned());
+    let (order, forward) = match direction(&[], query.sort) {
+        Some(forward) => (Vec::new(), forward),
+        None => without_id(query.sort),
+    };
+    Some(Plan { ids: Some(named), ranges: Vec::new(), forward, order, residual_filter, scan: None })
+}
+
 /// A plan without a residual filter: a path for the first branch with which every other branch can be merged.
 fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Plan> {
     let sort = unsettled(branches, sort);
@@ -120,7 +145,7 @@ fn exact(layout: &Layout, branches: &[Branch], sort: &[SortField]) -> Option<Pla
         let others: Vec<Route> = rest.iter().map(same_order).collect::<Option<_>>()?;
         let order = route.order.clone();
         let ranges = std::iter::once(route).chain(others).filter_map(|route| route.range).collect();
-        Some(Plan { ranges, forward, order, residual_filter: Expr::True, scan: None })
+        Some(Plan { ids: None, ranges, forward, order, residual_filter: Expr::True, scan: None })
     })
 }
 
@@ -139,6 +164,7 @@ fn scanning(layout: &Layout, branches: &[Branch], query: &ListQuery, scan: u32) 
     };
     let residual_filter = Expr::all(route.residual_filter);
     Some(Plan {
+        ids: None,
         ranges: route.range.into_iter().collect(),
         forward,
         order: route.order,
@@ -185,7 +211,14 @@ fn direction(order: &[SortField], wanted: &[SortField]) -> Option<bool> {
 
 impl Plan {
     fn nothing() -> Self {
-        Self { ranges: Vec::new(), forward: true, order: Vec::new(), residual_filter: Expr::True, scan: None }
+        let (ids, ranges, order) = (None, Vec::new(), Vec::new());
+        Self { ids, ranges, forward: true, order, residual_filter: Expr::True, scan: None }
+    }
+
+    /// A record's place in the order. Lists that are read by id are sorted by it.
+    pub fn place(&self, record: &RecordRef) -> Vec<u8> {
+        let encoded = |by: &SortField| keys::encode(record.field(&by.field).as_ref(), by.descending);
+        self.order.iter().flat_map(encoded).chain(record.id.bytes()).collect()
     }
 
     /// The plan as JSON for developers, for `explain=true`.
@@ -193,9 +226,12 @@ impl Plan {
         let ranges: Vec<Value> = self.ranges.iter().map(Range::explain).collect();
         let order: Vec<String> = self.order.iter().map(ToString::to_string).chain(["id".to_owned()]).collect();
         let mut explained = json!({ "ranges": ranges, "order": order, "forward": self.forward });
-        if let (Some(scan), Some(members)) = (self.scan, explained.as_object_mut()) {
-            members.insert("scan".to_owned(), scan.into());
-            members.insert("residualFilter".to_owned(), self.residual_filter.to_string().into());
+        if let Some(members) = explained.as_object_mut() {
+            members.extend(self.ids.as_ref().map(|ids| ("ids".to_owned(), json!(ids))));
+            members.extend(self.scan.map(|scan| ("scan".to_owned(), scan.into())));
+            if self.scan.is_some() || !self.residual_filter.is_true() {
+                members.insert("residualFilter".to_owned(), self.residual_filter.to_string().into());
+            }
         }
         explained
     }

@@ -191,7 +191,8 @@ fn comparison(expr: &Expr) -> Option<(&str, Op, &Value)> {
     }
 }
 
-fn equality(expr: &Expr) -> Option<(&str, &Value)> {
+/// A field that must equal a constant.
+pub(super) fn equality(expr: &Expr) -> Option<(&str, &Value)> {
     comparison(expr).filter(|(_, op, _)| *op == Op::Eq).map(|(field, _, value)| (field, value))
 }
 

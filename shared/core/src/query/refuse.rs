@@ -8,6 +8,7 @@ use crate::expr::{Expr, FieldTypes};
 use super::advice::{definition, is_usable};
 use super::element::{MAX_ELEMENTS, element_of, equals};
 use super::layout::{Index, Layout, MAX_INDEX_FIELDS, MAX_INDEXES};
+use super::named::MAX_IDS;
 use super::ordering::SortField;
 use super::ranges::{Branch, range_test};
 
@@ -45,6 +46,14 @@ impl Refused<'_> {
         self.without_advice(format!(
             "`||` and `in` make more than {most} alternatives of this query, and one list merges at most {most}"
         ))
+    }
+
+    /// It names more ids than one list reads.
+    pub fn too_many_ids(&self, ids: usize) -> Refusal {
+        let message = format!(
+            "The filter names {ids} ids, and one list reads at most {MAX_IDS} records by id. Send the ids in several requests."
+        );
+        Refusal { code: "index_required", message, add_index: None }
     }
 
     /// These indexes would serve it.
@@ -126,6 +135,9 @@ fn why_not(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Option<S
     let mut used: Vec<&str> = equal.chain(ranged.iter().copied()).chain(before_id).collect();
     if let Some(field) = used.iter().find(|field| !is_usable(fields, field)) {
         return Some(match fields.visible(field) {
+            Some(_) if *field == "id" && branch.value("id").is_some() => {
+                "Records are read by id where every alternative of the filter names ids. Send the other alternatives in a request of their own".to_owned()
+            }
             Some(_) if *field == "id" => {
                 "No index has the fields of this query and selects by `id`. Select by `createdAt` instead, which orders like `id`, or go on with `cursor`".to_owned()
             }

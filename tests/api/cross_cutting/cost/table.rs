@@ -2,6 +2,7 @@
 
 use super::plain;
 use crate::records::operators::MEDIA_TYPE;
+use crate::records::pages::encoded;
 use crate::world::{Caller, PASSWORD, World, tasks};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -169,6 +170,9 @@ async fn several_records(table: &Table, ada: &Caller<'_>) {
     table.hold(row, first.cost());
     let next = first.body["nextCursor"].as_str().unwrap();
     table.hold(row, ada.get(&format!("{PLAIN}?limit=20&cursor={next}")).await.expect(200).cost());
+    let ids: Vec<&Value> = first.body["items"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
+    let named = encoded(&format!("id in {}", json!(ids)));
+    table.hold("list 20 records by id", ada.get(&format!("{PLAIN}?filter={named}")).await.expect(200).cost());
 }
 
 /// Records that an index lists by the elements of an array.

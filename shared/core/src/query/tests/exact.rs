@@ -45,7 +45,7 @@ impl Stored {
     }
 }
 
-fn records() -> impl Strategy<Value = Vec<Stored>> {
+pub(super) fn records() -> impl Strategy<Value = Vec<Stored>> {
     vec((data(), 0usize..60), 0..30).prop_map(|all| {
         all.into_iter().enumerate().map(|(position, (data, updated))| Stored::new(position, updated, data)).collect()
     })
@@ -227,7 +227,7 @@ pub(super) fn in_order(records: &[&Stored], sort: &[SortField]) -> bool {
 }
 
 /// A residual list rule.
-fn rule() -> impl Strategy<Value = Expr> {
+pub(super) fn rule() -> impl Strategy<Value = Expr> {
     let rules = vec![
         "owner == 'a'",
         "owner in ['a', 'ab']",
