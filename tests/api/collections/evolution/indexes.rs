@@ -123,7 +123,7 @@ async fn a_list_through_an_index_that_another_function_knows_as_dropped_misses_n
     let world = World::new().await;
     with_tasks(&world).await;
     let admin = world.admin().await;
-    admin.put(DEFINITION, with_by_status()).await.expect(200);
+    admin.put(DEFINITION, with_by_status()).await.expect(202);
     work(&world).await;
     let admin = world.admin().await;
     let open = async || ids(&filtered(&admin, "status == 'open'").await.expect(200).body).len();
