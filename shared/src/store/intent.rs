@@ -38,6 +38,8 @@ pub enum What {
     Replace(Map<String, Value>),
     /// Apply a JSON Merge Patch (RFC 7396).
     Merge(Map<String, Value>),
+    /// Give it exactly this data. Only a job does that, for a new definition.
+    Migrate(Map<String, Value>),
     /// Delete it: it becomes a tombstone.
     Delete,
     /// Undelete it.
@@ -49,7 +51,7 @@ impl What {
     pub fn sent(&self) -> Option<&Map<String, Value>> {
         match self {
             Self::Create(sent) | Self::Replace(sent) | Self::Merge(sent) => Some(sent),
-            Self::Delete | Self::Undelete => None,
+            Self::Migrate(_) | Self::Delete | Self::Undelete => None,
         }
     }
 
@@ -146,7 +148,7 @@ impl Intent {
         let mut fields = definition.unique.iter().flatten();
         match &self.what {
             What::Delete => false,
-            What::Undelete => fields.next().is_some(),
+            What::Migrate(_) | What::Undelete => fields.next().is_some(),
             What::Create(sent) | What::Replace(sent) => {
                 fields.any(|field| sent.contains_key(field) || has_default(field))
             }

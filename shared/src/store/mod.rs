@@ -24,6 +24,7 @@ pub mod lease;
 pub mod list;
 mod merge_ranges;
 mod merging;
+mod migrate;
 pub mod purge;
 pub mod record;
 pub mod records;

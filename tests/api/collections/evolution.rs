@@ -2,6 +2,7 @@
 
 mod crashes;
 mod dangling;
+mod filling;
 mod indexes;
 mod leases;
 mod programs;

@@ -11,6 +11,7 @@ use crate::jobs::{BUILD_JOB, CHECK_JOB};
 use crate::query::{Index, Layout};
 
 use super::field::OnDelete;
+use super::migration::Step;
 use super::transition::{Blocked, Withdrawal};
 use super::{contradictions, field, index, joined, parse, places, rules, validate};
 
@@ -83,7 +84,7 @@ pub struct ShardsSince {
 
 /// The work that a job still has to do on the stored records before the definition is fully in force. Indexes to be built are
 /// marked on the indexes themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Work {
     /// The job. Any other job is obsolete.
@@ -102,6 +103,9 @@ pub struct Work {
     /// Relation fields: whether their stored ids lead to records has not been checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relations: Vec<String>,
+    /// Changes of the stored data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// A definition, as it was put, that comes into force once every stored record is valid by its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Value>,
@@ -247,6 +251,11 @@ impl Definition {
         self.work.as_ref().map_or(&[], |work| &work.relations)
     }
 
+    /// The changes of stored data that not every record has gone through.
+    pub fn steps(&self) -> &[Step] {
+        self.work.as_ref().map_or(&[], |work| &work.steps)
+    }
+
     /// The fields that restrict deletions, each with the collection it refers to.
     pub(super) fn restricting(&self) -> Vec<(String, String)> {
         let restricts = |referrer: &Referrer| referrer.on_delete == OnDelete::Restrict;
@@ -282,6 +291,8 @@ impl Definition {
     pub fn status(&self) -> &'static str {
         if self.blocked().is_some() {
             "blocked"
+        } else if !self.steps().is_empty() {
+            "migrating"
         } else if self.next().is_some() || !self.claims().is_empty() || !self.unchecked().is_empty() {
             "narrowing"
         } else if self.counting || !self.unreferenced().is_empty() || self.indexes.iter().any(|index| !index.ready) {
