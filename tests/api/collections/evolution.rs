@@ -2,6 +2,7 @@
 
 mod crashes;
 mod dangling;
+mod dropping;
 mod filling;
 mod indexes;
 mod leases;

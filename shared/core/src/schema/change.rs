@@ -4,7 +4,7 @@
 //! new definition. Every writer maintains a new index and a new unique constraint at once, and they are used after a job has
 //! processed the stored records. A definition with a narrower schema waits as `next` until every stored record is valid by
 //! it. Until then a write must be valid by both schemas and allowed by the rules of both. If the schema is narrower
-//! only by fields that it requires anew, everything else is in force at once: see [`migration`](super::migration).
+//! only by fields that it requires anew or drops, everything else is in force at once: see [`migration`](super::migration).
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ impl Change {
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
             restricting: restricting_anew(old, new),
             related: related_anew(old, new),
-            steps: migration::steps(&old.schema, &new.schema),
+            steps: migration::steps(&old.schema, &new.schema, &new.dropped),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
             counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
@@ -198,7 +198,7 @@ impl Definition {
         if change.schema != SchemaChange::Narrower {
             return self.replaced_by(new, &change, put);
         }
-        if let Some(bridge) = migration::bridge(&self.schema, &new.schema) {
+        if let Some(bridge) = migration::bridge(&self.schema, &new.schema, &change.steps) {
             return self.bridged_by(new, bridge, change.steps, put);
         }
         let marked = with_marks_of(&self.schema, &new.schema);
@@ -225,11 +225,12 @@ impl Definition {
         Self { withdrawal: Some(Withdrawal::between(self, &waiting, put.in_force_at)), ..waiting }
     }
 
-    /// The same where stored records lack nothing but required fields: the bridge is in force at once, with everything else that
-    /// is new.
+    /// The same where stored records only lack required fields or have dropped ones: the bridge is in force at once, with
+    /// everything else that is new.
     fn bridged_by(&self, new: Self, bridge: Value, steps: Vec<Step>, put: Put) -> Self {
         let next = Some(new.as_put());
-        let bridged = Self { schema: bridge, ..new };
+        // The dropped fields are there until the job is done.
+        let bridged = Self { schema: bridge, dropped: Vec::new(), ..new };
         let mut waiting = self.replaced_by(bridged.clone(), &Change::between(self, &bridged), put);
         let known = waiting.work.take().unwrap_or_else(|| Work::of(put));
         let rules_before = waiting.rules.clone();

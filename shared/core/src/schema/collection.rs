@@ -214,7 +214,8 @@ impl Collection {
                 data.insert(name.clone(), default.clone());
             }
         }
-        for Step::Fill { field, value } in self.definition.steps() {
+        for step in self.definition.steps() {
+            let Step::Fill { field, value } = step else { continue };
             if self.field(field).is_some_and(&wanted) && !data.contains_key(field) {
                 data.insert(field.clone(), value.clone());
             }

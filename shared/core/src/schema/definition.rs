@@ -11,7 +11,7 @@ use crate::jobs::{BUILD_JOB, CHECK_JOB};
 use crate::query::{Index, Layout};
 
 use super::field::OnDelete;
-use super::migration::Step;
+use super::migration::{self, Step};
 use super::transition::{Blocked, Withdrawal};
 use super::{contradictions, field, index, joined, parse, places, rules, validate};
 
@@ -44,6 +44,9 @@ pub struct Definition {
     /// Whether `/v1/changes` offers its changes. A collection with changes is also counted.
     #[serde(default, skip_serializing_if = "is_off")]
     pub changes: bool,
+    /// Fields that it no longer has: a job removes them from stored records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
     /// The version of the definition that turned counting on. Counts from different versions are never mixed. Set by the
     /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +161,7 @@ impl Definition {
         joined::check(&body.schema, &mut problems);
         contradictions::check(&body.schema, &fields, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
+        migration::check_dropped(&body.dropped, &fields, &mut problems);
         index::check(&body.indexes, &fields, &mut problems);
         index::check_unique(&body.unique, &fields, &mut problems);
         let definition = Self {
@@ -172,6 +176,7 @@ impl Definition {
             followed_since: since(body.changes, previous.and_then(|old| old.followed_since), version),
             counts: body.counts,
             changes: body.changes,
+            dropped: body.dropped,
             counting: false,
             generation: previous.map_or(1, |previous| previous.generation),
             version,
@@ -214,7 +219,7 @@ impl Definition {
     /// The definition as it was put, without the server's members. Putting it again changes nothing.
     pub fn as_put(&self) -> Value {
         let index = |index: &Index| json!({ "name": index.name, "partition": index.partition, "sort": index.sort });
-        json!({
+        let mut put = json!({
             "name": self.name,
             "schema": self.schema,
             "unique": self.unique,
@@ -223,7 +228,11 @@ impl Definition {
             "shards": self.shards,
             "counts": self.counts,
             "changes": self.changes,
-        })
+        });
+        if let Some(members) = put.as_object_mut().filter(|_| !self.dropped.is_empty()) {
+            members.insert("dropped".to_owned(), json!(self.dropped));
+        }
+        put
     }
 
     /// The last definition that was put: the current or the waiting one.

@@ -16,7 +16,7 @@ struct Case {
     job: &'static str,
 }
 
-fn cases() -> [Case; 6] {
+fn cases() -> [Case; 7] {
     let case = |before, after, job| Case { before, after, job };
     [
         case(tasks(), Some(with_by_status()), "index.build"),
@@ -24,6 +24,7 @@ fn cases() -> [Case; 6] {
         case(tasks(), Some(with_title_of(10)), "records.check"),
         case(tasks_with(json!({ "unique": [] })), Some(tasks()), "records.check"),
         case(tasks(), Some(super::filling::filled()), "records.check"),
+        case(tasks(), Some(super::dropping::without_slug()), "records.check"),
         case(tasks(), None, "records.purge"),
     ]
 }

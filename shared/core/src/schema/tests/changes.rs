@@ -307,3 +307,42 @@ fn a_required_field_beside_another_narrowing_is_declared_at_once() {
     let waiting = put(&shared, body, "one", 10);
     assert_eq!((&waiting.schema, waiting.steps(), waiting.status()), (&shared.schema, &[][..], "narrowing"));
 }
+
+#[test]
+fn a_dropped_field_stays_declared_until_no_record_has_it() {
+    let mut body = tasks_with("/dropped", json!(["slug", "never"]));
+    body["unique"] = json!([]);
+    let slug = body["schema"]["properties"].as_object_mut().unwrap().remove("slug").unwrap();
+    let waiting = put(&first(), body.clone(), "one", 10);
+    assert_eq!((waiting.status(), waiting.steps()), ("migrating", &[Step::Drop { field: "slug".into() }][..]));
+    assert_eq!((&waiting.schema["properties"]["slug"], waiting.unique.len()), (&slug, 0));
+    assert!(Definition::parse("tasks", waiting.as_put(), Some(&waiting)).is_ok(), "what is in force can be put");
+    let known = Collection::compile(waiting.clone()).unwrap();
+    let old = json!({ "title": "t", "slug": "s" }).as_object().cloned().unwrap();
+    assert_eq!(known.migrated(&old).unwrap(), json!({ "title": "t" }).as_object().cloned().unwrap());
+    assert!(known.validate_change(&old, &mut old.clone()).is_ok());
+    assert_eq!(known.validate(&mut old.clone()).unwrap_err()[0].pointer, "/slug");
+    let done = concluded(&waiting, Blocked::default(), 20);
+    assert_eq!((done.status(), done.as_put()), ("ready", waiting.last_put()));
+    assert_eq!(put(&done, body.clone(), "two", 30).steps(), []);
+    // New records do not get it.
+    let mut other = tasks_with("/dropped", json!(["status"]));
+    other["schema"]["properties"].as_object_mut().unwrap().remove("status").unwrap();
+    other["indexes"] = json!([]);
+    other["rules"]["list"] = json!("false");
+    for longest in [200, 20] {
+        other["schema"]["properties"]["title"]["maxLength"] = json!(longest);
+        let known = Collection::compile(put(&first(), other.clone(), "one", 10)).unwrap();
+        let mut made = json!({ "title": "t" }).as_object().cloned().unwrap();
+        known.apply_defaults(&mut made);
+        assert!(known.validate(&mut made).is_ok(), "{longest}: {made:?}");
+    }
+    // Its schema may need what only the old definition shares.
+    let mut old = tasks();
+    old["schema"]["$defs"] = json!({ "slug": slug });
+    old["schema"]["properties"]["slug"] = json!({ "$ref": "#/$defs/slug" });
+    let shared = put(&Definition::parse("tasks", old, None).unwrap(), body.clone(), "one", 10);
+    assert_eq!(shared.schema["$defs"]["slug"], slug);
+    body["schema"]["properties"]["slug"] = json!(true);
+    assert_eq!(Definition::parse("tasks", body, None).unwrap_err()[0].pointer, "/dropped/0");
+}
