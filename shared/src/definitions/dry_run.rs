@@ -1,7 +1,8 @@
 //! `PUT /v1/collections/{collection}?dryRun=true`: reports what a put would do and writes nothing.
 //!
-//! `{"effect": "none" | "compatible" | "job" | "refused", "changes": [...], "job"?, "disagree"?}`. `disagree` counts the records
-//! that do not fit among the first [`MOST_CHECKED`]; `complete` says whether those are all records.
+//! `{"effect": "none" | "compatible" | "job" | "refused", "changes": [...], "job"?, "changed"?, "disagree"?}`. Among the first
+//! [`MOST_CHECKED`] records, `changed` counts those whose data the job would change, and `disagree` those that do not fit;
+//! `complete` says whether those are all records.
 
 use super::operations::Operations;
 use super::stalled::is_stalled;
@@ -38,6 +39,9 @@ pub async fn of_change(operations: &Operations, old: &Definition, new: &Definiti
     if let Some(members) = answer.as_object_mut() {
         members.insert("effect".into(), if is_refused { "refused" } else { "job" }.into());
         members.insert("job".into(), kind.into());
+        if !change.steps.is_empty() {
+            members.insert("changed".into(), json!({ "count": disagree.changed, "complete": disagree.complete }));
+        }
         members.insert("disagree".into(), json!(disagree));
     }
     Ok(answer)
@@ -47,14 +51,11 @@ pub async fn of_change(operations: &Operations, old: &Definition, new: &Definiti
 fn as_checked(old: &Definition, new: &Definition, change: &Change) -> Work {
     let unclaimed = |fields: &&Vec<String>| change.claimed.contains(fields) || old.claims().contains(fields);
     Work {
-        job: String::new(),
-        only_waits: false,
-        since: 0,
         claims: new.unique.iter().filter(unclaimed).cloned().collect(),
         references: change.restricting.clone(),
         relations: change.related.clone(),
+        steps: change.steps.clone(),
         next: (change.schema == SchemaChange::Narrower).then(|| new.as_put()),
-        rules_before: Default::default(),
-        blocked: None,
+        ..Work::default()
     }
 }

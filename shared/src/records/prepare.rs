@@ -84,7 +84,7 @@ pub(super) async fn complete(
 /// The members that an intent writes, which may be those of its tombstone.
 fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
     match &intent.what {
-        What::Create(data) => Cow::Borrowed(data),
+        What::Create(data) | What::Migrate(data) => Cow::Borrowed(data),
         What::Merge(patch) => Cow::Borrowed(patch),
         What::Operate(operators) => Cow::Owned(operators.appended()),
         What::Replace(body) => Cow::Owned(filled(intent.grant.collection(), body)),

@@ -40,6 +40,9 @@ pub struct Disagreements {
     pub checked: usize,
     /// Whether every record was read.
     pub complete: bool,
+    /// The number of records whose data the job would change.
+    #[serde(skip)]
+    pub changed: u64,
 }
 
 /// A stored record that disagrees with the definition.
@@ -111,7 +114,13 @@ impl Records {
                 let page = self.shard_page(collection, shard, after.as_deref(), room).await?;
                 found.checked += page.items.len();
                 let records = page.items.iter().filter_map(Record::from_item).filter(|record| !record.deleted);
-                let records: Vec<Record> = records.collect();
+                let mut records: Vec<Record> = records.collect();
+                for record in &mut records {
+                    if let Some(data) = collection.migrated(&record.data) {
+                        record.data = data;
+                        found.changed += 1;
+                    }
+                }
                 let dangling = self.dangling(definitions, collection, &records).await?;
                 for (record, dangling) in records.iter().zip(dangling) {
                     let mut against = disagreement(collection, record, &mut claimed)?;
@@ -250,6 +259,14 @@ impl Disagreement {
         let field = |error: &FieldError| error.pointer.trim_start_matches('/').to_owned();
         self.refused.relations.extend(errors.iter().map(field));
         self.errors.extend(errors);
+    }
+
+    /// Adds why the record's data could not be changed, which its other errors follow from.
+    pub fn note_unchanged(&mut self, errors: Vec<FieldError>) {
+        self.refused.schema |= !errors.is_empty();
+        if !errors.is_empty() {
+            self.errors = errors;
+        }
     }
 
     fn note_holder(&mut self, marker: &Marker, holder: &str) {

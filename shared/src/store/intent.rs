@@ -42,6 +42,8 @@ pub enum What {
     Merge(Map<String, Value>),
     /// Apply operators, whose result depends on the stored values.
     Operate(Operators),
+    /// Give it exactly this data. Only a job does that, for a new definition.
+    Migrate(Map<String, Value>),
     /// Delete it: it becomes a tombstone.
     Delete,
     /// Undelete it.
@@ -54,7 +56,7 @@ impl What {
         match self {
             Self::Create(sent) | Self::Replace(sent) | Self::Merge(sent) => Some(sent),
             Self::Operate(operators) => Some(operators.names()),
-            Self::Delete | Self::Undelete => None,
+            Self::Migrate(_) | Self::Delete | Self::Undelete => None,
         }
     }
 
@@ -166,7 +168,7 @@ impl Intent {
         let mut fields = definition.unique.iter().flatten();
         match &self.what {
             What::Delete => false,
-            What::Undelete => fields.next().is_some(),
+            What::Migrate(_) | What::Undelete => fields.next().is_some(),
             What::Create(sent) | What::Replace(sent) => {
                 fields.any(|field| sent.contains_key(field) || has_default(field))
             }

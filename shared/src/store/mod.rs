@@ -27,6 +27,7 @@ pub mod lease;
 pub mod list;
 mod merge_ranges;
 mod merging;
+mod migrate;
 pub mod named;
 pub mod purge;
 pub mod record;

@@ -63,7 +63,7 @@ pub(super) fn brought_back(intent: &Intent, stored: &Record) -> Result<Map<Strin
             source: Some("the record was deleted again after it was read".into()),
         });
     }
-    let mut data = stored.data.clone();
+    let mut data = grant.collection().migrated(&stored.data).unwrap_or_else(|| stored.data.clone());
     grant.collection().validate(&mut data).map_err(|errors| no_longer_valid(grant, stored, &errors))?;
     Ok(data)
 }

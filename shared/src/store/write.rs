@@ -166,7 +166,7 @@ impl Records {
         let data = match &intent.what {
             What::Undelete => brought_back(intent, &stored)?,
             _ if stored.deleted => return Err(nowhere()),
-            What::Replace(_) | What::Merge(_) | What::Operate(_) => {
+            What::Replace(_) | What::Merge(_) | What::Operate(_) | What::Migrate(_) => {
                 let (nothing, sent) = (Map::new(), intent.what.named(grant.collection()));
                 let may = grant.allows(&stored.view(), Input::Change { whole: &stored.data, sent: &nothing });
                 let data = changed(grant, &stored, &intent.what);

@@ -2,6 +2,8 @@
 
 mod crashes;
 mod dangling;
+mod dropping;
+mod filling;
 mod indexes;
 mod leases;
 mod programs;

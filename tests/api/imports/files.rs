@@ -66,7 +66,7 @@ pub async fn import(admin: &Caller<'_>, collection: &str, format: &str, text: &s
     enqueue(admin, "records.import", json!({ "collection": collection, "format": format, "key": key })).await
 }
 
-async fn export(admin: &Caller<'_>, collection: &str, format: &str) -> String {
+pub async fn export(admin: &Caller<'_>, collection: &str, format: &str) -> String {
     enqueue(admin, "records.export", json!({ "collection": collection, "format": format })).await
 }
 
@@ -78,7 +78,7 @@ pub async fn result(admin: &Caller<'_>, job: &str) -> Value {
 }
 
 /// The file behind a finished job's link.
-async fn file(result: &Value) -> String {
+pub async fn file(result: &Value) -> String {
     let (status, _, bytes) = follow(Method::GET, result["url"].as_str().unwrap(), &[], "").await;
     assert_eq!(status, 200);
     String::from_utf8(bytes).unwrap()

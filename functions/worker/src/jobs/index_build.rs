@@ -1,6 +1,6 @@
 //! `index.build` and `records.check`: update the stored records of a collection after a change of its definition. One walk
-//! through all records fills new indexes, clears the entries of dropped ones, claims unique values, stores references, and
-//! validates each record by the new schema. Then the definition takes effect. If records do not fit a change, the job fails
+//! through all records changes their data as the definition asks, fills new indexes, clears the entries of dropped ones, claims
+//! unique values, stores references, and validates each record by the new schema. Then the definition takes effect. If records do not fit a change, the job fails
 //! and names them, and the definition is `blocked` until the records are changed and the job is redriven, or another
 //! definition is put.
 //!
@@ -22,7 +22,7 @@ use undercroft::futures::future::join_all;
 use undercroft::schema::{Blocked, Collection, Definition, Work};
 use undercroft::store::backfill::Disagreement;
 use undercroft::store::definitions::{State, Stored};
-use undercroft::store::item::text;
+use undercroft::store::item::{Item, text};
 use undercroft::store::jobs::Job;
 use undercroft::store::record::Record;
 
@@ -65,10 +65,13 @@ struct Progress {
     earlier: Found,
 }
 
-/// Records and indexes that do not fit.
+/// What a walk found.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 struct Found {
+    /// The number of records whose data the job changed.
+    changed: u64,
+    /// Records and parts of the definition that do not fit each other.
     disagree: Disagree,
     refused: Blocked,
 }
@@ -171,25 +174,9 @@ async fn visit_shards(
         for found in page.items.chunks(SIDE_BY_SIDE) {
             // Like every writer, the job uses a definition that is at most a few seconds old.
             let Some(collection) = current(tools, job, payload, progress.since).await? else { return Ok(0) };
-            let settled = found.iter().map(async |found| {
-                let against = tools.records.settle(&collection, found.clone()).await?;
-                tools.records.refer(&tools.definitions, &collection, found).await?;
-                Ok(against)
-            });
-            let settled = join_all(settled).await;
-            // References are written before, so that a target which is found now cannot be deleted unnoticed.
-            let records: Vec<Record> = found.iter().filter_map(Record::from_item).collect();
-            let dangling = tools.records.dangling(&tools.definitions, &collection, &records).await?;
-            let mut dangling: HashMap<String, Vec<FieldError>> =
-                records.into_iter().map(|record| record.id).zip(dangling).collect();
-            for (found, settled) in found.iter().zip(settled) {
-                let of_relations = text(found, "sk").and_then(|id| dangling.remove(id)).unwrap_or_default();
-                let settled = settled.map(|mut disagreement: Disagreement| {
-                    disagreement.note_dangling(of_relations);
-                    disagreement
-                });
-                match settled {
-                    Ok(disagreement) => progress.note(text(found, "sk").unwrap_or_default(), disagreement),
+            for (found, visited) in found.iter().zip(visit(tools, job, &collection, found).await?) {
+                match visited {
+                    Ok(visited) => progress.note(text(found, "sk").unwrap_or_default(), visited),
                     // Earlier records are done. Without any, this counts as a failed attempt.
                     Err(Error::Unavailable { .. }) if progress.checked > known => return Ok(HOT),
                     Err(error) => return Err(error.into()),
@@ -203,6 +190,54 @@ async fn visit_shards(
         }
     }
     Ok(0)
+}
+
+/// A record after everything was done for it.
+struct Visited {
+    changed: bool,
+    against: Disagreement,
+}
+
+/// Does everything for these records, in parallel.
+async fn visit(
+    tools: &Tools,
+    job: &str,
+    collection: &Arc<Collection>,
+    found: &[Item],
+) -> Result<Vec<Result<Visited, Error>>, Failure> {
+    let visited = join_all(found.iter().map(|found| visit_one(tools, job, collection, found))).await;
+    // References are written before, so that a target which is found now cannot be deleted unnoticed.
+    let now = visited.iter().flatten().filter_map(|(_, item)| item.as_ref());
+    let records: Vec<Record> = now.filter_map(Record::from_item).collect();
+    let dangling = tools.records.dangling(&tools.definitions, collection, &records).await?;
+    let mut dangling: HashMap<String, Vec<FieldError>> =
+        records.into_iter().map(|record| record.id).zip(dangling).collect();
+    let each = found.iter().zip(visited).map(|(found, visited)| {
+        let of_relations = text(found, "sk").and_then(|id| dangling.remove(id)).unwrap_or_default();
+        visited.map(|(mut visited, _)| {
+            visited.against.note_dangling(of_relations);
+            visited
+        })
+    });
+    Ok(each.collect())
+}
+
+/// Changes the data of a record, then brings what is kept beside it in line.
+async fn visit_one(
+    tools: &Tools,
+    job: &str,
+    collection: &Arc<Collection>,
+    found: &Item,
+) -> Result<(Visited, Option<Item>), Error> {
+    let by = (tools.definitions.as_ref(), &tools.system);
+    let migrated = tools.records.migrate(by, collection, found.clone(), job).await?;
+    let mut against = Disagreement::default();
+    if let Some(item) = &migrated.item {
+        against = tools.records.settle(collection, item.clone()).await?;
+        tools.records.refer(&tools.definitions, collection, item).await?;
+    }
+    against.note_unchanged(migrated.errors);
+    Ok((Visited { changed: migrated.changed, against }, migrated.item))
 }
 
 async fn current(tools: &Tools, job: &str, payload: &Payload, since: u64) -> Result<Option<Arc<Collection>>, Failure> {
@@ -244,13 +279,14 @@ impl Progress {
         Self { since, earlier, ..Self::default() }
     }
 
-    fn note(&mut self, id: &str, against: Disagreement) {
+    fn note(&mut self, id: &str, Visited { changed, against }: Visited) {
         self.after = Some(id.to_owned());
         self.checked += 1;
+        self.found.changed += u64::from(changed);
         if !against.errors.is_empty() {
             let errors: Vec<&FieldError> = against.errors.iter().take(LISTED.0).collect();
             let first = vec![json!({ "id": id, "errors": errors })];
-            self.found.add(Found { disagree: Disagree { count: 1, first }, refused: against.refused });
+            self.found.add(Found { changed: 0, disagree: Disagree { count: 1, first }, refused: against.refused });
         }
     }
 
@@ -282,13 +318,14 @@ impl Progress {
     }
 
     fn result(&self) -> Value {
-        let Found { disagree, refused } = self.reported();
-        json!({ "checked": self.checked, "disagree": disagree, "refused": refused })
+        let Found { changed, disagree, refused } = self.reported();
+        json!({ "checked": self.checked, "changed": changed, "disagree": disagree, "refused": refused })
     }
 }
 
 impl Found {
     fn add(&mut self, found: Self) {
+        self.changed += found.changed;
         self.disagree.count += found.disagree.count;
         found.disagree.first.into_iter().for_each(|one| self.disagree.list(one));
         self.refused.schema |= found.refused.schema;

@@ -3,7 +3,8 @@
 //! Rules, wider schemas, shards and dropped indexes are in force at once; a withdrawal ends when every function acts on the
 //! new definition. Every writer maintains a new index and a new unique constraint at once, and they are used after a job has
 //! processed the stored records. A definition with a narrower schema waits as `next` until every stored record is valid by
-//! it. Until then a write must be valid by both schemas and allowed by the rules of both.
+//! it. Until then a write must be valid by both schemas and allowed by the rules of both. If the schema is narrower
+//! only by fields that it requires anew or drops, everything else is in force at once: see [`migration`](super::migration).
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use crate::query::{Index, serves};
 
 use super::compatibility::allows_as_much;
 use super::definition::{Definition, ShardsSince, Work};
+use super::migration::{self, Step};
 use super::transition::{Blocked, Withdrawal};
 use super::withdrawal::{is_wider, takes_away, with_marks_of};
 
@@ -45,6 +47,8 @@ pub struct Change {
     pub restricting: Vec<String>,
     /// Fields that stored records may have and that get a relation: their ids must be checked.
     pub related: Vec<String>,
+    /// Changes of the stored data.
+    pub steps: Vec<Step>,
     /// The old and new number of shards.
     pub shards: Option<(u8, u8)>,
     /// Whether counting or change logging is turned on or off, which changes the marks of each record.
@@ -72,8 +76,7 @@ impl Work {
     /// Empty work for the job of this put.
     fn of(put: Put) -> Self {
         let (job, since) = (put.job.to_owned(), put.now);
-        let (claims, references, relations, rules_before) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
-        Self { job, since, only_waits: false, claims, references, relations, next: None, rules_before, blocked: None }
+        Self { job, since, ..Self::default() }
     }
 }
 
@@ -105,6 +108,7 @@ impl Change {
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
             restricting: restricting_anew(old, new),
             related: related_anew(old, new),
+            steps: migration::steps(&old.schema, &new.schema, &new.dropped),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
             counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
@@ -149,6 +153,7 @@ impl Change {
         let relation = |effect: &'static str| move |field: &String| json!({ "change": "relation", "field": field, "effect": effect });
         all.extend(self.restricting.iter().map(relation("restricts")));
         all.extend(self.related.iter().map(relation("checked")));
+        all.extend(self.steps.iter().map(Step::explain));
         all.extend(self.shards.map(|(from, to)| json!({ "change": "shards", "from": from, "to": to })));
         all.extend(self.counted.then(|| json!({ "change": "counts", "effect": "marked" })));
         all.extend(self.rules.then(|| json!({ "change": "rules", "effect": "replaced" })));
@@ -193,7 +198,16 @@ impl Definition {
         if change.schema != SchemaChange::Narrower {
             return self.replaced_by(new, &change, put);
         }
+        if let Some(bridge) = migration::bridge(&self.schema, &new.schema, &change.steps) {
+            return self.bridged_by(new, bridge, change.steps, put);
+        }
+        let marked = with_marks_of(&self.schema, &new.schema);
+        let (schema, steps) = match migration::opened(&marked, &new.schema) {
+            Some(opened) => (opened, change.steps),
+            None => (marked, Vec::new()),
+        };
         let work = Work {
+            steps,
             claims: self.claims().to_vec(),
             references: self.unreferenced().to_vec(),
             relations: self.unchecked().to_vec(),
@@ -207,9 +221,30 @@ impl Definition {
             ..Work::of(put)
         };
         let rules = rules_of_both(&work.rules_before, &new.rules);
-        let schema = with_marks_of(&self.schema, &new.schema);
         let waiting = Self { version: new.version, work: Some(work), rules, schema, ..self.clone() };
         Self { withdrawal: Some(Withdrawal::between(self, &waiting, put.in_force_at)), ..waiting }
+    }
+
+    /// The same where stored records only lack required fields or have dropped ones: the bridge is in force at once, with
+    /// everything else that is new.
+    fn bridged_by(&self, new: Self, bridge: Value, steps: Vec<Step>, put: Put) -> Self {
+        let next = Some(new.as_put());
+        // The dropped fields are there until the job is done.
+        let bridged = Self { schema: bridge, dropped: Vec::new(), ..new };
+        let mut waiting = self.replaced_by(bridged.clone(), &Change::between(self, &bridged), put);
+        let known = waiting.work.take().unwrap_or_else(|| Work::of(put));
+        let rules_before = waiting.rules.clone();
+        waiting.work = Some(Work {
+            only_waits: false,
+            next,
+            steps,
+            rules_before,
+            job: put.job.to_owned(),
+            since: put.now,
+            blocked: None,
+            ..known
+        });
+        waiting
     }
 
     /// The same, once the schema is known to be compatible.
@@ -268,10 +303,11 @@ impl Definition {
             // The next walk begins when every function knows the indexes as they are now.
             let known = self.work.as_ref().filter(|_| settled.indexes == self.indexes);
             let since = known.map_or(put.now, |work| work.since);
-            let next = self.next().filter(|_| refused.schema).cloned();
-            let rules_before = self.work.as_ref().map(|work| work.rules_before.clone()).unwrap_or_default();
+            // Whatever is blocked, the waiting definition keeps waiting: it was accepted as a whole.
+            let waiting = self.work.clone().unwrap_or_default();
             let (claims, relations) = (refused.unique.clone(), refused.relations.clone());
-            let work = Work { since, claims, relations, next, rules_before, ..Work::of(put) };
+            let (next, rules_before, steps) = (waiting.next, waiting.rules_before, waiting.steps);
+            let work = Work { since, claims, relations, next, rules_before, steps, ..Work::of(put) };
             settled.work = Some(Work { blocked: Some(refused.clone()), ..work });
             settled.settled_by = None;
         }

@@ -13,6 +13,7 @@ use crate::query::{Index, IndexKey, Layout, MAX_ELEMENTS, element_of, serves};
 use super::compiled::CompiledSchema;
 use super::definition::Definition;
 use super::field::{Field, Relation};
+use super::migration::{self, Step};
 use super::rules;
 
 /// A definition compiled for use.
@@ -218,6 +219,17 @@ impl Collection {
                 data.insert(name.clone(), default.clone());
             }
         }
+        for step in self.definition.steps() {
+            let Step::Fill { field, value } = step else { continue };
+            if self.field(field).is_some_and(&wanted) && !data.contains_key(field) {
+                data.insert(field.clone(), value.clone());
+            }
+        }
+    }
+
+    /// The data of a stored record after the changes that the definition's job makes. `None` if they leave it as it is.
+    pub fn migrated(&self, data: &Map<String, Value>) -> Option<Map<String, Value>> {
+        migration::migrated(self.definition.steps(), data)
     }
 
     /// Brings times into their stored form, before any comparison and validation: rules compare, and the schema validates, what

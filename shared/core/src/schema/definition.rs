@@ -12,6 +12,7 @@ use crate::query::{Index, Layout};
 
 use super::field::OnDelete;
 use super::formats::Formats;
+use super::migration::{self, Step};
 use super::transition::{Blocked, Withdrawal};
 use super::{contradictions, field, index, joined, parse, places, rules, validate};
 
@@ -47,6 +48,9 @@ pub struct Definition {
     /// Whether `/v1/changes` offers its changes. A collection with changes is also counted.
     #[serde(default, skip_serializing_if = "is_off")]
     pub changes: bool,
+    /// Fields that it no longer has: a job removes them from stored records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
     /// The version of the definition that turned counting on. Counts from different versions are never mixed. Set by the
     /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +91,7 @@ pub struct ShardsSince {
 
 /// The work that a job still has to do on the stored records before the definition is fully in force. Indexes to be built are
 /// marked on the indexes themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Work {
     /// The job. Any other job is obsolete.
@@ -106,6 +110,9 @@ pub struct Work {
     /// Relation fields: whether their stored ids lead to records has not been checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relations: Vec<String>,
+    /// Changes of the stored data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// A definition, as it was put, that comes into force once every stored record is valid by its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Value>,
@@ -159,6 +166,7 @@ impl Definition {
         joined::check(&body.schema, &mut problems);
         contradictions::check(&body.schema, &fields, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
+        migration::check_dropped(&body.dropped, &fields, &mut problems);
         index::check(&body.indexes, &fields, &mut problems);
         index::check_unique(&body.unique, &fields, &mut problems);
         let definition = Self {
@@ -174,6 +182,7 @@ impl Definition {
             followed_since: since(body.changes, previous.and_then(|old| old.followed_since), version),
             counts: body.counts,
             changes: body.changes,
+            dropped: body.dropped,
             counting: false,
             generation: previous.map_or(1, |previous| previous.generation),
             version,
@@ -224,7 +233,7 @@ impl Definition {
     /// The definition as it was put, without the server's members. Putting it again changes nothing.
     pub fn as_put(&self) -> Value {
         let index = |index: &Index| json!({ "name": index.name, "partition": index.partition, "sort": index.sort });
-        json!({
+        let mut put = json!({
             "name": self.name,
             "schema": self.schema,
             "formats": self.formats,
@@ -234,7 +243,11 @@ impl Definition {
             "shards": self.shards,
             "counts": self.counts,
             "changes": self.changes,
-        })
+        });
+        if let Some(members) = put.as_object_mut().filter(|_| !self.dropped.is_empty()) {
+            members.insert("dropped".to_owned(), json!(self.dropped));
+        }
+        put
     }
 
     /// The last definition that was put: the current or the waiting one.
@@ -260,6 +273,11 @@ impl Definition {
     /// The relation fields whose stored ids have not been checked.
     pub fn unchecked(&self) -> &[String] {
         self.work.as_ref().map_or(&[], |work| &work.relations)
+    }
+
+    /// The changes of stored data that not every record has gone through.
+    pub fn steps(&self) -> &[Step] {
+        self.work.as_ref().map_or(&[], |work| &work.steps)
     }
 
     /// The fields that restrict deletions, each with the collection it refers to.
@@ -297,6 +315,8 @@ impl Definition {
     pub fn status(&self) -> &'static str {
         if self.blocked().is_some() {
             "blocked"
+        } else if !self.steps().is_empty() {
+            "migrating"
         } else if self.next().is_some() || !self.claims().is_empty() || !self.unchecked().is_empty() {
             "narrowing"
         } else if self.counting || !self.unreferenced().is_empty() || self.is_indexing() {

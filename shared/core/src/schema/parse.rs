@@ -15,7 +15,8 @@ use crate::strict_serde;
 use super::formats::Formats;
 use super::limits::{MAX_DEFINITION_BYTES, MAX_SHARDS, is_collection_name};
 
-const MEMBERS: [&str; 9] = ["name", "schema", "formats", "unique", "indexes", "rules", "shards", "counts", "changes"];
+const MEMBERS: [&str; 10] =
+    ["name", "schema", "formats", "unique", "indexes", "rules", "shards", "counts", "changes", "dropped"];
 
 /// A definition's members, read but not yet checked against each other.
 pub(super) struct Body {
@@ -27,6 +28,7 @@ pub(super) struct Body {
     pub shards: u8,
     pub counts: bool,
     pub changes: bool,
+    pub dropped: Vec<String>,
 }
 
 /// Members that the server adds to a definition and shows.
@@ -65,6 +67,7 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
             shards: 1,
             counts: false,
             changes: false,
+            dropped: Vec::new(),
         };
     };
     // Server-owned members are accepted, so that a definition can be put back as it was read.
@@ -86,6 +89,7 @@ pub(super) fn read(name: &str, body: Value, problems: &mut Vec<FieldError>) -> B
         shards: shards(members.remove("shards"), problems),
         counts: flag(&mut members, "counts", problems),
         changes: flag(&mut members, "changes", problems),
+        dropped: list(&mut members, "dropped", problems),
     }
 }
 

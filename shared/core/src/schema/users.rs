@@ -33,6 +33,7 @@ impl Definition {
             referrers: Vec::new(),
             counts: false,
             changes: false,
+            dropped: Vec::new(),
             counted_since: None,
             followed_since: None,
             counting: false,

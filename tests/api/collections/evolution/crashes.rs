@@ -33,13 +33,15 @@ fn without_words() -> Value {
     body
 }
 
-fn cases() -> [Case; 8] {
+fn cases() -> [Case; 10] {
     let case = |before, after, job| Case { before, after, job };
     [
         case(tasks(), Some(with_by_status()), "index.build"),
         case(with_by_status(), Some(tasks()), "index.build"),
         case(tasks(), Some(with_title_of(10)), "records.check"),
         case(tasks_with(json!({ "unique": [] })), Some(tasks()), "records.check"),
+        case(tasks(), Some(super::filling::filled()), "records.check"),
+        case(tasks(), Some(super::dropping::without_slug()), "records.check"),
         case(tasks(), None, "records.purge"),
         case(without_words(), Some(with_words()), "index.build"),
         case(with_words(), Some(without_words()), "index.build"),
@@ -72,13 +74,17 @@ async fn stored(world: &World, kind: &str) -> Value {
     jobs.as_array().unwrap().iter().find(|job| job["type"]["S"] == kind).unwrap().clone()
 }
 
-/// The internal attributes of each task, by title, and the number of unique values and entries.
+/// The internal attributes, version and fields of each task, by title, and the number of unique values and entries.
 async fn left(world: &World) -> (BTreeMap<String, Vec<String>>, usize) {
     let items = world.dump("RecordsTable").await;
     let of = |prefix: &'static str| {
         items.as_array().unwrap().iter().filter(move |item| item["pk"]["S"].as_str().unwrap().starts_with(prefix))
     };
-    let names = |item: &Value| item.as_object().unwrap().keys().cloned().collect();
+    let names = |item: &Value| {
+        let fields = item["d"]["M"].as_object().unwrap().keys().map(|field| format!("d.{field}"));
+        let version = format!("v = {}", item["v"]["N"]);
+        item.as_object().unwrap().keys().cloned().chain(fields).chain([version]).collect()
+    };
     let tasks = of("c#tasks#").map(|item| (item["d"]["M"]["title"]["S"].to_string(), names(item)));
     (tasks.collect(), of("u#tasks#").count() + of("e#tasks#").count())
 }

@@ -232,3 +232,117 @@ fn a_recreated_collection_starts_with_an_empty_history() {
     assert_eq!(anew.indexes.len(), 1);
     assert!(anew.version > old.version);
 }
+
+/// The example with `state` required, and the field itself.
+fn with_state(state: serde_json::Value) -> serde_json::Value {
+    let mut body = with_by_slug();
+    body["schema"]["required"] = json!(["title", "state"]);
+    body["schema"]["properties"]["state"] = state;
+    body
+}
+
+#[test]
+fn a_required_field_is_in_force_at_once_but_for_the_requirement() {
+    for (state, steps) in [
+        (
+            json!({ "type": "string", "default": "new" }),
+            vec![Step::Fill { field: "state".into(), value: json!("new") }],
+        ),
+        (json!({ "type": "string" }), Vec::new()),
+    ] {
+        let mut body = with_state(state.clone());
+        body["rules"]["delete"] = json!("record.state == 'old'");
+        let waiting = put(&first(), body.clone(), "one", 10);
+        let status = if steps.is_empty() { "narrowing" } else { "migrating" };
+        assert_eq!((waiting.status(), waiting.steps()), (status, &steps[..]));
+        assert_eq!(waiting.schema["required"], json!(["title"]));
+        assert_eq!((&waiting.schema["properties"]["state"], waiting.indexes[1].ready), (&state, false));
+        assert_eq!(waiting.rules[&crate::expr::Rule::Delete], "record.state == 'old'");
+        let known = Collection::compile(waiting.clone()).unwrap();
+        let without = json!({ "title": "t" }).as_object().cloned().unwrap();
+        let mut changed = json!({ "title": "u" }).as_object().cloned().unwrap();
+        assert!(known.validate_change(&without, &mut changed).is_ok(), "an old record can be changed");
+        assert_eq!(known.validate(&mut without.clone()).unwrap_err()[0].pointer, "/state");
+        let mut made = without.clone();
+        known.apply_defaults(&mut made);
+        assert_eq!(known.validate(&mut made).is_ok(), !steps.is_empty());
+        let migrated = known.migrated(&without);
+        assert_eq!(migrated.map(|data| data["state"].clone()), (!steps.is_empty()).then(|| json!("new")));
+        assert_eq!(known.migrated(json!({ "title": "t", "state": "s" }).as_object().unwrap()), None);
+        // What is blocked keeps all of it, until the records fit.
+        let index = Blocked { indexes: vec!["by_slug".into()], ..Blocked::default() };
+        let blocked = concluded(&waiting, index, 20);
+        assert_eq!((blocked.status(), blocked.next(), blocked.steps()), ("blocked", waiting.next(), &steps[..]));
+        for done in [concluded(&waiting, Blocked::default(), 20), concluded(&blocked, Blocked::default(), 30)] {
+            assert_eq!((done.status(), done.steps(), done.next()), ("ready", &[][..], None));
+            assert_eq!(done.as_put(), waiting.last_put());
+        }
+        // Another put on top keeps what is in force.
+        body["rules"]["delete"] = json!("false");
+        let again = put(&waiting, body, "two", 30);
+        assert_eq!((again.work.as_ref().unwrap().job.as_str(), again.steps()), ("two", &steps[..]));
+        let mut narrower = again.last_put();
+        narrower["schema"]["properties"]["title"]["maxLength"] = json!(20);
+        let narrower = put(&again, narrower, "three", 40);
+        assert_eq!(narrower.rules, again.rules);
+    }
+}
+
+#[test]
+fn a_required_field_beside_another_narrowing_is_declared_at_once() {
+    let mut body = with_state(json!({ "$ref": "#/$defs/state", "default": "new" }));
+    body["schema"]["$defs"] = json!({ "state": { "type": "string" } });
+    body["schema"]["properties"]["title"]["maxLength"] = json!(20);
+    let waiting = put(&first(), body.clone(), "one", 10);
+    assert_eq!(waiting.schema["properties"]["title"]["maxLength"], 200);
+    let known = Collection::compile(waiting.clone()).unwrap();
+    let mut made = json!({ "title": "t" }).as_object().cloned().unwrap();
+    known.apply_defaults(&mut made);
+    assert!(known.validate(&mut made).is_ok());
+    assert_eq!(concluded(&waiting, Blocked::default(), 20).schema, body["schema"]);
+    // A shared schema that the old definition has under the same name: the old one alone stays in force.
+    let mut shared = tasks();
+    shared["schema"]["$defs"] = json!({ "state": { "type": "integer" } });
+    let shared = Definition::parse("tasks", shared, None).unwrap();
+    let waiting = put(&shared, body, "one", 10);
+    assert_eq!((&waiting.schema, waiting.steps(), waiting.status()), (&shared.schema, &[][..], "narrowing"));
+}
+
+#[test]
+fn a_dropped_field_stays_declared_until_no_record_has_it() {
+    let mut body = tasks_with("/dropped", json!(["slug", "never"]));
+    body["unique"] = json!([]);
+    let slug = body["schema"]["properties"].as_object_mut().unwrap().remove("slug").unwrap();
+    let waiting = put(&first(), body.clone(), "one", 10);
+    assert_eq!((waiting.status(), waiting.steps()), ("migrating", &[Step::Drop { field: "slug".into() }][..]));
+    assert_eq!((&waiting.schema["properties"]["slug"], waiting.unique.len()), (&slug, 0));
+    assert!(Definition::parse("tasks", waiting.as_put(), Some(&waiting)).is_ok(), "what is in force can be put");
+    let known = Collection::compile(waiting.clone()).unwrap();
+    let old = json!({ "title": "t", "slug": "s" }).as_object().cloned().unwrap();
+    assert_eq!(known.migrated(&old).unwrap(), json!({ "title": "t" }).as_object().cloned().unwrap());
+    assert!(known.validate_change(&old, &mut old.clone()).is_ok());
+    assert_eq!(known.validate(&mut old.clone()).unwrap_err()[0].pointer, "/slug");
+    let done = concluded(&waiting, Blocked::default(), 20);
+    assert_eq!((done.status(), done.as_put()), ("ready", waiting.last_put()));
+    assert_eq!(put(&done, body.clone(), "two", 30).steps(), []);
+    // New records do not get it.
+    let mut other = tasks_with("/dropped", json!(["status"]));
+    other["schema"]["properties"].as_object_mut().unwrap().remove("status").unwrap();
+    other["indexes"] = json!([]);
+    other["rules"]["list"] = json!("false");
+    for longest in [200, 20] {
+        other["schema"]["properties"]["title"]["maxLength"] = json!(longest);
+        let known = Collection::compile(put(&first(), other.clone(), "one", 10)).unwrap();
+        let mut made = json!({ "title": "t" }).as_object().cloned().unwrap();
+        known.apply_defaults(&mut made);
+        assert!(known.validate(&mut made).is_ok(), "{longest}: {made:?}");
+    }
+    // Its schema may need what only the old definition shares.
+    let mut old = tasks();
+    old["schema"]["$defs"] = json!({ "slug": slug });
+    old["schema"]["properties"]["slug"] = json!({ "$ref": "#/$defs/slug" });
+    let shared = put(&Definition::parse("tasks", old, None).unwrap(), body.clone(), "one", 10);
+    assert_eq!(shared.schema["$defs"]["slug"], slug);
+    body["schema"]["properties"]["slug"] = json!(true);
+    assert_eq!(Definition::parse("tasks", body, None).unwrap_err()[0].pointer, "/dropped/0");
+}
