@@ -1,15 +1,15 @@
 //! Extractors whose errors say where a body, a query or a path is wrong and why, as a problem document.
 
-use super::{Problem, json};
+use super::{Problem, json, quoted};
 use crate::error::{Error, FieldError};
 use crate::json_pointer;
 use crate::operators::{self, Operators};
 use crate::strict_serde::Strict;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -101,15 +101,21 @@ pub(super) async fn read_whole(body: Body) -> Result<Bytes, Error> {
 }
 
 fn require_media_type(headers: &HeaderMap, accepted: &'static [&'static str]) -> Result<(), Error> {
-    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (essence, parameters) = sent.split_once(';').unwrap_or((sent, ""));
-    let parameters = parameters.trim().to_ascii_lowercase();
-    let charset = parameters.trim_start_matches("charset=").trim_matches('"');
-    let utf8 = charset.is_empty() || charset == "utf-8";
-    if utf8 && accepted.iter().any(|media_type| essence.trim().eq_ignore_ascii_case(media_type)) {
+    let sent = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut parts = quoted::split(sent, b';').map(<[u8]>::trim_ascii);
+    let essence = parts.next().unwrap_or_default();
+    let is_accepted = accepted.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type.as_bytes()));
+    if is_accepted && parts.all(is_utf8_or_unknown) {
         return Ok(());
     }
     Err(Error::UnsupportedMediaType(accepted.first().copied().unwrap_or_default()))
+}
+
+/// Whether a parameter of a media type says nothing against UTF-8. Unknown parameters are ignored (RFC 9110 section 8.3.1).
+fn is_utf8_or_unknown(parameter: &[u8]) -> bool {
+    let (name, value) = parameter.split_at(parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len()));
+    !name.eq_ignore_ascii_case(b"charset")
+        || [&b"=utf-8"[..], b"=\"utf-8\""].iter().any(|utf8| value.eq_ignore_ascii_case(utf8))
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {

@@ -30,6 +30,7 @@ where
             .to_str()
             .ok()
             .and_then(|text| text.split_once(' '))
+            .map(|(scheme, token)| (scheme, token.trim_start_matches(' ')))
             .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
             .map(|(_, token)| token)
             .ok_or(Error::Unauthenticated(

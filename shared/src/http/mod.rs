@@ -12,6 +12,7 @@ mod idempotency;
 mod json;
 mod method;
 mod problem;
+mod quoted;
 mod response_limit;
 
 pub use body::{Json, Patch, Path, Query};
@@ -129,6 +130,7 @@ async fn edge(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let (response, outcome) = problem::finish(response, &request_id, &method);
     let mut response = without_length(response);
     edge.origins.allow(origin.as_ref(), response.headers_mut());
+    join(response.headers_mut());
     // The cost of something hidden would reveal whether it exists.
     let absent = match response.status() {
         StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => true,
@@ -183,12 +185,13 @@ fn request_id(request: &Request) -> String {
 }
 
 /// Refuses duplicates of headers that decide identity or idempotency instead of choosing one. API Gateway joins duplicate
-/// headers with commas, so a comma means the same (R89).
+/// headers with commas, so a comma outside quotes means the same (R89).
 fn check_duplicates(headers: &HeaderMap) -> Result<(), Error> {
     for name in ["authorization", idempotency::HEADER, "content-type"] {
         let mut values = headers.get_all(name).iter();
         let first = values.next();
-        if values.next().is_some() || first.is_some_and(|value| value.as_bytes().contains(&b',')) {
+        if values.next().is_some() || first.is_some_and(|value| quoted::split(value.as_bytes(), b',').nth(1).is_some())
+        {
             return Err(Error::bad_request(
                 "duplicate_header",
                 format!("The header {name} was sent more than once. Send it once."),
@@ -213,6 +216,17 @@ fn add_headers(headers: &mut HeaderMap, request_id: &str, cost: Option<&Cost>) {
     for (name, value) in values {
         if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
             headers.insert(name, value);
+        }
+    }
+}
+
+/// Joins the values of each header, because Lambda's response to API Gateway has one for each name (RFC 9110 section 5.3).
+fn join(headers: &mut HeaderMap) {
+    let names: Vec<_> = headers.keys().filter(|name| headers.get_all(*name).iter().nth(1).is_some()).cloned().collect();
+    for name in names {
+        let values: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b", "[..])) {
+            headers.insert(name, joined);
         }
     }
 }

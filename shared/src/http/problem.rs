@@ -98,8 +98,7 @@ fn document(error: &Error, request_id: &str, method: &Method) -> Response {
         }
         _ => {}
     }
-    let text = if *method == Method::HEAD { String::new() } else { Value::Object(body).to_string() };
-    let mut response = (status, text).into_response();
+    let mut response = (status, Value::Object(body).to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     add_hints(error, headers, method);

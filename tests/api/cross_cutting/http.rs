@@ -148,15 +148,42 @@ async fn methods_and_media_types_are_stated_and_head_is_get_without_a_body() {
     );
     let missing = ada.request(Method::HEAD, &format!("{TASKS}/x")).send().await;
     assert_eq!((missing.status, missing.text.as_str()), (404, ""));
-
-    for wrong in
-        ["text/plain", "application/xml", "application/json; charset=latin-1", "application/x-www-form-urlencoded"]
+    // A HEAD has the length of the body that a GET has (RFC 9110 section 8.6), also of an error.
+    let nobody = world.stranger();
+    for (caller, path) in
+        [(&ada, &path), (&ada, &format!("{TASKS}/x")), (&nobody, &path), (&ada, &format!("{TASKS}?x=1"))]
     {
+        let head = caller.request(Method::HEAD, path).send().await;
+        let get = caller.get(path).await;
+        assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-length"), get.text.len().to_string(), "{path}");
+    }
+
+    for wrong in [
+        "text/plain",
+        "application/xml",
+        "application/json; charset=latin-1",
+        "application/json; odata=verbose; charset=utf-16",
+        "application/json; charset=utf-8; charset=latin-1",
+        "application/json; charset=",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "; application/json",
+    ] {
         let knock = ada.request(Method::POST, TASKS).header("content-type", wrong).raw("{}");
         knock.send().await.expect(415);
     }
     ada.request(Method::POST, TASKS).raw("{}").send().await.expect(415);
-    for right in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"] {
+    for right in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        "application/json; odata=verbose",
+        "application/json;odata=verbose;charset=\"utf-8\"; IEEE754Compatible=true",
+        "application/json; profile=\"https://example.org/a;b,c charset=latin-1\"",
+        "application/json; ",
+        "application/json ;v=2",
+    ] {
         let body = json!({ "title": "t", "owner": ada.id() }).to_string();
         ada.request(Method::POST, TASKS).header("content-type", right).raw(body).send().await.expect(201);
     }
@@ -226,8 +253,17 @@ async fn a_repeated_header_or_parameter_is_refused() {
         ada.get(&format!("{TASKS}?{parameter}&{parameter}")).await.expect(400);
     }
     ada.get(&format!("{TASKS}?limit=1&limit=100")).await.expect(400);
-    for wrong in ["Basic YWRtaW46YWRtaW4=", "Bearer", "Bearer ", ""] {
+    // A comma in quotes separates nothing.
+    let quoted = ada.request(Method::POST, TASKS).json(json!({ "title": "t", "owner": ada.id() }));
+    quoted.header("idempotency-key", "\"a,b\"").send().await.expect(201);
+    for wrong in ["Basic YWRtaW46YWRtaW4=", "Bearer", "Bearer ", "Bearer  ", ""] {
         stranger.request(Method::GET, &path).header("authorization", wrong).send().await.expect(401);
+    }
+    let token = ada.token.clone().unwrap();
+    for (status, right) in
+        [(200, format!("Bearer   {token}")), (200, format!("bEARER {token}")), (401, format!("Bearer\t{token}"))]
+    {
+        stranger.request(Method::GET, &path).header("authorization", &right).send().await.expect(status);
     }
 }
 

@@ -58,15 +58,15 @@ fn beyond(record: &str) -> Vec<Asked> {
     let post = |body: String| Asked::send(Method::POST, THINGS, body);
     let nested = |depth: usize| format!("{{\"inner\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
     vec![
-        filter(format!("text == '{}'", "x".repeat(3_991))),
+        filter(format!("text == '{}'", "x".repeat(5_991))),
         filter(joined("flag", 301, "||")),
         filter(joined("flag", 700, "&&")),
         filter(format!("count in [{}]", joined("1", 1_900, ","))),
         filter(format!("{}flag{}", "(".repeat(33), ")".repeat(33))),
-        filter("(".repeat(3_900)),
-        filter(format!("{}flag", "!".repeat(3_900))),
+        filter("(".repeat(5_900)),
+        filter(format!("{}flag", "!".repeat(5_900))),
         filter(format!("text{}", ".x".repeat(1_900))),
-        filter(format!("count == {}", "1".repeat(3_900))),
+        filter(format!("count == {}", "1".repeat(5_900))),
         Asked::get("limit=101"),
         Asked::get(&format!("sort={}", joined("text", 2_000, ","))),
         Asked::get(&format!("fields={}", joined("text", 2_000, ","))),

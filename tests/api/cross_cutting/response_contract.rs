@@ -26,6 +26,7 @@ const BEFORE_ROUTING: [u16; 2] = [400, 422];
 
 /// Panics unless the answer matches the document.
 pub fn hold(method: &Method, path_and_query: &str, answer: &Answer) {
+    hold_every_header(answer);
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let Some(item) = item(path) else {
         let expected = answer.status == 404 || BEFORE_ROUTING.contains(&answer.status);
@@ -36,6 +37,16 @@ pub fn hold(method: &Method, path_and_query: &str, answer: &Answer) {
         Some(operation) => hold_operation(operation, query, *method == Method::HEAD, answer),
         None => hold_refused(item, answer),
     }
+}
+
+/// A response of Lambda has one value for each header, so a second one would be lost. Every answer depends on the origin.
+fn hold_every_header(answer: &Answer) {
+    let repeated = answer.headers.keys().find(|name| answer.headers.get_all(*name).iter().nth(1).is_some());
+    assert_eq!(repeated, None, "{}: a second value is lost", answer.asked);
+    let is_refused_by_gateway = answer.status == 404 && answer.text.is_empty();
+    let vary = answer.headers.get("vary").map(|vary| vary.to_str().unwrap());
+    let varies = vary.is_some_and(|vary| vary.split(", ").any(|name| name == "Origin"));
+    assert!(varies || is_refused_by_gateway, "{}: Vary is {vary:?}", answer.asked);
 }
 
 fn hold_operation(operation: &Value, query: &str, is_head: bool, answer: &Answer) {

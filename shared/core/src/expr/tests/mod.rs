@@ -294,20 +294,20 @@ fn excessive_size_and_depth_are_refused() {
     let deep = |open: &str, close: &str, times| format!("{}done{}", open.repeat(times), close.repeat(times));
     for hostile in [
         deep("(", ")", 1_900),
-        deep("!", "", 3_900),
+        deep("!", "", 5_900),
         deep("!(", ")", 1_300),
-        "(".repeat(4_000),
-        "[".repeat(4_000),
-        format!("status in {}", "[".repeat(3_900)),
+        "(".repeat(6_000),
+        "[".repeat(6_000),
+        format!("status in {}", "[".repeat(5_900)),
         format!("status{}", ".x".repeat(1_900)),
         format!("done{}", " && done".repeat(480)),
         format!("done{}", "|| done ".repeat(480)),
         format!("status in [{}'x']", "'x',".repeat(900)),
         format!("has({}", "has(".repeat(900)),
-        format!("priority == {}", "9".repeat(3_900)),
-        format!("priority == {}1", "-".repeat(3_900)),
+        format!("priority == {}", "9".repeat(5_900)),
+        format!("priority == {}1", "-".repeat(5_900)),
         format!("status == '{}'", "x".repeat(MAX_CHARS)),
-        "\u{0}".repeat(4_000),
+        "\u{0}".repeat(6_000),
         "'\\u".repeat(1_000),
     ] {
         let error = Expr::filter(&hostile, &fields()).expect_err("refused");
