@@ -1,6 +1,6 @@
-//! `cargo run -p undercroft-bench --example flat [-- MOST]`: the same page, create and patch with 10^3, 10^4, 10^5 and 10^6
+//! `cargo run -p undercroft-bench --example flat [-- MOST [shared]]`: the same page, create and patch with 10^3, 10^4, 10^5 and 10^6
 //! records in the collection: units, round trips, items read, instructions of the function. The ratio to the first should be
-//! 1.00.
+//! 1.00. With `shared` the list is that of the notes shared with the caller: an index over the elements of an array.
 #![allow(
     clippy::disallowed_methods,
     clippy::double_ended_iterator_last,
@@ -44,7 +44,11 @@ fn main() -> Result<(), Source> {
     let records = artefact::function("records")?;
     let folder = tempfile::tempdir()?;
     let stack = Stack::start_in(&folder.path().join("data"))?;
-    stack.put_notes(1)?;
+    match std::env::args().nth(2).as_deref() {
+        None => stack.put_notes(1)?,
+        Some("shared") => stack.put_shared_notes()?,
+        Some(other) => return Err(format!("`{other}` is unknown: write shared, or nothing").into()),
+    }
     let user = account();
     let pattern = pattern(&records, &stack, &user)?;
     let mut bench = Bench { stack: &stack, records: &records, folder: folder.path(), user: &user, first: Vec::new() };

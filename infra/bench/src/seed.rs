@@ -12,7 +12,9 @@ use undercroft::clock::{Clock, rfc3339};
 use undercroft::error::Source;
 use undercroft::expr::RecordRef;
 use undercroft::id;
+use undercroft::query::IndexKey;
 use undercroft::schema::Collection;
+use undercroft::store::keys::{element_partition, element_sort};
 
 use crate::stack::Stack;
 
@@ -31,7 +33,8 @@ pub fn copies(stack: &Stack, folder: &Path, pattern: &Value, count: usize, from:
     let mut left = count;
     while left > 0 {
         let now = left.min(AT_ONCE);
-        let items = (0..now).map(|_| copy(pattern, &collection, &clock)).collect::<Result<Vec<Item>, Source>>()?;
+        let copied = (0..now).map(|_| copy(pattern, &collection, &clock)).collect::<Result<Vec<_>, Source>>()?;
+        let items: Vec<Item> = copied.into_iter().flatten().collect();
         let options = ImportOptions::default();
         database.import_items(&table, items, options).map_err(|error| error.to_string())?;
         left -= now;
@@ -39,7 +42,8 @@ pub fn copies(stack: &Stack, folder: &Path, pattern: &Value, count: usize, from:
     Ok(())
 }
 
-fn copy(pattern: &Value, collection: &Collection, clock: &Clock) -> Result<Item, Source> {
+/// A copy, with its entries in indexes over elements.
+fn copy(pattern: &Value, collection: &Collection, clock: &Clock) -> Result<Vec<Item>, Source> {
     clock.advance(Duration::from_millis(1));
     let (id, at) = (id::new(clock), rfc3339(clock.millis()));
     let mut item = pattern.as_object().cloned().ok_or("the pattern is no item")?;
@@ -55,12 +59,24 @@ fn copy(pattern: &Value, collection: &Collection, clock: &Clock) -> Result<Item,
         item.insert(format!("ix{slot}p"), json!({ "S": place.partition }));
         item.insert(format!("ix{slot}s"), json!({ "B": STANDARD.encode(place.sort) }));
     }
-    Ok(serde_json::from_value(Value::Object(item))?)
+    let entries = collection.entry_keys(&view).map_err(|problems| format!("{problems:?}"))?;
+    let entry = |key: &IndexKey| {
+        let (pk, sk) = (element_partition(&key.partition), element_sort(&key.sort));
+        json!({ "pk": { "S": pk }, "sk": { "S": sk } })
+    };
+    let all = entries.iter().map(entry).chain([Value::Object(item)]);
+    Ok(all.map(serde_json::from_value).collect::<Result<Vec<Item>, _>>()?)
 }
 
-/// The texts among a note's data: what its index is made of.
+/// The texts and lists of texts among a note's data: what its indexes are made of.
 fn data(item: &Value) -> Map<String, Value> {
     let members = item.pointer("/d/M").and_then(Value::as_object);
-    let texts = members.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.get("S")?.clone())));
-    texts.collect()
+    members.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), texts(value)?))).collect()
+}
+
+fn texts(value: &Value) -> Option<Value> {
+    match value.get("L").and_then(Value::as_array) {
+        Some(elements) => elements.iter().map(texts).collect::<Option<Vec<Value>>>().map(Value::Array),
+        None => value.get("S").cloned(),
+    }
 }

@@ -101,6 +101,22 @@ impl Stack {
         self.put(&definition("notes", shards))
     }
 
+    /// Puts `notes` listed by the people who may see them, through an index over the elements of an array.
+    ///
+    /// # Errors
+    /// What the function said, when it refused.
+    pub fn put_shared_notes(&self) -> Result<(), Source> {
+        let mut shared = definition("notes", 1);
+        if let Some(members) = shared.as_object_mut() {
+            let index = json!({ "name": "shared", "partition": ["members[]"], "sort": ["createdAt"] });
+            members.insert("indexes".to_owned(), json!([index]));
+        }
+        if let Some(list) = shared.pointer_mut("/rules/list") {
+            *list = "auth.id in record.members".into();
+        }
+        self.put(&shared)
+    }
+
     /// Puts a collection.
     ///
     /// # Errors

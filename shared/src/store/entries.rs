@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::query::IndexKey;
 use crate::schema::Collection;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Length of an id, which ends every sort key.
@@ -76,13 +76,17 @@ impl Behind {
     /// two reads.
     pub async fn records(&self, table: &Table, entries: &[Item]) -> Result<Vec<Option<Item>>> {
         let keys: Vec<Option<Item>> = entries.iter().map(|entry| self.record_key(entry)).collect();
-        let wanted: Vec<Item> = keys.iter().flatten().cloned().collect();
+        // The query may have met a record at its former place and at the one it moved to meanwhile.
+        let mut met = HashSet::new();
+        let wanted = keys.iter().flatten().filter(|key| met.insert(text(key, "sk")));
+        let wanted: Vec<Item> = wanted.cloned().collect();
         let found = if wanted.is_empty() { Vec::new() } else { table.batch_get(wanted).await? };
         let mut found: HashMap<String, Item> =
             found.into_iter().filter_map(|found| Some((text(&found, "sk")?.to_owned(), found))).collect();
         let records = entries.iter().zip(keys).map(|(entry, key)| {
-            let record = found.remove(text(&key?, "sk")?)?;
-            self.has(&record, entry).then_some(record)
+            let key = key?;
+            let id = text(&key, "sk")?;
+            if self.has(found.get(id)?, entry) { found.remove(id) } else { None }
         });
         let records: Vec<Option<Item>> = records.collect();
         if records.iter().any(Option::is_none) {

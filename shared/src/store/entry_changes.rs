@@ -45,7 +45,10 @@ impl EntryChanges {
 pub(super) fn moves_entries(intent: &Intent) -> bool {
     let indexes = intent.grant.collection().definition().indexes.iter().filter(|index| index.is_of_elements());
     let moves = |index: &Index| match &intent.what {
-        What::Merge(patch) => index.fields().any(|field| field == "updatedAt" || patch.contains_key(field)),
+        What::Merge(_) | What::Operate(_) => {
+            let is_sent = |field: &str| intent.what.sent().is_some_and(|sent| sent.contains_key(field));
+            index.fields().any(|field| field == "updatedAt" || is_sent(field))
+        }
         _ => true,
     };
     indexes.into_iter().any(moves)

@@ -4,6 +4,7 @@ pub mod entries;
 mod followed;
 mod programs;
 
+use crate::records::operators::MEDIA_TYPE;
 use crate::records::pages::encoded;
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -135,6 +136,87 @@ async fn a_withdrawn_membership_ends_the_list_with_the_write() {
     let empty = bob.get(NOTES).await.expect(200);
     assert_eq!((texts(&empty.body), empty.headers.get("undercroft-cost")), (vec![], None));
     world.settle().await;
+}
+
+#[tokio::test]
+async fn a_record_met_at_its_former_place_and_at_its_new_one_is_listed_once() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin
+        .put(
+            DEFINITION,
+            with(json!({ "indexes": [{ "name": "shared", "partition": ["members[]"], "sort": ["rank"] }] })),
+        )
+        .await
+        .expect(201);
+    let ada = world.user("ada").await;
+    let note = ada.post(NOTES, json!({ "text": "x", "rank": 1, "members": [ada.id()] })).await.expect(201).body;
+    // What a list sees that reads the entry of rank 1 before the record moves, and that of rank 2 after.
+    let before = entries::all(&world).await;
+    ada.patch(&path(&note), json!({ "rank": 2 })).await.expect(200);
+    for (pk, sk) in before {
+        let item =
+            json!({ "TableName": "undercroft-local-RecordsTable", "Item": { "pk": { "S": pk }, "sk": { "S": sk } } });
+        world.cloud.call("DynamoDB_20120810.PutItem", &item).await.unwrap();
+    }
+    for order in ["rank", "-rank"] {
+        assert_eq!(listed(&ada, &format!("sort={order}")).await, ["x"]);
+        assert!(listed(&ada, &format!("sort={order}&limit=1")).await.len() <= 1);
+    }
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_shared_records_is_refused_whole_if_its_entries_do_not_fit() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put(DEFINITION, notes()).await.expect(201);
+    let ada = world.user("ada").await;
+    let batch = |notes: usize, members: usize| {
+        let others = (1..members).map(|nth| format!("m{nth}"));
+        let members: Vec<String> = others.chain([ada.id().to_owned()]).collect();
+        let one = json!({ "method": "POST", "path": NOTES, "body": { "text": "x", "members": members } });
+        json!({ "operations": vec![one; notes] })
+    };
+    let detail = refused(ada.post("/v1/batch", batch(11, 9)).await.expect(400), "too_many_writes").await;
+    assert!(detail.contains("110 DynamoDB items"), "{detail}");
+    assert_eq!(entries::hold(&world, "notes").await, 0);
+    ada.post("/v1/batch", batch(10, 9)).await.expect(200);
+    assert_eq!((entries::hold(&world, "notes").await, listed(&ada, "").await.len()), (90, 10));
+}
+
+#[tokio::test]
+async fn imported_records_are_listed_by_their_members() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put(DEFINITION, notes()).await.expect(201);
+    let ada = world.user("ada").await;
+    let rows = (0..70).map(|nth| json!({ "text": format!("{nth}"), "members": [ada.id(), format!("m{}", nth % 7)] }));
+    let text: Vec<String> = rows.map(|row| row.to_string()).collect();
+    let job = crate::imports::files::import(&admin, "notes", "ndjson", &text.join("\n")).await;
+    world.settle().await;
+    crate::imports::files::result(&admin, &job).await;
+    assert_eq!(entries::hold(&world, "notes").await, 140);
+    assert_eq!(listed(&ada, "limit=100").await.len(), 70);
+}
+
+#[tokio::test]
+async fn operators_on_the_members_keep_the_lists() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put(DEFINITION, notes()).await.expect(201);
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let note = path(&made(&ada, "x", &[ada.id()]).await);
+    let operate = async |body: Value| {
+        ada.request(Method::PATCH, &note).header("content-type", MEDIA_TYPE).json(body).send().await.expect(200)
+    };
+    let shared = operate(json!({ "append": { "members": [bob.id()] } })).await;
+    assert_eq!(shared.cost(), (1.0, 4.0, 2), "the record, and one entry");
+    assert_eq!((listed(&ada, "").await.len(), listed(&bob, "").await.len()), (1, 1));
+    assert_eq!(operate(json!({ "add": { "rank": 1 } })).await.cost(), (0.0, 1.0, 1), "no entry moves");
+    operate(json!({ "remove": { "members": [bob.id()] } })).await;
+    assert_eq!((listed(&ada, "").await.len(), listed(&bob, "").await.len()), (1, 0));
+    assert_eq!(entries::hold(&world, "notes").await, 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::expr::{Expr, FieldTypes};
 
 use super::advice::{definition, is_usable};
-use super::element::{MAX_ELEMENTS, element_of, equals};
+use super::element::{MAX_ELEMENTS, element_of, equals, stored_field};
 use super::layout::{Index, Layout, MAX_INDEX_FIELDS, MAX_INDEXES};
 use super::named::MAX_IDS;
 use super::ordering::SortField;
@@ -70,7 +70,9 @@ impl Refused<'_> {
                     format!("No index serves {shown}. Add the index in `addIndex`{or_scan}.{}", bounded(missing));
                 (message, Some(definition(index)))
             }
-            (_, true) => (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}.{}", bounded(missing)), None),
+            (_, true) => {
+                (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}.{}", bounded(missing)), None)
+            }
             (_, false) => {
                 let message = format!(
                     "No index serves {shown}. It needs {definitions}, and a collection has at most {MAX_INDEXES} indexes. Replace an index that no query needs{or_scan}."
@@ -134,7 +136,7 @@ fn why_not(fields: &FieldTypes, branch: &Branch, sort: &[SortField]) -> Option<S
     let before_id = sort.iter().map(|by| by.field.as_str()).take_while(|field| *field != "id");
     let mut used: Vec<&str> = equal.chain(ranged.iter().copied()).chain(before_id).collect();
     if let Some(field) = used.iter().find(|field| !is_usable(fields, field)) {
-        return Some(match fields.visible(field) {
+        return Some(match fields.visible(stored_field(field)) {
             Some(_) if *field == "id" && branch.value("id").is_some() => {
                 "Records are read by id where every alternative of the filter names ids. Send the other alternatives in a request of their own".to_owned()
             }

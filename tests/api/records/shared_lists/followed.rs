@@ -80,7 +80,7 @@ async fn an_index_over_elements_is_built_counted_and_removed_while_reads_and_wri
     let old = admin.post(NOTES, member("old")).await.expect(201).body;
     let dry = admin.put(&format!("{DEFINITION}?dryRun=true"), indexed.clone()).await.expect(200).body;
     assert_eq!((&dry["effect"], &dry["job"]), (&json!("job"), &json!("index.build")), "{dry}");
-    let building = admin.put(DEFINITION, indexed.clone()).await.expect(200).body;
+    let building = admin.put(DEFINITION, indexed.clone()).await.expect(202).body;
     assert_eq!((&building["status"], &building["indexes"][0]["ready"]), (&json!("building"), &json!(false)));
     world.advance(Duration::from_secs(6));
     assert_eq!(ada.get(NOTES).await.expect(422).code(), "index_building");

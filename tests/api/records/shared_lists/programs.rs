@@ -2,6 +2,7 @@
 //! those of an index that is built anew.
 
 use super::{DEFINITION, NOTES, entries, notes, path, with};
+use crate::records::operators::MEDIA_TYPE;
 use crate::world::{Caller, World, rounds};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -43,11 +44,17 @@ fn definitions() -> Vec<Value> {
 async fn write(admin: &Caller<'_>, chance: &mut Chance, made: &mut Vec<Value>) {
     let at = chance.below(made.len().max(1) as u64) as usize;
     let note = made.get(at).cloned();
-    match (chance.below(6), note) {
+    match (chance.below(7), note) {
         (0 | 1, _) | (_, None) => made.push(admin.post(NOTES, chance.body()).await.expect(201).body),
         (2, Some(note)) => drop(admin.patch(&path(&note), json!({ "members": chance.members() })).await),
         (3, Some(note)) => drop(admin.patch(&path(&note), json!({ "text": "z", "rank": chance.below(3) })).await),
         (4, Some(note)) => {
+            let operator = if chance.below(2) == 0 { "append" } else { "remove" };
+            let operators = json!({ operator: { "members": chance.members() } });
+            let patch = admin.request(Method::PATCH, &path(&note)).header("content-type", MEDIA_TYPE);
+            patch.json(operators).send().await;
+        }
+        (5, Some(note)) => {
             let latest = admin.get(&path(&note)).await;
             if latest.status == 200 {
                 let replace = admin.request(Method::PUT, &path(&note)).header("if-match", latest.header("etag"));

@@ -98,6 +98,11 @@ fn a_refusal_names_the_missing_index() {
             "-updatedAt",
             json!({ "name": "by_tags__updated_at_desc", "partition": ["tags[]"], "sort": ["-updatedAt"] }),
         ),
+        (
+            "status == 'open' && 'late' in tags && priority > 3",
+            "priority",
+            json!({ "name": "by_status__tags__priority_asc", "partition": ["status", "tags[]"], "sort": ["priority"] }),
+        ),
         ("'late' in tags && 'soon' in tags", "", Value::Null),
         ("!('late' in tags)", "", Value::Null),
         ("status == owner", "", Value::Null),
@@ -174,6 +179,7 @@ fn a_refusal_names_the_missing_index() {
 #[test]
 fn a_refusal_without_an_index_says_why() {
     for (filter, sort, why) in [
+        ("'late' in tags && 'soon' in tags", "", "can answer `\"soon\" in tags`"),
         ("done && id > 'a'", "", "selects by `id`. Select by `createdAt` instead"),
         ("id > 'a'", "", "selects by `id`. Select by `createdAt` instead"),
         ("status in ['1','2','3','4','5','6','7','8','9']", "", "more than 8 alternatives"),
@@ -268,6 +274,8 @@ fn narrow() -> impl Strategy<Value = String> {
         "priority in [1, 2]",
         "priority > 1",
         "done",
+        "'a' in tags",
+        "'b' in tags",
         "!done",
         "note == null",
         "note in [null, 'a']",
