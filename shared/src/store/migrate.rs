@@ -91,7 +91,7 @@ impl Records {
         let grant = system.grant(collection, now);
         let intent =
             Intent { grant, id: record.id.clone(), what: What::Migrate(data), preconditions, targets, cause: None };
-        self.write_one(&intent, job, None).await?.to_item(collection)
+        self.write_one(&intent, job, None).await?.record.to_item(collection)
     }
 
     async fn rewrite_tombstone(&self, item: &Item, record: &Record, data: &Map<String, Value>) -> Result<Item> {
