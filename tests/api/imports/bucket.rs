@@ -21,13 +21,18 @@ pub fn files(world: &World, function: &str) -> Objects {
 }
 
 /// The answer to a request with only a link: status, headers and bytes.
-pub async fn follow(method: Method, link: &str, headers: &[(&str, &str)], body: &str) -> (u16, HeaderMap, Vec<u8>) {
+pub async fn follow(
+    method: Method,
+    link: &str,
+    headers: &[(&str, &str)],
+    body: impl AsRef<[u8]>,
+) -> (u16, HeaderMap, Vec<u8>) {
     let mut request = Request::builder().method(method).uri(link);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-    let response = client.request(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let response = client.request(request.body(Body::from(body.as_ref().to_vec())).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     (parts.status.as_u16(), parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
 }

@@ -44,8 +44,8 @@ pub async fn with_things<'a>(world: &'a World, names: &[&str]) -> Caller<'a> {
 }
 
 /// Uploads a file for an import, as a browser does. Returns its key.
-async fn upload(admin: &Caller<'_>, format: &str, text: &str) -> String {
-    let link = admin.post(UPLOADS, json!({ "format": format, "bytes": text.len() })).await.expect(201).body;
+async fn upload(admin: &Caller<'_>, format: &str, text: impl AsRef<[u8]>) -> String {
+    let link = admin.post(UPLOADS, json!({ "format": format, "bytes": text.as_ref().len() })).await.expect(201).body;
     let headers: Vec<(&str, &str)> = link["headers"]
         .as_object()
         .unwrap()
@@ -61,7 +61,7 @@ async fn enqueue(admin: &Caller<'_>, kind: &str, payload: Value) -> String {
     admin.post("/v1/jobs", json!({ "type": kind, "payload": payload })).await.expect(202).header("location").to_owned()
 }
 
-pub async fn import(admin: &Caller<'_>, collection: &str, format: &str, text: &str) -> String {
+pub async fn import(admin: &Caller<'_>, collection: &str, format: &str, text: impl AsRef<[u8]>) -> String {
     let key = upload(admin, format, text).await;
     enqueue(admin, "records.import", json!({ "collection": collection, "format": format, "key": key })).await
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use undercroft::aws::objects::Head;
+use undercroft::error::Error;
 use undercroft::files::{Format, refused_key};
 use undercroft::jobs::Import;
 use undercroft::schema::Collection;
@@ -276,7 +277,18 @@ fn read((row, at): (deferred_rows::Row, At)) -> Read {
 /// The header of CSV: the first row.
 fn columns(header: &Content, collection: &Collection) -> Result<Vec<String>, Failure> {
     let Content::Row(header) = header else { return Err(Failure::last("The header row is missing or too long.")) };
-    let cells = import_row::cells(header).map_err(|_| Failure::last("The header row is not valid CSV."))?;
+    let cells = import_row::cells(header).map_err(|error| {
+        let reason =
+            if let Error::Invalid(errors) = &error { errors.first().map(|error| error.message.as_str()) } else { None };
+        Failure::last(format!("The first row must be a header in CSV. {}", reason.unwrap_or("It cannot be read.")))
+    })?;
+    if let ([only], true) = (cells.as_slice(), header.iter().any(|byte| matches!(byte, b';' | b'\t')))
+        && collection.layout().fields.get(&only.text).is_none()
+    {
+        return Err(Failure::last(
+            "The columns of the header are separated by semicolons or tabs. CSV has commas (RFC 4180).",
+        ));
+    }
     let mut seen = BTreeSet::new();
     for cell in &cells {
         if collection.layout().fields.get(&cell.text).is_none() {

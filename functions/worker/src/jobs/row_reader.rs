@@ -138,6 +138,11 @@ impl<'a> Rows<'a> {
             }
         };
         self.taken = 0;
+        if let (0, Some(what)) = (from, not_text(&self.piece)) {
+            return Err(Failure::last(format!(
+                "The file is {what}, not text in UTF-8. Save it as UTF-8 and import that."
+            )));
+        }
         if from == 0 && self.piece.starts_with(BYTE_ORDER_MARK) {
             self.take(BYTE_ORDER_MARK.len());
         }
@@ -147,6 +152,19 @@ impl<'a> Rows<'a> {
 
 const CHANGED: fn() -> Failure =
     || Failure::last("The file was replaced or removed during the import. Enqueue a new import.");
+
+/// What a file is by its first bytes, if it is not text in UTF-8.
+fn not_text(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0, 0, 0xfe, 0xff, ..] | [0xff, 0xfe, 0, 0, ..] => Some("in UTF-32"),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => Some("in UTF-16"),
+        // The first characters of a header or of JSON are ASCII, of which UTF-16 makes every second byte zero.
+        [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] => Some("in UTF-16"),
+        [b'P', b'K', 3, 4, ..] => Some("a ZIP archive, as spreadsheets are"),
+        [0x1f, 0x8b, ..] => Some("compressed by gzip"),
+        _ => None,
+    }
+}
 
 /// Bytes of the first row, including its line end; `None` if it has no end.
 fn length(format: Format, bytes: &[u8]) -> Option<usize> {
@@ -185,6 +203,27 @@ fn end_of_csv(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_utf_8_is_recognised() {
+        let utf_16 = |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+        for (bytes, what) in [
+            (utf_16("\u{feff}title,n\r\n", u16::to_le_bytes), Some("in UTF-16")),
+            (utf_16("\u{feff}title,n\r\n", u16::to_be_bytes), Some("in UTF-16")),
+            (utf_16("{\"title\":1}", u16::to_le_bytes), Some("in UTF-16")),
+            (utf_16("title", u16::to_be_bytes), Some("in UTF-16")),
+            ("\u{feff}title".chars().flat_map(|char| u32::from(char).to_le_bytes()).collect(), Some("in UTF-32")),
+            (b"PK\x03\x04".to_vec(), Some("a ZIP archive, as spreadsheets are")),
+            (b"\x1f\x8b\x08".to_vec(), Some("compressed by gzip")),
+            (b"\xef\xbb\xbftitle".to_vec(), None),
+            (b"title,n".to_vec(), None),
+            ("größe".as_bytes().to_vec(), None),
+            (b"a".to_vec(), None),
+            (Vec::new(), None),
+        ] {
+            assert_eq!(not_text(&bytes), what, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn a_row_ends_at_a_line_end_outside_quotes() {

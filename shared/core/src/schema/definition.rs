@@ -14,7 +14,12 @@ use super::field::OnDelete;
 use super::formats::Formats;
 use super::migration::{self, Step};
 use super::transition::{Blocked, Withdrawal};
-use super::{contradictions, field, index, joined, parse, places, rules, validate};
+use super::{contradictions, field, index, joined, keywords, parse, places, rules, validate, well_formed};
+
+/// Errors after which the types of fields are unknown.
+const UNREADABLE: [&str; 3] = ["bad_schema", "bad_reference", "remote_reference"];
+/// Errors that follow from the types of fields.
+const OF_TYPES: [&str; 4] = ["unsatisfiable", "bad_index_field", "bad_unique_field", "relation"];
 
 /// A collection's definition, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,15 +165,8 @@ impl Definition {
     pub fn parse(name: &str, body: Value, previous: Option<&Self>) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
         let body = parse::read(name, body, &mut problems);
-        let fields = field::read(&body.schema, &mut problems);
-        places::check(&body.schema, &mut problems);
-        body.formats.check(&body.schema, &mut problems);
-        joined::check(&body.schema, &mut problems);
-        contradictions::check(&body.schema, &fields, &mut problems);
+        let fields = checked_fields(&body, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
-        migration::check_dropped(&body.dropped, &fields, &mut problems);
-        index::check(&body.indexes, &fields, &mut problems);
-        index::check_unique(&body.unique, &fields, &mut problems);
         let definition = Self {
             name: name.to_owned(),
             indexes: index::with_slots(body.indexes, previous.map(|previous| previous.indexes.as_slice()), version),
@@ -351,6 +349,27 @@ impl Definition {
             fields: FieldTypes::new(types),
         }
     }
+}
+
+/// The fields of a definition, checked with everything that builds on them but rules.
+fn checked_fields(body: &parse::Body, problems: &mut Vec<FieldError>) -> BTreeMap<String, field::Field> {
+    keywords::check(&body.schema, problems);
+    well_formed::check(&body.schema, problems);
+    places::check(&body.schema, problems);
+    body.formats.check(&body.schema, problems);
+    // What a field is follows from a valid schema only; otherwise errors would name what is right.
+    let is_readable = !problems.iter().any(|problem| UNREADABLE.contains(&problem.code));
+    let mut of_fields = Vec::new();
+    let fields = field::read(&body.schema, &mut of_fields);
+    joined::check(&body.schema, &mut of_fields);
+    contradictions::check(&body.schema, &fields, &mut of_fields);
+    migration::check_dropped(&body.dropped, &fields, &mut of_fields);
+    index::check(&body.indexes, &fields, &mut of_fields);
+    index::check_unique(&body.unique, &fields, &mut of_fields);
+    let is_known = |pointer: &str| problems.iter().any(|problem| problem.pointer == pointer);
+    of_fields.retain(|found| (is_readable || !OF_TYPES.contains(&found.code)) && !is_known(&found.pointer));
+    problems.append(&mut of_fields);
+    fields
 }
 
 /// The version that turned a feature on. A feature that stays on keeps it; one that is turned on again gets a new one.

@@ -9,7 +9,6 @@ use crate::error::FieldError;
 use crate::expr::{FieldType, Kind, is_system, moment};
 use crate::strict_serde;
 
-use super::keywords;
 use super::limits::{MAX_PROPERTIES, is_collection_name};
 use super::types::Types;
 use crate::json_pointer::escape;
@@ -82,7 +81,6 @@ pub(super) fn read(schema: &Value, problems: &mut Vec<FieldError>) -> BTreeMap<S
         ));
         return BTreeMap::new();
     };
-    keywords::check(root, problems);
     let empty = Map::new();
     let properties = root.get("properties").and_then(Value::as_object).unwrap_or(&empty);
     if properties.len() > MAX_PROPERTIES {
@@ -173,7 +171,7 @@ fn relation(property: &Value, types: &Types, pointer: &str, problems: &mut Vec<F
     }
     if types.kind() != Kind::Text {
         let message = format!(
-            "A relation field holds a record's id, which is text; by its schema this field is {}. Set its `type` to string, or              to string and null.",
+            "A relation field holds a record's id, which is text; by its schema this field is {}. Set its `type` to string, or to string and null.",
             types.description()
         );
         problems.push(FieldError::new(pointer, "relation", message));

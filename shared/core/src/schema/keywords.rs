@@ -75,6 +75,17 @@ const PLAIN: [&str; 38] = [
     "contentMediaType",
     "$vocabulary",
 ];
+/// Keywords of earlier drafts and of OpenAPI, and what to write instead.
+const OTHER_DIALECTS: [(&str, &str); 8] = [
+    ("definitions", "Write `$defs`."),
+    ("dependencies", "Write `dependentRequired` or `dependentSchemas`."),
+    ("additionalItems", "Write `prefixItems` for the first elements and `items` for the others."),
+    ("$recursiveRef", "Write `$dynamicRef`."),
+    ("$recursiveAnchor", "Write `$dynamicAnchor`."),
+    ("nullable", "Write `\"null\"` as one of the types."),
+    ("example", "Write `examples`, a list."),
+    ("discriminator", "Remove it; `oneOf` decides by `const`."),
+];
 /// Top-level keywords that apply to one member at a time, or to none.
 const MEMBERWISE: [&str; 11] = [
     "type",
@@ -93,7 +104,8 @@ const MEMBERWISE: [&str; 11] = [
 const SCHEMA_URI: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// Checks the keywords of a collection's schema, at every depth.
-pub(super) fn check(root: &Map<String, Value>, problems: &mut Vec<FieldError>) {
+pub(super) fn check(schema: &Value, problems: &mut Vec<FieldError>) {
+    let Some(root) = schema.as_object() else { return };
     check_top(root, problems);
     check_below(root, "/schema", 0, problems);
 }
@@ -176,11 +188,10 @@ fn check_keyword(keyword: &str, value: &Value, pointer: &str, here: &str, proble
             "This keyword is allowed only on a field of the record. Move it there.",
         ));
     } else if !known && !FLAGS.contains(&keyword) && !keyword.starts_with("x-") {
-        problems.push(FieldError::new(
-            here,
-            "unknown_keyword",
-            "This is not a keyword of JSON Schema 2020-12. Remove it or correct its spelling.",
-        ));
+        let instead = OTHER_DIALECTS.iter().find(|(other, _)| *other == keyword).map(|(_, instead)| *instead);
+        let instead = instead.unwrap_or("Remove it or correct its spelling.");
+        let message = format!("This is not a keyword of JSON Schema 2020-12. {instead}");
+        problems.push(FieldError::new(here, "unknown_keyword", message));
     }
     if let Some((code, message)) = refused(keyword, value, pointer) {
         problems.push(FieldError::new(here, code, message));
@@ -194,11 +205,14 @@ pub(super) fn is_field(pointer: &str) -> bool {
 
 /// Why a JSON Schema keyword is refused.
 fn refused(keyword: &str, value: &Value, pointer: &str) -> Option<(&'static str, String)> {
-    let local = value.as_str().is_some_and(|reference| reference.starts_with('#'));
     match keyword {
-        "$ref" | "$dynamicRef" if local => None,
-        "$ref" | "$dynamicRef" | "$id" => {
+        "$ref" | "$dynamicRef" if value.as_str().is_some_and(|reference| !reference.starts_with('#')) => {
             Some(("remote_reference", "A schema may refer only to its own `$defs`, as `#/$defs/name`.".to_owned()))
+        }
+        "$id" => {
+            let message = "A schema needs no name of its own: nothing refers to it, and it refers only to its own `$defs`, as \
+                           `#/$defs/name`. Leave `$id` out.";
+            Some(("misplaced", message.to_owned()))
         }
         "$vocabulary" => Some(("misplaced", "This keyword belongs in a meta-schema. Remove it.".to_owned())),
         "$schema" if pointer != "/schema" => {

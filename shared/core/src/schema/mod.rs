@@ -29,6 +29,7 @@ mod types;
 mod unique_items;
 mod users;
 mod validate;
+mod well_formed;
 mod withdrawal;
 
 pub use change::{Change, Put, SchemaChange};

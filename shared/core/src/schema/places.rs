@@ -115,10 +115,16 @@ fn astray(places: &Places, reference: &str) -> Option<(&'static str, String)> {
         return None;
     }
     let Some(target) = places.target(reference) else {
-        return Some((
-            "bad_reference",
-            "This reference leads to no schema. Refer to one of `$defs`, as `#/$defs/name`.".to_owned(),
-        ));
+        let defined = places.root.get("$defs").and_then(Value::as_object).into_iter().flatten();
+        let mut names: Vec<&str> = defined.map(|(name, _)| name.as_str()).collect();
+        names.truncate(10);
+        let defined = match names.is_empty() {
+            true => "`$defs` defines nothing yet".to_owned(),
+            false => format!("`$defs` defines {}", names.join(", ")),
+        };
+        let message =
+            format!("This reference leads to no schema: {defined}. Add it there, and refer to it as `#/$defs/name`.");
+        return Some(("bad_reference", message));
     };
     let of_fields = |pointer: &str| {
         let schema = places.schemas.get(pointer)?;

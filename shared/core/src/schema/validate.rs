@@ -14,6 +14,7 @@ use super::bound::Bound;
 use super::field::Field;
 use super::formats;
 use super::unique_items::UniqueItems;
+use super::well_formed::{self, shortened};
 use crate::json_pointer::{escape, look_up, unescape};
 
 /// Maximum length of a member name inside a record, in bytes (DynamoDB), which must not be empty.
@@ -72,13 +73,7 @@ fn build(schema: &Value) -> Result<BoundedValidator, Vec<FieldError>> {
         .offline()
         .build(&formats::asserted(schema.clone()))
         .map(|validator| BoundedValidator { validator, bound })
-        .map_err(|error| {
-            vec![FieldError::new(
-                format!("/schema{}", error.instance_path()),
-                "bad_schema",
-                shortened(&error.to_string()),
-            )]
-        })
+        .map_err(|error| vec![well_formed::described(&error)])
 }
 
 /// Checks that the schema compiles and accepts its own defaults.
@@ -300,13 +295,4 @@ fn code(kind: &ValidationErrorKind) -> &'static str {
         ValidationErrorKind::Custom { keyword, .. } if keyword == "uniqueItems" => "unique_items",
         _ => "invalid",
     }
-}
-
-fn shortened(message: &str) -> String {
-    const LONGEST: usize = 300;
-    let mut short: String = message.chars().take(LONGEST).collect();
-    if short.len() < message.len() {
-        short.push('…');
-    }
-    short
 }

@@ -104,3 +104,34 @@ async fn rows_of_csv_are_read_by_the_header_and_the_schema() {
     let two = json!({ "title": "two\nlines", "done": false });
     assert_eq!(records, [one, two, json!({ "title": "", "done": false, "tags": [], "note": "" })]);
 }
+
+#[tokio::test]
+async fn a_file_that_is_no_csv_in_utf_8_says_what_it_is() {
+    let world = World::new().await;
+    let admin = with_things(&world, &["things"]).await;
+    let text = "title,amount\r\none,1\r\n";
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (format, bytes, message) in [
+        ("csv", utf_16(&format!("\u{feff}{text}")), "The file is in UTF-16, not text in UTF-8. Save it as UTF-8"),
+        ("csv", utf_16(text), "The file is in UTF-16"),
+        ("ndjson", utf_16("\u{feff}{\"title\":\"one\"}"), "The file is in UTF-16"),
+        ("csv", b"PK\x03\x04\x14\0".to_vec(), "a ZIP archive, as spreadsheets are"),
+        ("csv", b"\x1f\x8b\x08\0\0".to_vec(), "compressed by gzip"),
+        (
+            "csv",
+            b"gr\xf6\xdfe,title\r\n1,x\r\n".to_vec(),
+            "The first row must be a header in CSV. The row is not UTF-8.",
+        ),
+        ("csv", b"\"title,amount\r\none,1\r\n".to_vec(), "A quoted cell has no closing quote."),
+        ("csv", b"title;amount\r\none;1\r\n".to_vec(), "separated by semicolons or tabs"),
+        ("csv", b"title\tamount\r\none\t1\r\n".to_vec(), "separated by semicolons or tabs"),
+        ("csv", "titel,amount\r\n".into(), "The header names `titel`, which is not a field"),
+    ] {
+        let job = import(&admin, "things", format, &bytes).await;
+        world.settle().await;
+        let job = admin.get(&job).await.expect(200).body;
+        assert_eq!((&job["status"], &job["attempts"]), (&json!("dead"), &json!(1)), "{message}: {job}");
+        assert!(job["lastError"].as_str().unwrap().contains(message), "{message}: {job}");
+    }
+    assert!(all(&admin, "things").await.is_empty());
+}

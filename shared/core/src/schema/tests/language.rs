@@ -147,8 +147,8 @@ fn unsupported_keywords_are_refused_by_name() {
         (x(json!({ "$ref": "file:///etc/passwd" })), "/schema/properties/x/$ref", "remote_reference"),
         (x(json!({ "$ref": "other.json#/a" })), "/schema/properties/x/$ref", "remote_reference"),
         (x(json!({ "$dynamicRef": "other#node" })), "/schema/properties/x/$dynamicRef", "remote_reference"),
-        (x(json!({ "$id": "urn:x" })), "/schema/properties/x/$id", "remote_reference"),
-        (top(json!({ "$id": "urn:x" })), "/schema/$id", "remote_reference"),
+        (x(json!({ "$id": "urn:x" })), "/schema/properties/x/$id", "misplaced"),
+        (top(json!({ "$id": "urn:x" })), "/schema/$id", "misplaced"),
         (
             x(json!({ "items": { "$schema": "http://json-schema.org/draft-07/schema" } })),
             "/schema/properties/x/items/$schema",

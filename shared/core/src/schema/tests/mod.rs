@@ -119,7 +119,7 @@ fn errors_in_a_definition_have_code_and_pointer() {
         (property(json!({ "items": { "hidden": true } })), "/schema/properties/x/items/hidden", "misplaced"),
         (property(json!({ "hidden": "yes" })), "/schema/properties/x/hidden", "type"),
         (property(json!({ "$ref": "https://example.com/x" })), "/schema/properties/x/$ref", "remote_reference"),
-        (property(json!({ "$id": "https://example.com/x" })), "/schema/properties/x/$id", "remote_reference"),
+        (property(json!({ "$id": "https://example.com/x" })), "/schema/properties/x/$id", "misplaced"),
         (property(json!({ "type": "text" })), "/schema/properties/x/type", "bad_schema"),
         (property(json!({ "minLength": -1 })), "/schema/properties/x/minLength", "bad_schema"),
         (property(json!({ "pattern": "(" })), "/schema/properties/x/pattern", "bad_schema"),
