@@ -5,6 +5,7 @@ use crate::schema::unstorable;
 use crate::store::definitions::{Definitions, State};
 use crate::store::jobs::{Job, MAX_DELAY_SECONDS};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 pub use undercroft_core::jobs::*;
 
@@ -27,6 +28,11 @@ pub struct JobRequest {
     pub delay_seconds: Option<u32>,
     /// The maximum number of attempts.
     pub max_attempts: Option<u32>,
+    /// Schedules are designed and not built yet: each of these is answered with 501.
+    cron: Option<IgnoredAny>,
+    rate: Option<IgnoredAny>,
+    schedule: Option<IgnoredAny>,
+    time_zone: Option<IgnoredAny>,
 }
 
 impl JobRequest {
@@ -35,10 +41,12 @@ impl JobRequest {
     /// # Errors
     /// `NotBuilt`, or `Invalid` with every wrong member.
     pub async fn into_job(self, definitions: &Definitions, id: String, request: &str) -> Result<Job> {
-        let kind = JobKind::named(&self.kind);
-        if kind.is_some_and(|kind| !kind.is_built) {
-            return Err(Error::NotBuilt("this type of job"));
+        let of_schedules = [&self.cron, &self.rate, &self.schedule, &self.time_zone];
+        let is_scheduled = of_schedules.into_iter().any(Option::is_some);
+        if let Some(feature) = planned(&self.kind).or(is_scheduled.then_some("schedules")) {
+            return Err(Error::NotBuilt(feature));
         }
+        let kind = JobKind::named(&self.kind);
         let mut errors = self.problems(kind);
         if kind.is_some_and(|kind| [EXPORT_JOB, IMPORT_JOB].contains(&kind.name)) {
             errors.extend(self.collection_problem(definitions).await?);

@@ -60,8 +60,23 @@ async fn bad_jobs_are_refused_by_what_is_wrong_with_them() {
             refused.text
         );
     }
-    for planned in ["webhook.deliver", "user.erase"] {
-        admin.post("/v1/jobs", json!({ "type": planned })).await.expect(501);
+    for (planned, feature) in [
+        (json!({ "type": "webhook.deliver" }), "webhooks"),
+        (json!({ "type": "webhook.send", "payload": { "url": "https://example.org" } }), "webhooks"),
+        (json!({ "type": "cron.add" }), "schedules"),
+        (json!({ "type": "schedule.run" }), "schedules"),
+        (json!({ "type": "topic.publish" }), "topics"),
+        (json!({ "type": "user.erase" }), "erasing a user"),
+        (json!({ "type": "email.send", "cron": "0 9 * * *" }), "schedules"),
+        (json!({ "type": "email.send", "rate": "1 day", "timeZone": "Europe/Berlin" }), "schedules"),
+        (json!({ "type": "records.export", "schedule": { "cron": "0 9 * * *" } }), "schedules"),
+    ] {
+        let answer = admin.post("/v1/jobs", planned).await.expect(501);
+        assert!(
+            answer.code() == "not_built" && answer.body["detail"].as_str().unwrap().contains(feature),
+            "{}",
+            answer.text
+        );
     }
     assert_eq!(
         admin.get("/v1/jobs").await.expect(200).body["items"].as_array().unwrap().len(),

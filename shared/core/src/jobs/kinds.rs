@@ -42,8 +42,6 @@ pub struct JobKind {
     pub name: &'static str,
     /// Who may create it.
     pub asked_by: AskedBy,
-    /// Whether the worker implements it. A designed kind that is not built yet is answered with 501.
-    pub is_built: bool,
     /// Whether it may run in a group. A job of many slices may not, because each slice would take a turn.
     pub takes_group: bool,
     /// The answer to those who want to cancel it: how to undo it, or that it cannot be undone. `None` if it can be cancelled.
@@ -54,7 +52,7 @@ pub struct JobKind {
 
 const fn by_admins(name: &'static str, check: fn(&Map<String, Value>) -> Vec<FieldError>) -> JobKind {
     let takes_group = true;
-    JobKind { name, asked_by: AskedBy::Admins, is_built: true, takes_group, instead_of_cancelling: None, check }
+    JobKind { name, asked_by: AskedBy::Admins, takes_group, instead_of_cancelling: None, check }
 }
 
 const fn by_system(name: &'static str, instead: &'static str) -> JobKind {
@@ -66,18 +64,31 @@ fn unchecked(_: &Map<String, Value>) -> Vec<FieldError> {
 }
 
 /// Every kind. A job with another type is accepted too and dies because no worker knows it.
-pub const JOB_KINDS: [JobKind; 10] = [
+pub const JOB_KINDS: [JobKind; 8] = [
     by_admins(EMAIL_JOB, check_email),
     JobKind { takes_group: false, ..by_admins(EXPORT_JOB, check_export) },
     JobKind { takes_group: false, ..by_admins(IMPORT_JOB, check_import) },
-    JobKind { is_built: false, ..by_admins("webhook.deliver", unchecked) },
-    JobKind { is_built: false, ..by_admins("user.erase", unchecked) },
     by_system(BUILD_JOB, "Put the previous definition again to end the job."),
     by_system(CHECK_JOB, "Put the previous definition again to end the job."),
     by_system(CASCADE_JOB, "Undelete the record to end the job."),
     by_system(RESTORE_JOB, "Delete the record again to end the job."),
     by_system(PURGE_JOB, "A collection that was deleted with its records cannot be restored."),
 ];
+
+/// The beginnings of types that are designed and not built yet, each with its feature. Asking for one is answered with 501.
+const PLANNED: [(&str, &str); 6] = [
+    ("webhook.", "webhooks"),
+    ("cron.", "schedules"),
+    ("schedule.", "schedules"),
+    ("topic.", "topics"),
+    ("user.erase", "erasing a user"),
+    ("users.erase", "erasing a user"),
+];
+
+/// The feature that a type of job belongs to, if it is not built yet.
+pub fn planned(kind: &str) -> Option<&'static str> {
+    PLANNED.iter().find(|(beginning, _)| kind.starts_with(beginning)).map(|(_, feature)| *feature)
+}
 
 impl JobKind {
     /// The kind with this name.

@@ -26,7 +26,7 @@ pub fn jobs() -> Vec<Route> {
             .answers(202, "Job", "The queued job.")
             .with(&["Location"])
             .refuses(409, "A request with the same key is in progress.")
-            .refuses(501, "This type of job is not built yet."),
+            .refuses(501, "This type of job, or running it by a schedule, is not built yet."),
         post("/v1/jobs/uploads", "uploadFile", Admin)
             .does("Creates a link to upload a file for records.import.")
             .note(
