@@ -40,7 +40,7 @@ impl JobRequest {
             return Err(Error::NotBuilt("this type of job"));
         }
         let mut errors = self.problems(kind);
-        if kind.is_some_and(|kind| [EXPORT_JOB, IMPORT_JOB].contains(&kind.name)) {
+        if kind.is_some_and(|kind| [EXPORT_JOB, IMPORT_JOB, UNDELETE_JOB].contains(&kind.name)) {
             errors.extend(self.collection_problem(definitions).await?);
         }
         if !errors.is_empty() {

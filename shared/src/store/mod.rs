@@ -14,6 +14,7 @@ pub mod definitions;
 pub mod deleted;
 mod entries;
 mod entry_changes;
+pub mod deleted_span;
 pub mod explain;
 mod expression;
 pub mod followers;

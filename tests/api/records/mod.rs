@@ -25,4 +25,5 @@ mod scans;
 pub mod shared_lists;
 mod stored_form;
 mod undelete;
+mod undelete_by_time;
 mod unique_values;
