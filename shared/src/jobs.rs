@@ -48,7 +48,7 @@ impl JobRequest {
         }
         let kind = JobKind::named(&self.kind);
         let mut errors = self.problems(kind);
-        if kind.is_some_and(|kind| [EXPORT_JOB, IMPORT_JOB].contains(&kind.name)) {
+        if kind.is_some_and(|kind| [EXPORT_JOB, IMPORT_JOB, UNDELETE_JOB].contains(&kind.name)) {
             errors.extend(self.collection_problem(definitions).await?);
         }
         if !errors.is_empty() {

@@ -14,7 +14,6 @@ use super::{Expression, TableQuery, WriteOutcome};
 use crate::error::Result;
 use crate::policy::System;
 use crate::schema::Collection;
-use serde_json::{Map, Value};
 
 /// How many references are read at once.
 const PAGE: i32 = 100;
@@ -28,12 +27,8 @@ pub struct Follower {
     pub collection: String,
     /// The generation of its collection.
     pub generation: u32,
-    /// Its id.
-    pub id: String,
-    /// Its version.
-    pub version: u64,
-    /// Its data: the record points at what it pointed at before.
-    pub data: Map<String, Value>,
+    /// The tombstone.
+    pub record: Record,
 }
 
 impl Cause {
@@ -87,8 +82,8 @@ impl Records {
 
     fn follower(&self, found: &Item) -> Option<Follower> {
         let (collection, generation) = of_record_partition(text(found, "pk")?)?;
-        let Record { id, version, data, .. } = Record::from_item(found).filter(|record| self.is_there(record))?;
-        Some(Follower { collection: collection.to_owned(), generation, id, version, data })
+        let record = Record::from_item(found).filter(|record| self.is_there(record))?;
+        Some(Follower { collection: collection.to_owned(), generation, record })
     }
 }
 

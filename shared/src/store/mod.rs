@@ -12,6 +12,7 @@ mod conditions;
 mod dangling;
 pub mod definitions;
 pub mod deleted;
+pub mod deleted_span;
 mod entries;
 mod entry_changes;
 pub mod explain;

@@ -25,5 +25,6 @@ mod scans;
 pub mod shared_lists;
 mod stored_form;
 mod undelete;
+mod undelete_by_time;
 mod unique_values;
 mod upsert;

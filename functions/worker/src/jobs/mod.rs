@@ -14,10 +14,12 @@ mod records_export;
 mod records_import;
 mod records_purge;
 mod records_restore;
+mod records_undelete;
 mod row_reader;
 mod slice;
 mod stuck;
 mod tools;
+mod undeleting;
 
 pub use failure::Failure;
 pub use outcome::Outcome;
@@ -26,7 +28,9 @@ pub use tools::Tools;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use undercroft::jobs::{BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB, RESTORE_JOB};
+use undercroft::jobs::{
+    BUILD_JOB, CASCADE_JOB, CHECK_JOB, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, PURGE_JOB, RESTORE_JOB, UNDELETE_JOB,
+};
 use undercroft::store::jobs::Job;
 
 /// Runs one attempt of a job. Every kind must be safe to run twice, and a long job must end with its slice.
@@ -38,6 +42,7 @@ pub async fn run(tools: &Tools, job: &Job, slice: &Slice) -> Result<Outcome, Fai
         EXPORT_JOB => records_export::run(tools, job, payload(job)?, slice).await,
         IMPORT_JOB => records_import::run(tools, job, payload(job)?, slice).await,
         RESTORE_JOB => records_restore::run(tools, payload(job)?, job, slice).await,
+        UNDELETE_JOB => records_undelete::run(tools, job, payload(job)?, slice).await,
         PURGE_JOB => records_purge::run(tools, job, payload(job)?, slice).await,
         other => Err(Failure::last(format!("No worker handles jobs of type {other}."))),
     }

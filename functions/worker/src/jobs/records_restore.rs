@@ -10,17 +10,14 @@ use super::outcome::Outcome;
 use super::slice::Slice;
 use super::stuck::Stuck;
 use super::tools::Tools;
+use super::undeleting::undelete;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use undercroft::error::Error;
-use undercroft::preconditions::{IfMatch, IfNoneMatch, Preconditions};
+use std::sync::Arc;
+use undercroft::schema::Collection;
 use undercroft::store::followers::Follower;
-use undercroft::store::intent::{Cause, Failed, Intent, What};
+use undercroft::store::intent::Cause;
 use undercroft::store::jobs::{Job, LEASE_SECONDS};
-use undercroft::store::targets::{Referring, targets};
-
-/// Records undeleted in one transaction. All of them point at the record that was undeleted first, so one check of it serves all.
-const TOGETHER: usize = 10;
 
 /// What the records are that cannot come back.
 const STUCK: &str = "Records that a cascade had deleted and that could not be undeleted";
@@ -67,10 +64,14 @@ pub async fn run(tools: &Tools, back: Payload, job: &Job, slice: &Slice) -> Resu
             return Ok(Outcome::Done(Some(json!({ "done": progress.done, "deletedAgain": true }))));
         }
         let (followers, next) = tools.records.followers(&tools.system, &cause, progress.after.as_deref()).await?;
-        for some in followers.chunks(TOGETHER) {
-            progress.done += undelete(tools, job, some, &mut progress.stuck).await?;
-        }
         worked += followers.len().max(1);
+        let mut tombstones = Vec::new();
+        for follower in followers {
+            tombstones.extend(collection_of(tools, &follower).await?.map(|collection| (collection, follower.record)));
+        }
+        let undeleted = undelete(tools, job, &tombstones).await?;
+        progress.done += undeleted.written;
+        undeleted.refused.iter().for_each(|(id, error)| progress.stuck.note(id, error));
         progress.after = next;
         if progress.after.is_none() {
             return progress.end_pass(tools.clock.millis(), job.max_attempts);
@@ -89,73 +90,10 @@ async fn is_back(tools: &Tools, cause: &Cause) -> Result<bool, Failure> {
     Ok(is_same && tools.records.get(&grant, &cause.id, true).await?.is_some())
 }
 
-/// Undeletes these records: together, or without those that cannot come back, or each alone where together is too much.
-async fn undelete(tools: &Tools, job: &Job, followers: &[Follower], stuck: &mut Stuck) -> Result<u64, Failure> {
-    let mut intents = Vec::new();
-    for follower in followers {
-        match intent(tools, follower).await {
-            Ok(intent) => intents.extend(intent),
-            Err(error) => keep(stuck, &follower.id, error)?,
-        }
-    }
-    while !intents.is_empty() {
-        match tools.records.write(&intents, &job.id, None).await {
-            Ok(written) => return Ok(u64::try_from(written.len()).unwrap_or_default()),
-            Err(Failed::Each(errors)) => {
-                let positions: Vec<usize> = errors.iter().map(|(position, _)| *position).collect();
-                for (position, error) in errors {
-                    if let Some(intent) = intents.get(position) {
-                        keep(stuck, &intent.id, error)?;
-                    }
-                }
-                let mut position = 0..;
-                intents.retain(|_| position.next().is_some_and(|position| !positions.contains(&position)));
-            }
-            Err(Failed::Whole(Error::BadRequest { .. } | Error::Refused { .. })) if intents.len() > 1 => {
-                return alone(tools, job, &intents, stuck).await;
-            }
-            Err(Failed::Whole(error)) => return Err(error.into()),
-        }
-    }
-    Ok(0)
-}
-
-async fn alone(tools: &Tools, job: &Job, intents: &[Intent], stuck: &mut Stuck) -> Result<u64, Failure> {
-    let mut written = 0;
-    for intent in intents {
-        match tools.records.write_one(intent, &job.id, None).await {
-            Ok(_) => written += 1,
-            Err(error) => keep(stuck, &intent.id, error)?,
-        }
-    }
-    Ok(written)
-}
-
-/// Keeps the error of a record that cannot come back. A record that was changed meanwhile is no error; a failed call is.
-fn keep(stuck: &mut Stuck, id: &str, error: Error) -> Result<(), Failure> {
-    match error {
-        Error::NotFound(_) | Error::PreconditionFailed(_) | Error::Conflict { code: "not_deleted", .. } => {}
-        Error::Conflict { .. } | Error::Invalid(_) | Error::BadRequest { .. } | Error::Refused { .. } => {
-            stuck.note(id, &error);
-        }
-        error => return Err(error.into()),
-    }
-    Ok(())
-}
-
-/// The undelete of a record; `None` if its collection is gone.
-async fn intent(tools: &Tools, follower: &Follower) -> Result<Option<Intent>, Error> {
+/// The collection of a follower, if it is still the one it was deleted from.
+async fn collection_of(tools: &Tools, follower: &Follower) -> Result<Option<Arc<Collection>>, Failure> {
     let collection = tools.definitions.collection(&follower.collection).await?;
-    let Some(collection) = collection.filter(|it| it.definition().generation == follower.generation) else {
-        return Ok(None);
-    };
-    let now = tools.clock.millis();
-    let by = Referring::System(&tools.system);
-    let targets = targets(&tools.definitions, &collection, by, &follower.data, now).await?;
-    let preconditions =
-        Preconditions { if_match: IfMatch::Versions(vec![follower.version]), if_none_match: IfNoneMatch::Absent };
-    let grant = tools.system.grant(&collection, now);
-    Ok(Some(Intent { grant, id: follower.id.clone(), what: What::Undelete, preconditions, targets, cause: None }))
+    Ok(collection.filter(|it| it.definition().generation == follower.generation))
 }
 
 impl Progress {

@@ -1,6 +1,6 @@
 //! The table of job kinds. A new kind is a row here, a file in `functions/worker/src/jobs/`, and an arm of `run` there.
 
-use super::payloads::{check_email, check_export, check_import};
+use super::payloads::{check_email, check_export, check_import, check_undelete};
 use crate::error::FieldError;
 use serde_json::{Map, Value};
 
@@ -20,6 +20,9 @@ pub const EMAIL_JOB: &str = "email.send";
 pub const EXPORT_JOB: &str = "records.export";
 /// Imports records from a file.
 pub const IMPORT_JOB: &str = "records.import";
+
+/// Undeletes what was deleted from a collection since a time.
+pub const UNDELETE_JOB: &str = "records.undelete";
 
 /// The number of attempts unless a request sets it.
 pub const DEFAULT_ATTEMPTS: u32 = 5;
@@ -64,10 +67,11 @@ fn unchecked(_: &Map<String, Value>) -> Vec<FieldError> {
 }
 
 /// Every kind. A job with another type is accepted too and dies because no worker knows it.
-pub const JOB_KINDS: [JobKind; 8] = [
+pub const JOB_KINDS: [JobKind; 9] = [
     by_admins(EMAIL_JOB, check_email),
     JobKind { takes_group: false, ..by_admins(EXPORT_JOB, check_export) },
     JobKind { takes_group: false, ..by_admins(IMPORT_JOB, check_import) },
+    JobKind { takes_group: false, ..by_admins(UNDELETE_JOB, check_undelete) },
     by_system(BUILD_JOB, "Put the previous definition again to end the job."),
     by_system(CHECK_JOB, "Put the previous definition again to end the job."),
     by_system(CASCADE_JOB, "Undelete the record to end the job."),

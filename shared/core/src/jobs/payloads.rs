@@ -3,6 +3,7 @@
 
 use crate::email::Email;
 use crate::error::FieldError;
+use crate::expr::moment;
 use crate::files::{Format, can_be_imported};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,6 +47,21 @@ pub struct Import {
     pub key: String,
     /// The file format.
     pub format: Format,
+}
+
+/// The payload of an undelete by time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Undelete {
+    /// The collection.
+    pub collection: String,
+    /// Undeletes what was deleted at this time or later.
+    pub since: String,
+    /// Undeletes what was deleted at this time or earlier: by default, when the job was enqueued.
+    pub until: Option<String>,
+    /// Whether to write nothing and say what would be undeleted.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// The additional option of CSV exports.
@@ -106,6 +122,31 @@ pub(super) fn check_import(payload: &Map<String, Value>) -> Vec<FieldError> {
         &takes,
         &format!("This member is unknown. records.import accepts {}.", takes.join(", ")),
     ));
+    errors
+}
+
+pub(super) fn check_undelete(payload: &Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let time = |name: &str| payload.get(name).map(|time| time.as_str().and_then(moment::canonical));
+    let mut wrong = |name: &str, code, message: &str| errors.push(error(name, code, message));
+    let (since, until) = (time("since"), time("until"));
+    for (name, is_wrong) in [("since", !matches!(since, Some(Some(_)))), ("until", until == Some(None))] {
+        if is_wrong {
+            wrong(name, "format", "Send a time in RFC 3339 of at most milliseconds, such as 2026-03-01T12:00:00.000Z.");
+        }
+    }
+    if matches!((&since, &until), (Some(Some(since)), Some(Some(until))) if until < since) {
+        wrong("until", "range", "This time is before since. Send a later one, or leave it out.");
+    }
+    if payload.get("dryRun").is_some_and(|dry_run| !dry_run.is_boolean()) {
+        wrong("dryRun", "type", "Send true or false.");
+    }
+    if payload.get("collection").and_then(Value::as_str) == Some("users") {
+        wrong("collection", "users", "Users are not deleted, so they cannot be undeleted.");
+    }
+    let takes = ["collection", "since", "until", "dryRun"];
+    let message = format!("This member is unknown. records.undelete accepts {}.", takes.join(", "));
+    errors.extend(unknown(payload, &takes, &message));
     errors
 }
 

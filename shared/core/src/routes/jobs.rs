@@ -19,7 +19,8 @@ pub fn jobs() -> Vec<Route> {
                  for each row of an uploaded file: its `result` has `imported`, `refused`, the first refused rows as \
                  `errors` by `line`, and a `url` to all of them. A row keeps its `id`; a row without one gets one, in the \
                  order of the lines. It may point at any other row of the file; `passes` counts the passes over the rows \
-                 that had to wait for other rows.",
+                 that had to wait for other rows. `records.undelete` undeletes what was deleted from a collection since a time: \
+                 its `result` has `undeleted`, `refused` and the first refused records as `errors` by `id`.",
             )
             .idempotency_key()
             .reads("JobInput")
