@@ -1,6 +1,6 @@
 //! `POST /v1/batch`: up to 100 writes in any collections, all or nothing -> a response or the errors for each.
 
-use crate::{App, response};
+use crate::{App, response, upsert};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -57,10 +57,10 @@ pub async fn batch(
     let records = &app.operations.records;
     let work = async {
         let intents = app.operations.intents(&caller, operations).await?;
-        let to_response = |records: &[&Record]| responses(&intents, records);
-        let pending = scoped_key.as_ref().map(|scoped_key| PendingResponse { scoped_key, answer: &to_response });
+        let pending = scoped_key.as_ref().map(|scoped_key| PendingResponse { scoped_key, answer: &responses });
         let written = records.write(&intents, &request.0, pending.as_ref()).await.map_err(failed)?;
-        Ok(to_response(&written.iter().collect::<Vec<_>>()).into_response())
+        let written: Vec<(&Intent, &Record)> = written.iter().map(|one| (&*one.intent, &one.record)).collect();
+        Ok(responses(&written).into_response())
     };
     let response = idempotent(scoped_key.as_ref(), &records.stored_responses(), work).await;
     // The cost of a refused batch would reveal which collections exist and what they hold.
@@ -73,8 +73,11 @@ fn operation(request: Request, now: u64) -> Result<Operation> {
     let preconditions =
         Preconditions::parse(("ifMatch", if_match.as_deref()), ("ifNoneMatch", if_none_match.as_deref()))?;
     let has_operators = has_operators(content_type.as_deref(), &method)?;
+    let (path, query) = path.split_once('?').map_or((path.as_str(), None), |(path, query)| (path, Some(query)));
     let steps: Vec<&str> = path.strip_prefix("/v1/collections/").unwrap_or_default().split('/').collect();
     let (name, kind) = match (method.as_str(), steps.as_slice()) {
+        ("PUT", [name, "records"]) => (name, OperationKind::Upsert(upsert::fields(query)?, a_body(body)?)),
+        _ if query.is_some() => return Err(no_operation()),
         ("POST", [name, "records"]) => {
             unconditional(&preconditions)?;
             (name, OperationKind::Create(a_body(body)?))
@@ -137,8 +140,8 @@ fn no_operation() -> Error {
     Error::field(
         "/path",
         "operation",
-        "An operation must be POST /v1/collections/{collection}/records, PUT, PATCH or DELETE .../records/{id}, or \
-         POST .../records/{id}/undelete.",
+        "An operation must be POST /v1/collections/{collection}/records, PUT .../records?unique={field}, PUT, PATCH or DELETE \
+         .../records/{id}, or POST .../records/{id}/undelete.",
     )
 }
 
@@ -153,9 +156,9 @@ fn unconditional(preconditions: &Preconditions) -> Result<()> {
     Err(Error::field(pointer, "condition_not_offered", message))
 }
 
-fn responses(intents: &[Intent], records: &[&Record]) -> StoredResponse {
+fn responses(written: &[(&Intent, &Record)]) -> StoredResponse {
     let results: Vec<StoredResponse> =
-        intents.iter().zip(records).map(|(intent, record)| response::of_write(intent, record)).collect();
+        written.iter().map(|(intent, record)| response::of_write(intent, record)).collect();
     StoredResponse { status: 200, etag: None, location: None, body: Some(json!({ "results": results })) }
 }
 

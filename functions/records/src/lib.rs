@@ -11,6 +11,7 @@ mod read;
 mod replace;
 mod response;
 mod schema;
+mod upsert;
 
 pub use app::App;
 
@@ -22,7 +23,7 @@ use undercroft::http::Edge;
 /// The router of this function with its middleware.
 pub fn routes(app: App, env: &Env) -> Router {
     let routes = Router::new()
-        .route("/v1/collections/{collection}/records", get(list::list).post(create::create))
+        .route("/v1/collections/{collection}/records", get(list::list).post(create::create).put(upsert::upsert))
         .route(
             "/v1/collections/{collection}/records/{id}",
             get(read::read).put(replace::replace).patch(patch::patch).delete(delete::delete),

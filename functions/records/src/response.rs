@@ -25,11 +25,12 @@ pub async fn write(
     let records = &app.operations.records;
     let work = async {
         let intent = app.operations.intent(caller, operation).await?;
-        let to_response =
-            |records: &[&Record]| records.first().map(|record| of_write(&intent, record)).unwrap_or_default();
+        let to_response = |written: &[(&Intent, &Record)]| {
+            written.first().map(|(intent, record)| of_write(intent, record)).unwrap_or_default()
+        };
         let pending = scoped_key.as_ref().map(|scoped_key| PendingResponse { scoped_key, answer: &to_response });
-        let record = records.write_one(&intent, request, pending.as_ref()).await?;
-        Ok(of_write(&intent, &record).into_response())
+        let written = records.write_one(&intent, request, pending.as_ref()).await?;
+        Ok(of_write(&written.intent, &written.record).into_response())
     };
     Ok(idempotent(scoped_key.as_ref(), &records.stored_responses(), work).await?)
 }

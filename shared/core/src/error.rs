@@ -94,6 +94,37 @@ pub enum Error {
     Internal(Source),
 }
 
+impl Clone for Error {
+    /// The same error once more. Of a source only the text is kept.
+    fn clone(&self) -> Self {
+        match self {
+            Self::BadRequest { code, detail } => Self::BadRequest { code, detail: detail.clone() },
+            Self::Invalid(errors) => Self::Invalid(errors.clone()),
+            Self::Unauthenticated(why) => Self::Unauthenticated(why),
+            Self::Forbidden(why) => Self::Forbidden(why),
+            Self::NotFound(kind) => Self::NotFound(kind),
+            Self::MethodNotAllowed => Self::MethodNotAllowed,
+            Self::Conflict { code, detail } => Self::Conflict { code, detail: detail.clone() },
+            Self::Gone { code, detail } => Self::Gone { code, detail: detail.clone() },
+            Self::PreconditionFailed(why) => Self::PreconditionFailed(why),
+            Self::TooLarge(limit) => Self::TooLarge(*limit),
+            Self::UnsupportedMediaType(accepted) => Self::UnsupportedMediaType(accepted),
+            Self::Refused { code, detail, advice } => {
+                Self::Refused { code, detail: detail.clone(), advice: advice.clone() }
+            }
+            Self::Batch(errors) => Self::Batch(errors.clone()),
+            Self::PreconditionRequired(how) => Self::PreconditionRequired(how),
+            Self::NotBuilt(what) => Self::NotBuilt(what),
+            Self::Unavailable { retry_after, source } => Self::Unavailable {
+                retry_after: *retry_after,
+                source: source.as_ref().map(|source| source.to_string().into()),
+            },
+            Self::OutcomeUnknown(source) => Self::OutcomeUnknown(source.to_string().into()),
+            Self::Internal(source) => Self::Internal(source.to_string().into()),
+        }
+    }
+}
+
 /// The source of an error.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 

@@ -4,15 +4,17 @@ use super::input::check_new_id;
 use super::operations::Operations;
 use super::operations::absent;
 use super::prepare::{self, Prepared, complete};
+use super::upsert::upsert;
 use crate::error::{Error, Result};
 use crate::expr::Rule;
 use crate::identity::Caller;
 use crate::operators::Operators;
 use crate::preconditions::{IfNoneMatch, Preconditions};
 use crate::store::intent::Intent;
+use crate::store::upsert::twice;
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// One write that a client requests.
 #[derive(Debug, Clone)]
@@ -40,13 +42,15 @@ pub enum OperationKind {
     Delete(String),
     /// Undelete the record with this id.
     Undelete(String),
+    /// Replace the record that has the same values in these fields, or create it.
+    Upsert(Vec<String>, Map<String, Value>),
 }
 
 impl OperationKind {
     /// The rule that permits it.
     fn rule(&self) -> Rule {
         match self {
-            Self::Create(_) => Rule::Create,
+            Self::Create(_) | Self::Upsert(..) => Rule::Create,
             Self::Put(..) | Self::Patch(..) | Self::Operate(..) => Rule::Update,
             Self::Delete(_) => Rule::Delete,
             Self::Undelete(_) => Rule::Undelete,
@@ -95,14 +99,11 @@ impl Operations {
             true => Err(absent(caller, operation.kind.rule())),
             false => self.prepare(caller, operation).await,
         });
-        let mut written = HashSet::new();
-        let distinct = join_all(prepared).await.into_iter().map(|prepared| match prepared {
-            Ok(prepared) if !written.insert(prepared.writes()) => Err(Error::field(
-                "/path",
-                "twice",
-                "An earlier operation of this batch writes the same record. Combine them.",
-            )),
-            prepared => prepared,
+        let mut written = HashMap::new();
+        let distinct = join_all(prepared).await.into_iter().enumerate().map(|(position, prepared)| {
+            let prepared = prepared?;
+            let first = *written.entry(prepared.writes()).or_insert(position);
+            if first == position { Ok(prepared) } else { Err(twice(first)) }
         });
         let prepared = all_or_errors(distinct.collect())?;
         all_or_errors(complete(self, caller, prepared).await?)
@@ -122,6 +123,7 @@ impl Operations {
             OperationKind::Operate(id, operators) => {
                 prepare::operate(self, caller, (name, &id), operators, preconditions).await
             }
+            OperationKind::Upsert(by, body) => upsert(self, caller, (name, &by), body, preconditions).await,
             OperationKind::Delete(id) => prepare::delete(self, caller, (name, &id), preconditions).await,
             OperationKind::Undelete(id) => prepare::undelete(self, caller, (name, &id), preconditions).await,
         }

@@ -18,6 +18,7 @@ mod prepare;
 mod published_schema;
 mod read;
 mod refusal;
+pub mod upsert;
 
 pub use batch::{Operation, OperationKind};
 pub use changes::ChangesRequest;

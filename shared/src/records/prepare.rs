@@ -33,13 +33,17 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    fn new(grant: Grant, id: String, what: What, preconditions: Preconditions) -> Self {
+    pub(super) fn new(grant: Grant, id: String, what: What, preconditions: Preconditions) -> Self {
         Self { intent: Intent { grant, id, what, preconditions, targets: Vec::new(), cause: None }, or_by: None }
     }
 
-    /// What it writes: a collection's name, and an id.
+    /// What it writes: a collection's name, and an id or the value of a unique constraint.
     pub fn writes(&self) -> (String, String) {
-        (self.intent.grant.collection().name().to_owned(), self.intent.id.clone())
+        let what = match &self.intent.what {
+            What::Upsert(upsert) => upsert.by.name(),
+            _ => &self.intent.id,
+        };
+        (self.intent.grant.collection().name().to_owned(), what.to_owned())
     }
 
     /// The tombstone that it undeletes, if it does.
@@ -74,9 +78,19 @@ pub(super) async fn complete(
     operations.definitions.prefetch(named.collect(), false).await?;
     drop(pointing);
     let each = known.into_iter().map(async |known| {
-        let (intent, data) = known?;
-        let targets = input::targets(operations, intent.grant.collection(), caller, &members(&intent, &data)).await?;
-        Ok(Intent { targets, ..intent })
+        let (mut intent, data) = known?;
+        let look = async |intent: &Intent| {
+            input::targets(operations, intent.grant.collection(), caller, &members(intent, &data)).await
+        };
+        match &mut intent.what {
+            What::Upsert(upsert) => {
+                for either in upsert.create.as_mut().ok().into_iter().chain(&mut upsert.change) {
+                    either.targets = look(either).await?;
+                }
+            }
+            _ => intent.targets = look(&intent).await?,
+        }
+        Ok(intent)
     });
     Ok(join_all(each).await)
 }
@@ -89,12 +103,16 @@ fn members<'a>(intent: &'a Intent, deleted: &'a Map<String, Value>) -> Cow<'a, M
         What::Operate(operators) => Cow::Owned(operators.appended()),
         What::Replace(body) => Cow::Owned(filled(intent.grant.collection(), body)),
         What::Delete | What::Undelete => Cow::Borrowed(deleted),
+        What::Upsert(upsert) => match (&upsert.create, &upsert.change) {
+            (Ok(either), _) | (_, Some(either)) => members(either, deleted),
+            (Err(_), None) => Cow::Borrowed(deleted),
+        },
     }
 }
 
 /// A replacement's defaults. They are kept apart from the sent members: a field that the caller may not see keeps its stored
 /// value and gets the default only if it has none.
-fn filled(collection: &Collection, body: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn filled(collection: &Collection, body: &Map<String, Value>) -> Map<String, Value> {
     let mut filled = body.clone();
     collection.apply_defaults_again(&mut filled);
     collection.canonicalise(&mut filled);
@@ -139,7 +157,7 @@ async fn make(
 }
 
 /// Validates new data and gets the grant to write it. A caller who could never create records gets no schema errors.
-fn granted(
+pub(super) fn granted(
     caller: &Caller,
     collection: &Arc<Collection>,
     now: u64,

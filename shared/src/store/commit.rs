@@ -4,7 +4,7 @@
 
 use super::batch::pause;
 use super::idempotency::in_progress;
-use super::intent::{Committed, Failed, PendingResponse, Target, What, Write};
+use super::intent::{Committed, Failed, Intent, PendingResponse, Target, What, Write};
 use super::item::Item;
 use super::record::{Record, key};
 use super::records::{Records, TRIES};
@@ -104,7 +104,9 @@ impl Records {
             if let Some(refused) = fixed.settled(of_fixed)? {
                 return Ok(refused);
             }
-            self.look_at_holders(writes, of_claims, &mut claims, &mut unheld).await?;
+            if !self.look_at_holders(writes, of_claims, &mut claims, &mut unheld).await? {
+                return Ok(Committed::Overtaken);
+            }
         }
         Err(Failed::Whole(Error::Unavailable {
             retry_after: 1,
@@ -113,14 +115,14 @@ impl Records {
     }
 
     /// Reads the records that hold the refused values. If such a record no longer holds its value, the claim takes the value
-    /// over on the condition that the record has not changed since.
+    /// over on the condition that the record has not changed since. `false`: an upsert has to change the holder instead.
     async fn look_at_holders(
         &self,
         writes: &[Write<'_>],
         of_claims: &[Option<Option<Item>>],
         claims: &mut [Claim<'_>],
         unheld: &mut HashMap<String, Unheld>,
-    ) -> Result<(), Failed> {
+    ) -> Result<bool, Failed> {
         // A record that had released its value has been written since: read the current holder of the value again.
         if of_claims.iter().skip(claims.len()).any(Option::is_some) {
             unheld.clear();
@@ -131,12 +133,17 @@ impl Records {
             let holder = Marker::holder(found).unwrap_or_default();
             if !lets_go(writes, claim, holder) {
                 let collection = claim.write.intent.grant.collection();
-                let seen = self.no_longer_held(collection, &claim.marker, holder).await;
-                unheld.insert(holder.to_owned(), seen.map_err(|error| Failed::Each(vec![(claim.position, error)]))?);
+                match self.no_longer_held(collection, &claim.marker, holder).await {
+                    Ok(seen) => drop(unheld.insert(holder.to_owned(), seen)),
+                    Err(Error::Conflict { .. }) if claim.write.missed.is_some_and(|key| key.is(&claim.marker)) => {
+                        return Ok(false);
+                    }
+                    Err(error) => return Err(Failed::Each(vec![(claim.position, error)])),
+                }
             }
             claim.from = Some(holder.to_owned());
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A single write without dependencies: one conditional put or update.
@@ -189,7 +196,7 @@ impl Records {
             items.extend(write.entries.items(table).map_err(|error| Failed::Each(vec![(position, error)]))?);
         }
         if let Some(pending) = pending {
-            let records: Vec<&Record> = writes.iter().map(|write| &write.record).collect();
+            let records: Vec<(&Intent, &Record)> = writes.iter().map(|write| (write.intent, &write.record)).collect();
             items.push(pending.scoped_key.keep(&self.stored_responses(), &(pending.answer)(&records))?);
         }
         write_limits::check(writes, &items)?;

@@ -46,6 +46,9 @@ pub(super) fn moves_entries(intent: &Intent) -> bool {
     let indexes = intent.grant.collection().definition().indexes.iter().filter(|index| index.is_of_elements());
     let moves = |index: &Index| match &intent.what {
         What::Merge(patch) => index.fields().any(|field| field == "updatedAt" || patch.contains_key(field)),
+        What::Operate(operators) => {
+            index.fields().any(|field| field == "updatedAt" || operators.names().contains_key(field))
+        }
         _ => true,
     };
     indexes.into_iter().any(moves)

@@ -14,6 +14,7 @@ use crate::policy::Grant;
 use crate::preconditions::Preconditions;
 use crate::schema::{Collection, OnDelete};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A record that a write points at. The transaction checks that it exists.
@@ -48,6 +49,30 @@ pub enum What {
     Delete,
     /// Undelete it.
     Undelete,
+    /// Change the record that a key names, or create it. Resolved to one of both before every attempt.
+    Upsert(Box<Upsert>),
+}
+
+/// A change if a record with this key exists, and a create otherwise.
+#[derive(Debug, Clone)]
+pub struct Upsert {
+    /// What names the record.
+    pub by: UpsertKey,
+    /// The create, or why it is refused whatever is stored.
+    pub create: Result<Intent, Error>,
+    /// The change, under a placeholder for the id. `None` if the caller may change no record like this.
+    pub change: Option<Intent>,
+    /// The rights that permit to bring back a deleted record with this id. One is enough.
+    pub restore: Vec<Grant>,
+}
+
+/// What names the record of an upsert.
+#[derive(Debug, Clone)]
+pub enum UpsertKey {
+    /// Its id.
+    Id(String),
+    /// Its value of a unique constraint.
+    Unique(Marker),
 }
 
 impl What {
@@ -56,7 +81,7 @@ impl What {
         match self {
             Self::Create(sent) | Self::Replace(sent) | Self::Merge(sent) => Some(sent),
             Self::Operate(operators) => Some(operators.names()),
-            Self::Migrate(_) | Self::Delete | Self::Undelete => None,
+            Self::Migrate(_) | Self::Delete | Self::Undelete | Self::Upsert(_) => None,
         }
     }
 
@@ -128,6 +153,17 @@ pub(super) struct Write<'a> {
     pub unmoved: Vec<String>,
     /// The entries in indexes over elements that change.
     pub entries: EntryChanges,
+    /// The unique value by which an upsert found no record, so that it creates one.
+    pub missed: Option<&'a Marker>,
+}
+
+/// A write that was made.
+#[derive(Debug)]
+pub struct Written<'a> {
+    /// What was asked; of an upsert, what it came to.
+    pub intent: Cow<'a, Intent>,
+    /// The record after the write.
+    pub record: Record,
 }
 
 /// Why nothing was written.
@@ -168,6 +204,8 @@ impl Intent {
         let mut fields = definition.unique.iter().flatten();
         match &self.what {
             What::Delete => false,
+            // It withholds its cost by itself.
+            What::Upsert(_) => true,
             What::Migrate(_) | What::Undelete => fields.next().is_some(),
             What::Create(sent) | What::Replace(sent) => {
                 fields.any(|field| sent.contains_key(field) || has_default(field))
@@ -187,7 +225,7 @@ impl Intent {
     /// The key of its record, if the decision depends on the stored record.
     pub(super) fn needs(&self) -> Option<Item> {
         match self.what {
-            What::Create(_) => None,
+            What::Create(_) | What::Upsert(_) => None,
             _ => Some(key(self.grant.collection(), &self.id)),
         }
     }
@@ -200,12 +238,15 @@ impl Write<'_> {
     }
 }
 
+/// Makes the response from what was asked and the written records.
+pub type ToResponse = dyn Fn(&[(&Intent, &Record)]) -> StoredResponse + Sync;
+
 /// An idempotency key, and the response to store once the written records are known.
 pub struct PendingResponse<'a> {
     /// The key.
     pub scoped_key: &'a ScopedKey,
     /// The response.
-    pub answer: &'a (dyn Fn(&[&Record]) -> StoredResponse + Sync),
+    pub answer: &'a ToResponse,
 }
 
 /// The outcome of a commit.
@@ -215,4 +256,6 @@ pub(super) enum Committed {
     Done,
     /// Nothing was written: the stored record differs from the one that the write at this position was decided on.
     Refused { position: usize, old: Option<Item> },
+    /// Nothing was written: meanwhile another request created a record with the key of an upsert.
+    Overtaken,
 }

@@ -17,7 +17,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     }
     let mut data = match change {
         What::Create(data) | What::Replace(data) | What::Migrate(data) => data.clone(),
-        What::Delete | What::Undelete => stored.data.clone(),
+        What::Delete | What::Undelete | What::Upsert(_) => stored.data.clone(),
         What::Merge(patch) => {
             let mut data = stored.data.clone();
             // A caller must not merge into an object they may not see: the validation result would reveal it.
@@ -76,7 +76,7 @@ fn depends_on_unread(collection: &Collection, change: &What) -> Option<FieldErro
             return Some(FieldError::new("", "unreadable", message));
         }
         What::Replace(body) => Box::new(|name| is_kept(collection, name, true) && !body.contains_key(name)),
-        What::Create(_) | What::Migrate(_) | What::Delete | What::Undelete => return None,
+        What::Create(_) | What::Migrate(_) | What::Delete | What::Undelete | What::Upsert(_) => return None,
     };
     if !collection.is_memberwise() && collection.field_names().any(|name| !collection.is_hidden(name) && stays(name)) {
         let message = "The schema validates several fields together, and you may not read the stored ones. Send every field \

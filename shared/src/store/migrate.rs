@@ -89,8 +89,9 @@ impl Records {
         let preconditions =
             Preconditions { if_match: IfMatch::Versions(vec![record.version]), if_none_match: IfNoneMatch::Absent };
         let grant = system.grant(collection, now);
-        let intent = Intent { grant, id: record.id.clone(), what: What::Migrate(data), preconditions, targets, cause: None };
-        self.write_one(&intent, job, None).await?.to_item(collection)
+        let intent =
+            Intent { grant, id: record.id.clone(), what: What::Migrate(data), preconditions, targets, cause: None };
+        self.write_one(&intent, job, None).await?.record.to_item(collection)
     }
 
     async fn rewrite_tombstone(&self, item: &Item, record: &Record, data: &Map<String, Value>) -> Result<Item> {

@@ -43,6 +43,7 @@ mod undelete;
 mod unique;
 mod unread_operators;
 mod unread_writes;
+pub mod upsert;
 mod write;
 mod write_limits;
 

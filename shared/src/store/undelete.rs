@@ -42,7 +42,7 @@ impl Records {
 
 /// Whether this grant's caller may undelete a tombstone: by the rule `undelete`, or because they deleted the record and may
 /// still delete it.
-fn may_bring_back(grant: &Grant, stored: &Record) -> bool {
+pub(super) fn may_bring_back(grant: &Grant, stored: &Record) -> bool {
     let is_theirs = !grant.caller().is_empty() && stored.written_by == grant.caller();
     grant.allows(&stored.view(), Input::None) && (!grant.is_by(Rule::Delete) || is_theirs)
 }

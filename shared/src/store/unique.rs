@@ -39,6 +39,12 @@ pub fn markers_of(name: &str, generation: u32, unique: &[Vec<String>], data: &Ma
 }
 
 impl Marker {
+    /// The value of one constraint in this data. `None` if a field is absent or null.
+    pub fn of(collection: &Collection, fields: &[String], data: &Map<String, Value>) -> Option<Self> {
+        let definition = collection.definition();
+        markers_of(&definition.name, definition.generation, &[fields.to_vec()], data).into_iter().next()
+    }
+
     /// The key of the marker's item.
     pub fn key(&self) -> Item {
         item::key(&self.partition, UNIQUE_SORT)

@@ -3,9 +3,9 @@
 
 use super::Expression;
 use super::batch::pause;
-use super::conditions::{OTHER_VERSION, alive};
+use super::conditions::OTHER_VERSION;
 use super::entries::EntryChanges;
-use super::intent::{Committed, Failed, Intent, PendingResponse, What, Write};
+use super::intent::{Committed, Failed, Intent, PendingResponse, What, Write, Written};
 use super::item::{self, number};
 use super::merging::changed;
 use super::record::Record;
@@ -16,12 +16,14 @@ use super::targets::unmoved;
 use super::undelete::{self, brought_back};
 use super::unique::{Marker, markers};
 use super::unread_writes::withhold_price;
+use super::upsert::{Resolved, distinct};
 use crate::clock::rfc3339;
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::expr::Input;
 use crate::id;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 impl Records {
     /// Applies one intent by the shortest path: one conditional write if schema, rule and the absence of an idempotency key
@@ -29,16 +31,16 @@ impl Records {
     ///
     /// # Errors
     /// `NotFound`, `PreconditionFailed`, `Conflict` or `Invalid`, depending on the intent.
-    pub async fn write_one(
+    pub async fn write_one<'a>(
         &self,
-        intent: &Intent,
+        intent: &'a Intent,
         request: &str,
         pending: Option<&PendingResponse<'_>>,
-    ) -> Result<Record> {
+    ) -> Result<Written<'a>> {
         if pending.is_none()
             && let Some(record) = self.without_reading(intent, request).await?
         {
-            return Ok(record);
+            return Ok(Written { intent: Cow::Borrowed(intent), record });
         }
         let written = self.write(std::slice::from_ref(intent), request, pending).await.map_err(Failed::single)?;
         written.into_iter().next().ok_or_else(|| Error::internal("a write returned no record"))
@@ -55,12 +57,12 @@ impl Records {
     ///
     /// # Errors
     /// Every intent that cannot be applied, with its error.
-    pub async fn write(
+    pub async fn write<'a>(
         &self,
-        intents: &[Intent],
+        intents: &'a [Intent],
         request: &str,
         pending: Option<&PendingResponse<'_>>,
-    ) -> Result<Vec<Record>, Failed> {
+    ) -> Result<Vec<Written<'a>>, Failed> {
         let mut locks = Locks::of(request);
         let outcome = self.write_under(&mut locks, intents, request, pending).await;
         if outcome.is_err() {
@@ -69,38 +71,43 @@ impl Records {
         outcome
     }
 
-    async fn write_under(
+    async fn write_under<'a>(
         &self,
         locks: &mut Locks<'_>,
-        intents: &[Intent],
+        intents: &'a [Intent],
         request: &str,
         pending: Option<&PendingResponse<'_>>,
-    ) -> Result<Vec<Record>, Failed> {
-        let is_contested = intents.iter().any(Intent::is_relative);
-        for round in 0..TRIES {
+    ) -> Result<Vec<Written<'a>>, Failed> {
+        for round in 0..tries(intents) {
             self.in_time(intents)?;
-            let stored = self.before(intents).await?;
-            let decided = intents.iter().zip(stored).map(|(intent, stored)| self.decide(intent, stored, request));
-            let mut writes = all_or_errors(decided)?;
+            let resolved = self.resolve(intents).await?;
+            let mut writes = all_or_errors(resolved.iter().map(|one| self.decide(one, request)))?;
+            distinct(&writes)?;
             if !self.lock_restricted(&mut writes, locks).await? {
                 continue;
             }
             match self.commit(&writes, pending).await.map_err(|failed| undelete::withheld(failed, &writes))? {
-                Committed::Done => return Ok(writes.into_iter().map(|write| write.record).collect()),
-                Committed::Refused { position, old } => {
-                    // The SDK retried after a lost response: the first attempt succeeded.
-                    if old.as_ref().and_then(|old| item::text(old, "rid")) == Some(request) {
-                        return Ok(writes.into_iter().map(|write| write.record).collect());
-                    }
-                    if let Some(error) = writes.get(position).and_then(|write| lost(write.intent)) {
+                Committed::Done => {}
+                // The SDK retried after a lost response: the first attempt succeeded.
+                Committed::Refused { old: Some(old), .. } if item::text(&old, "rid") == Some(request) => {}
+                Committed::Overtaken => {
+                    tokio::time::sleep(pause(round)).await;
+                    continue;
+                }
+                Committed::Refused { position, .. } => {
+                    if let Some(error) = resolved.get(position).and_then(lost) {
                         return Err(Failed::Each(vec![(position, error)]));
                     }
-                    // Operators are often sent side by side.
-                    if is_contested {
+                    // Operators and upserts are often sent side by side.
+                    if tries(intents) > TRIES {
                         tokio::time::sleep(pause(round)).await;
                     }
+                    continue;
                 }
             }
+            let records: Vec<Record> = writes.into_iter().map(|write| write.record).collect();
+            let written = resolved.into_iter().zip(records);
+            return Ok(written.map(|(one, record)| Written { intent: one.intent, record }).collect());
         }
         Err(Failed::Whole(Error::Unavailable {
             retry_after: 1,
@@ -108,17 +115,30 @@ impl Records {
         }))
     }
 
-    /// The stored records that the decisions need, in one round trip.
-    async fn before(&self, intents: &[Intent]) -> Result<Vec<Option<Record>>> {
-        self.each(&intents.iter().map(Intent::needs).collect::<Vec<_>>()).await
+    fn decide<'b>(&self, resolved: &'b Resolved<'_>, request: &str) -> Result<Write<'b>> {
+        let Resolved { intent, stored, upsert } = resolved;
+        let write = self.decided(intent, stored.clone(), request);
+        let Some(upsert) = upsert else { return write };
+        match write {
+            Err(Error::NotFound(_)) => Err(upsert.refusal(&intent.preconditions)),
+            Ok(write) => Ok(Write { missed: upsert.missed(intent), ..write }),
+            write => write,
+        }
     }
 
-    fn decide<'a>(&self, intent: &'a Intent, stored: Option<Record>, request: &str) -> Result<Write<'a>> {
+    fn decided<'b>(&self, intent: &'b Intent, stored: Option<Record>, request: &str) -> Result<Write<'b>> {
         let (record, condition, held, unmoved, entries) = match &intent.what {
             What::Create(data) => {
                 size_shares::check(intent.grant.collection(), None, data)?;
-                let absent = Expression::new("attribute_not_exists(pk)");
-                let record = Self::made(intent, data, request)?;
+                let mut record = Self::made(intent, data, request)?;
+                let absent = match stored {
+                    None => Expression::new("attribute_not_exists(pk)"),
+                    // Over a tombstone. The version goes on, so that no entity tag means two states.
+                    Some(deleted) => {
+                        record.version = deleted.version + 1;
+                        at_version("attribute_exists(del)", deleted.version)
+                    }
+                };
                 let entries = EntryChanges::between(intent, None, &record)?;
                 (record, absent, Vec::new(), Vec::new(), entries)
             }
@@ -126,10 +146,10 @@ impl Records {
                 let stored = stored.filter(|record| self.is_there(record)).ok_or(Error::NotFound("record"))?;
                 withhold_price(intent, &stored);
                 let state = match what {
-                    What::Undelete => Expression::new("attribute_exists(del)"),
-                    _ => alive(),
+                    What::Undelete => "attribute_exists(del)",
+                    _ => "attribute_exists(pk) AND attribute_not_exists(del)",
                 };
-                let condition = state.and(Expression::new("v = :v").value(":v", number(stored.version)));
+                let condition = at_version(state, stored.version);
                 let held = held(intent, &stored);
                 let unmoved = unmoved(intent, &stored);
                 let before = intent.grant.collection().has_entries().then(|| stored.clone());
@@ -138,7 +158,7 @@ impl Records {
                 (record, condition, held, unmoved, entries)
             }
         };
-        Ok(Write { intent, record, condition, held, unmoved, entries })
+        Ok(Write { intent, record, condition, held, unmoved, entries, missed: None })
     }
 
     /// A new record. Its `createdAt` is the time in its id, because lists by time read the ids. Its `updatedAt` is the time of
@@ -214,9 +234,21 @@ fn held(intent: &Intent, stored: &Record) -> Vec<Marker> {
     markers.filter(|marker| !marker.fields().iter().any(|field| sent.contains_key(field))).collect()
 }
 
+/// That the stored record is in this state and has this version.
+fn at_version(state: &str, version: u64) -> Expression {
+    Expression::new(state).and(Expression::new("v = :v").value(":v", number(version)))
+}
+
+/// How often a write is decided again after another one. Operators, and upserts of one value, are often sent side by side.
+fn tries(intents: &[Intent]) -> usize {
+    let is_contested = intents.iter().any(|intent| intent.is_relative() || matches!(intent.what, What::Upsert(_)));
+    if is_contested { 2 * TRIES } else { TRIES }
+}
+
 /// The error of a refused write that a retry cannot fix: the stored record differs from what the client required.
-fn lost(intent: &Intent) -> Option<Error> {
-    match intent.what {
+fn lost(resolved: &Resolved<'_>) -> Option<Error> {
+    match resolved.intent.what {
+        _ if resolved.upsert.is_some() => None,
         What::Create(_) => {
             // That the id exists cannot be hidden, but the size of the record can.
             cost::withhold();
@@ -224,7 +256,7 @@ fn lost(intent: &Intent) -> Option<Error> {
                 "A record with this id exists or was deleted; replace it with If-Match, or use another id.",
             ))
         }
-        _ if intent.preconditions.name_a_version() => Some(OTHER_VERSION),
+        _ if resolved.intent.preconditions.name_a_version() => Some(OTHER_VERSION),
         _ => None,
     }
 }

@@ -213,6 +213,12 @@ async fn changing_a_record_survives_whatever_goes_wrong_with_any_call() {
     all_go_wrong(&[PatchUnread, PatchVersion, PatchRead, PatchUnique, Replace]).await;
 }
 
+#[tokio::test]
+async fn upserts_survive_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[UpsertNew, UpsertThere]).await;
+}
+
 /// Nothing is added twice: without a key the client looks at the record after an unknown outcome.
 #[tokio::test]
 async fn adding_to_a_record_survives_whatever_goes_wrong_with_any_call() {
@@ -264,6 +270,8 @@ async fn a_retried_write_does_not_conflict_with_itself() {
         DeleteShared,
         Create,
         CreateUnique,
+        UpsertNew,
+        UpsertThere,
         PatchUnread,
         PatchRead,
         Delete,

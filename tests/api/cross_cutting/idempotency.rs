@@ -35,6 +35,12 @@ async fn rows<'a>(world: &World, ada: &'a Caller<'a>, admin: &'a Caller<'a>) -> 
     vec![
         ("createRecord", ada, TASKS.to_owned(), json!({ "title": "new", "owner": ada.id() })),
         ("replaceRecord", ada, new, json!({ "title": "new", "owner": ada.id() })),
+        (
+            "upsertRecord",
+            ada,
+            format!("{TASKS}?unique=slug"),
+            json!({ "title": "u", "owner": ada.id(), "slug": "one" }),
+        ),
         ("patchRecord", ada, at.clone(), json!({ "title": "u" })),
         ("batch", ada, "/v1/batch".into(), json!({ "operations": [patch] })),
         ("deleteRecord", ada, at.clone(), json!({})),
@@ -89,7 +95,7 @@ async fn an_idempotency_key_is_a_quoted_string_of_at_most_255_characters_on_ever
     }
     let unseen: Vec<&&str> = unseen.keys().collect();
     assert!(unseen.is_empty(), "these write, and no row above says what a key does there: {unseen:?}");
-    assert_eq!(count(&ada).await, 3);
+    assert_eq!(count(&ada).await, 4);
     world.settle().await;
     world.advance(Duration::from_secs(301));
     world.settle().await;

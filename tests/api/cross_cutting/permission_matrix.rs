@@ -77,9 +77,13 @@ impl Who {
 
     /// Whether it belongs to the caller, deleted or not. Everything belongs to an admin.
     fn holds(self, object: Object) -> bool {
-        let is_ada = matches!(self, Self::Owner | Self::SignedOut);
+        let is_ada = self.is_owner();
         let is_of_ada = matches!(object, Object::Own | Object::Shared | Object::Deleted);
         object != Object::Absent && (self == Self::Admin || (is_ada && is_of_ada))
+    }
+
+    fn is_owner(self) -> bool {
+        matches!(self, Self::Owner | Self::SignedOut)
     }
 
     fn lists(self, object: Object) -> bool {

@@ -33,6 +33,7 @@ pub const ROUTES: &[Row] = &[
     ("DELETE", "/v1/collections/{collection}", [401, 403, 409]),
     ("GET", "/v1/collections/{collection}/records", [401, 200, 200]),
     ("POST", "/v1/collections/{collection}/records", [401, 400, 400]),
+    ("PUT", "/v1/collections/{collection}/records", [400, 400, 400]),
     ("GET", "/v1/collections/{collection}/records/{id}", [401, 404, 200]),
     ("PUT", "/v1/collections/{collection}/records/{id}", [428, 428, 428]),
     ("PATCH", "/v1/collections/{collection}/records/{id}", [401, 404, 200]),

@@ -26,3 +26,4 @@ pub mod shared_lists;
 mod stored_form;
 mod undelete;
 mod unique_values;
+mod upsert;

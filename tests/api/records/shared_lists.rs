@@ -4,6 +4,7 @@ pub mod entries;
 mod followed;
 mod programs;
 
+use crate::records::operators::MEDIA_TYPE;
 use crate::records::pages::encoded;
 use crate::world::{Answer, Caller, World};
 use axum::http::Method;
@@ -246,4 +247,33 @@ async fn a_write_of_too_many_entries_is_refused_with_numbers() {
     assert_eq!(ada.get(NOTES).await.expect(200).body["items"].as_array().unwrap().len(), 1);
     let long = admin.post(NOTES, body(vec!["x".repeat(2_100)])).await.expect(400);
     assert_eq!(long.body["errors"][0]["code"], "index_key_too_long", "{}", long.text);
+}
+
+/// Operators and upserts are writes like any other: the entries follow.
+#[tokio::test]
+async fn operators_and_upserts_move_a_note_between_lists() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.put(DEFINITION, notes()).await.expect(201);
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let note = made(&ada, "shared", &[ada.id()]).await;
+    let operate = async |caller: &Caller<'_>, body: Value| {
+        let knock = caller.request(Method::PATCH, &path(&note)).header("content-type", MEDIA_TYPE);
+        knock.json(body).send().await.expect(200)
+    };
+    operate(&ada, json!({ "append": { "members": [bob.id()] } })).await;
+    assert_eq!((listed(&ada, "").await, listed(&bob, "").await), (vec!["shared".into()], vec!["shared".into()]));
+    let left = operate(&ada, json!({ "remove": { "members": [ada.id()] } })).await;
+    assert!(left.body.get("text").is_none(), "who left does not read it any more");
+    assert_eq!((listed(&ada, "").await, listed(&bob, "").await), (Vec::<String>::new(), vec!["shared".into()]));
+    let upsert = async |caller: &Caller<'_>, members: &[&str]| {
+        let body = json!({ "id": note["id"], "text": "again", "members": members });
+        caller.request(Method::PUT, &format!("{NOTES}?unique=id")).json(body).send().await
+    };
+    upsert(&bob, &[ada.id(), bob.id()]).await.expect(200);
+    assert_eq!((listed(&ada, "").await, listed(&bob, "").await), (vec!["again".into()], vec!["again".into()]));
+    bob.delete(&path(&note)).await.expect(204);
+    assert_eq!(listed(&ada, "").await, Vec::<String>::new());
+    upsert(&bob, &[bob.id()]).await.expect(201);
+    assert_eq!((listed(&ada, "").await, listed(&bob, "").await), (Vec::<String>::new(), vec!["again".into()]));
 }

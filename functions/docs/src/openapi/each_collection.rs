@@ -1,7 +1,7 @@
 //! The part of the document for one collection: the routes of its records under its name, with its schemas.
 
 use super::operation::{Naming, add, operation, schema};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use undercroft::routes::{self, Route};
 use undercroft::schema::{Definition, refer};
 
@@ -20,6 +20,7 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
     let own = [
         ("Record", collection.record_schema(false)),
         ("RecordInput", collection.input_schema()),
+        ("RecordUpsert", with_id(collection.input_schema())),
         ("RecordPatch", collection.patch_schema()),
     ];
     for (part, schema) in own {
@@ -29,6 +30,15 @@ pub fn add_to(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, 
         let of_any = schemas.get(part).cloned().unwrap_or_default();
         schemas.insert(self::schema(Some(name), part), renamed(of_any, name));
     }
+}
+
+/// The schema of a body that may name the record's id.
+fn with_id(mut input: Value) -> Value {
+    if let Some(Value::Object(properties)) = input.get_mut("properties") {
+        let id = json!({ "type": "string", "format": "uuid", "description": "the id, for `unique=id`" });
+        properties.insert("id".to_owned(), id);
+    }
+    input
 }
 
 /// Returns `list` for `listRecords`.

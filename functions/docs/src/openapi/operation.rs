@@ -158,6 +158,7 @@ pub fn schema(collection: Option<&str>, name: &str) -> String {
     let part = match name {
         "Record" => "record",
         "RecordInput" => "input",
+        "RecordUpsert" => "upsert",
         "RecordPatch" => "patch",
         "PatchedRecord" => "patched",
         "WrittenRecord" => "written",

@@ -109,7 +109,8 @@ fn declarable(layout: &Layout, partition: &[&str], sort: Vec<SortField>) -> Opti
 /// Whether an index can contain the field. `members[]` stands for the elements of an array, of which the definition decides.
 pub(super) fn is_usable(fields: &FieldTypes, field: &str) -> bool {
     let kind_fits = |kind: &Kind| element_of(field).is_some() || kind.is_scalar();
-    !matches!(field, "id" | "version") && fields.visible(stored_field(field)).is_some_and(|field| kind_fits(&field.kind))
+    !matches!(field, "id" | "version")
+        && fields.visible(stored_field(field)).is_some_and(|field| kind_fits(&field.kind))
 }
 
 /// The definition of an advised index.

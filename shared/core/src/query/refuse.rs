@@ -70,7 +70,9 @@ impl Refused<'_> {
                     format!("No index serves {shown}. Add the index in `addIndex`{or_scan}.{}", bounded(missing));
                 (message, Some(definition(index)))
             }
-            (_, true) => (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}.{}", bounded(missing)), None),
+            (_, true) => {
+                (format!("No index serves {shown}. Add the indexes {definitions}{or_scan}.{}", bounded(missing)), None)
+            }
             (_, false) => {
                 let message = format!(
                     "No index serves {shown}. It needs {definitions}, and a collection has at most {MAX_INDEXES} indexes. Replace an index that no query needs{or_scan}."

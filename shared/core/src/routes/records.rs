@@ -72,6 +72,23 @@ pub fn of_each_collection() -> Vec<Route> {
             .with(&["ETag", "Location"])
             .refuses(403, "The rule does not allow this record.")
             .refuses(409, "Another record holds one of its unique values."),
+        put(RECORDS, "upsertRecord", Rules(&["create", "update"]))
+            .does("Replaces the record that has the same unique value, or creates it.")
+            .note(
+                "`unique` names a unique constraint, or `id`. A record that the caller may not both read and update is not \
+                 replaced: the answer is that of a create whose value is taken. With `unique=id` a deleted record comes back with \
+                 this data, if the caller may undelete it.",
+            )
+            .takes(&["UniqueFields", "IfMatch", "IfNoneMatch"])
+            .reads("RecordUpsert")
+            .idempotency_key()
+            .answers(200, "WrittenRecord", "The replaced record.")
+            .with(&["ETag"])
+            .answers(201, "WrittenRecord", "The created record.")
+            .with(&["ETag", "Location"])
+            .refuses(403, "The rule does not allow this record.")
+            .refuses(409, "Another record holds one of its unique values.")
+            .refuses(422, "The fields are no unique constraint, or one whose values are still being collected."),
         get(RECORD, "readRecord", Rules(&["read"]))
             .does("Reads a record, in one round trip for half a read unit.")
             .note("Each level of `expand` adds one round trip.")

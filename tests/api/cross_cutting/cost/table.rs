@@ -120,6 +120,14 @@ async fn one_record(table: &Table, admin: &Caller<'_>, ada: &Caller<'_>) {
     // Only admins see the cost of writes with unique values or `restrict`.
     let unique = admin.post("/v1/collections/tasks/records", own).await.expect(201);
     table.hold("create, with one index and a unique field", unique.cost());
+    let upsert = async || {
+        let mut body = body("v");
+        body["owner"] = json!(admin.id());
+        let knock = admin.request(Method::PUT, "/v1/collections/tasks/records?unique=slug");
+        knock.json(body).send().await
+    };
+    table.hold("upsert that creates, with one index and a unique field", upsert().await.expect(201).cost());
+    table.hold("upsert that replaces, with one index and a unique field", upsert().await.expect(200).cost());
     let made = ada.post(PLAIN, body("a")).await.expect(201);
     table.hold("create, with one index", made.cost());
     let once = async || {

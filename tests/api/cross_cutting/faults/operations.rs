@@ -73,6 +73,10 @@ pub enum Operation {
     AddUnread,
     AddRead,
     Replace,
+    /// By a unique value that no record has.
+    UpsertNew,
+    /// By a unique value that a record has.
+    UpsertThere,
     Delete,
     DeleteRestricted,
     /// A record whose only referrer is deleted.
@@ -161,6 +165,11 @@ impl Operation {
             Self::Replace => {
                 let body = json!({ "title": "replaced", "owner": ada.id(), "slug": tag });
                 Asked::new(ada, Method::PUT, task, body).when("if-match", "\"1\"").told_by(&[412])
+            }
+            Self::UpsertNew | Self::UpsertThere => {
+                let slug = if self == Self::UpsertNew { format!("{tag}new") } else { tag.to_owned() };
+                let body = json!({ "title": "upserted", "owner": ada.id(), "slug": slug });
+                Asked::new(ada, Method::PUT, format!("{TASKS}?unique=slug"), body)
             }
             Self::Undelete => {
                 ada.delete(&task).await.expect(204);

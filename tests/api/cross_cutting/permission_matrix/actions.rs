@@ -24,6 +24,8 @@ pub enum Action {
     /// A patch of a field that nobody writes.
     PatchVersion,
     Replace,
+    /// By id, without a condition.
+    Upsert,
     /// Under an id chosen by the client.
     MakeAs,
     Make,
@@ -34,7 +36,7 @@ pub enum Action {
 
 use Action::*;
 
-pub const ACTIONS: [Action; 14] = [
+pub const ACTIONS: [Action; 15] = [
     Read,
     ReadConsistently,
     Patch,
@@ -44,6 +46,7 @@ pub const ACTIONS: [Action; 14] = [
     PatchKept,
     PatchVersion,
     Replace,
+    Upsert,
     MakeAs,
     Make,
     MakeForAnother,
@@ -75,6 +78,12 @@ impl Action {
             Add => or_nothing(200, who.changes(object)),
             // The body names the owner; to who may not read the record that is a change, whoever it names.
             Replace => or_nothing(200, who.changes(object) && who.reads(object)),
+            Upsert if is_admin && !object.is_there() => 201,
+            Upsert if who.changes(object) && who.reads(object) => 200,
+            // As a create: only for oneself, and the id is taken by a record that the caller may not change or bring back.
+            Upsert if !who.holds(object) && (object != Object::Absent || !who.is_owner()) => 403,
+            Upsert if object == Object::Absent => 201,
+            Upsert => 409,
             GiveAway => or_nothing(200, is_admin && object.is_there()),
             PatchKept if is_admin => or_nothing(200, object.is_there()),
             PatchKept | PatchVersion => 400,
@@ -105,7 +114,7 @@ impl Action {
         match self {
             Read | ReadConsistently => Method::GET,
             Patch | PatchIndexed | Add | GiveAway | PatchKept | PatchVersion => Method::PATCH,
-            Replace | MakeAs => Method::PUT,
+            Replace | Upsert | MakeAs => Method::PUT,
             Make | MakeForAnother | Undelete => Method::POST,
             Delete => Method::DELETE,
         }
@@ -115,12 +124,13 @@ impl Action {
         match self {
             ReadConsistently => format!("{object}?consistent=true"),
             Make | MakeForAnother => PLOTS.to_owned(),
+            Upsert => format!("{PLOTS}?unique=id"),
             Undelete => format!("{object}/undelete"),
             _ => object.to_owned(),
         }
     }
 
-    fn body(self, stage: &Stage<'_>, who: Who, object: Object) -> Option<Value> {
+    fn body(self, stage: &Stage<'_>, who: Who, object: Object, at: &str) -> Option<Value> {
         let whole = |owner: &str| {
             let mut whole = stage.body(object);
             whole["owner"] = json!(owner);
@@ -134,6 +144,11 @@ impl Action {
             PatchKept => json!({ "kept": "changed" }),
             PatchVersion => json!({ "version": 7 }),
             Replace => stage.body(object),
+            Upsert => {
+                let mut whole = stage.body(object);
+                whole["id"] = json!(at.rsplit('/').next());
+                whole
+            }
             MakeAs | Make => whole(stage.id(who)),
             MakeForAnother => whole("another"),
             Read | ReadConsistently | Delete | Undelete => return None,
@@ -162,7 +177,7 @@ impl Action {
     }
 
     async fn asked(self, stage: &Stage<'_>, who: Who, object: Object, at: &str, way: Way) -> Answer {
-        let (caller, path, body) = (stage.by(who), self.path(at), self.body(stage, who, object));
+        let (caller, path, body) = (stage.by(who), self.path(at), self.body(stage, who, object, at));
         if way == Way::Batch {
             let mut operation = json!({ "method": self.method().as_str(), "path": path });
             body.into_iter().for_each(|body| operation["body"] = body);
@@ -208,7 +223,7 @@ impl Way {
     pub fn route(self, action: Action) -> (String, String) {
         let path = match (self, action) {
             (Self::Batch, _) => "/v1/batch",
-            (_, Make | MakeForAnother) => "/v1/collections/{collection}/records",
+            (_, Make | MakeForAnother | Upsert) => "/v1/collections/{collection}/records",
             (_, Undelete) => "/v1/collections/{collection}/records/{id}/undelete",
             _ => "/v1/collections/{collection}/records/{id}",
         };
