@@ -56,7 +56,7 @@ pub(super) async fn upsert(
     let change = change.map(|(grant, body)| intent(grant, What::Replace(body), preconditions.clone()));
     let grant = create.as_ref().ok().or(change.as_ref()).map(|either| either.grant.clone());
     let grant = grant.ok_or_else(|| Error::internal("an upsert came to nothing"))?;
-    let upsert = Upsert { by, create, change, restore };
+    let upsert = Upsert { by, create, change, restore, row: None };
     Ok(Prepared::new(grant, id, What::Upsert(Box::new(upsert)), preconditions))
 }
 

@@ -64,6 +64,17 @@ pub struct Upsert {
     pub change: Option<Intent>,
     /// The rights that permit to bring back a deleted record with this id. One is enough.
     pub restore: Vec<Grant>,
+    /// The row of an import that it comes from.
+    pub row: Option<ImportedRow>,
+}
+
+/// A row of an import. Its line is stored with the record, so that no earlier line is written after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedRow {
+    /// The job.
+    pub job: String,
+    /// The line in the file.
+    pub line: u64,
 }
 
 /// What names the record of an upsert.
@@ -217,6 +228,15 @@ impl Intent {
 }
 
 impl Intent {
+    /// Every record that it may come to point at.
+    pub fn every_target(&self) -> impl Iterator<Item = &Target> {
+        let either = match &self.what {
+            What::Upsert(upsert) => [upsert.create.as_ref().ok(), upsert.change.as_ref()],
+            _ => [None, None],
+        };
+        self.targets.iter().chain(either.into_iter().flatten().flat_map(|intent| &intent.targets))
+    }
+
     /// Whether making it twice changes more than making it once.
     pub(super) fn is_relative(&self) -> bool {
         matches!(self.what, What::Operate(_))

@@ -4,7 +4,7 @@
 //! A record that the caller may not read and change is treated as one whose values are taken, as for a create.
 
 use super::conditions::OTHER_VERSION;
-use super::intent::{Failed, Intent, Upsert, UpsertKey, What, Write};
+use super::intent::{Failed, ImportedRow, Intent, Upsert, UpsertKey, What, Write};
 use super::item::Item;
 use super::record::{Record, key};
 use super::records::Records;
@@ -96,6 +96,7 @@ impl Records {
             UpsertKey::Unique(marker) => marker.is_held_by(collection, record),
         });
         match named {
+            Some(record) if upsert.row.as_ref().is_some_and(|row| row.is_behind(&record)) => Err(WRITTEN),
             Some(record) if !record.deleted => {
                 let is_read = |change: &&Intent| change.grant.allows_reading(&record.view());
                 let Some(change) = upsert.change.as_ref().filter(is_read) else {
@@ -148,6 +149,23 @@ impl Intent {
             What::Upsert(upsert) => Some(upsert),
             _ => None,
         }
+    }
+}
+
+/// The error when this or a later row of the import wrote the record last. An import sends no other condition.
+const WRITTEN: Error = Error::PreconditionFailed("This or a later row of the import has written the record.");
+
+impl ImportedRow {
+    /// The id of the request that writes this row.
+    pub fn request(&self) -> String {
+        format!("{}:{}", self.job, self.line)
+    }
+
+    /// Whether this or a later row wrote the record last.
+    fn is_behind(&self, record: &Record) -> bool {
+        let line =
+            record.request_id.strip_prefix(&self.job).and_then(|rest| rest.strip_prefix(':')?.parse::<u64>().ok());
+        line.is_some_and(|line| line >= self.line)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod failures;
+mod modes;
 mod rows;
 mod trees;
 
@@ -62,8 +63,15 @@ async fn enqueue(admin: &Caller<'_>, kind: &str, payload: Value) -> String {
 }
 
 pub async fn import(admin: &Caller<'_>, collection: &str, format: &str, text: impl AsRef<[u8]>) -> String {
+    import_as(admin, collection, format, text, json!({})).await
+}
+
+/// With these members of the payload beside the usual ones.
+async fn import_as(admin: &Caller<'_>, collection: &str, format: &str, text: impl AsRef<[u8]>, with: Value) -> String {
     let key = upload(admin, format, text).await;
-    enqueue(admin, "records.import", json!({ "collection": collection, "format": format, "key": key })).await
+    let mut payload = json!({ "collection": collection, "format": format, "key": key });
+    payload.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    enqueue(admin, "records.import", payload).await
 }
 
 pub async fn export(admin: &Caller<'_>, collection: &str, format: &str) -> String {

@@ -1,13 +1,14 @@
-//! Creates records from rows: many in parallel, reported in the order of the file.
+//! Writes records from rows: many in parallel, reported in the order of the file.
 
 use super::deferred_rows::At;
 use super::failure::Failure;
 use super::import_row;
+use super::import_upsert;
 use super::row_reader::RowPosition;
 use super::slice::Slice;
 use super::tools::Tools;
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use undercroft::error::{Error, FieldError};
@@ -16,6 +17,7 @@ use undercroft::futures::stream::FuturesOrdered;
 use undercroft::jobs::Import;
 use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
+use undercroft::store::intent::{ImportedRow, What};
 use undercroft::store::jobs::Job;
 
 /// Number of records written in parallel.
@@ -52,6 +54,16 @@ pub enum Behind {
     InFile(RowPosition),
     /// A later pass, over the waiting rows.
     Waiting(At),
+}
+
+/// A row whose members are known.
+struct Parsed {
+    line: u64,
+    members: Result<Map<String, Value>, Error>,
+    behind: Behind,
+    collection: Arc<Collection>,
+    /// What names its record, if the import looks for one.
+    key: Option<String>,
 }
 
 /// A row after a try to create its record.
@@ -98,30 +110,45 @@ impl ImportBatch<'_> {
         let mut rows = rows.into_iter().enumerate().take_while(|(nth, _)| in_time(*nth));
         let turns = Turns::default();
         let (mut tries, mut tried, mut ended) = (FuturesOrdered::new(), Vec::new(), Ok(()));
+        let (mut next, mut keys): (Option<Parsed>, VecDeque<Option<String>>) = (None, VecDeque::new());
         loop {
             while ended.is_ok() && tries.len() < SIDE_BY_SIDE {
-                let Some((_, row)) = rows.next() else { break };
-                match self.collection().await {
-                    Ok(collection) => tries.push_back(self.try_one(row, columns, collection, &turns)),
-                    Err(failure) => ended = Err(failure),
+                if next.is_none() {
+                    let Some((_, row)) = rows.next() else { break };
+                    match self.collection().await {
+                        Ok(collection) => next = Some(self.parsed(row, columns, collection)),
+                        Err(failure) => ended = Err(failure),
+                    }
                 }
+                // Rows with the same key are written one after the other, in the order of their lines.
+                let is_free = |next: &mut Parsed| next.key.is_none() || !keys.contains(&next.key);
+                let Some(row) = next.take_if(is_free) else { break };
+                keys.push_back(row.key.clone());
+                tries.push_back(self.try_one(row, &turns));
             }
             match tries.next().await {
-                Some(one) => tried.push(one),
+                Some(one) => {
+                    keys.pop_front();
+                    tried.push(one);
+                }
                 None => return (tried, ended),
             }
         }
     }
 
-    async fn try_one(
-        &self,
-        row: Read,
-        columns: Option<&[String]>,
-        collection: Arc<Collection>,
-        turns: &Turns,
-    ) -> Tried {
+    fn parsed(&self, row: Read, columns: Option<&[String]>, collection: Arc<Collection>) -> Parsed {
         let Read { line, content, behind } = row;
-        match members(content, columns, &collection) {
+        let members = members(content, columns, &collection);
+        let key = members.as_ref().ok().and_then(|members| {
+            let key = import_upsert::key(self.import, &collection, members).ok()??;
+            Some(key.name().to_owned())
+        });
+        Parsed { line, members, behind, collection, key }
+    }
+
+    async fn try_one(&self, row: Parsed, turns: &Turns) -> Tried {
+        let Parsed { line, members, behind, collection, .. } = row;
+        match members {
             Ok(members) => {
                 let made = self.make(&collection, line, &members, turns).await;
                 Tried { line, members: Some(members), made, behind }
@@ -148,7 +175,7 @@ impl ImportBatch<'_> {
         fate(made, waits)
     }
 
-    /// Creates the record of a row, unless this job has already created it.
+    /// Writes the record of a row, unless this job has already done so.
     async fn make(
         &self,
         collection: &Arc<Collection>,
@@ -156,10 +183,19 @@ impl ImportBatch<'_> {
         members: &Map<String, Value>,
         turns: &Turns,
     ) -> Result<(), Error> {
-        let intent = import_row::intent(self.tools, collection, self.job, line, members.clone()).await?;
-        let _turns = turns.take(intent.targets.iter().map(|target| target.id.as_str())).await;
-        match self.tools.records.write_one(&intent, &format!("{}:{line}", self.job.id), None).await {
+        let intent = match import_upsert::key(self.import, collection, members)? {
+            None => import_row::intent(self.tools, collection, self.job, line, members.clone()).await?,
+            Some(key) => {
+                let of = (self.job, self.import);
+                import_upsert::intent(self.tools, collection, of, line, (key, members.clone())).await?
+            }
+        };
+        let _turns = turns.take(intent.every_target().map(|target| target.id.as_str())).await;
+        let request = ImportedRow { job: self.job.id.clone(), line }.request();
+        match self.tools.records.write_one(&intent, &request, None).await {
             Ok(_) => Ok(()),
+            // This or a later row with the same key wrote it.
+            Err(Error::PreconditionFailed(_)) if matches!(intent.what, What::Upsert(_)) => Ok(()),
             // Only this job creates a record with this id, so it was created before and changed since.
             Err(Error::PreconditionFailed(_)) if !import_row::has_own_id(self.job, line, &intent.id) => Ok(()),
             Err(error) => Err(error),

@@ -76,13 +76,21 @@ pub async fn intent(
     line: u64,
     mut data: Map<String, Value>,
 ) -> Result<Intent> {
-    let now = tools.clock.millis();
+    let id = take_id(tools, job, line, &mut data)?;
+    create(tools, collection, id, data).await
+}
+
+/// Takes the id of a row's record out of its members, and those that the server sets again.
+///
+/// # Errors
+/// Why the row is invalid.
+pub fn take_id(tools: &Tools, job: &Job, line: u64, data: &mut Map<String, Value>) -> Result<String> {
     let id = match data.remove("id") {
-        Some(id) => own_id(&id, now)?,
+        Some(id) => own_id(&id, tools.clock.millis())?,
         None => of_line(job, line)?,
     };
     if has_own_id(job, line, &id) {
-        KEPT_ANEW.iter().for_each(|name| drop(data.remove(*name)));
+        leave_out(data);
     }
     let kept = KEPT_ANEW.iter().filter(|name| data.contains_key(**name));
     let message = "The server sets this field. It is ignored only in a row with an `id`, as in an export; otherwise leave it \
@@ -91,6 +99,25 @@ pub async fn intent(
     if !kept.is_empty() {
         return Err(Error::Invalid(kept));
     }
+    Ok(id)
+}
+
+/// Leaves out what the server sets again.
+pub fn leave_out(data: &mut Map<String, Value>) {
+    KEPT_ANEW.iter().for_each(|name| drop(data.remove(*name)));
+}
+
+/// The create of a record with this id.
+///
+/// # Errors
+/// Why the data is invalid.
+pub async fn create(
+    tools: &Tools,
+    collection: &Arc<Collection>,
+    id: String,
+    mut data: Map<String, Value>,
+) -> Result<Intent> {
+    let now = tools.clock.millis();
     complete_new(collection, &mut data)?;
     let targets = targets(&tools.definitions, collection, Referring::System(&tools.system), &data, now).await?;
     let grant = tools.system.grant(collection, now);
@@ -114,7 +141,11 @@ fn own_id(id: &Value, now: u64) -> Result<String> {
     }
 }
 
-fn of_line(job: &Job, line: u64) -> Result<String> {
+/// The id of a line without one.
+///
+/// # Errors
+/// The file has too many lines.
+pub fn of_line(job: &Job, line: u64) -> Result<String> {
     let line =
         u32::try_from(line).map_err(|_| Error::field("", "too_many", "A file has at most 4,294,967,295 lines."))?;
     Ok(id::numbered(id::millis(&job.id).unwrap_or_default(), &job.id, line))

@@ -6,6 +6,7 @@ mod email_send;
 mod failure;
 mod import_batch;
 mod import_row;
+mod import_upsert;
 mod index_build;
 mod multipart_writer;
 mod outcome;

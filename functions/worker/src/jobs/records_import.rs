@@ -1,4 +1,4 @@
-//! `records.import`: creates a record for every valid row of a file. Refused rows are counted and listed by line in a separate
+//! `records.import`: creates a record for every valid row of a file, or replaces the one that the row names. Refused rows are counted and listed by line in a separate
 //! file.
 //!
 //! Every step is safe to repeat: a record stores the job and the line of its row. So a slice interrupted by a crash is repeated
@@ -8,6 +8,7 @@ use super::deferred_rows::{self, At, Queue, Waiting};
 use super::failure::{AFTER_FAILURE, Failure};
 use super::import_batch::{Behind, Content, Fate, ImportBatch, Read, Tried, defined};
 use super::import_row;
+use super::import_upsert;
 use super::multipart_writer::{Growing, Grown, of_files};
 use super::outcome::Outcome;
 use super::row_reader::{Row, RowPosition, Rows};
@@ -20,6 +21,7 @@ use undercroft::aws::objects::Head;
 use undercroft::error::Error;
 use undercroft::files::{Format, refused_key};
 use undercroft::jobs::Import;
+use undercroft::records::upsert::constraint;
 use undercroft::schema::Collection;
 use undercroft::store::jobs::Job;
 
@@ -89,7 +91,15 @@ pub async fn run(tools: &Tools, job: &Job, import: Import, slice: &Slice) -> Res
 async fn begin(tools: &Tools, import: &Import) -> Result<Progress, Failure> {
     let head = tools.files.head(&import.key).await.map_err(of_files)?;
     let head = head.ok_or_else(|| Failure::last("The file does not exist. Upload it before the import."))?;
-    let generation = defined(&tools.definitions, import, None).await?.definition().generation;
+    let collection = defined(&tools.definitions, import, None).await?;
+    if let Some(fields) = import_upsert::named_by(import) {
+        constraint(&collection, &fields).map_err(|error| match error {
+            Error::Refused { code: "constraint_building", detail, .. } => Failure::new(detail),
+            Error::Refused { detail, .. } => Failure::last(detail),
+            error => error.into(),
+        })?;
+    }
+    let generation = collection.definition().generation;
     Ok(Progress { size: head.size, etag: head.etag, generation, ..Progress::default() })
 }
 

@@ -7,4 +7,4 @@ pub use kinds::{
     AskedBy, BUILD_JOB, CASCADE_JOB, CHECK_JOB, DEFAULT_ATTEMPTS, EMAIL_JOB, EXPORT_JOB, IMPORT_JOB, JOB_KINDS,
     JobKind, MAX_ATTEMPTS, PURGE_JOB, RESTORE_JOB, UNDELETE_JOB, planned,
 };
-pub use payloads::{EmailPayload, Export, Import, Undelete};
+pub use payloads::{EmailPayload, Export, Import, ImportMode, Undelete};

@@ -47,6 +47,24 @@ pub struct Import {
     pub key: String,
     /// The file format.
     pub format: Format,
+    /// What happens where a record exists.
+    #[serde(default)]
+    pub mode: ImportMode,
+    /// The fields whose values name the record of a row, separated by commas, instead of its `id`.
+    pub unique: Option<String>,
+}
+
+/// What an import does where the record of a row exists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ImportMode {
+    /// Refuses the row.
+    #[default]
+    Create,
+    /// Replaces the record by the row.
+    Replace,
+    /// Merges the row into the record (RFC 7396).
+    Merge,
 }
 
 /// The payload of an undelete by time.
@@ -116,7 +134,27 @@ pub(super) fn check_import(payload: &Map<String, Value>) -> Vec<FieldError> {
     if payload.get("collection").and_then(Value::as_str) == Some("users") {
         errors.push(error("collection", "users", "Users cannot be imported. Accounts are created by signing up."));
     }
-    let takes = ["collection", "format", "key"];
+    let mode = payload.get("mode").map(|mode| ImportMode::deserialize(mode).ok());
+    if mode == Some(None) {
+        errors.push(error("mode", "enum", "Send create, replace or merge."));
+    }
+    let is_name =
+        |unique: &Value| unique.as_str().is_some_and(|fields| fields.split(',').all(|field| !field.is_empty()));
+    match (payload.get("unique"), mode) {
+        (Some(unique), _) if !is_name(unique) => {
+            let message = "Send `id` or the fields of a unique constraint, separated by commas.";
+            errors.push(error("unique", "type", message));
+        }
+        (Some(_), None | Some(Some(ImportMode::Create))) => {
+            errors.push(error(
+                "unique",
+                "unexpected",
+                "Only the modes replace and merge look for a record. Leave it out.",
+            ));
+        }
+        _ => {}
+    }
+    let takes = ["collection", "format", "key", "mode", "unique"];
     errors.extend(unknown(
         payload,
         &takes,
