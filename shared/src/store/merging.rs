@@ -37,10 +37,12 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         }
         collection.apply_defaults_again(&mut data);
     }
+    let unheard = take_unheard(collection, stored, change, &mut data);
     collection.validate_change(&stored.data, &mut data).map_err(|problems| match change {
         What::Merge(patch) => Error::Invalid(of_merged(patch, problems)),
         _ => Error::Invalid(problems),
     })?;
+    data.extend(unheard);
     size_shares::check(collection, Some(&stored.data), &data)?;
     let fixed = |name: &&String| {
         (collection.write_once(name) && !grant.is_system()) || (collection.read_only(name) && !grant.is_admin())
@@ -56,6 +58,20 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         )),
         None => Ok(data),
     }
+}
+
+/// Takes out the stored fields that a patch does not touch and that this function has not heard of: another one goes by a newer
+/// definition already. They stay as they are.
+fn take_unheard(
+    collection: &Collection,
+    stored: &Record,
+    change: &What,
+    data: &mut Map<String, Value>,
+) -> Map<String, Value> {
+    let What::Merge(patch) = change else { return Map::new() };
+    let unheard = |name: &&String| collection.field(name).is_none() && !patch.contains_key(*name);
+    let names: Vec<&String> = stored.data.keys().filter(unheard).collect();
+    names.into_iter().filter_map(|name| data.remove_entry(name)).collect()
 }
 
 /// Why the outcome of a change depends on stored fields that the writer may not read. Whether such a change is valid, or

@@ -1,6 +1,6 @@
 //! A cached definition is a lease: after `inForceAt` nothing that was withdrawn is accepted, and no acknowledged write is lost.
 
-use super::{DEFINITION, SETTLED, job_of, tasks_with, with_title_of, work};
+use super::{DEFINITION, HEARD, SETTLED, job_of, tasks_with, with_title_of, work};
 use crate::imports::files;
 use crate::records::crud::{TASKS, path, task, with_tasks};
 use crate::world::{Answer, Caller, World, rounds, tasks};
@@ -237,4 +237,36 @@ async fn a_change_that_only_adds_is_in_force_at_once() {
     let put = admin.put(DEFINITION, open).await.expect(202).body;
     assert_eq!((put.get("inForceAt"), put.get("previous")), (None, None));
     work(&world).await;
+}
+
+#[tokio::test]
+async fn functions_that_have_not_heard_of_a_field_neither_show_nor_refuse_nor_lose_it() {
+    let world = World::of_instances(6).await;
+    with_tasks(&world).await;
+    let (admin, ada) = (world.admin().await, world.user("ada").await);
+    let made = task(&ada, "one").await;
+    world.advance(HEARD);
+    // Half of the functions remember the definition.
+    for _ in 0..3 {
+        ada.get(&path(&made)).await.expect(200);
+    }
+    let mut wider = tasks();
+    wider["schema"]["properties"]["secret"] = json!({ "type": "string", "hidden": true });
+    wider["schema"]["properties"]["note"] = json!({ "type": "string" });
+    admin.put(DEFINITION, wider).await.expect(200);
+    let (mut noted, mut unheard) = (0, 0);
+    for nth in 0..24 {
+        let written = ada.patch(&path(&made), json!({ "secret": "canary", "note": "kept" })).await;
+        assert!([200, 400].contains(&written.status), "{}", written.text);
+        noted += u32::from(written.status == 200);
+        // In an index, so that the stored record is read.
+        let patched = ada.patch(&path(&made), json!({ "priority": nth % 9 })).await.expect(200).body;
+        let now = ada.get(&path(&made)).await.expect(200).body;
+        assert_eq!((patched.get("secret"), now.get("secret")), (None, None), "{patched} {now}");
+        unheard += u32::from(noted > 0 && now.get("note").is_none());
+    }
+    assert!(noted > 0 && unheard > 0, "{noted} {unheard}");
+    world.advance(HEARD);
+    assert_eq!(ada.get(&path(&made)).await.expect(200).body["note"], "kept");
+    assert_eq!(admin.get(&path(&made)).await.expect(200).body["secret"], "canary");
 }
