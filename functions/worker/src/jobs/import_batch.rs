@@ -17,6 +17,7 @@ use undercroft::jobs::Import;
 use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::jobs::Job;
+use undercroft::store::unique_values;
 
 /// Number of records written in parallel.
 pub const SIDE_BY_SIDE: usize = 64;
@@ -96,13 +97,17 @@ impl ImportBatch<'_> {
     ) -> (Vec<Tried>, Result<(), Failure>) {
         let in_time = |nth: usize| nth < SIDE_BY_SIDE || !slice.is_over(0);
         let mut rows = rows.into_iter().enumerate().take_while(|(nth, _)| in_time(*nth));
-        let turns = Turns::default();
+        let (turns, mut claimed) = (Turns::default(), BTreeSet::new());
         let (mut tries, mut tried, mut ended) = (FuturesOrdered::new(), Vec::new(), Ok(()));
         loop {
             while ended.is_ok() && tries.len() < SIDE_BY_SIDE {
                 let Some((_, row)) = rows.next() else { break };
                 match self.collection().await {
-                    Ok(collection) => tries.push_back(self.try_one(row, columns, collection, &turns)),
+                    Ok(collection) => {
+                        let row = parsed(row, columns, &collection);
+                        let is_later = row.members.as_ref().is_some_and(|row| !claims(row, &collection, &mut claimed));
+                        tries.push_back(self.try_one(row, is_later, collection, &turns));
+                    }
                     Err(failure) => ended = Err(failure),
                 }
             }
@@ -113,21 +118,16 @@ impl ImportBatch<'_> {
         }
     }
 
-    async fn try_one(
-        &self,
-        row: Read,
-        columns: Option<&[String]>,
-        collection: Arc<Collection>,
-        turns: &Turns,
-    ) -> Tried {
-        let Read { line, content, behind } = row;
-        match members(content, columns, &collection) {
-            Ok(members) => {
-                let made = self.make(&collection, line, &members, turns).await;
-                Tried { line, members: Some(members), made, behind }
-            }
-            Err(error) => Tried { line, members: None, made: Err(error), behind },
+    /// A row that claims what an earlier row of the batch claims (`is_later`) is left to [`ImportBatch::settle`], which takes the rows in
+    /// their order. So the first line has the value, however the file is read.
+    async fn try_one(&self, mut row: Tried, is_later: bool, collection: Arc<Collection>, turns: &Turns) -> Tried {
+        if let (Some(members), Ok(())) = (&row.members, &row.made) {
+            row.made = match is_later {
+                true => Err(Error::Unavailable { retry_after: 0, source: None }),
+                false => self.make(&collection, row.line, members, turns).await,
+            };
         }
+        row
     }
 
     /// Retries a row alone if it conflicted with another write or points at a row of this file that may have a record by now. The
@@ -206,6 +206,28 @@ fn members(content: Content, columns: Option<&[String]>, collection: &Collection
             Err(Error::field("", "too_large", "The row is longer than 400 KB, the maximum size of a record."))
         }
     }
+}
+
+/// A row before the try, with its members or why it has none.
+fn parsed(row: Read, columns: Option<&[String]>, collection: &Collection) -> Tried {
+    let Read { line, content, behind } = row;
+    match members(content, columns, collection) {
+        Ok(members) => Tried { line, members: Some(members), made: Ok(()), behind },
+        Err(error) => Tried { line, members: None, made: Err(error), behind },
+    }
+}
+
+/// Whether no earlier row claimed the id or a unique value of this row, which it claims now.
+fn claims(row: &Map<String, Value>, collection: &Collection, claimed: &mut BTreeSet<String>) -> bool {
+    let mut stored = row.clone();
+    collection.apply_defaults(&mut stored);
+    collection.canonicalise(&mut stored);
+    let id = row.get("id").and_then(Value::as_str).map(str::to_owned);
+    let mut is_first = true;
+    for value in unique_values(collection, &stored).into_iter().chain(id) {
+        is_first &= claimed.insert(value);
+    }
+    is_first
 }
 
 /// The result of a row.
