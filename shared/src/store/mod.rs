@@ -51,3 +51,4 @@ mod write_limits;
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
 pub use expression::Expression;
 pub use table::{Page, Table, TableQuery, TransactionOutcome, WriteOutcome};
+pub use unique::unique_values;

@@ -26,6 +26,11 @@ pub fn markers(collection: &Collection, data: &Map<String, Value>) -> Vec<Marker
     markers_of(&definition.name, definition.generation, &definition.unique, data)
 }
 
+/// The unique values of a record with this data, each in a form that is the same for equal values.
+pub fn unique_values(collection: &Collection, data: &Map<String, Value>) -> Vec<String> {
+    markers(collection, data).into_iter().map(|marker| marker.partition).collect()
+}
+
 /// The same for a deleted collection, of which only its generation and constraints are known.
 pub fn markers_of(name: &str, generation: u32, unique: &[Vec<String>], data: &Map<String, Value>) -> Vec<Marker> {
     let marker = |fields: &Vec<String>| {

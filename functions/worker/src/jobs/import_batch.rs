@@ -8,7 +8,7 @@ use super::row_reader::RowPosition;
 use super::slice::Slice;
 use super::tools::Tools;
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use undercroft::error::{Error, FieldError};
@@ -19,6 +19,7 @@ use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::intent::{ImportedRow, What};
 use undercroft::store::jobs::Job;
+use undercroft::store::unique_values;
 
 /// Number of records written in parallel.
 pub const SIDE_BY_SIDE: usize = 64;
@@ -54,16 +55,6 @@ pub enum Behind {
     InFile(RowPosition),
     /// A later pass, over the waiting rows.
     Waiting(At),
-}
-
-/// A row whose members are known.
-struct Parsed {
-    line: u64,
-    members: Result<Map<String, Value>, Error>,
-    behind: Behind,
-    collection: Arc<Collection>,
-    /// What names its record, if the import looks for one.
-    key: Option<String>,
 }
 
 /// A row after a try to create its record.
@@ -108,53 +99,38 @@ impl ImportBatch<'_> {
     ) -> (Vec<Tried>, Result<(), Failure>) {
         let in_time = |nth: usize| nth < SIDE_BY_SIDE || !slice.is_over(0);
         let mut rows = rows.into_iter().enumerate().take_while(|(nth, _)| in_time(*nth));
-        let turns = Turns::default();
+        let (turns, mut claimed) = (Turns::default(), BTreeSet::new());
         let (mut tries, mut tried, mut ended) = (FuturesOrdered::new(), Vec::new(), Ok(()));
-        let (mut next, mut keys): (Option<Parsed>, VecDeque<Option<String>>) = (None, VecDeque::new());
         loop {
             while ended.is_ok() && tries.len() < SIDE_BY_SIDE {
-                if next.is_none() {
-                    let Some((_, row)) = rows.next() else { break };
-                    match self.collection().await {
-                        Ok(collection) => next = Some(self.parsed(row, columns, collection)),
-                        Err(failure) => ended = Err(failure),
+                let Some((_, row)) = rows.next() else { break };
+                match self.collection().await {
+                    Ok(collection) => {
+                        let row = parsed(row, columns, &collection);
+                        let is_later = row.members.as_ref().is_some_and(|row| !claims(row, &collection, &mut claimed));
+                        tries.push_back(self.try_one(row, is_later, collection, &turns));
                     }
+                    Err(failure) => ended = Err(failure),
                 }
-                // Rows with the same key are written one after the other, in the order of their lines.
-                let is_free = |next: &mut Parsed| next.key.is_none() || !keys.contains(&next.key);
-                let Some(row) = next.take_if(is_free) else { break };
-                keys.push_back(row.key.clone());
-                tries.push_back(self.try_one(row, &turns));
             }
             match tries.next().await {
-                Some(one) => {
-                    keys.pop_front();
-                    tried.push(one);
-                }
+                Some(one) => tried.push(one),
                 None => return (tried, ended),
             }
         }
     }
 
-    fn parsed(&self, row: Read, columns: Option<&[String]>, collection: Arc<Collection>) -> Parsed {
-        let Read { line, content, behind } = row;
-        let members = members(content, columns, &collection);
-        let key = members.as_ref().ok().and_then(|members| {
-            let key = import_upsert::key(self.import, &collection, members).ok()??;
-            Some(key.name().to_owned())
-        });
-        Parsed { line, members, behind, collection, key }
-    }
-
-    async fn try_one(&self, row: Parsed, turns: &Turns) -> Tried {
-        let Parsed { line, members, behind, collection, .. } = row;
-        match members {
-            Ok(members) => {
-                let made = self.make(&collection, line, &members, turns).await;
-                Tried { line, members: Some(members), made, behind }
-            }
-            Err(error) => Tried { line, members: None, made: Err(error), behind },
+    /// A row that claims what an earlier row of the batch claims (`is_later`) is left to [`ImportBatch::settle`], which takes the rows in
+    /// their order. So the result does not depend on how the file is read: of rows that create, the first line has the value, of rows that
+    /// replace or merge, the last.
+    async fn try_one(&self, mut row: Tried, is_later: bool, collection: Arc<Collection>, turns: &Turns) -> Tried {
+        if let (Some(members), Ok(())) = (&row.members, &row.made) {
+            row.made = match is_later {
+                true => Err(Error::Unavailable { retry_after: 0, source: None }),
+                false => self.make(&collection, row.line, members, turns).await,
+            };
         }
+        row
     }
 
     /// Retries a row alone if it conflicted with another write or points at a row of this file that may have a record by now. The
@@ -242,6 +218,28 @@ fn members(content: Content, columns: Option<&[String]>, collection: &Collection
             Err(Error::field("", "too_large", "The row is longer than 400 KB, the maximum size of a record."))
         }
     }
+}
+
+/// A row before the try, with its members or why it has none.
+fn parsed(row: Read, columns: Option<&[String]>, collection: &Collection) -> Tried {
+    let Read { line, content, behind } = row;
+    match members(content, columns, collection) {
+        Ok(members) => Tried { line, members: Some(members), made: Ok(()), behind },
+        Err(error) => Tried { line, members: None, made: Err(error), behind },
+    }
+}
+
+/// Whether no earlier row claimed the id or a unique value of this row, which it claims now.
+fn claims(row: &Map<String, Value>, collection: &Collection, claimed: &mut BTreeSet<String>) -> bool {
+    let mut stored = row.clone();
+    collection.apply_defaults(&mut stored);
+    collection.canonicalise(&mut stored);
+    let id = row.get("id").and_then(Value::as_str).map(str::to_owned);
+    let mut is_first = true;
+    for value in unique_values(collection, &stored).into_iter().chain(id) {
+        is_first &= claimed.insert(value);
+    }
+    is_first
 }
 
 /// The result of a row.

@@ -1,9 +1,11 @@
 //! Rows of an import: created records, and errors of refused rows.
 
+use super::crashes::end_by_killing;
 use super::{all, file, import, lines, path, result, with_things};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use undercroft_local::Fault;
 
 #[tokio::test]
 async fn a_row_without_an_id_is_given_one_in_the_order_of_the_lines() {
@@ -134,4 +136,97 @@ async fn a_file_that_is_no_csv_in_utf_8_says_what_it_is() {
         assert!(job["lastError"].as_str().unwrap().contains(message), "{message}: {job}");
     }
     assert!(all(&admin, "things").await.is_empty());
+}
+
+const UNIQUE: &str = "/v1/collections/unique/records";
+
+/// Case A29: elsewhere the same key twice in one import made the whole statement fail. The first line has the value, the later ones are
+/// refused by line, in any slices, and although the worker is killed.
+#[tokio::test]
+async fn of_lines_with_one_unique_value_or_id_the_first_is_imported() {
+    let id = "01900000-0000-7000-8000-00000000000a";
+    let mut rows: Vec<Value> = (0..300).map(|nth| json!({ "slug": format!("s{nth}"), "n": nth })).collect();
+    for (line, slug) in [(290, "s2"), (10, "s9"), (11, "s9"), (60, "1"), (61, "1")] {
+        rows[line]["slug"] = json!(slug);
+    }
+    // 1 and 1.0 are one value, and so is a default. Upper case is no id.
+    (rows[100]["code"], rows[101]["code"]) = (json!(1), json!(1.0));
+    (rows[110]["at"], rows[111]["at"]) = (json!("2026-03-01T12:00:00Z"), json!("2026-03-01T13:00:00+01:00"));
+    (rows[20]["id"], rows[21]["id"], rows[22]["id"]) = (json!(id), json!(id), json!(id.to_uppercase()));
+    // A refused line claims nothing.
+    (rows[30]["slug"], rows[30]["n"], rows[31]["slug"]) = (json!("late"), json!("x"), json!("late"));
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let refused = [
+        (12, "not_unique"),
+        (11, "not_unique"),
+        (22, "exists"),
+        (23, "id"),
+        (31, "type"),
+        (62, "not_unique"),
+        (102, "not_unique"),
+        (112, "not_unique"),
+        (291, "not_unique"),
+    ];
+    let refused: std::collections::BTreeMap<u64, String> =
+        refused.into_iter().map(|(line, code)| (line, code.to_owned())).collect();
+    for (slice, kills) in [(None, None), (Some(7), None), (Some(64), Some(40)), (None, Some(97))] {
+        let mut world = World::new().await;
+        if let Some(slice) = slice {
+            world.work_in_slices_of(slice);
+        }
+        let admin = world.admin().await;
+        let schema = json!({ "type": "object", "properties": { "slug": { "type": "string" }, "n": { "type": "integer" },
+            "code": { "type": "number" }, "at": { "type": "string", "format": "date-time" } } });
+        admin
+            .put("/v1/collections/unique", json!({ "schema": schema, "unique": [["slug"], ["code"], ["at"]] }))
+            .await
+            .expect(201);
+        let job = import(&admin, "unique", "ndjson", &text).await;
+        match kills {
+            Some(by) => drop(end_by_killing(&world, &job, by).await),
+            None => world.settle().await,
+        }
+        let admin = world.admin().await;
+        let imported = result(&admin, &job).await;
+        let found = imported["errors"].as_array().unwrap().iter();
+        let found: std::collections::BTreeMap<u64, String> = found
+            .map(|row| (row["line"].as_u64().unwrap(), row["errors"][0]["code"].as_str().unwrap().to_owned()))
+            .collect();
+        assert_eq!(found, refused, "{slice:?} {kills:?}");
+        assert_eq!(imported["imported"], 300 - refused.len());
+        let first = admin.get(&format!("{UNIQUE}/{id}")).await.expect(200).body;
+        assert_eq!((&first["n"], &first["version"]), (&json!(20), &json!(1)));
+        let numbers: BTreeSet<u64> = all(&admin, "unique").await.iter().map(|row| row["n"].as_u64().unwrap()).collect();
+        let lines: BTreeSet<u64> = (0..300).filter(|nth| !refused.contains_key(&(nth + 1))).collect();
+        assert_eq!(numbers, lines, "{slice:?} {kills:?}");
+    }
+}
+
+/// The first of two equal lines also becomes the record where its write is delayed and the other's would not be.
+#[tokio::test]
+async fn a_delayed_write_of_the_first_line_does_not_let_the_second_win() {
+    let id = "01900000-0000-7000-8000-00000000000b";
+    for (operation, key, code) in
+        [("TransactWriteItems", json!({ "slug": "a" }), "not_unique"), ("PutItem", json!({ "id": id }), "exists")]
+    {
+        let world = World::new().await;
+        let admin = world.admin().await;
+        let schema =
+            json!({ "type": "object", "properties": { "slug": { "type": "string" }, "n": { "type": "integer" } } });
+        admin.put("/v1/collections/unique", json!({ "schema": schema, "unique": [["slug"]] })).await.expect(201);
+        let line = |n: u64| {
+            let mut row = key.clone();
+            row["n"] = json!(n);
+            format!("{row}\n")
+        };
+        let job = import(&admin, "unique", "ndjson", [line(1), line(2)].concat()).await;
+        world.cloud.faults().on(operation, 1, Fault::Throttled);
+        world.settle().await;
+        assert_eq!(world.cloud.faults().clear(), 0, "it failed");
+        let admin = world.admin().await;
+        let imported = result(&admin, &job).await;
+        let refused = &imported["errors"][0];
+        assert_eq!((&refused["line"], &refused["errors"][0]["code"]), (&json!(2), &json!(code)), "{imported}");
+        assert_eq!(all(&admin, "unique").await[0]["n"], 1);
+    }
 }
