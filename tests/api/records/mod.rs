@@ -16,6 +16,7 @@ mod named_ids;
 mod new_records;
 mod numbers;
 pub mod pages;
+mod refused_updates;
 mod residual_filters;
 pub mod restrict;
 mod rule_conditions;

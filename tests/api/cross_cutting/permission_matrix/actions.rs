@@ -68,7 +68,9 @@ impl Action {
             Patch | PatchIndexed => or_nothing(200, who.changes(object)),
             // The body names the owner; to who may not read the record that is a change, whoever it names.
             Replace => or_nothing(200, who.changes(object) && who.reads(object)),
-            GiveAway => or_nothing(200, is_admin && object.is_there()),
+            GiveAway if is_admin => or_nothing(200, object.is_there()),
+            // Who may read the record and change it otherwise hears which condition does not hold.
+            GiveAway => or_nothing(403, who.changes(object) && who.reads(object)),
             PatchKept if is_admin => or_nothing(200, object.is_there()),
             PatchKept | PatchVersion => 400,
             MakeForAnother if !is_admin => 403,
