@@ -4,6 +4,7 @@
 //! never shows it. `http::problem` has the only table from kinds to status codes.
 
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// An error in one member of a body: pointer, stable code and message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +42,7 @@ pub enum Error {
     /// 401: missing or invalid credentials.
     Unauthenticated(&'static str),
     /// 403: the caller is known and not allowed to do this.
-    Forbidden(&'static str),
+    Forbidden(Cow<'static, str>),
     /// 404: missing, or invisible to this caller. Names the kind of resource only.
     NotFound(&'static str),
     /// 405: the path exists without this method. The `Allow` header lists its methods.
