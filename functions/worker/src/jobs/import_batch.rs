@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::StreamExt as _;
 use undercroft::futures::stream::FuturesOrdered;
-use undercroft::jobs::Import;
+use undercroft::jobs::{Import, ImportMode};
 use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::intent::{ImportedRow, What};
@@ -150,7 +150,8 @@ impl ImportBatch<'_> {
         let Parsed { line, members, behind, collection, .. } = row;
         match members {
             Ok(members) => {
-                let made = self.make(&collection, line, &members, turns).await;
+                let is_late = matches!(behind, Behind::Waiting(_));
+                let made = self.make(&collection, line, &members, (turns, is_late)).await;
                 Tried { line, members: Some(members), made, behind }
             }
             Err(error) => Tried { line, members: None, made: Err(error), behind },
@@ -164,24 +165,24 @@ impl ImportBatch<'_> {
         let Some(members) = tried.members.as_ref().filter(|_| made.is_err()) else { return fate(made, false) };
         let (collection, alone) = (self.collection().await?, Turns::default());
         if waits(&made, &collection) {
-            made = self.make(&collection, tried.line, members, &alone).await;
+            made = self.make(&collection, tried.line, members, (&alone, true)).await;
         }
         for _ in 0..TRIES {
             if matches!(made, Err(Error::Unavailable { .. })) {
-                made = self.make(&collection, tried.line, members, &alone).await;
+                made = self.make(&collection, tried.line, members, (&alone, true)).await;
             }
         }
         let waits = waits(&made, &collection);
         fate(made, waits)
     }
 
-    /// Writes the record of a row, unless this job has already done so.
+    /// Writes the record of a row, unless this job has already done so. `is_late`: rows behind it were tried before.
     async fn make(
         &self,
         collection: &Arc<Collection>,
         line: u64,
         members: &Map<String, Value>,
-        turns: &Turns,
+        (turns, is_late): (&Turns, bool),
     ) -> Result<(), Error> {
         let intent = match import_upsert::key(self.import, collection, members)? {
             None => import_row::intent(self.tools, collection, self.job, line, members.clone()).await?,
@@ -194,8 +195,12 @@ impl ImportBatch<'_> {
         let request = ImportedRow { job: self.job.id.clone(), line }.request();
         match self.tools.records.write_one(&intent, &request, None).await {
             Ok(_) => Ok(()),
-            // This or a later row with the same key wrote it.
+            // This row wrote it before.
             Err(Error::PreconditionFailed(_)) if matches!(intent.what, What::Upsert(_)) => Ok(()),
+            // A later row with the same key wrote it. This one did before, or does not count, unless it was to be merged.
+            Err(Error::Conflict { code: "overtaken", .. }) if !is_late || self.import.mode != ImportMode::Merge => {
+                Ok(())
+            }
             // Only this job creates a record with this id, so it was created before and changed since.
             Err(Error::PreconditionFailed(_)) if !import_row::has_own_id(self.job, line, &intent.id) => Ok(()),
             Err(error) => Err(error),
