@@ -17,6 +17,7 @@ use crate::preconditions::{IfMatch, Preconditions};
 use crate::schema::Collection;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// An intent that is ready to be decided.
@@ -95,8 +96,11 @@ impl Records {
             UpsertKey::Id(_) => true,
             UpsertKey::Unique(marker) => marker.is_held_by(collection, record),
         });
+        let of_import = |record: &Record| upsert.row.as_ref().and_then(|row| row.written(record));
+        if let Some(written) = named.as_ref().and_then(of_import) {
+            return Err(written);
+        }
         match named {
-            Some(record) if upsert.row.as_ref().is_some_and(|row| row.is_behind(&record)) => Err(WRITTEN),
             Some(record) if !record.deleted => {
                 let is_read = |change: &&Intent| change.grant.allows_reading(&record.view());
                 let Some(change) = upsert.change.as_ref().filter(is_read) else {
@@ -152,20 +156,24 @@ impl Intent {
     }
 }
 
-/// The error when this or a later row of the import wrote the record last. An import sends no other condition.
-const WRITTEN: Error = Error::PreconditionFailed("This or a later row of the import has written the record.");
-
 impl ImportedRow {
     /// The id of the request that writes this row.
     pub fn request(&self) -> String {
         format!("{}:{}", self.job, self.line)
     }
 
-    /// Whether this or a later row wrote the record last.
-    fn is_behind(&self, record: &Record) -> bool {
-        let line =
-            record.request_id.strip_prefix(&self.job).and_then(|rest| rest.strip_prefix(':')?.parse::<u64>().ok());
-        line.is_some_and(|line| line >= self.line)
+    /// The error if this or a later row wrote the record last.
+    fn written(&self, record: &Record) -> Option<Error> {
+        let line = record.request_id.strip_prefix(&self.job)?.strip_prefix(':')?.parse::<u64>().ok()?;
+        match line.cmp(&self.line) {
+            Ordering::Less => None,
+            // An import sends no other condition.
+            Ordering::Equal => Some(Error::PreconditionFailed("This row of the import has written the record.")),
+            Ordering::Greater => {
+                let detail = "A later row of the file wrote the record before this one could be merged into it. Import it alone.";
+                Some(Error::conflict("overtaken", detail))
+            }
+        }
     }
 }
 

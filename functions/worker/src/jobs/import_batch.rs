@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use undercroft::error::{Error, FieldError};
 use undercroft::futures::StreamExt as _;
 use undercroft::futures::stream::FuturesOrdered;
-use undercroft::jobs::Import;
+use undercroft::jobs::{Import, ImportMode};
 use undercroft::schema::Collection;
 use undercroft::store::definitions::Definitions;
 use undercroft::store::intent::{ImportedRow, What};
@@ -68,6 +68,13 @@ pub struct Tried {
     pub made: Result<(), Error>,
     /// The position of the pass after it.
     pub behind: Behind,
+}
+
+impl Tried {
+    /// Whether rows behind it were tried before.
+    fn is_late(&self) -> bool {
+        matches!(self.behind, Behind::Waiting(_))
+    }
 }
 
 /// Creates records for an import.
@@ -127,7 +134,7 @@ impl ImportBatch<'_> {
         if let (Some(members), Ok(())) = (&row.members, &row.made) {
             row.made = match is_later {
                 true => Err(Error::Unavailable { retry_after: 0, source: None }),
-                false => self.make(&collection, row.line, members, turns).await,
+                false => self.make(&collection, row.line, members, (turns, row.is_late())).await,
             };
         }
         row
@@ -136,28 +143,29 @@ impl ImportBatch<'_> {
     /// Retries a row alone if it conflicted with another write or points at a row of this file that may have a record by now. The
     /// result is final.
     pub async fn settle(&self, tried: &mut Tried) -> Result<Fate, Failure> {
+        let is_late = tried.is_late();
         let mut made = std::mem::replace(&mut tried.made, Ok(()));
         let Some(members) = tried.members.as_ref().filter(|_| made.is_err()) else { return fate(made, false) };
         let (collection, alone) = (self.collection().await?, Turns::default());
         if waits(&made, &collection) {
-            made = self.make(&collection, tried.line, members, &alone).await;
+            made = self.make(&collection, tried.line, members, (&alone, is_late)).await;
         }
         for _ in 0..TRIES {
             if matches!(made, Err(Error::Unavailable { .. })) {
-                made = self.make(&collection, tried.line, members, &alone).await;
+                made = self.make(&collection, tried.line, members, (&alone, is_late)).await;
             }
         }
         let waits = waits(&made, &collection);
         fate(made, waits)
     }
 
-    /// Writes the record of a row, unless this job has already done so.
+    /// Writes the record of a row, unless this job has already done so. `is_late`: rows behind it were tried before.
     async fn make(
         &self,
         collection: &Arc<Collection>,
         line: u64,
         members: &Map<String, Value>,
-        turns: &Turns,
+        (turns, is_late): (&Turns, bool),
     ) -> Result<(), Error> {
         let intent = match import_upsert::key(self.import, collection, members)? {
             None => import_row::intent(self.tools, collection, self.job, line, members.clone()).await?,
@@ -170,8 +178,12 @@ impl ImportBatch<'_> {
         let request = ImportedRow { job: self.job.id.clone(), line }.request();
         match self.tools.records.write_one(&intent, &request, None).await {
             Ok(_) => Ok(()),
-            // This or a later row with the same key wrote it.
+            // This row wrote it before.
             Err(Error::PreconditionFailed(_)) if matches!(intent.what, What::Upsert(_)) => Ok(()),
+            // A later row with the same key wrote it. This one did before, or does not count, unless it was to be merged.
+            Err(Error::Conflict { code: "overtaken", .. }) if !is_late || self.import.mode != ImportMode::Merge => {
+                Ok(())
+            }
             // Only this job creates a record with this id, so it was created before and changed since.
             Err(Error::PreconditionFailed(_)) if !import_row::has_own_id(self.job, line, &intent.id) => Ok(()),
             Err(error) => Err(error),

@@ -108,13 +108,56 @@ async fn of_rows_with_one_key_the_last_stays_in_any_slices() {
     }
 }
 
+/// Each row of a merge counts, in the order of the lines.
+#[tokio::test]
+async fn rows_for_one_record_are_merged_in_order_or_refused_by_line() {
+    let world = World::new().await;
+    let admin = with_things(&world, &["things"]).await;
+    let row = |nth: usize| match nth % 2 {
+        0 => json!({ "note": "same", "amount": nth, "title": "even" }),
+        _ => json!({ "note": "same", "title": nth.to_string(), "tags": [nth.to_string()] }),
+    };
+    let text = rows(&(0..30).map(row).collect::<Vec<_>>());
+    let job = import_as(&admin, "things", "ndjson", &text, json!({ "mode": "merge", "unique": "note" })).await;
+    world.settle().await;
+    assert_eq!(result(&admin, &job).await["imported"], 30);
+    let merged = all(&admin, "things").await;
+    assert_eq!((merged.len(), &merged[0]["title"], &merged[0]["amount"]), (1, &json!("29"), &json!(28)));
+    assert_eq!(merged[0]["version"], 30, "none was left out");
+    // A row that waits for the record of a later one is overtaken by another row for its own record.
+    let text = json!({ "type": "string" });
+    let parts = json!({ "name": "parts", "schema": { "type": "object", "additionalProperties": false, "properties": {
+        "name": text, "note": text, "parent": { "type": "string", "relation": { "collection": "parts" } } } } });
+    admin.put("/v1/collections/parts", parts).await.expect(201);
+    let [part, parent] = [0, 1].map(|_| undercroft::id::new(&undercroft::clock::Clock::default()));
+    let text = rows(&[
+        json!({ "id": part, "name": "first", "parent": parent }),
+        json!({ "id": part, "note": "second" }),
+        json!({ "id": parent }),
+    ]);
+    for (mode, refused) in [("merge", 1), ("replace", 0)] {
+        let job = import_as(&admin, "parts", "ndjson", &text, json!({ "mode": mode })).await;
+        world.settle().await;
+        let done = result(&admin, &job).await;
+        assert_eq!(done["refused"], refused, "{mode}: {done}");
+        let stored = admin.get(&format!("{}/{part}", path("parts"))).await.expect(200).body;
+        assert_eq!((stored.get("name"), &stored["note"]), (None, &json!("second")), "{mode}");
+        if mode == "merge" {
+            let error = &done["errors"][0];
+            assert_eq!((&error["line"], &error["errors"][0]["code"]), (&json!(1), &json!("overtaken")), "{done}");
+            admin.delete(&format!("{}/{part}", path("parts"))).await.expect(204);
+            admin.delete(&format!("{}/{parent}", path("parts"))).await.expect(204);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_import_that_is_killed_at_every_step_ends_as_one_that_is_not() {
     let mut world = World::new().await;
     world.work_in_slices_of(5);
     let admin = with_things(&world, &["things"]).await;
     admin.post(&path("things"), json!({ "title": "there", "note": "same", "done": true })).await.expect(201);
-    let key = |nth: usize| if nth % 4 == 0 { "same".to_owned() } else { format!("n{nth}") };
+    let key = |nth: usize| if nth.is_multiple_of(4) { "same".to_owned() } else { format!("n{nth}") };
     let row = |nth: usize| json!({ "title": nth.to_string(), "note": key(nth) });
     let text = rows(&(0..14).map(row).collect::<Vec<_>>());
     let job = import_as(&admin, "things", "ndjson", &text, json!({ "mode": "merge", "unique": "note" })).await;
