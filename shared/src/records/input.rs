@@ -52,7 +52,7 @@ pub fn strip(
                 "The schema has no such field. Leave it out, or add it to the schema.",
             )
         });
-    let errors: Vec<FieldError> = kept.chain(unknown).collect();
+    let errors: Vec<FieldError> = kept.chain(unknown).chain(collection.unequal(body)).collect();
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
 }
 
@@ -65,6 +65,10 @@ pub fn check_operators(collection: &Collection, caller: &Caller, operators: &Ope
         let (code, message) = match collection.field(name) {
             _ if is_system(name) => ("read_only", "The server sets this field. Leave it out."),
             None => ("unknown_field", "The schema has no such field. Leave it out, or add it to the schema."),
+            Some(_) if collection.has_two_names(name) => (
+                "conflict",
+                "This field is being renamed and has two names, which get one value. Send it with a merge patch.",
+            ),
             Some(_) if caller.is_admin() => return None,
             Some(field) if field.read_only => ("read_only", "The server sets this field. Leave it out."),
             Some(field) if field.value.hidden => (
@@ -86,6 +90,11 @@ pub fn check_operators(collection: &Collection, caller: &Caller, operators: &Ope
 /// # Errors
 /// `Invalid`, with every wrong member.
 pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> Result<()> {
+    collection.canonicalise(data);
+    let unequal = collection.unequal(data);
+    if !unequal.is_empty() {
+        return Err(Error::Invalid(unequal));
+    }
     collection.apply_defaults(data);
     collection.validate(data).map_err(Error::Invalid)
 }

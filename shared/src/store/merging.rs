@@ -37,6 +37,9 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         }
         collection.apply_defaults_again(&mut data);
     }
+    if let Some(sent) = change.sent() {
+        collection.mirror_merged(sent, &mut data);
+    }
     let unheard = take_unheard(collection, stored, change, &mut data);
     collection.validate_change(&stored.data, &mut data).map_err(|problems| match change {
         What::Merge(patch) => Error::Invalid(of_merged(patch, problems)),
@@ -48,7 +51,11 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
         (collection.write_once(name) && !grant.is_system()) || (collection.read_only(name) && !grant.is_admin())
     };
     let mut names = data.keys().chain(stored.data.keys()).filter(fixed);
-    let changed = |name: &&String| data.get(*name) != stored.data.get(*name);
+    let before = |name: &str| {
+        let former = || stored.data.get(collection.former_name(name)?);
+        stored.data.get(name).or_else(former)
+    };
+    let changed = |name: &&String| data.get(*name) != before(name);
     // Guesses are refused first: the order in which fields are named must not reveal whether a guess was right.
     match guessed(grant, change, unread).or_else(|| names.find(changed)) {
         Some(name) => Err(Error::field(

@@ -7,6 +7,7 @@ mod filling;
 mod indexes;
 mod leases;
 mod programs;
+mod renaming;
 mod restricting;
 mod schemas;
 

@@ -78,6 +78,10 @@ pub async fn intent(
         collection.apply_defaults_again(&mut whole);
     }
     collection.canonicalise(&mut whole);
+    let unequal = collection.unequal(&whole);
+    if !unequal.is_empty() {
+        return Err(Error::Invalid(unequal));
+    }
     let targets = targets(&tools.definitions, collection, Referring::System(&tools.system), &whole, now).await?;
     let what = if import.mode == ImportMode::Merge { What::Merge(whole) } else { What::Replace(data) };
     let intent = |what: What, targets| Intent {

@@ -108,7 +108,7 @@ impl Change {
             lifted: old.unique.iter().filter(|fields| !new.unique.contains(fields)).cloned().collect(),
             restricting: restricting_anew(old, new),
             related: related_anew(old, new),
-            steps: migration::steps(&old.schema, &new.schema, &new.dropped),
+            steps: migration::steps((&old.schema, old.steps()), &new.schema, &new.dropped),
             shards: (old.shards != new.shards).then_some((old.shards, new.shards)),
             counted: (old.counted_since, old.followed_since) != (new.counted_since, new.followed_since),
             rules: old.rules != new.rules,
@@ -122,6 +122,7 @@ impl Change {
     /// Whether stored records must be checked or updated.
     pub fn needs_job(&self) -> bool {
         self.counted
+            || !self.steps.is_empty()
             || self.schema == SchemaChange::Narrower
             || !(self.built.is_empty() && self.dropped.is_empty())
             || !(self.claimed.is_empty() && self.restricting.is_empty() && self.related.is_empty())
@@ -130,7 +131,7 @@ impl Change {
     /// Whether all it needs from a job is to retire indexes, which begins with waiting.
     fn only_retires(&self, old: &Definition, new: &Definition) -> bool {
         let is_kept = |old: &Index| new.indexes.iter().any(|index| index.is(old) && !index.is_ending());
-        let is_more = self.counted || self.schema == SchemaChange::Narrower;
+        let is_more = self.counted || !self.steps.is_empty() || self.schema == SchemaChange::Narrower;
         let lists = [&self.built, &self.restricting, &self.related].into_iter().any(|names| !names.is_empty());
         !is_more && !lists && self.claimed.is_empty() && old.work.is_none() && old.indexes.iter().all(is_kept)
     }
@@ -176,6 +177,10 @@ fn related_anew(old: &Definition, new: &Definition) -> Vec<String> {
     new.relations().into_iter().filter(anew).map(|(field, _)| field).collect()
 }
 
+fn without_copies(steps: Vec<Step>) -> Vec<Step> {
+    steps.into_iter().filter(|step| !matches!(step, Step::Copy { .. })).collect()
+}
+
 /// The rules while a definition waits: both sets must allow a request. A rule that exists in only one of the two definitions
 /// allows nothing yet.
 fn rules_of_both(old: &BTreeMap<Rule, String>, new: &BTreeMap<Rule, String>) -> BTreeMap<Rule, String> {
@@ -203,7 +208,8 @@ impl Definition {
         }
         let marked = with_marks_of(&self.schema, &new.schema);
         let (schema, steps) = match migration::opened(&marked, &new.schema) {
-            Some(opened) => (opened, change.steps),
+            // A renamed field is copied when it is declared.
+            Some(opened) => (opened, without_copies(change.steps)),
             None => (marked, Vec::new()),
         };
         let work = Work {
@@ -259,7 +265,8 @@ impl Definition {
         let starts = change.needs_job() || self.next().is_some();
         new.work = if starts {
             let only_waits = change.only_retires(self, &new);
-            Some(Work { claims, references, relations, only_waits, ..Work::of(put) })
+            let steps = change.steps.clone();
+            Some(Work { claims, references, relations, steps, only_waits, ..Work::of(put) })
         } else {
             self.work.clone().map(|work| Work { claims, references, relations, blocked: None, ..work })
         };
@@ -319,6 +326,8 @@ impl Definition {
             Some(next) => {
                 let mut change = Change::between(&settled, &next);
                 change.schema = SchemaChange::Wider;
+                // The rest has been done.
+                change.steps.retain(|step| matches!(step, Step::Copy { .. }));
                 settled.replaced_by(next, &change, put)
             }
         }

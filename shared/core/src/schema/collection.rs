@@ -14,6 +14,7 @@ use super::compiled::CompiledSchema;
 use super::definition::Definition;
 use super::field::{Field, Relation};
 use super::migration::{self, Step};
+use super::renames::{self, Pair};
 use super::rules;
 
 /// A definition compiled for use.
@@ -23,6 +24,8 @@ pub struct Collection {
     shape: CompiledSchema,
     /// The waiting schema, which comes into force once every stored record is valid by it. Writes must be valid by both.
     next: Option<CompiledSchema>,
+    /// The fields that have two names.
+    pairs: Vec<Pair>,
     rules: BTreeMap<Rule, Expr>,
     layout: Layout,
     /// Until when it may decide calls, in milliseconds since the Unix epoch.
@@ -44,7 +47,11 @@ impl Collection {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Self { definition, shape, next, rules, layout, acted_on_until: AtomicU64::new(u64::MAX) })
+        // A name that the waiting schema does not have is not written any more.
+        let mut pairs = renames::pairs(&shape.fields);
+        let stays = |pair: &Pair| next.as_ref().is_none_or(|next| renames::pairs(&next.fields).contains(pair));
+        pairs.retain(stays);
+        Ok(Self { definition, shape, next, pairs, rules, layout, acted_on_until: AtomicU64::new(u64::MAX) })
     }
 
     /// The same collection without the indexes of some slots.
@@ -227,13 +234,36 @@ impl Collection {
         }
     }
 
+    /// The fields that have different values under their two names.
+    pub fn unequal(&self, data: &Map<String, Value>) -> Vec<FieldError> {
+        renames::unequal(&self.pairs, data)
+    }
+
+    /// After a change of these members, what was merged under the old name of a field is under both.
+    pub fn mirror_merged(&self, sent: &Map<String, Value>, data: &mut Map<String, Value>) {
+        for pair in self.pairs.iter().filter(|pair| sent.contains_key(&pair.old)) {
+            renames::follow(&pair.old, &pair.new, data);
+        }
+    }
+
+    /// Whether this is one of the two names of a field.
+    pub fn has_two_names(&self, name: &str) -> bool {
+        self.pairs.iter().any(|pair| pair.old == name || pair.new == name)
+    }
+
+    /// The former name of a field that has two.
+    pub fn former_name(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|pair| pair.new == name).map(|pair| pair.old.as_str())
+    }
+
     /// The data of a stored record after the changes that the definition's job makes. `None` if they leave it as it is.
     pub fn migrated(&self, data: &Map<String, Value>) -> Option<Map<String, Value>> {
         migration::migrated(self.definition.steps(), data)
     }
 
     /// Brings times into their stored form, before any comparison and validation: rules compare, and the schema validates, what
-    /// is stored. An invalid time stays as it is. For whole records and patches.
+    /// is stored. An invalid time stays as it is. A field that has two names gets its value under both. For whole records and
+    /// patches.
     pub fn canonicalise(&self, data: &mut Map<String, Value>) {
         for (name, value) in data.iter_mut() {
             let is_moment = self.shape.is_moment(name) || self.next.as_ref().is_some_and(|next| next.is_moment(name));
@@ -241,6 +271,7 @@ impl Collection {
                 *value = Value::String(canonical);
             }
         }
+        renames::mirror(&self.pairs, data);
     }
 
     /// The keys of a record in every generic index of the store: the slot, and the key unless the record is not in that index.

@@ -12,7 +12,7 @@ use crate::expr::number;
 use super::formats::is_annotation;
 
 /// Annotation keywords, which do not affect validity.
-const SILENT: [&str; 12] = [
+const SILENT: [&str; 13] = [
     "title",
     "description",
     "default",
@@ -25,6 +25,7 @@ const SILENT: [&str; 12] = [
     "hidden",
     "writeOnce",
     "relation",
+    "renamedFrom",
 ];
 /// Keywords that are wider with a smaller number.
 const LEAST: [&str; 5] = ["minLength", "minItems", "minProperties", "minimum", "exclusiveMinimum"];

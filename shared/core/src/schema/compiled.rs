@@ -50,11 +50,11 @@ impl CompiledSchema {
         for name in removed.keys() {
             let pointer = format!("/{}", escape(name));
             match self.fields.get(name) {
-                None => problems.push(FieldError::new(
+                None => problems.push(self.with_new_name(FieldError::new(
                     pointer,
                     "unknown_field",
                     "The schema has no such field. Leave it out, or add it to the schema.",
-                )),
+                ))),
                 Some(field) if field.required => problems.push(FieldError::new(pointer, "required", validate::REMOVED)),
                 Some(_) => {}
             }
@@ -63,9 +63,19 @@ impl CompiledSchema {
     }
 
     fn find(&self, judge: &Result<BoundedValidator, Vec<FieldError>>, data: &Value) -> Vec<FieldError> {
-        match judge {
+        let problems = match judge {
             Ok(judge) => validate::find(judge, &self.fields, data),
             Err(problems) => problems.clone(),
+        };
+        problems.into_iter().map(|problem| self.with_new_name(problem)).collect()
+    }
+
+    /// Adds to the error of an unknown field the name that it has now.
+    fn with_new_name(&self, problem: FieldError) -> FieldError {
+        let is_it = |field: &Field| field.renamed_from.as_ref().is_some_and(|old| problem.pointer == format!("/{old}"));
+        match self.fields.iter().find(|(_, field)| problem.code == "unknown_field" && is_it(field)) {
+            Some((new, _)) => FieldError { message: format!("This field is `{new}` now. Use that name."), ..problem },
+            None => problem,
         }
     }
 

@@ -14,7 +14,7 @@ use super::field::OnDelete;
 use super::formats::Formats;
 use super::migration::{self, Step};
 use super::transition::{Blocked, Withdrawal};
-use super::{contradictions, field, index, joined, keywords, parse, places, rules, validate, well_formed};
+use super::{contradictions, field, index, joined, keywords, parse, places, renames, rules, validate, well_formed};
 
 /// Errors after which the types of fields are unknown.
 const UNREADABLE: [&str; 3] = ["bad_schema", "bad_reference", "remote_reference"];
@@ -167,6 +167,11 @@ impl Definition {
         let body = parse::read(name, body, &mut problems);
         let fields = checked_fields(&body, &mut problems);
         let version = previous.map_or(1, |previous| previous.version + 1);
+        renames::check(&body.schema, &fields, &mut problems);
+        if let Some(previous) = previous {
+            let before = (&previous.schema, previous.steps());
+            migration::check_copied(before, &body.dropped, &fields, &mut problems);
+        }
         let definition = Self {
             name: name.to_owned(),
             indexes: index::with_slots(body.indexes, previous.map(|previous| previous.indexes.as_slice()), version),

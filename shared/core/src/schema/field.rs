@@ -35,6 +35,8 @@ pub struct Field {
     pub relation: Option<Relation>,
     /// Maximum number of elements, if it is an array whose schema states one.
     pub max_items: Option<u64>,
+    /// The name that it had before.
+    pub renamed_from: Option<String>,
     /// The default of a new record.
     pub default: Option<Value>,
 }
@@ -149,8 +151,20 @@ fn field(
     let types = Types::of(root, property);
     let relation = relation(property, &types, pointer, problems);
     let value = FieldType { kind: types.kind(), nullable: types.has_null(), hidden, read_only };
+    let renamed_from = match property.get("renamedFrom") {
+        Some(Value::String(name)) => Some(name.clone()),
+        None => None,
+        Some(_) => {
+            problems.push(FieldError::new(
+                format!("{pointer}/renamedFrom"),
+                "type",
+                "This must be the name of a field.",
+            ));
+            None
+        }
+    };
     let (max_items, default) = (types.max_items(), property.get("default").cloned());
-    Field { value, types, required, read_only, write_once, relation, max_items, default }
+    Field { value, types, required, read_only, write_once, relation, max_items, renamed_from, default }
 }
 
 fn relation(property: &Value, types: &Types, pointer: &str, problems: &mut Vec<FieldError>) -> Option<Relation> {

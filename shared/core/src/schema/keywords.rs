@@ -15,7 +15,7 @@ use crate::json_pointer::escape;
 const MAX_DEPTH: usize = 16;
 
 /// Undercroft's own keywords, allowed on the properties of a record only.
-const FLAGS: [&str; 3] = ["relation", "hidden", "writeOnce"];
+const FLAGS: [&str; 4] = ["relation", "hidden", "writeOnce", "renamedFrom"];
 /// Keywords whose value is a schema.
 const ONE: [&str; 11] = [
     "items",

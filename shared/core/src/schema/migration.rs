@@ -1,5 +1,5 @@
 //! Steps that change the data of stored records for a new definition: a field that becomes required and has a default is filled,
-//! a dropped field is removed.
+//! a renamed one is copied, a dropped one is removed.
 //!
 //! The job of the definition takes the steps for each record. Until every record fits, a *bridge* is in force: the new schema
 //! without requiring what a stored record may lack, and with the dropped fields that it may have. The new definition waits as
@@ -14,6 +14,7 @@ use super::compatibility::allows_as_much;
 use super::field::{self, Field};
 use super::joined;
 use super::limits::MAX_PROPERTIES;
+use super::renames::{self, pairs};
 use crate::error::FieldError;
 
 /// A change of a stored record's data.
@@ -27,6 +28,13 @@ pub enum Step {
         /// Its default, in the stored form.
         value: Value,
     },
+    /// A record gets the value that a field has under its old name.
+    Copy {
+        /// The old name.
+        from: String,
+        /// The new name.
+        field: String,
+    },
     /// A record with this field loses it.
     Drop {
         /// The field.
@@ -39,6 +47,7 @@ impl Step {
     pub(super) fn explain(&self) -> Value {
         match self {
             Self::Fill { field, .. } => json!({ "change": "field", "name": field, "effect": "filled" }),
+            Self::Copy { from, field } => json!({ "change": "field", "name": field, "effect": "copied", "from": from }),
             Self::Drop { field } => json!({ "change": "field", "name": field, "effect": "dropped" }),
         }
     }
@@ -50,6 +59,7 @@ impl Step {
                     data.insert(field.clone(), value.clone());
                 }
             }
+            Self::Copy { from, field } => renames::follow(from, field, data),
             Self::Drop { field } => drop(data.remove(field)),
         }
     }
@@ -84,14 +94,42 @@ pub(super) fn check_dropped(dropped: &[String], fields: &BTreeMap<String, Field>
     }
 }
 
-/// The steps that bring the records of an old schema to a new one.
-pub(super) fn steps(old: &Value, new: &Value, dropped: &[String]) -> Vec<Step> {
+/// Checks that no field is dropped that is being renamed: every record must have the value under its new name before.
+pub(super) fn check_copied(
+    (old, left): (&Value, &[Step]),
+    dropped: &[String],
+    fields: &BTreeMap<String, Field>,
+    problems: &mut Vec<FieldError>,
+) {
+    let before = field::read(old, &mut Vec::new());
+    let known = pairs(&before);
+    for (position, name) in dropped.iter().enumerate().filter(|(_, name)| before.contains_key(*name)) {
+        let is_left = left.iter().any(|step| matches!(step, Step::Copy { from, .. } if from == name));
+        let mut renamed = fields.iter().filter(|(_, field)| field.renamed_from.as_ref() == Some(name));
+        if is_left || renamed.any(|(new, _)| !known.iter().any(|pair| pair.old == *name && pair.new == *new)) {
+            let message = format!(
+                "The values of `{name}` are not under its new name yet. Put the definition with both fields first, and drop `{name}` \
+                 when its `status` is `ready`."
+            );
+            problems.push(FieldError::new(format!("/dropped/{position}"), "conflict", message));
+        }
+    }
+}
+
+/// The steps that bring the records of an old schema, which has steps left, to a new one.
+pub(super) fn steps((old, left): (&Value, &[Step]), new: &Value, dropped: &[String]) -> Vec<Step> {
+    let known = pairs(&field::read(old, &mut Vec::new()));
+    let renamed = pairs(&field::read(new, &mut Vec::new())).into_iter().filter_map(|pair| {
+        let is_known = known.contains(&pair);
+        let copy = Step::Copy { from: pair.old, field: pair.new };
+        (!is_known || left.contains(&copy)).then_some(copy)
+    });
     let fill = |(name, field): (String, Field)| {
         Some(Step::Fill { value: field.stored_form(field.default.as_ref()?), field: name })
     };
     let fills = newly_required(old, new).into_iter().filter_map(fill);
     let had = |name: &&String| old.get("properties").is_some_and(|fields| fields.get(name.as_str()).is_some());
-    fills.chain(dropped.iter().filter(had).map(|field| Step::Drop { field: field.clone() })).collect()
+    renamed.chain(fills).chain(dropped.iter().filter(had).map(|field| Step::Drop { field: field.clone() })).collect()
 }
 
 /// The new schema without requiring the fields that a stored record may lack, and with those that it may still have. `None` if

@@ -23,6 +23,7 @@ mod parse;
 mod places;
 mod published_schema;
 mod read_reasons;
+mod renames;
 mod rules;
 mod transition;
 mod types;

@@ -12,7 +12,7 @@ use crate::json_pointer::escape;
 use crate::json_pointer::look_up;
 
 /// Keywords that are enforced only on a field of the record.
-const OF_FIELDS: [&str; 5] = ["relation", "hidden", "writeOnce", "readOnly", "default"];
+const OF_FIELDS: [&str; 6] = ["relation", "hidden", "writeOnce", "readOnly", "default", "renamedFrom"];
 /// Keywords that resemble Undercroft's own, and the keyword to use.
 const OTHERS: [(&str, &str); 4] =
     [("writeOnly", "hidden"), ("x-hidden", "hidden"), ("x-writeOnce", "writeOnce"), ("x-relation", "relation")];

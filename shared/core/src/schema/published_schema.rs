@@ -136,6 +136,7 @@ fn kept_by_the_server() -> Map<String, Value> {
 
 fn as_published((name, mut property): (String, Value)) -> (String, Value) {
     if let Some(members) = property.as_object_mut() {
+        members.remove("renamedFrom");
         for (ours, published) in RENAMED {
             if let Some(value) = members.remove(ours) {
                 members.insert(published.to_owned(), value);

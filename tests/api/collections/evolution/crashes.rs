@@ -33,7 +33,7 @@ fn without_words() -> Value {
     body
 }
 
-fn cases() -> [Case; 10] {
+fn cases() -> [Case; 11] {
     let case = |before, after, job| Case { before, after, job };
     [
         case(tasks(), Some(with_by_status()), "index.build"),
@@ -42,6 +42,7 @@ fn cases() -> [Case; 10] {
         case(tasks_with(json!({ "unique": [] })), Some(tasks()), "records.check"),
         case(tasks(), Some(super::filling::filled()), "records.check"),
         case(tasks(), Some(super::dropping::without_slug()), "records.check"),
+        case(tasks(), Some(super::renaming::with_label()), "index.build"),
         case(tasks(), None, "records.purge"),
         case(without_words(), Some(with_words()), "index.build"),
         case(with_words(), Some(without_words()), "index.build"),

@@ -346,3 +346,89 @@ fn a_dropped_field_stays_declared_until_no_record_has_it() {
     body["schema"]["properties"]["slug"] = json!(true);
     assert_eq!(Definition::parse("tasks", body, None).unwrap_err()[0].pointer, "/dropped/0");
 }
+
+/// The example with the field `title` renamed to `name`: both declared, or the old one dropped.
+fn renamed(both: bool) -> serde_json::Value {
+    let mut body = tasks();
+    let properties = body["schema"]["properties"].as_object_mut().unwrap();
+    let mut name = properties["title"].clone();
+    name["renamedFrom"] = json!("title");
+    properties.insert("name".into(), name);
+    if !both {
+        properties.remove("title");
+        body["schema"]["required"] = json!(["name"]);
+        body["dropped"] = json!(["title"]);
+    }
+    body
+}
+
+#[test]
+fn a_renamed_field_has_two_names_until_the_old_one_is_dropped() {
+    let object = |value: serde_json::Value| value.as_object().cloned().unwrap();
+    let copying = put(&first(), renamed(true), "one", 10);
+    let copy = Step::Copy { from: "title".into(), field: "name".into() };
+    assert_eq!((copying.status(), copying.steps(), copying.next()), ("migrating", &[copy.clone()][..], None));
+    let known = Collection::compile(copying.clone()).unwrap();
+    for (sent, mirrored) in [
+        (json!({ "title": "a" }), json!({ "title": "a", "name": "a" })),
+        (json!({ "name": null }), json!({ "title": null, "name": null })),
+        (json!({ "slug": "s" }), json!({ "slug": "s" })),
+    ] {
+        let mut data = object(sent);
+        known.canonicalise(&mut data);
+        assert_eq!(data, object(mirrored));
+        assert!(known.unequal(&data).is_empty());
+    }
+    assert_eq!(known.unequal(&object(json!({ "title": "a", "name": "b" })))[0].pointer, "/name");
+    // The old name is right: whoever knows only that one may still write.
+    assert_eq!(known.migrated(&object(json!({ "title": "a", "name": "b" }))).unwrap()["name"], "a");
+    assert_eq!(known.migrated(&object(json!({ "title": "a", "name": "a" }))), None);
+    // Not dropped before every record has it, whatever else changes.
+    let before = first();
+    let refused = |body, previous| Definition::parse("tasks", body, Some(previous)).unwrap_err()[0].pointer.clone();
+    assert_eq!(refused(renamed(false), &copying), "/dropped/0");
+    assert_eq!(refused(renamed(false), &before), "/dropped/0");
+    let mut unnamed = renamed(false);
+    unnamed["schema"]["properties"]["name"].as_object_mut().unwrap().remove("renamedFrom");
+    assert_eq!(refused(unnamed, &copying), "/dropped/0");
+    let mut ruled = renamed(true);
+    ruled["rules"]["delete"] = json!("false");
+    assert_eq!(put(&copying, ruled, "two", 20).steps(), [copy.clone()], "what is not done is done later");
+    let both = concluded(&copying, Blocked::default(), 20);
+    assert_eq!((both.status(), both.steps()), ("ready", &[][..]));
+    let dropping = put(&both, renamed(false), "two", 30);
+    assert_eq!(dropping.steps(), [Step::Drop { field: "title".into() }]);
+    let known = Collection::compile(dropping.clone()).unwrap();
+    let mut sent = object(json!({ "name": "a" }));
+    known.canonicalise(&mut sent);
+    assert!(known.validate(&mut sent).is_ok(), "the old name is not written any more: {sent:?}");
+    for definition in [&dropping, &concluded(&dropping, Blocked::default(), 40)] {
+        let known = Collection::compile(definition.clone()).unwrap();
+        let errors = known.validate(&mut object(json!({ "name": "a", "title": "a" }))).unwrap_err();
+        let message = errors.iter().find(|error| error.pointer == "/title").unwrap().message.clone();
+        assert!(message.contains("`name` now"), "{message}");
+    }
+}
+
+#[test]
+fn both_names_of_a_field_mean_the_same() {
+    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut body = renamed(true);
+        change(&mut body["schema"]["properties"]);
+        let problems = Definition::parse("tasks", body, None).unwrap_err();
+        assert_eq!(problems[0].pointer, "/schema/properties/name/renamedFrom", "{problems:?}");
+    };
+    refused(&|fields| fields["name"]["maxLength"] = json!(10));
+    refused(&|fields| fields["name"]["hidden"] = json!(true));
+    refused(&|fields| fields["name"]["renamedFrom"] = json!("name"));
+    refused(&|fields| fields["name"]["renamedFrom"] = json!(["title"]));
+    refused(&|fields| fields["title"]["renamedFrom"] = json!("label"));
+    let mut described = renamed(true);
+    described["schema"]["properties"]["name"]["description"] = json!("was title");
+    assert!(Definition::parse("tasks", described, None).is_ok());
+    let mut copying = renamed(true);
+    copying["schema"]["required"] = json!(["title", "name"]);
+    copying["schema"]["properties"]["slug"]["maxLength"] = json!(20);
+    let waiting = put(&first(), copying.clone(), "one", 10);
+    assert_eq!(waiting.steps(), [], "another narrowing waits with the old schema in force");
+}
