@@ -102,7 +102,7 @@ impl Clone for Error {
             Self::BadRequest { code, detail } => Self::BadRequest { code, detail: detail.clone() },
             Self::Invalid(errors) => Self::Invalid(errors.clone()),
             Self::Unauthenticated(why) => Self::Unauthenticated(why),
-            Self::Forbidden(why) => Self::Forbidden(why),
+            Self::Forbidden(why) => Self::Forbidden(why.clone()),
             Self::NotFound(kind) => Self::NotFound(kind),
             Self::MethodNotAllowed => Self::MethodNotAllowed,
             Self::Conflict { code, detail } => Self::Conflict { code, detail: detail.clone() },
