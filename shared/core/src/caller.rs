@@ -58,7 +58,7 @@ impl Caller {
         match self {
             Self::Anonymous => Err(Error::Unauthenticated("Only admins may send this request. Sign in as an admin.")),
             Self::User(user) if user.is_admin() => Ok(user),
-            Self::User(_) => Err(Error::Forbidden("Only admins may send this request.")),
+            Self::User(_) => Err(Error::Forbidden("Only admins may send this request.".into())),
         }
     }
 

@@ -4,6 +4,7 @@
 //! never shows it. `http::problem` has the only table from kinds to status codes.
 
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// An error in one member of a body: pointer, stable code and message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +42,7 @@ pub enum Error {
     /// 401: missing or invalid credentials.
     Unauthenticated(&'static str),
     /// 403: the caller is known and not allowed to do this.
-    Forbidden(&'static str),
+    Forbidden(Cow<'static, str>),
     /// 404: missing, or invisible to this caller. Names the kind of resource only.
     NotFound(&'static str),
     /// 405: the path exists without this method. The `Allow` header lists its methods.
@@ -101,7 +102,7 @@ impl Clone for Error {
             Self::BadRequest { code, detail } => Self::BadRequest { code, detail: detail.clone() },
             Self::Invalid(errors) => Self::Invalid(errors.clone()),
             Self::Unauthenticated(why) => Self::Unauthenticated(why),
-            Self::Forbidden(why) => Self::Forbidden(why),
+            Self::Forbidden(why) => Self::Forbidden(why.clone()),
             Self::NotFound(kind) => Self::NotFound(kind),
             Self::MethodNotAllowed => Self::MethodNotAllowed,
             Self::Conflict { code, detail } => Self::Conflict { code, detail: detail.clone() },

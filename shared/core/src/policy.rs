@@ -97,6 +97,28 @@ impl Grant {
         }
     }
 
+    /// The error for a write that the rule refuses. Callers who may read the record, and could change it otherwise, learn which
+    /// tests of the input do not hold. To others the record is missing (R64).
+    pub fn refusal(&self, record: &RecordRef, input: Input) -> Error {
+        let known = Known { auth: self.auth.as_ref(), now: &self.now, input };
+        let refused = match (self.rule, self.stated()) {
+            (Some(Rule::Update), Some(stated)) if self.allows_reading(record) => stated.refused_input(&known, record),
+            (rule, _) => return invisible(rule.unwrap_or(Rule::Update)),
+        };
+        if matches!(refused, Expr::True | Expr::False) {
+            return invisible(Rule::Update);
+        }
+        let tests = refused.tests();
+        let mut fields = tests.iter().flat_map(|test| test.fields());
+        let is_hidden = |name: &str| self.collection.field(name).is_some_and(|field| field.value.hidden);
+        let why = match fields.any(is_hidden) {
+            true => "because of a field that you may not see".to_owned(),
+            false => format!("because `{}` does not hold", refused.without_texts()),
+        };
+        let what_to_do = "Change something else, or ask an admin to change the rule.";
+        Error::Forbidden(format!("The collection's update rule does not allow this change, {why}. {what_to_do}").into())
+    }
+
     /// Whether a rule of the collection allows this record to the caller.
     fn holds(&self, rule: Rule, record: &RecordRef, input: Input) -> bool {
         let known = Known { auth: self.auth.as_ref(), now: &self.now, input };
@@ -108,7 +130,8 @@ impl Grant {
 ///
 /// # Errors
 /// `Unauthenticated` for an anonymous caller who might be allowed after signing in. `NotFound` when no record could ever be
-/// allowed. `Forbidden` when the rule refuses the data to write.
+/// allowed. `Forbidden` when the rule refuses the data to write. An update is granted, with a residual that no record satisfies,
+/// if the rule refuses only this input: see [`Grant::refusal`].
 pub fn allow(
     caller: &Caller,
     action: Rule,
@@ -126,11 +149,22 @@ pub fn allow(
         None => Expr::False,
         Some(stated) => stated.partial(&Known { auth: auth.as_ref(), now: &now, input }),
     };
-    if residual == Expr::False {
+    // Whether the rule refuses this input alone: the stored record then decides between 403 and 404, see `Grant::refusal`.
+    let may_otherwise = |stated: &Expr| {
+        let known = Known { auth: auth.as_ref(), now: &now, input: Input::None };
+        let may_read = collection.rule(Rule::Read).is_some_and(|read| read.partial(&known) != Expr::False);
+        may_read && stated.beside_input().partial(&known) != Expr::False
+    };
+    let is_open = match (caller, action, stated) {
+        (Caller::User(_), Rule::Update, Some(stated)) => residual != Expr::False || may_otherwise(stated),
+        _ => residual != Expr::False,
+    };
+    if !is_open {
         return Err(match (caller, action, stated) {
             (Caller::Anonymous, ..) => Error::Unauthenticated("Sign in to send this request."),
             (_, Rule::Create, Some(_)) => Error::Forbidden(
-                "The collection's create rule does not allow this record. Change its data, or ask an admin to change the rule.",
+                "The collection's create rule does not allow this record. Change its data, or ask an admin to change the rule."
+                    .into(),
             ),
             (_, action, _) => invisible(action),
         });

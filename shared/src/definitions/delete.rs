@@ -43,7 +43,7 @@ async fn delete(
     scoped_key: Option<&ScopedKey>,
 ) -> Result<StoredResponse> {
     if name == "users" {
-        return Err(Error::Forbidden("The collection users is built in and cannot be deleted."));
+        return Err(Error::Forbidden("The collection users is built in and cannot be deleted.".into()));
     }
     let stored = operations.definitions.get(name).await?.filter(|stored| stored.stage.is_ready());
     let definition = stored.ok_or(Error::NotFound("collection"))?.definition;

@@ -171,7 +171,8 @@ fn detail(error: &Error) -> String {
         Error::Gone { detail, .. } => detail.clone(),
         Error::Invalid(errors) if errors.len() == 1 => "One member of the body is wrong; see errors.".to_owned(),
         Error::Invalid(errors) => format!("{} members of the body are wrong; see errors.", errors.len()),
-        Error::Unauthenticated(why) | Error::Forbidden(why) | Error::PreconditionFailed(why) => (*why).to_owned(),
+        Error::Unauthenticated(why) | Error::PreconditionFailed(why) => (*why).to_owned(),
+        Error::Forbidden(why) => why.clone().into_owned(),
         Error::NotFound(kind) => format!("This {kind} does not exist, or you may not see it."),
         Error::MethodNotAllowed => {
             "This path does not support this method; use one listed in the Allow header.".to_owned()

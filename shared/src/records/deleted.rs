@@ -26,7 +26,7 @@ pub async fn list(
     match caller {
         Caller::Anonymous => return Err(Error::Unauthenticated("Sign in to send this request.")),
         Caller::User(user) if !user.is_admin() => {
-            return Err(Error::Forbidden("Only admins may list deleted records."));
+            return Err(Error::Forbidden("Only admins may list deleted records.".into()));
         }
         Caller::User(_) => {}
     }

@@ -100,13 +100,11 @@ fn written_by(old: &Item, request: &str) -> bool {
     item::text(old, "rid") == Some(request)
 }
 
-/// Derives the error of a refused write from the stored item: a record the caller may not see counts as missing (R64), then
-/// the version is compared.
+/// Derives the error of a refused write from the stored item: first by the rule, then the version is compared.
 fn refusal(intent: &Intent, old: Option<&Item>, input: Input) -> Error {
-    let visible =
-        old.and_then(Record::from_item).filter(|record| !record.deleted && intent.grant.allows(&record.view(), input));
-    match visible {
+    match old.and_then(Record::from_item).filter(|record| !record.deleted) {
         None => Error::NotFound("record"),
+        Some(record) if !intent.grant.allows(&record.view(), input) => intent.grant.refusal(&record.view(), input),
         Some(record) if !intent.preconditions.allow(record.version) => {
             withhold_price(intent, &record);
             OTHER_VERSION

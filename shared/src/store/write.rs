@@ -193,7 +193,7 @@ impl Records {
                 let data = data.map_err(|error| if may { error } else { nowhere() })?;
                 let input = Input::Change { whole: &data, sent: &sent };
                 if !grant.allows(&stored.view(), input) {
-                    return Err(nowhere());
+                    return Err(grant.refusal(&stored.view(), input));
                 }
                 data
             }

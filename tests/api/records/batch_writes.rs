@@ -330,7 +330,7 @@ async fn a_replacement_may_leave_out_fields_with_a_default() {
     assert_eq!((&put["title"], &put["state"], put.get("score")), (&json!("b"), &json!("open"), None), "{put}");
     assert_eq!(admin.get(path).await.expect(200).body["mark"], "own", "what she does not see stays as it was");
     let body = json!({ "title": "c", "state": "done", "kind": "note" });
-    ada.request(Method::PUT, path).header("if-match", "*").json(body).send().await.expect(404);
+    ada.request(Method::PUT, path).header("if-match", "*").json(body).send().await.expect(403);
     world.settle().await;
 }
 

@@ -115,7 +115,7 @@ async fn server_fields_cannot_be_written_by_any_route() {
     ada.patch(&path(&record), json!({ "id": record["id"], "title": "same id" })).await.expect(200);
     // The owner cannot change the owner, nor create a record for somebody else.
     let bob = world.user("bob").await;
-    ada.patch(&path(&record), json!({ "owner": bob.id() })).await.expect(404);
+    ada.patch(&path(&record), json!({ "owner": bob.id() })).await.expect(403);
     ada.post(TASKS, json!({ "title": "for bob", "owner": bob.id() })).await.expect(403);
     let twice = format!("{{\"title\":\"t\",\"owner\":\"{}\",\"owner\":\"{}\"}}", bob.id(), ada.id());
     ada.request(Method::POST, TASKS).header("content-type", "application/json").raw(twice).send().await.expect(400);

@@ -18,6 +18,7 @@ mod null_in_patches;
 mod numbers;
 pub mod operators;
 pub mod pages;
+mod refused_updates;
 mod residual_filters;
 pub mod restrict;
 mod rule_conditions;

@@ -23,6 +23,7 @@ pub mod moment;
 pub mod number;
 mod parse;
 mod partial;
+mod refused;
 mod text;
 mod tree;
 mod types;

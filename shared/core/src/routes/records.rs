@@ -138,6 +138,7 @@ fn of_one_record() -> Vec<Route> {
             .or_reads_as(operators::MEDIA_TYPE, "RecordOperators")
             .answers(200, "PatchedRecord", "The changed record, or the plan with `explain=true`.")
             .with(&["ETagOfRecord"])
+            .refuses(403, "The rule allows other changes of this record, and `detail` says which condition does not hold.")
             .refuses(409, "Another record holds one of its unique values."),
         delete(RECORD, "deleteRecord", Rules(&["delete"]))
             .does("Deletes a record. It is absent for everybody at once.")

@@ -84,7 +84,9 @@ impl Action {
             Upsert if !who.holds(object) && (object != Object::Absent || !who.is_owner()) => 403,
             Upsert if object == Object::Absent => 201,
             Upsert => 409,
-            GiveAway => or_nothing(200, is_admin && object.is_there()),
+            GiveAway if is_admin => or_nothing(200, object.is_there()),
+            // Who may read the record and change it otherwise hears which condition does not hold.
+            GiveAway => or_nothing(403, who.changes(object) && who.reads(object)),
             PatchKept if is_admin => or_nothing(200, object.is_there()),
             PatchKept | PatchVersion => 400,
             MakeForAnother if !is_admin => 403,

@@ -61,6 +61,26 @@ proptest! {
     }
 
     #[test]
+    fn a_refusal_names_tests_of_the_input_exactly_if_another_input_may_be_allowed(
+        rule in update_rule(), auth in auth(), stored in odd_data(), input in odd_data(), sent in odd_data(), whole in any::<bool>(),
+    ) {
+        let rule = Expr::rule(&rule, &fields(), Rule::Update).unwrap();
+        let known = known(&auth, if whole { Input::Change { whole: &input, sent: &sent } } else { Input::Patch(&input) });
+        let refused = rule.refused_input(&known, &record(&stored));
+        prop_assert_eq!(refused.is_true(), rule.eval(&known, Some(&record(&stored))));
+        let beside = rule.beside_input();
+        prop_assert_eq!(refused != Expr::False, beside.eval(&known, Some(&record(&stored))), "{} {}", refused, beside);
+        prop_assert!(!beside.to_string().contains("input.") && !beside.to_string().contains("changed("), "{}", beside);
+        for test in refused.tests() {
+            let shown = test.to_string();
+            prop_assert!(shown.contains("input.") || shown.contains("changed("), "{} in {}", shown, refused);
+        }
+        if !refused.is_true() && refused != Expr::False {
+            prop_assert!(!refused.eval(&known, Some(&record(&stored))), "{} holds", refused);
+        }
+    }
+
+    #[test]
     fn nothing_of_the_request_is_left_after_folding(rule in update_rule(), auth in auth(), input in data()) {
         let folded = Expr::rule(&rule, &fields(), Rule::Update).unwrap().partial(&known(&auth, Input::Patch(&input)));
         let left = folded.to_string();
