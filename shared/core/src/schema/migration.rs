@@ -184,7 +184,8 @@ pub(super) fn opened(old: &Value, new: &Value) -> Option<Value> {
         return Some(opened);
     }
     add(&mut opened, [("properties", fields), ("$defs", shared.clone())])?;
-    let is_declared_alike = shared.iter().all(|(name, schema)| opened["$defs"].get(name) == Some(schema));
+    let now = members(&opened, "$defs");
+    let is_declared_alike = shared.iter().all(|(name, schema)| now.get(name) == Some(schema));
     (is_declared_alike && is_compatible(old, &opened)).then_some(opened)
 }
 
