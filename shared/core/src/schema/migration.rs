@@ -184,7 +184,8 @@ pub(super) fn opened(old: &Value, new: &Value) -> Option<Value> {
         return Some(opened);
     }
     add(&mut opened, [("properties", fields), ("$defs", shared.clone())])?;
-    let is_declared_alike = shared.iter().all(|(name, schema)| opened["$defs"].get(name) == Some(schema));
+    let declared = |name: &String| opened.get("$defs").and_then(|defs| defs.get(name));
+    let is_declared_alike = shared.iter().all(|(name, schema)| declared(name) == Some(schema));
     (is_declared_alike && is_compatible(old, &opened)).then_some(opened)
 }
 
