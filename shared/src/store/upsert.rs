@@ -157,6 +157,9 @@ impl Intent {
 }
 
 impl ImportedRow {
+    /// The code of a row whose record a later row wrote before. Only an import's result shows it.
+    pub const OVERTAKEN: &str = "overtaken";
+
     /// The id of the request that writes this row.
     pub fn request(&self) -> String {
         format!("{}:{}", self.job, self.line)
@@ -171,7 +174,7 @@ impl ImportedRow {
             Ordering::Equal => Some(Error::PreconditionFailed("This row of the import has written the record.")),
             Ordering::Greater => {
                 let detail = "A later row of the file wrote the record before this one could be merged into it. Import it alone.";
-                Some(Error::conflict("overtaken", detail))
+                Some(Error::Conflict { code: Self::OVERTAKEN, detail: detail.into() })
             }
         }
     }

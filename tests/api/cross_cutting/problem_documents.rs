@@ -17,7 +17,7 @@ async fn a_method_that_a_path_does_not_take_is_refused_by_a_problem_document() {
         (Method::DELETE, "/v1/auth/me", "GET,HEAD"),
         (Method::POST, "/.well-known/jwks.json", "GET,HEAD"),
         (Method::PATCH, "/v1/collections/tasks", "GET,HEAD,PUT,DELETE"),
-        (Method::DELETE, TASKS, "GET,HEAD,POST"),
+        (Method::DELETE, TASKS, "GET,HEAD,POST,PUT"),
         (Method::POST, at.as_str(), "GET,HEAD,PUT,PATCH,DELETE"),
         (Method::TRACE, at.as_str(), "GET,HEAD,PUT,PATCH,DELETE"),
         (Method::GET, "/v1/batch", "POST"),

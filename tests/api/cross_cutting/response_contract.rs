@@ -180,6 +180,7 @@ fn good() -> Answer {
     headers.insert("content-type", "application/json".parse().unwrap());
     headers.insert("x-request-id", "r".parse().unwrap());
     headers.insert("undercroft-cost", "rru=0.5; wru=0; trips=1; scanned=0".parse().unwrap());
+    headers.insert("vary", "Origin".parse().unwrap());
     Answer { asked: "POST /v1/jobs/redrive".into(), status: 200, headers, text: body.to_string(), body }
 }
 
