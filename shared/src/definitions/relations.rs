@@ -4,8 +4,8 @@
 use super::operations::Operations;
 use super::referrers;
 use crate::error::{Error, FieldError, Result};
-use crate::query::{MAX_INDEXES, free_index_name};
-use crate::schema::{Collection, Definition, OnDelete, Referrer, Relation};
+use crate::query::{MAX_INDEXES, each_of, free_index_name};
+use crate::schema::{Collection, Definition, Field, OnDelete, Referrer, Relation};
 use crate::store::TransactWriteItem;
 use crate::store::definitions::Stored;
 use serde_json::json;
@@ -51,21 +51,26 @@ fn unfollowed(collection: &Collection, field: &str, relation: &Relation, pointer
     if relation.on_delete == OnDelete::Restrict || relation.collection == "users" {
         return None;
     }
-    if relation.on_delete == OnDelete::SetNull && collection.field(field).is_some_and(|field| field.required) {
+    let is_many = collection.field(field).is_some_and(Field::is_many);
+    if relation.on_delete == OnDelete::SetNull
+        && !is_many
+        && collection.field(field).is_some_and(|field| field.required)
+    {
         let message = format!("setNull removes `{field}` from the record, but the schema requires it.");
         return Some(FieldError::new(pointer, "required", message));
     }
     let indexes = &collection.definition().indexes;
     let mut declared = indexes.iter().filter(|index| !index.retiring);
-    if declared.clone().any(|index| matches!(index.partition.as_slice(), [only] if only == field)) {
+    let partition = [if is_many { each_of(field) } else { field.to_owned() }];
+    if declared.clone().any(|index| index.partition == partition) {
         return None;
     }
-    let partition = [field.to_owned()];
     let index = json!({ "name": free_index_name(indexes, &partition, &[]), "partition": partition, "sort": [] });
     let add = if declared.nth(MAX_INDEXES - 1).is_some() { "Replace one of the" } else { "Add to" };
     let message = format!(
-        "onDelete needs an index whose partition is only this field, to find the records that point at a deleted one. \
-         {add} `indexes`: {index}"
+        "onDelete needs an index whose partition is only {}, to find the records that point at a deleted one. \
+         {add} `indexes`: {index}",
+        if is_many { "the elements of this field" } else { "this field" }
     );
     Some(FieldError::new(pointer, "index_required", message))
 }

@@ -256,7 +256,7 @@ fn disagreement(
 impl Disagreement {
     /// Adds the errors of relations that lead nowhere.
     pub fn note_dangling(&mut self, errors: Vec<FieldError>) {
-        let field = |error: &FieldError| error.pointer.trim_start_matches('/').to_owned();
+        let field = |error: &FieldError| error.pointer.split('/').nth(1).unwrap_or_default().to_owned();
         self.refused.relations.extend(errors.iter().map(field));
         self.errors.extend(errors);
     }

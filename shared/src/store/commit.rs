@@ -9,6 +9,7 @@ use super::item::Item;
 use super::record::{Record, key};
 use super::records::{Records, TRIES};
 use super::target_checks::TargetCheck;
+use super::targets::nowhere;
 use super::unique::{Marker, markers};
 use super::{Expression, TransactionOutcome, WriteOutcome, write_limits};
 use crate::cost;
@@ -188,7 +189,7 @@ impl Records {
             items.push(look.check(table, self.seconds(), look.version)?);
         }
         for write in writes.iter().filter(|write| !write.record.deleted) {
-            for target in &write.intent.targets {
+            for target in write.intent.targets.iter().filter(|target| !write.keeps(target)) {
                 items.extend(target.reference(table, write)?);
             }
         }
@@ -252,6 +253,18 @@ fn is_once(writes: &[Write<'_>], pending: Option<&PendingResponse<'_>>) -> bool 
 }
 
 impl Write<'_> {
+    /// Whether the stored record points at this target already.
+    fn has(&self, target: &Target) -> bool {
+        self.unmoved.iter().any(|(field, id)| *field == target.field && *id == target.id)
+    }
+
+    /// Whether it is an element of an array that the stored record has already. Such an element is not checked again: a
+    /// writer of other elements is not stopped by a record that was deleted a moment ago, and the transaction has no room for all.
+    /// Its reference is stored. A tombstone's references may be gone, so an undelete checks each.
+    fn keeps(&self, target: &Target) -> bool {
+        target.at.is_some() && !matches!(self.intent.what, What::Undelete) && self.has(target)
+    }
+
     fn item(&self) -> Result<Item> {
         self.record.to_item(self.intent.grant.collection())
     }
@@ -260,11 +273,7 @@ impl Write<'_> {
 impl Target {
     /// The error when the target does not exist.
     pub fn nowhere(&self) -> Error {
-        Error::field(
-            format!("/{}", self.field),
-            "relation",
-            "This record does not exist, or you may not refer to it. Send the id of a record you may read.",
-        )
+        nowhere(&self.field, self.at)
     }
 
     fn is(&self, write: &Write<'_>) -> bool {
@@ -302,13 +311,14 @@ fn targets<'a>(writes: &'a [Write<'a>]) -> Result<Vec<TargetCheck<'a>>, Failed> 
     let mut looks: Vec<TargetCheck> = Vec::new();
     for (position, write) in writes.iter().enumerate().filter(|(_, write)| !write.record.deleted) {
         for target in &write.intent.targets {
-            let by_right = !write.unmoved.contains(&target.field);
+            let by_right = !write.has(target);
             let nowhere = || Failed::Each(vec![(position, target.nowhere())]);
             match writes.iter().find(|other| target.is(other)) {
                 Some(other) if other.record.deleted => return Err(nowhere()),
                 // The right to refer applies even to a record written in this transaction.
                 Some(other) if by_right && !target.may_be_referred_to(&other.record) => return Err(nowhere()),
                 Some(_) => continue,
+                None if write.keeps(target) => continue,
                 None if by_right && target.grants.is_empty() => return Err(nowhere()),
                 None => {}
             }

@@ -5,11 +5,11 @@ use super::item::Item;
 use super::record::{Record, key};
 use super::records::Records;
 use super::references::{ItemKey, place};
+use super::targets::points_at;
 use crate::error::{FieldError, Result};
 use crate::id;
 use crate::json_pointer::escape;
-use crate::schema::Collection;
-use serde_json::Value;
+use crate::schema::{Collection, related_ids};
 use std::collections::HashSet;
 
 /// How many records are read at once.
@@ -19,6 +19,8 @@ const AT_ONCE: usize = 32;
 struct Pointer<'a> {
     record: &'a Record,
     field: &'a str,
+    at: Option<usize>,
+    id: &'a str,
     there: Option<Item>,
 }
 
@@ -44,10 +46,12 @@ impl Records {
             collection.relations().filter(|(field, _)| unchecked.iter().any(|known| known == field))
         {
             let target = definitions.collection(&relation.collection).await?;
-            let pointers = records.iter().filter(|record| !record.deleted).filter_map(|record| {
-                let id = record.data.get(field)?.as_str()?;
-                let there = target.as_ref().filter(|_| id::is_valid(id)).map(|target| key(target, id));
-                Some(Pointer { record, field, there })
+            let pointers = records.iter().filter(|record| !record.deleted).flat_map(|record| {
+                let ids = record.data.get(field).into_iter().flat_map(related_ids);
+                ids.map(|(at, id)| {
+                    let there = target.as_ref().filter(|_| id::is_valid(id)).map(|target| key(target, id));
+                    Pointer { record, field, at, id, there }
+                })
             });
             let pointers: Vec<Pointer> = pointers.collect();
             let living = self.living(pointers.iter().filter_map(|pointer| pointer.there.as_ref())).await?;
@@ -56,7 +60,8 @@ impl Records {
             for pointer in pointers.iter().filter(leads_nowhere) {
                 if self.is_still(collection, pointer).await? {
                     let message = format!("This leads to no record of `{}`. Change or remove it.", relation.collection);
-                    let error = FieldError::new(format!("/{}", escape(field)), "relation", message);
+                    let at = pointer.at.map(|at| format!("/{at}")).unwrap_or_default();
+                    let error = FieldError::new(format!("/{}{at}", escape(field)), "relation", message);
                     let position = records.iter().position(|record| std::ptr::eq(record, pointer.record));
                     errors
                         .iter_mut()
@@ -81,8 +86,7 @@ impl Records {
 
     /// Whether the record still has the value.
     async fn is_still(&self, collection: &Collection, pointer: &Pointer<'_>) -> Result<bool> {
-        let value = |record: &Record| record.data.get(pointer.field).and_then(Value::as_str).map(str::to_owned);
         let now = self.stored(collection, &pointer.record.id, true).await?;
-        Ok(now.filter(|now| !now.deleted).is_some_and(|now| value(&now) == value(pointer.record)))
+        Ok(now.filter(|now| !now.deleted).is_some_and(|now| points_at(&now.data, pointer.field, pointer.id)))
     }
 }

@@ -12,9 +12,10 @@ use crate::error::Error;
 use crate::operators::Operators;
 use crate::policy::Grant;
 use crate::preconditions::Preconditions;
-use crate::schema::{Collection, OnDelete};
+use crate::schema::{Collection, OnDelete, related_ids};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A record that a write points at. The transaction checks that it exists.
@@ -22,6 +23,8 @@ use std::sync::Arc;
 pub struct Target {
     /// The field that holds the id.
     pub field: String,
+    /// The position of the id, if the field is an array.
+    pub at: Option<usize>,
     /// What its deletion does to the record that points at it.
     pub on_delete: OnDelete,
     /// Its collection.
@@ -142,10 +145,14 @@ impl Intent {
 
     /// Whether this data is what its targets were collected from. A user always exists.
     pub(super) fn looks_where(&self, data: &Map<String, Value>) -> bool {
-        let looked_at = |field: &str| self.targets.iter().find(|target| target.field == field);
+        let looked_at = |field: &str| -> BTreeSet<&str> {
+            let targets = self.targets.iter().filter(|target| target.field == field);
+            targets.map(|target| target.id.as_str()).collect()
+        };
         let mut relations = self.grant.collection().relations().filter(|(_, relation)| relation.collection != "users");
         relations.all(|(field, _)| {
-            data.get(field).and_then(Value::as_str) == looked_at(field).map(|target| target.id.as_str())
+            let ids = data.get(field).into_iter().flat_map(related_ids).map(|(_, id)| id);
+            ids.collect::<BTreeSet<_>>() == looked_at(field)
         })
     }
 }
@@ -160,8 +167,8 @@ pub(super) struct Write<'a> {
     pub condition: Expression,
     /// The unique values that the record holds and keeps holding while the condition holds.
     pub held: Vec<Marker>,
-    /// The fields whose target does not change.
-    pub unmoved: Vec<String>,
+    /// The targets that the stored record points at already: the field and the id of each.
+    pub unmoved: Vec<(String, String)>,
     /// The entries in indexes over elements that change.
     pub entries: EntryChanges,
     /// The unique value by which an upsert found no record, so that it creates one.

@@ -12,14 +12,14 @@ use super::item::{self, Item, number, string, text};
 use super::keys::reference_partition;
 use super::record::{Record, key};
 use super::records::Records;
+use super::targets::points_at;
 use super::{Expression, TableQuery, WriteOutcome};
 use crate::cost;
 use crate::error::{Error, Result};
 use crate::id;
-use crate::schema::{Collection, OnDelete};
+use crate::schema::{Collection, OnDelete, related_ids};
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use futures_util::future::{join_all, try_join_all};
-use serde_json::Value;
 use std::collections::HashMap;
 
 /// How long a lock holds, in seconds: longer than any write that depends on it.
@@ -186,11 +186,14 @@ impl Records {
         };
         for (field, relation) in collection.relations().filter(|(field, _)| fields.iter().any(|known| known == field)) {
             // A value that is not an id points at nothing.
-            let id = record.data.get(field).and_then(Value::as_str).filter(|id| id::is_valid(id));
-            let there = definitions.collection(&relation.collection).await?;
-            let (Some(id), Some(there)) = (id, there) else { continue };
-            let older = Expression::new("attribute_not_exists(pk) OR rv < :rv").value(":rv", number(record.version));
-            self.table().put(reference(collection, &record, field, &there, id), older).await?;
+            let ids = record.data.get(field).into_iter().flat_map(related_ids).map(|(_, id)| id);
+            let ids: Vec<&str> = ids.filter(|id| id::is_valid(id)).collect();
+            let Some(there) = definitions.collection(&relation.collection).await? else { continue };
+            for id in ids {
+                let older =
+                    Expression::new("attribute_not_exists(pk) OR rv < :rv").value(":rv", number(record.version));
+                self.table().put(reference(collection, &record, field, &there, id), older).await?;
+            }
         }
         Ok(())
     }
@@ -244,7 +247,7 @@ impl Reference {
 
     /// Whether this record points at `id` through the reference's field.
     fn is_of(&self, record: &Record, id: &str) -> bool {
-        !record.deleted && record.data.get(&self.field).and_then(Value::as_str) == Some(id)
+        !record.deleted && points_at(&record.data, &self.field, id)
     }
 }
 

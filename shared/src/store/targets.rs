@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::id;
 use crate::identity::Caller;
 use crate::policy::{Grant, System, allow_to_refer};
-use crate::schema::Collection;
+use crate::schema::{Collection, related_ids};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Who makes a record point at others.
@@ -37,7 +38,7 @@ impl Referring<'_> {
 
 /// The collections that these members refer to.
 pub fn related<'a>(collection: &'a Collection, members: &Map<String, Value>) -> impl Iterator<Item = &'a str> {
-    let is_named = |field: &str| members.get(field).and_then(Value::as_str).is_some_and(id::is_valid);
+    let is_named = |field: &str| members.get(field).into_iter().flat_map(related_ids).any(|(_, id)| id::is_valid(id));
     collection.relations().filter(move |(field, _)| is_named(field)).map(|(_, relation)| relation.collection.as_str())
 }
 
@@ -54,32 +55,39 @@ pub async fn targets(
 ) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for (field, relation) in collection.relations() {
-        let Some(id) = members.get(field).and_then(Value::as_str) else { continue };
-        if relation.collection == "users" && referring.is_account(id) {
-            continue;
+        let mut known = BTreeSet::new();
+        for (at, id) in members.get(field).into_iter().flat_map(related_ids).filter(|(_, id)| known.insert(*id)) {
+            if relation.collection == "users" && referring.is_account(id) {
+                continue;
+            }
+            if !id::is_valid(id) {
+                return Err(nowhere(field, at));
+            }
+            let other = definitions.collection(&relation.collection).await?.ok_or_else(|| nowhere(field, at))?;
+            let (field, on_delete, grants) = (field.to_owned(), relation.on_delete, referring.grants(&other, now));
+            targets.push(Target { field, at, on_delete, collection: other, grants, id: id.to_owned() });
         }
-        let nowhere = || {
-            Error::field(
-                format!("/{field}"),
-                "relation",
-                "This record does not exist, or you may not refer to it. Send the id of a record you may read.",
-            )
-        };
-        if !id::is_valid(id) {
-            return Err(nowhere());
-        }
-        let other = definitions.collection(&relation.collection).await?.ok_or_else(nowhere)?;
-        let (field, on_delete, grants) = (field.to_owned(), relation.on_delete, referring.grants(&other, now));
-        targets.push(Target { field, on_delete, collection: other, grants, id: id.to_owned() });
     }
     Ok(targets)
 }
 
-/// The fields through which a stored record already points at the same targets: keeping a target needs no new right. A
+/// The error of an id that leads to no record that the caller may refer to.
+pub(super) fn nowhere(field: &str, at: Option<usize>) -> Error {
+    let place = at.map_or_else(|| format!("/{field}"), |at| format!("/{field}/{at}"));
+    let message = "This record does not exist, or you may not refer to it. Send the id of a record you may read.";
+    Error::field(place, "relation", message)
+}
+
+/// Whether this data points at a record through a field.
+pub(super) fn points_at(data: &Map<String, Value>, field: &str, id: &str) -> bool {
+    data.get(field).into_iter().flat_map(related_ids).any(|(_, its)| its == id)
+}
+
+/// The targets that a stored record points at already, through the same fields: keeping a target needs no new right. A
 /// tombstone points at nothing, except through fields that the caller who undeletes it may not see: they did not choose those
 /// targets.
-pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
-    let is_same = |target: &&Target| stored.data.get(&target.field).and_then(Value::as_str) == Some(target.id.as_str());
+pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<(String, String)> {
+    let is_same = |target: &&Target| points_at(&stored.data, &target.field, &target.id);
     // For a hidden field, this would reveal where it points to a caller who guesses.
     let grant = &intent.grant;
     let is_read = !stored.deleted && grant.allows_reading(&stored.view());
@@ -87,7 +95,7 @@ pub(super) fn unmoved(intent: &Intent, stored: &Record) -> Vec<String> {
     let is_kept =
         |target: &&Target| if stored.deleted { !is_shown(intent, stored, &target.field) } else { is_seen(target) };
     let targets = intent.targets.iter().filter(is_kept);
-    targets.filter(is_same).map(|target| target.field.clone()).collect()
+    targets.filter(is_same).map(|target| (target.field.clone(), target.id.clone())).collect()
 }
 
 /// Whether the caller sees this field of this record, which may be a tombstone.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::expr::Input;
 use crate::schema::ReadReason;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 impl Records {
     /// Applies an intent without reading the record, if possible: one round trip, one write. `None` if a read is needed.
@@ -32,7 +33,8 @@ impl Records {
     /// Why an intent needs the stored record first. `None` if it is written without a read.
     pub(super) fn read_reasons(&self, intent: &Intent) -> Vec<ReadReason> {
         let collection = intent.grant.collection();
-        let related = intent.targets.iter().map(|target| ReadReason::Related(target.field.clone()));
+        let related: BTreeSet<&String> = intent.targets.iter().map(|target| &target.field).collect();
+        let related = related.into_iter().map(|field| ReadReason::Related(field.clone()));
         match &intent.what {
             What::Merge(patch) => {
                 let by_rule = rule_condition(&intent.grant).is_none().then_some(ReadReason::Rule);

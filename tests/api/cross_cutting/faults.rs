@@ -54,7 +54,9 @@ impl<'a> Stage<'a> {
                             "tags": { "type": "array", "items": { "type": "string" } } } } });
         let comments = json!({ "name": "comments", "rules": open, "schema": { "type": "object",
             "additionalProperties": false, "properties": { "text": { "type": "string" },
-            "post": { "type": "string", "relation": { "collection": "posts", "onDelete": "restrict" } } } } });
+            "post": { "type": "string", "relation": { "collection": "posts", "onDelete": "restrict" } },
+            "also": { "type": "array", "items": { "type": "string" }, "maxItems": 5,
+                      "relation": { "collection": "posts", "onDelete": "restrict" } } } } });
         // Its entries have no time in their keys, so that two runs can be compared.
         let shared = json!({ "name": "shared", "rules": open, "schema": { "type": "object", "additionalProperties": false,
             "properties": { "title": { "type": "string" },
@@ -205,6 +207,12 @@ async fn all_go_wrong(operations: &[Operation]) {
 async fn making_a_record_survives_whatever_goes_wrong_with_any_call() {
     use Operation::*;
     all_go_wrong(&[Create, CreateUnique, TakeOver, CreateRelated, CreateAs]).await;
+}
+
+#[tokio::test]
+async fn arrays_of_ids_survive_whatever_goes_wrong_with_any_call() {
+    use Operation::*;
+    all_go_wrong(&[CreateManyRelated, PatchManyRelated]).await;
 }
 
 #[tokio::test]

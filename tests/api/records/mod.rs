@@ -11,6 +11,7 @@ mod cursors;
 mod deleted_targets;
 mod expand;
 mod ids;
+mod many_to_many;
 mod membership_rules;
 mod named_ids;
 mod new_records;

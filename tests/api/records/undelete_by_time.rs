@@ -385,3 +385,24 @@ async fn an_undelete_by_time_costs_so_much_a_record() {
     };
     assert_eq!([a_record(0), a_record(1)], [[0.0, 0.1], [3.0, 1.125]]);
 }
+
+/// Ten of these need more items than a transaction takes: they come back one by one, with their entries.
+#[tokio::test]
+async fn records_that_do_not_fit_into_one_transaction_come_back_one_by_one() {
+    let world = World::new().await;
+    let members = json!({ "type": "array", "items": { "type": "string" }, "maxItems": 40 });
+    let indexes = json!({ "indexes": [{ "name": "by_member", "partition": ["members[]"], "sort": [] }] });
+    define(&world, &[open("notes", json!({ "members": members }), indexes)]).await;
+    let ada = world.user("ada").await;
+    let members: Vec<String> = (0..40).map(|nth| format!("m{nth}")).collect();
+    let made = many(&ada, NOTES, vec![json!({ "members": members }); 12]).await;
+    for path in &made {
+        ada.delete(path).await.expect(204);
+    }
+    assert_eq!(
+        result(&world, json!({ "collection": "notes", "since": "2020-01-01T00:00:00Z" })).await["undeleted"],
+        12
+    );
+    let listed = ada.get(&format!("{NOTES}?filter=%22m39%22%20in%20members")).await.expect(200).body;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 12, "{listed}");
+}

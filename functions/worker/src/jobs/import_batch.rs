@@ -270,7 +270,7 @@ fn waits(made: &Result<(), Error>, collection: &Collection) -> bool {
     let Err(Error::Invalid(errors)) = made else { return false };
     let mut inward = collection.relations().filter(|(_, relation)| relation.collection == collection.name());
     errors.iter().all(|error| error.code == "relation")
-        && inward.any(|(field, _)| errors.iter().any(|error| error.pointer == format!("/{field}")))
+        && inward.any(|(field, _)| errors.iter().any(|error| error.pointer.split('/').nth(1) == Some(field)))
 }
 
 /// Turns the result of a write into that of a row; a failure if the row is not the cause.

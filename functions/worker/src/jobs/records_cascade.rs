@@ -1,4 +1,5 @@
-//! `records.cascade`: updates the records that point at a deleted one: `cascade` deletes them, `setNull` removes the field.
+//! `records.cascade`: updates the records that point at a deleted one: `cascade` deletes them, `setNull` removes the
+//! field, or the element of an array.
 //! No new record can point at a tombstone, so their number only falls; the job lists them pass after pass until a pass finds
 //! none. A record that cannot be written does not block the others, but the attempt fails after the pass. A record deleted
 //! here has a cascade job of its own, and is noted beforehand for an undelete (`records_restore`).
@@ -17,7 +18,7 @@ use undercroft::futures::future::{join_all, try_join_all};
 use undercroft::id::{base64url, from_base64url};
 use undercroft::preconditions::{IfMatch, IfNoneMatch, Preconditions};
 use undercroft::query::{ListQuery, plan};
-use undercroft::schema::{Collection, OnDelete, Referrer, Relation};
+use undercroft::schema::{Collection, Field, OnDelete, Referrer, Relation};
 use undercroft::store::intent::{Cause, Intent, What};
 use undercroft::store::jobs::Job;
 use undercroft::store::list::Listed;
@@ -134,7 +135,12 @@ async fn pointing(
     (room, after): (i32, Option<&[u8]>),
 ) -> Result<Option<Listed>, Failure> {
     let grant = tools.system.grant(collection, tools.clock.millis());
-    let filter = Expr::filter(&format!("{} == {}", referrer.field, json!(id)), &collection.layout().fields);
+    let is_many = collection.field(&referrer.field).is_some_and(Field::is_many);
+    let filter = match is_many {
+        true => format!("{} in {}", json!(id), referrer.field),
+        false => format!("{} == {}", referrer.field, json!(id)),
+    };
+    let filter = Expr::filter(&filter, &collection.layout().fields);
     let filter = filter.map_err(|error| Failure::new(error.to_string()))?;
     let query = ListQuery { rule: grant.residual(), filter: Some(&filter), sort: &[], scan: None };
     match plan(collection.layout(), &query) {
@@ -185,7 +191,9 @@ fn intent(
     record: &Record,
 ) -> Intent {
     let what = match on_delete {
-        OnDelete::SetNull => What::Merge(Map::from_iter([(referrer.field.clone(), Value::Null)])),
+        OnDelete::SetNull => {
+            What::Merge(Map::from_iter([(referrer.field.clone(), without(record, referrer, &gone.id))]))
+        }
         OnDelete::Cascade | OnDelete::Restrict => What::Delete,
     };
     let preconditions =
@@ -197,6 +205,14 @@ fn intent(
         id: gone.id.clone(),
     });
     Intent { grant, id: record.id.clone(), what, preconditions, targets: Vec::new(), cause }
+}
+
+/// The value of the field without an id: an array without its element, or none.
+fn without(record: &Record, referrer: &Referrer, id: &str) -> Value {
+    match record.data.get(&referrer.field).and_then(Value::as_array) {
+        Some(ids) => ids.iter().filter(|its| its.as_str() != Some(id)).cloned().collect(),
+        None => Value::Null,
+    }
 }
 
 impl Progress {

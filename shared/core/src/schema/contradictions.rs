@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 
 use crate::error::FieldError;
 use crate::expr::{Kind, number};
@@ -147,14 +147,14 @@ pub(super) fn check_values(schema: &Value, fields: &BTreeMap<String, Field>, pro
             }
         }
         let sample = match (&field.relation, &field.value.kind) {
-            (Some(_), _) => Some((ID, "id of a record")),
-            (None, Kind::Moment) => Some((TIME, "time")),
+            (Some(_), Kind::List(_)) => Some((json!([ID]), "id of a record")),
+            (Some(_), _) => Some((ID.into(), "id of a record")),
+            (None, Kind::Moment) => Some((TIME.into(), "time")),
             _ => None,
         };
         // A pattern may fit other ids or times.
         let is_of_form = |problem: &FieldError| matches!(problem.code, "too_long" | "too_short" | "format");
-        let of_sample =
-            sample.and_then(|(text, what)| Some((what, found(name, text.into()).into_iter().find(is_of_form)?)));
+        let of_sample = sample.and_then(|(value, what)| Some((what, found(name, value).into_iter().find(is_of_form)?)));
         if let Some((what, wrong)) = of_sample {
             let message = format!("No {what} fits this field: {}", wrong.message);
             problems.push(FieldError::new(pointer, CODE, message));

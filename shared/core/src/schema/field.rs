@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldError;
 use crate::expr::{FieldType, Kind, is_system, moment};
+use crate::query::MAX_ELEMENTS;
 use crate::strict_serde;
 
 use super::limits::{MAX_PROPERTIES, is_collection_name};
@@ -60,6 +61,14 @@ pub struct Relation {
     pub on_delete: OnDelete,
 }
 
+/// The ids in the value of a relation field: the value itself, or the elements of an array, each with its position. A value that is
+/// no text names no record.
+pub fn related_ids(value: &Value) -> impl Iterator<Item = (Option<usize>, &str)> {
+    let elements = value.as_array().into_iter().flatten().enumerate();
+    let elements = elements.filter_map(|(at, element)| Some((Some(at), element.as_str()?)));
+    value.as_str().map(|id| (None, id)).into_iter().chain(elements)
+}
+
 /// What happens to a record when the one it refers to is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,8 +78,15 @@ pub enum OnDelete {
     Restrict,
     /// This record is deleted too.
     Cascade,
-    /// The field is removed from this record.
+    /// The field, or the element of an array, is removed from this record.
     SetNull,
+}
+
+impl Field {
+    /// Whether it is an array, whose elements are ids if it has a relation.
+    pub fn is_many(&self) -> bool {
+        matches!(self.value.kind, Kind::List(_))
+    }
 }
 
 /// Reads the fields from a schema, which must describe an object and name all its properties.
@@ -183,9 +199,18 @@ fn relation(property: &Value, types: &Types, pointer: &str, problems: &mut Vec<F
             "A collection's name is 1 to 63 of a-z, 0-9 and _, beginning with a letter.",
         ));
     }
-    if types.kind() != Kind::Text {
+    let kind = types.kind();
+    if matches!(&kind, Kind::List(element) if **element == Kind::Text) {
+        if types.max_items().is_none_or(|most| most > MAX_ELEMENTS) {
+            let message = format!(
+                "Each id of an array is checked in the transaction that writes the record. Set `maxItems` of at most {MAX_ELEMENTS}."
+            );
+            problems.push(FieldError::new(pointer, "relation", message));
+        }
+    } else if kind != Kind::Text {
         let message = format!(
-            "A relation field holds a record's id, which is text; by its schema this field is {}. Set its `type` to string, or to string and null.",
+            "A relation field holds a record's id, which is text; by its schema this field is {}. Set its `type` to string, to string and null, \
+             or to an array of strings.",
             types.description()
         );
         problems.push(FieldError::new(pointer, "relation", message));

@@ -6,7 +6,7 @@ use crate::error::FieldError;
 use crate::expr::Kind;
 use crate::query::{Index, MAX_ELEMENTS, MAX_INDEX_FIELDS, MAX_INDEXES, SortField, element_of};
 
-use super::field::Field;
+use super::field::{Field, OnDelete};
 use super::limits::{MAX_ENTRY_ITEMS, MAX_UNIQUE, is_collection_name};
 use super::parse::IndexBody;
 
@@ -44,14 +44,30 @@ pub(super) fn check(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, pro
 
 /// Checks that a record never has more entries than fit into one transaction with it.
 fn check_entries(indexes: &[IndexBody], fields: &BTreeMap<String, Field>, problems: &mut Vec<FieldError>) {
-    let items: u64 = indexes.iter().filter_map(|index| items(&index.partition, &index.sort, fields)).sum();
+    let entries: u64 = indexes.iter().filter_map(|index| items(&index.partition, &index.sort, fields)).sum();
+    let related: u64 = fields.values().map(related_items).sum();
+    let items = entries + related;
     if items > MAX_ENTRY_ITEMS {
+        let what = match (entries, related) {
+            (_, 0) => "in these indexes over elements",
+            (0, _) => "for the ids of its arrays with a relation",
+            _ => "in these indexes over elements and for the ids of its arrays with a relation",
+        };
         let message = format!(
-            "A write of a record may write {items} items in these indexes over elements, and at most {MAX_ENTRY_ITEMS} fit into its \
-             transaction. Lower `maxItems`, remove an index, or sort by nothing that changes."
+            "A write of a record may write {items} items {what}, and at most {MAX_ENTRY_ITEMS} fit into its transaction. Lower \
+             `maxItems`, remove an index, or sort by nothing that changes."
         );
-        problems.push(FieldError::new("/indexes", "too_many", message));
+        let pointer = if entries == 0 { "/schema/properties" } else { "/indexes" };
+        problems.push(FieldError::new(pointer, "too_many", message));
     }
+}
+
+/// How many items the transaction of a write has for a full array of ids with a relation: a check of each record, and a
+/// reference to each if it restricts its deletion.
+fn related_items(field: &Field) -> u64 {
+    let Some(relation) = field.relation.as_ref().filter(|_| field.is_many()) else { return 0 };
+    let references = relation.on_delete == OnDelete::Restrict && relation.collection != "users";
+    field.max_items.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS) * if references { 2 } else { 1 }
 }
 
 fn check_fields(index: &IndexBody, fields: &BTreeMap<String, Field>, pointer: &str, problems: &mut Vec<FieldError>) {

@@ -36,7 +36,7 @@ mod withdrawal;
 pub use change::{Change, Put, SchemaChange};
 pub use collection::Collection;
 pub use definition::{Definition, Referrer, ShardsSince, Work};
-pub use field::{Field, OnDelete, Relation};
+pub use field::{Field, OnDelete, Relation, related_ids};
 pub use formats::Formats;
 pub use limits::{MAX_DEFINITION_BYTES, MAX_PROPERTIES, MAX_SHARDS, MAX_UNIQUE, is_collection_name};
 pub use migration::Step;

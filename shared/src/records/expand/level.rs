@@ -44,12 +44,12 @@ pub async fn expand(operations: &Operations, parents: &[Parent<'_>]) -> Result<V
     let (mut found, back) = try_join(forward(operations, &steps), backward(operations, &steps)).await?;
     found.extend(back);
     // A record that several parents refer to is returned with each.
-    let led = parents.iter().flat_map(|parent| parent.ways.iter().filter_map(|way| met(&found, parent.record, way)));
+    let led = parents.iter().flat_map(|parent| parent.ways.iter().flat_map(|way| met(&found, parent.record, way)));
     light(led.map(|met| met.weight).sum())?;
     let below: Vec<Parent> = parents
         .iter()
         .flat_map(|parent| parent.ways.iter().map(|way| (way, records(&found, parent.record, way))))
-        .flat_map(|(way, records)| records.iter().map(|record| Parent { record, ways: &way.under }))
+        .flat_map(|(way, records)| records.into_iter().map(|record| Parent { record, ways: &way.under }))
         .collect();
     let mut below = if below.iter().all(|child| child.ways.is_empty()) {
         Vec::new().into_iter()
@@ -57,7 +57,7 @@ pub async fn expand(operations: &Operations, parents: &[Parent<'_>]) -> Result<V
         Box::pin(expand(operations, &below)).await?.into_iter()
     };
     let members = |parent: &Parent| -> Map<String, Value> {
-        let of_way = |way: &Way| (way.name.clone(), way.member(records(&found, parent.record, way), &mut below));
+        let of_way = |way: &Way| (way.name.clone(), way.member(&records(&found, parent.record, way), &mut below));
         parent.ways.iter().map(of_way).collect()
     };
     Ok(parents.iter().map(members).collect())
@@ -69,24 +69,29 @@ fn light(weight: usize) -> Result<()> {
 }
 
 /// The records that a relation leads to from this record.
-fn met<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> Option<&'a Met> {
-    found.get(&(way.column, way.id_of(from)?))
+fn met<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> Vec<&'a Met> {
+    way.ids_of(from).into_iter().filter_map(|id| found.get(&(way.column, id))).collect()
 }
 
-fn records<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> &'a [Record] {
-    met(found, from, way).map(|met| met.records.as_slice()).unwrap_or_default()
+fn records<'a>(found: &'a Found<'a>, from: &'a Record, way: &Way) -> Vec<&'a Record> {
+    met(found, from, way).into_iter().flat_map(|met| &met.records).collect()
 }
 
 /// The relations to follow from a parent, as far as the caller may.
 fn steps<'a>(parent: &Parent<'a>) -> Vec<(Step<'a>, (&'a Way, &'a Grant))> {
     let (record, ways) = (parent.record, parent.ways);
-    let step = |way: &'a Way| Some(((way.column, way.id_of(record)?), (way, way.grant.as_ref()?)));
-    ways.iter().filter_map(step).collect()
+    let of_way = |way: &'a Way| {
+        let grant = way.grant.as_ref();
+        grant
+            .into_iter()
+            .flat_map(move |grant| way.ids_of(record).into_iter().map(move |id| ((way.column, id), (way, grant))))
+    };
+    ways.iter().flat_map(of_way).collect()
 }
 
 /// Every record that is pointed at, in one batch.
 async fn forward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Found<'a>> {
-    let steps = steps.iter().filter(|(_, (way, _))| matches!(way.leads, Leads::To { .. }));
+    let steps = steps.iter().filter(|(_, (way, _))| !matches!(way.leads, Leads::Back { .. }));
     let (steps, wanted): (Vec<Step>, Vec<(&Grant, Vec<&str>)>) =
         steps.map(|(step, (_, grant))| (*step, (*grant, vec![step.1]))).unzip();
     let found = operations.records.get_each(&wanted).await?;
@@ -130,16 +135,16 @@ async fn backward<'a>(operations: &Operations, steps: &Steps<'a>) -> Result<Foun
 }
 
 impl Way {
-    /// What this relation adds to `expanded`: one record or `null` forward, a list backward.
-    fn member(&self, met: &[Record], below: &mut impl Iterator<Item = Map<String, Value>>) -> Value {
-        let shown = |record: &Record| {
+    /// What this relation adds to `expanded`: one record or `null` forward, a list from an array and backward.
+    fn member(&self, met: &[&Record], below: &mut impl Iterator<Item = Map<String, Value>>) -> Value {
+        let shown = |record: &&Record| {
             let shown = self.grant.as_ref().map(|grant| record.shown(grant)).unwrap_or_default();
             with_expanded(shown, &self.under, below.next())
         };
         let mut shown = met.iter().map(shown);
         match self.leads {
             Leads::To { .. } => shown.next().unwrap_or(Value::Null),
-            Leads::Back { .. } => shown.collect(),
+            Leads::ToMany { .. } | Leads::Back { .. } => shown.collect(),
         }
     }
 }

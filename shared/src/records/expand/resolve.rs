@@ -10,11 +10,12 @@ use crate::expr::{Expr, Input, Op, Operand, Rule, Test, Variable};
 use crate::id;
 use crate::identity::Caller;
 use crate::policy::{Grant, allow};
-use crate::query::{ListQuery, Plan, plan};
-use crate::schema::Collection;
+use crate::query::{ListQuery, MAX_ELEMENTS, Plan, plan};
+use crate::schema::{Collection, Field, related_ids};
 use crate::store::explain::Expected;
 use crate::store::record::Record;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// The separator of collection and field in the name of a back-relation.
 const VIA: &str = "_via_";
@@ -41,6 +42,13 @@ pub enum Leads {
     To {
         /// The field.
         field: String,
+    },
+    /// The records whose ids are in this array.
+    ToMany {
+        /// The field.
+        field: String,
+        /// The maximum number of ids.
+        most: usize,
     },
     /// Back-relation: the records of the other collection whose field contains this record's id.
     Back {
@@ -116,6 +124,9 @@ async fn relation(
         (Some(_), false) => {
             problem(format!("`{name}` could mean more than one relation; rename a field or a collection."))
         }
+        (Some((Leads::ToMany { .. }, _)), true) if term.limit.is_some() => {
+            problem(format!("`{name}` leads to every record of its array and has no limit; leave the limit out."))
+        }
         (Some((Leads::To { .. }, _)), true) if term.limit.is_some() => {
             problem(format!("`{name}` leads to one record and has no limit; leave the limit out."))
         }
@@ -134,7 +145,13 @@ async fn forward(
     let Some(relation) = field.and_then(|field| field.relation.as_ref()) else { return Ok(None) };
     let other = operations.definitions.collection(&relation.collection).await?;
     let grant = other.and_then(|other| allow(caller, Rule::Read, &other, operations.clock.millis(), Input::None).ok());
-    Ok(Some((Leads::To { field: name.to_owned() }, grant)))
+    let most = field.filter(|field| field.is_many()).map(|field| field.max_items.unwrap_or(MAX_ELEMENTS));
+    let field = name.to_owned();
+    let leads = match most {
+        Some(most) => Leads::ToMany { field, most: usize::try_from(most).unwrap_or(usize::MAX) },
+        None => Leads::To { field },
+    };
+    Ok(Some((leads, grant)))
 }
 
 /// The other collection's field, if it points here and the caller may list that collection. A collection they may not list is
@@ -159,11 +176,12 @@ async fn back(
 /// # Errors
 /// `Refused` like the other collection's list, naming that collection.
 pub fn back_plan(way: &Way, grant: &Grant, field: &str, id: &str) -> Result<Plan> {
-    let points_at = Expr::Is(Test::compare(
-        Operand::Variable(Variable::Record(field.to_owned())),
-        Op::Eq,
-        Operand::Constant(id.into()),
-    ));
+    let place = Operand::Variable(Variable::Record(field.to_owned()));
+    let is_many = grant.collection().field(field).is_some_and(Field::is_many);
+    let points_at = Expr::Is(match is_many {
+        true => Test::In { item: Operand::Constant(id.into()), list: place },
+        false => Test::compare(place, Op::Eq, Operand::Constant(id.into())),
+    });
     let query = ListQuery { rule: grant.residual(), filter: Some(&points_at), sort: &[], scan: None };
     plan(grant.collection().layout(), &query)
         .map_err(|refused| refusal::of_expand(refused, way.column, &way.name, grant.collection().name()))
@@ -174,15 +192,21 @@ impl Way {
     pub fn most(&self) -> usize {
         match self.leads {
             Leads::To { .. } => 1,
+            Leads::ToMany { most, .. } => most,
             Leads::Back { limit, .. } => limit,
         }
     }
 
-    /// The id to follow from a record: the field's value forward, the record's own id backward. A malformed id leads nowhere.
-    pub fn id_of<'a>(&self, record: &'a Record) -> Option<&'a str> {
+    /// The ids to follow from a record, each once: the field's value or elements forward, the record's own id backward. A
+    /// malformed id leads nowhere.
+    pub fn ids_of<'a>(&self, record: &'a Record) -> Vec<&'a str> {
         match &self.leads {
-            Leads::To { field } => record.data.get(field).and_then(Value::as_str).filter(|id| id::is_valid(id)),
-            Leads::Back { .. } => Some(&record.id),
+            Leads::To { field } | Leads::ToMany { field, .. } => {
+                let mut known = BTreeSet::new();
+                let ids = record.data.get(field).into_iter().flat_map(related_ids).map(|(_, id)| id);
+                ids.filter(|id| id::is_valid(id) && known.insert(*id)).take(self.most()).collect()
+            }
+            Leads::Back { .. } => vec![&record.id],
         }
     }
 

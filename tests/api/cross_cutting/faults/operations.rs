@@ -64,6 +64,9 @@ pub enum Operation {
     /// With a unique value that a deleted record held.
     TakeOver,
     CreateRelated,
+    /// With an array of ids.
+    CreateManyRelated,
+    PatchManyRelated,
     /// With an id chosen by the client.
     CreateAs,
     PatchUnread,
@@ -110,6 +113,7 @@ impl Operation {
             Self::Create | Self::CreateUnique | Self::TakeOver | Self::CreateRelated | Self::CreateAs => {
                 self.make(stage, tag).await
             }
+            Self::CreateManyRelated | Self::PatchManyRelated => self.relate(stage, tag).await,
             Self::CreateShared
             | Self::PatchShared
             | Self::ReplaceShared
@@ -186,6 +190,19 @@ impl Operation {
             }
             _ => Asked::new(ada, Method::DELETE, task, json!({})).told_by(&[404]),
         }
+    }
+
+    async fn relate<'a>(self, stage: &Stage<'a>, tag: &str) -> Asked<'a> {
+        let ada = stage.ada();
+        let [one, other] =
+            [made(&ada, POSTS, json!({ "title": tag })).await, made(&ada, POSTS, json!({ "title": tag })).await];
+        let [one, other] = [&one, &other].map(|post| post.rsplit('/').next().unwrap());
+        if self == Self::CreateManyRelated {
+            let body = json!({ "text": tag, "also": [one, other] });
+            return Asked::new(ada, Method::POST, COMMENTS, body).looks_for(Wrote::Record);
+        }
+        let comment = made(&ada, COMMENTS, json!({ "text": tag, "also": [one] })).await;
+        Asked::new(ada, Method::PATCH, comment, json!({ "also": [one, other] }))
     }
 
     async fn share<'a>(self, stage: &Stage<'a>, tag: &str) -> Asked<'a> {
