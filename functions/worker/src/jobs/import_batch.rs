@@ -181,7 +181,9 @@ impl ImportBatch<'_> {
             // This row wrote it before.
             Err(Error::PreconditionFailed(_)) if matches!(intent.what, What::Upsert(_)) => Ok(()),
             // A later row with the same key wrote it. This one did before, or does not count, unless it was to be merged.
-            Err(Error::Conflict { code: ImportedRow::OVERTAKEN, .. }) if !is_late || self.import.mode != ImportMode::Merge => {
+            Err(Error::Conflict { code: ImportedRow::OVERTAKEN, .. })
+                if !is_late || self.import.mode != ImportMode::Merge =>
+            {
                 Ok(())
             }
             // Only this job creates a record with this id, so it was created before and changed since.

@@ -21,7 +21,7 @@ pub const MAX_RANGES: usize = 8;
 /// How a list is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The ids to read, if the filter names them: ascending, at most [`MAX_IDS`](super::MAX_IDS). The rule is then checked for
+    /// The ids to read, if the filter names them: ascending, at most [`MAX_IDS`]. The rule is then checked for
     /// each record.
     pub ids: Option<Vec<String>>,
     /// The ranges to read. Several: merge them by [`Plan::order`] and return duplicates once. Without ranges and ids nothing

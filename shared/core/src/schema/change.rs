@@ -4,7 +4,7 @@
 //! new definition. Every writer maintains a new index and a new unique constraint at once, and they are used after a job has
 //! processed the stored records. A definition with a narrower schema waits as `next` until every stored record is valid by
 //! it. Until then a write must be valid by both schemas and allowed by the rules of both. If the schema is narrower
-//! only by fields that it requires anew or drops, everything else is in force at once: see [`migration`](super::migration).
+//! only by fields that it requires anew or drops, everything else is in force at once: see [`migration`].
 
 use std::collections::BTreeMap;
 

@@ -126,6 +126,7 @@ async fn rows_for_one_record_are_merged_in_order_or_refused_by_line() {
     assert_eq!(merged[0]["version"], 30, "none was left out");
     // A row that waits for the record of a much later one is overtaken by another row for its own record.
     world.work_in_slices_of(2);
+    let admin = world.admin().await;
     let text = json!({ "type": "string" });
     let parts = json!({ "name": "parts", "schema": { "type": "object", "additionalProperties": false, "properties": {
         "name": text, "note": text, "parent": { "type": "string", "relation": { "collection": "parts" } } } } });
