@@ -163,7 +163,7 @@ async fn a_patch_outside_the_fields_of_the_rule_is_written_without_a_read() {
         for other in [json!({ "owner": "bob" }), json!({ "level": 1 })] {
             let answer = ada.patch(path, other.clone()).await.status;
             let refused = (name == "kept") == (other.get("owner").is_some());
-            assert_eq!(answer, if refused { 404 } else { 200 }, "{rule}: {other}");
+            assert_eq!(answer, if refused { 403 } else { 200 }, "{rule}: {other}");
         }
     }
 }
