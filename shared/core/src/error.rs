@@ -67,6 +67,8 @@ pub enum Error {
     TooLarge(usize),
     /// 415: the body is not what this route reads.
     UnsupportedMediaType(&'static str),
+    /// 415: the body has a content coding, and bodies are read without one (RFC 9110 section 15.5.16).
+    UnsupportedEncoding,
     /// 422: understood and refused. `advice` is merged into the problem document.
     Refused {
         /// Stable code.
@@ -110,6 +112,7 @@ impl Clone for Error {
             Self::PreconditionFailed(why) => Self::PreconditionFailed(why),
             Self::TooLarge(limit) => Self::TooLarge(*limit),
             Self::UnsupportedMediaType(accepted) => Self::UnsupportedMediaType(accepted),
+            Self::UnsupportedEncoding => Self::UnsupportedEncoding,
             Self::Refused { code, detail, advice } => {
                 Self::Refused { code, detail: detail.clone(), advice: advice.clone() }
             }

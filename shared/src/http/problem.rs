@@ -49,7 +49,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Gone { .. } => StatusCode::GONE,
         Error::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
         Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::UnsupportedMediaType(_) | Error::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Error::Batch(errors) => errors.first().map_or(StatusCode::BAD_REQUEST, |(_, error)| status(error)),
         Error::PreconditionRequired(_) => StatusCode::PRECONDITION_REQUIRED,
@@ -132,6 +132,7 @@ fn add_hints(error: &Error, headers: &mut header::HeaderMap, method: &Method) {
         Error::Unavailable { retry_after, .. } => Some((header::RETRY_AFTER, retry_after.to_string())),
         Error::OutcomeUnknown(_) => Some((header::RETRY_AFTER, "1".to_owned())),
         Error::UnsupportedMediaType(accepted) if !is_safe(method) => Some((header::ACCEPT, (*accepted).to_owned())),
+        Error::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, "identity".to_owned())),
         _ => None,
     };
     if let Some((name, value)) = hint
@@ -154,6 +155,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::PreconditionFailed(_) => "precondition_failed",
         Error::TooLarge(_) => "too_large",
         Error::UnsupportedMediaType(_) => "unsupported_media_type",
+        Error::UnsupportedEncoding => "unsupported_encoding",
         Error::Batch(_) => "batch",
         Error::PreconditionRequired(_) => "precondition_required",
         Error::NotBuilt(_) => "not_built",
@@ -180,6 +182,9 @@ fn detail(error: &Error) -> String {
         Error::TooLarge(limit) => format!("The body may be at most {limit} bytes; send less."),
         Error::UnsupportedMediaType(accepted) => {
             format!("The Content-Type is not supported. Send the body as {accepted} in UTF-8.")
+        }
+        Error::UnsupportedEncoding => {
+            "The body has a Content-Encoding. Send it uncompressed, without that header.".to_owned()
         }
         Error::Batch(_) => "Nothing was written; see operations for the error of each failed operation.".to_owned(),
         Error::PreconditionRequired(how) => (*how).to_owned(),

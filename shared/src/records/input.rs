@@ -89,7 +89,7 @@ pub fn check_operators(collection: &Collection, caller: &Caller, operators: &Ope
 ///
 /// # Errors
 /// `Invalid`, with every wrong member.
-pub fn complete_new(collection: &Collection, data: &mut Map<String, Value>) -> Result<()> {
+pub fn validate_new(collection: &Collection, data: &mut Map<String, Value>) -> Result<()> {
     collection.canonicalise(data);
     let unequal = collection.unequal(data);
     if !unequal.is_empty() {

@@ -169,7 +169,7 @@ pub(super) fn granted(
         return Err(error);
     }
     input::strip(collection, caller, None, &mut data)?;
-    input::complete_new(collection, &mut data)?;
+    input::validate_new(collection, &mut data)?;
     Ok((ask(&data)?, data))
 }
 

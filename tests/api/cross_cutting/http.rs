@@ -195,6 +195,21 @@ async fn methods_and_media_types_are_stated_and_head_is_get_without_a_body() {
 }
 
 #[tokio::test]
+async fn a_body_with_a_content_coding_is_refused_as_such() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    world.admin().await.put("/v1/collections/tasks", tasks()).await.expect(201);
+    let encoded = ada.request(Method::POST, TASKS).header("content-encoding", "gzip").json(json!({ "title": "x" }));
+    let refused = encoded.send().await.expect(415);
+    assert_eq!((refused.code(), refused.header("accept-encoding")), ("unsupported_encoding", "identity"));
+    let plain = ada
+        .request(Method::POST, TASKS)
+        .header("content-encoding", "identity")
+        .json(json!({ "title": "x", "owner": ada.id() }));
+    plain.send().await.expect(201);
+}
+
+#[tokio::test]
 async fn every_failure_is_a_problem_document_without_internals() {
     let world = World::new().await;
     let (ada, path) = one_task(&world).await;

@@ -98,6 +98,10 @@ async fn a_link_works_only_for_its_own_object_until_it_expires() {
     let upload = link("uploads/1.csv", LinkKind::Upload { length: 3, content_type: "text/csv" });
     let csv = [("content-type", "text/csv")];
     assert_eq!(follow(Method::PUT, &upload, &csv, "too long").await.0, 403);
+    let public = [("content-type", "text/csv"), ("x-amz-acl", "public-read")];
+    let (status, _, body) = follow(Method::PUT, &upload, &public, "a,b").await;
+    let text = String::from_utf8(body).unwrap();
+    assert!(status == 403 && text.contains("not signed: x-amz-acl"), "{text}");
     assert_eq!(follow(Method::PUT, &upload, &[("content-type", "text/html")], "c,d").await.0, 403);
     assert_eq!(follow(Method::PUT, &upload, &csv, "c,d").await.0, 200);
     assert_eq!(files(&world, "worker").read("uploads/1.csv", 0..9, None).await.unwrap().unwrap(), b"c,d");

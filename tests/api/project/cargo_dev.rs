@@ -2,6 +2,7 @@
 
 mod deaths;
 mod dev;
+mod encodings;
 mod strangers;
 mod tour;
 
@@ -143,6 +144,7 @@ async fn cargo_dev_serves_the_tour_and_keeps_everything_over_a_restart() {
     let path = format!("/v1/jobs/{}", later["id"].as_str().unwrap());
     dev.until(&path, Some(&admin), |job| (job["status"] == "succeeded").then_some(())).await;
 
+    encodings::are_answered(&dev, &token).await;
     strangers::get_nothing(&dev).await;
     deaths::are_survived(&dev, &token).await;
     tour::take(&dev).await;

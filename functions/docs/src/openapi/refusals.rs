@@ -21,7 +21,8 @@ const REFUSALS: [(u16, &str, &str); 14] = [
     (
         415,
         "UnsupportedMediaType",
-        "The body has a media type that the header `Accept` of this answer does not name, or a charset other than UTF-8.",
+        "The body has a media type that the header `Accept` of this answer does not name, a charset other than UTF-8, or a \
+         `Content-Encoding`.",
     ),
     (
         422,
@@ -64,7 +65,7 @@ pub fn reason(status: u16) -> &'static str {
 pub fn headers(status: u16) -> &'static [&'static str] {
     match status {
         401 => &["WWW-Authenticate"],
-        415 => &["Accept"],
+        415 => &["Accept", "Accept-Encoding"],
         503 => &["Retry-After"],
         _ => &[],
     }

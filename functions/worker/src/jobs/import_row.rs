@@ -9,7 +9,7 @@ use undercroft::error::{Error, FieldError, Result};
 use undercroft::http::parse_json;
 use undercroft::id;
 use undercroft::preconditions::Preconditions;
-use undercroft::records::input::{check_new_id, complete_new};
+use undercroft::records::input::{check_new_id, validate_new};
 use undercroft::schema::Collection;
 use undercroft::store::intent::{Intent, What};
 use undercroft::store::jobs::Job;
@@ -118,7 +118,7 @@ pub async fn create(
     mut data: Map<String, Value>,
 ) -> Result<Intent> {
     let now = tools.clock.millis();
-    complete_new(collection, &mut data)?;
+    validate_new(collection, &mut data)?;
     let targets = targets(&tools.definitions, collection, Referring::System(&tools.system), &data, now).await?;
     let grant = tools.system.grant(collection, now);
     Ok(Intent { grant, id, what: What::Create(data), preconditions: Preconditions::NONE, targets, cause: None })

@@ -25,6 +25,7 @@ pub fn is_presigned(parts: &Parts) -> bool {
 pub fn verify(keys: &SecretKeys, parts: &Parts, now: u64) -> Result<Caller, AwsError> {
     let url = PresignedUrl::read(parts)?;
     url.check_time(now)?;
+    url.check_coverage(parts)?;
     let caller = Caller::with(&url.key);
     if !is_known(&caller) {
         return Err(AuthenticationError::UnknownKey.into_s3_error());
@@ -89,6 +90,19 @@ impl PresignedUrl {
         let (date, signed_headers, signature) = (of("X-Amz-Date")?, of("X-Amz-SignedHeaders")?, of("X-Amz-Signature")?);
         parameters.retain(|(name, _)| name != "X-Amz-Signature");
         Ok(Self { parameters, key, date, expires, scope, signed_headers, signature })
+    }
+
+    /// Every `x-amz-` header must be signed, or whoever has the URL could add an access list or other metadata. The hash of the
+    /// payload is signed by itself.
+    fn check_coverage(&self, parts: &Parts) -> Result<(), AwsError> {
+        let must = |name: &&str| name.starts_with("x-amz-") && *name != "x-amz-content-sha256";
+        let mut names = parts.headers.keys().map(|name| name.as_str()).filter(must);
+        match names.find(|name| !self.signed_headers.split(';').any(|signed| signed == *name)) {
+            Some(name) => Err(AwsError::access_denied(&format!(
+                "There were headers present in the request which were not signed: {name}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn check_time(&self, now: u64) -> Result<(), AwsError> {
