@@ -31,7 +31,7 @@ pub struct Asked<'a> {
 
 #[derive(Debug)]
 enum Asks<'a> {
-    Http(http::Requests),
+    Http(http::Requests<'a>),
     Stream(stream::Events),
     Queue(Messages<'a>),
 }

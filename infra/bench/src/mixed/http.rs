@@ -1,7 +1,10 @@
 //! Requests to the functions behind the API.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use undercroft::error::Source;
+use undercroft::identity::token::ACCESS_TOKEN_SECONDS;
 
 use crate::event::event;
 use crate::runtime::{Answer, Environment};
@@ -16,10 +19,12 @@ const COLLECTIONS: usize = 40;
 
 /// Requests, one after the other.
 #[derive(Debug)]
-pub struct Requests {
+pub struct Requests<'a> {
+    stack: &'a Stack,
     name: &'static str,
     callers: Vec<(String, String)>,
     admin: String,
+    signed_at: Instant,
     /// Access token and refresh token of the last session.
     session: (String, String),
     job: String,
@@ -29,8 +34,8 @@ pub struct Requests {
 /// A request and its expected statuses.
 type Request = (Value, &'static [u16]);
 
-impl Requests {
-    pub fn new(stack: &Stack, name: &'static str) -> Result<Self, Source> {
+impl<'a> Requests<'a> {
+    pub fn new(stack: &'a Stack, name: &'static str) -> Result<Self, Source> {
         match name {
             "auth" => {
                 stack.unpublish_key()?;
@@ -45,10 +50,23 @@ impl Requests {
         let caller = |id: String| Ok((id.clone(), stack.token(&id)?));
         let callers = (0..CALLERS).map(|_| caller(account())).collect::<Result<_, Source>>()?;
         let admin = stack.admin()?;
-        Ok(Self { name, callers, admin, session: Default::default(), job: String::new(), asked: 0 })
+        let (signed_at, session, job) = (Instant::now(), Default::default(), String::new());
+        Ok(Self { stack, name, callers, admin, signed_at, session, job, asked: 0 })
+    }
+
+    /// Signs new tokens well before the present ones expire: on a busy machine the requests take longer than that.
+    fn renew_tokens(&mut self) -> Result<(), Source> {
+        if self.signed_at.elapsed() > Duration::from_secs(ACCESS_TOKEN_SECONDS / 2) {
+            for (id, token) in &mut self.callers {
+                *token = self.stack.token(id)?;
+            }
+            (self.admin, self.signed_at) = (self.stack.admin()?, Instant::now());
+        }
+        Ok(())
     }
 
     pub fn ask(&mut self, function: &mut Environment) -> Result<(), Source> {
+        self.renew_tokens()?;
         let (event, statuses) = match self.name {
             "auth" => self.to_auth(),
             "collections" => self.to_collections(),
