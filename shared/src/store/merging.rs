@@ -67,7 +67,7 @@ pub(super) fn changed(grant: &Grant, stored: &Record, change: &What) -> Result<M
     }
 }
 
-/// Takes out the stored fields that a patch does not touch and that this function has not heard of: another one goes by a newer
+/// Takes out the stored fields that a patch does not touch and that this function does not know: another one goes by a newer
 /// definition already. They stay as they are.
 fn take_unheard(
     collection: &Collection,

@@ -93,7 +93,7 @@ impl Record {
         BESIDE_DATA + response_size::of_members(self.seen(grant))
     }
 
-    /// The data that the grant's caller may see. A field that this function has not heard of is left out: by the newer definition,
+    /// The data that the grant's caller may see. A field that this function does not know is left out: by the newer definition,
     /// which another function goes by already, it may be hidden.
     fn seen<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = (&'a String, &'a Value)> {
         let is_hidden = |name: &str| grant.collection().field(name).is_none_or(|field| field.value.hidden);

@@ -50,7 +50,7 @@ async fn a_refused_change_is_403_with_the_condition_and_404_to_others() {
             "`!changed('members') && !changed('title')`",
         ),
         ("(!changed('state') || 'moderator' in auth.roles)", json!({ "state": "done" }), "`!changed('state')`"),
-        // What only the author of the rule knows is not told.
+        // What only the author of the rule knows is not shown.
         ("input.state != 'top secret'", json!({ "state": "top secret" }), "`input.state != \"...\"`"),
         ("input.state in ['open', 'done']", json!({ "state": "x" }), "`input.state in [\"...\"]`"),
         ("input.amount >= record.amount", json!({ "amount": 1 }), "`input.amount >= amount`"),
